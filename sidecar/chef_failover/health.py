@@ -1,0 +1,49 @@
+"""Pure: from probe results to health, with rise and fall.
+
+A server changes between UP and DOWN only after several results in a row say so: one lost packet moves nobody. The very
+first result counts at once, since any answer beats none.
+"""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+
+from chef_failover.model import Health, HealthState
+
+JITTER = 0.2
+"""Probes are spread by a fifth either way, so that a fleet never beats in step."""
+
+
+@attrs.frozen
+class Thresholds:
+    """Results in a row to come UP (``rise``) and to go DOWN (``fall``)."""
+
+    rise: int
+    fall: int
+
+
+@attrs.frozen
+class Pace:
+    """Seconds between probes: in a steady state, and while a change is under way."""
+
+    interval_s: float
+    retry_interval_s: float
+
+
+def advance(state: HealthState, *, is_alive: bool, at: float, thresholds: Thresholds) -> HealthState:
+    """The health after one more result, which came ``at`` that instant of the monotonic clock."""
+    toward = Health.UP if is_alive else Health.DOWN
+    if state.health is toward:
+        return attrs.evolve(state, streak=0)
+    streak = state.streak + 1
+    if state.health is not Health.UNKNOWN and streak < (thresholds.rise if is_alive else thresholds.fall):
+        return attrs.evolve(state, streak=streak)
+    return HealthState(toward, streak=0, changed_at=at)
+
+
+def next_delay_s(state: HealthState, pace: Pace, rng: random.Random) -> float:
+    """Seconds to wait before the next probe."""
+    base = pace.retry_interval_s if state.is_changing else pace.interval_s
+    return base * rng.uniform(1 - JITTER, 1 + JITTER)

@@ -1,0 +1,235 @@
+"""Pure: the words of the domain, as frozen values.
+
+Enumerations are ordered from worst to best wherever their order means preference. Instants come in two kinds and are
+never mixed: ``*_at`` and ``*_since`` floats are seconds of one monotonic clock and serve for intervals; ``datetime``
+values are wall time in UTC and serve only for people and for the state file.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from typing import Self
+
+import attrs
+
+
+class Health(enum.IntEnum):
+    """Whether a Chef server works, as its probes say after rise and fall."""
+
+    DOWN = 0
+    UNKNOWN = 1
+    UP = 2
+
+
+class Standing(enum.IntEnum):
+    """How well a server could serve this node's run."""
+
+    DOWN = 0
+    UNKNOWN = 1
+    TURNS_NODE_AWAY = 2
+    NOT_READY = 3
+    DRAINED = 4
+    FAILING = 5
+    """UP, and its latest probe failed or is overdue."""
+    RISING = 6
+    """DOWN, and its latest probe succeeded."""
+    ELIGIBLE = 7
+
+
+class Outcome(enum.StrEnum):
+    """What one probe found. The value is the class that metrics, JSON and people see."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    REFUSED = "refused"
+    DNS = "dns"
+    CONNECT_TIMEOUT = "connect_timeout"
+    READ_TIMEOUT = "read_timeout"
+    TLS = "tls"
+    MAINTENANCE = "maintenance"
+    SERVER_ERROR = "server_error"
+    LICENCE = "licence"
+    NOT_ASSOCIATED = "not_associated"
+    CLOCK_SKEW = "clock_skew"
+    FORBIDDEN = "forbidden"
+    WRONG_ORGANIZATION = "wrong_organization"
+    NOT_CHEF = "not_chef"
+
+    @property
+    def serves_node(self) -> bool:
+        """A run of this node could work there."""
+        return self in (Outcome.OK, Outcome.DEGRADED)
+
+    @property
+    def turns_node_away(self) -> bool:
+        """The server is alive, and this node is not welcome: that asks for repair, not for an alarm."""
+        return self in (Outcome.NOT_ASSOCIATED, Outcome.CLOCK_SKEW, Outcome.FORBIDDEN, Outcome.WRONG_ORGANIZATION)
+
+    @property
+    def is_alive(self) -> bool:
+        """Counts as a success for the server's health."""
+        return self.serves_node or self.turns_node_away
+
+
+@attrs.frozen
+class ProbeResult:
+    """One probe: its class, a sentence fragment for people ("connect timed out after 3.0 s"), and when it ended."""
+
+    outcome: Outcome
+    detail: str
+    finished_at: float
+    latency_s: float | None = None
+    has_node_object: bool = True
+    """False when the server proved that it has no object for this node; True also when nobody asked."""
+    never_left_node: bool = False
+    """The failure happened on this machine (no route, no name server): the server had no part in it."""
+
+
+@attrs.frozen
+class HealthState:
+    """A server's health, with how many results in a row now speak against it."""
+
+    health: Health = Health.UNKNOWN
+    streak: int = 0
+    changed_at: float | None = None
+
+    @property
+    def is_changing(self) -> bool:
+        """Results have begun to contradict ``health``, or there is none yet: look again soon."""
+        return self.streak > 0
+
+
+class Association(enum.StrEnum):
+    """What we know of the node's registration with one server."""
+
+    UNASSOCIATED = "unassociated"
+    REQUESTED = "requested"
+    FAILED = "failed"
+    ASSOCIATED = "associated"
+
+
+@attrs.frozen
+class ServerSnapshot:
+    """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
+
+    name: str
+    url: str
+    chef_server_url: str
+    priority: int
+    ca_file: str | None = None
+    state: HealthState = HealthState()
+    last: ProbeResult | None = None
+    proof: ProbeResult | None = None
+    """The latest probe that found the server alive: what it said of this node holds until the next such answer."""
+    association: Association = Association.ASSOCIATED
+    is_drained: bool = False
+    changed_on: datetime.datetime | None = None
+
+    @property
+    def health(self) -> Health:
+        """Shorthand for ``state.health``."""
+        return self.state.health
+
+    @property
+    def detail(self) -> str:
+        """The last probe in words."""
+        return self.last.detail if self.last else "not probed yet"
+
+    @property
+    def is_turned_away(self) -> bool:
+        """Alive, it refused this node when last asked."""
+        return self.proof is not None and self.proof.outcome.turns_node_away
+
+    @property
+    def is_ready(self) -> bool:
+        """As far as we know, a run of this node would find its node object there."""
+        return self.proof is None or self.proof.has_node_object
+
+    def answered_since(self, instant: float) -> bool:
+        """A probe that ended at ``instant`` or later found the server alive."""
+        return self.is_probed_since(instant) and self.last is not None and self.last.outcome.is_alive
+
+    def is_probed_since(self, instant: float) -> bool:
+        """A probe ended at ``instant`` or later, whatever it found."""
+        return self.last is not None and self.last.finished_at >= instant
+
+
+@attrs.frozen
+class Verdict:
+    """How one server stood when the choice was made."""
+
+    name: str
+    standing: Standing
+    is_better: bool
+    """By configuration this server comes before the chosen one."""
+    is_reachable: bool
+    """It answered its last probe: if it was passed over, then for another reason."""
+    hold_down_s: float = 0.0
+    """Seconds until the node may move here from the server in use; infinite for never."""
+    sentence: str = ""
+    """Why it was chosen or passed over, as words that follow its name and a colon."""
+
+
+@attrs.frozen
+class Choice:
+    """The server to use, and one verdict for each server in order of preference."""
+
+    name: str
+    standing: Standing
+    reason: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def is_degraded(self) -> bool:
+        """No server deserved to be chosen: this one is the best of the rest."""
+        return self.standing is not Standing.ELIGIBLE
+
+    @property
+    def passed_over(self) -> tuple[Verdict, ...]:
+        """The servers that come before the chosen one by configuration."""
+        return tuple(verdict for verdict in self.verdicts if verdict.is_better)
+
+
+@attrs.frozen
+class Transition:
+    """One change worth remembering: of a server's health, or (``server`` None) of the choice."""
+
+    on: datetime.datetime
+    server: str | None
+    before: str
+    after: str
+    reason: str
+
+
+@attrs.frozen
+class SelectionPolicy:
+    """What selection needs of the configuration. ``failback_s`` is 0 for immediately and infinite for never."""
+
+    failback_s: float
+    identity: str
+    """The node's name, or its host name: spreads the fleet over equal servers and over the hold-down."""
+
+
+@attrs.frozen
+class Snapshot:
+    """Everything that decisions and views read, at one instant. Never changed, only replaced."""
+
+    servers: tuple[ServerSnapshot, ...]
+    policy: SelectionPolicy
+    choice: Choice | None = None
+    """The settled choice: moved by health, never by a single failed probe."""
+    chosen_on: datetime.datetime | None = None
+    pinned: str | None = None
+    offline: str | None = None
+    """Why this node has no network at all, in words; None while it has."""
+    transitions: tuple[Transition, ...] = ()
+
+    def server(self, name: str) -> ServerSnapshot | None:
+        """The server of that name, or None."""
+        return next((server for server in self.servers if server.name == name), None)
+
+    def with_server(self, changed: ServerSnapshot) -> Self:
+        """The same with ``changed`` in the place of the server of its name."""
+        servers = tuple(changed if server.name == changed.name else server for server in self.servers)
+        return attrs.evolve(self, servers=servers)

@@ -1,0 +1,67 @@
+"""Pure: the plain answer to "why this server?", one sentence for each server and one for the choice."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from chef_failover.durations import in_words
+from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Standing, Verdict
+
+_WORDS = {
+    Standing.DOWN: "DOWN",
+    Standing.UNKNOWN: "UNKNOWN",
+    Standing.TURNS_NODE_AWAY: "turning this node away",
+    Standing.NOT_READY: "not ready",
+    Standing.DRAINED: "drained",
+    Standing.FAILING: "failing",
+    Standing.RISING: "coming back",
+    Standing.ELIGIBLE: "held down",
+}
+
+
+def explain(choice: Choice, snapshot: Snapshot) -> Choice:
+    """``choice`` with its reason and every verdict's sentence filled in."""
+    by_name = {server.name: server for server in snapshot.servers}
+    verdicts = tuple(
+        attrs.evolve(verdict, sentence=_sentence(verdict, by_name[verdict.name], choice)) for verdict in choice.verdicts
+    )
+    return attrs.evolve(choice, verdicts=verdicts, reason=_reason(choice, verdicts, snapshot))
+
+
+def _reason(choice: Choice, verdicts: tuple[Verdict, ...], snapshot: Snapshot) -> str:
+    said = {verdict.name: f"{verdict.name} is {_WORDS[verdict.standing]}: {verdict.sentence}" for verdict in verdicts}
+    if snapshot.offline:
+        return f"this node is offline ({snapshot.offline}), so nothing moves"
+    if choice.is_degraded:
+        return f"no server is eligible, and this is the best of the rest: {said[choice.name]}"
+    if choice.name == snapshot.pinned:
+        return "pinned by an operator"
+    passed_over = [said[verdict.name] for verdict in verdicts if verdict.is_better]
+    return "; ".join(passed_over) or "first in order of preference, and UP"
+
+
+def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice) -> str:
+    match verdict.standing:
+        case Standing.ELIGIBLE:
+            return _sentence_of_eligible(verdict, server, choice)
+        case Standing.TURNS_NODE_AWAY if server.association is not Association.ASSOCIATED:
+            return f"this node is {server.association} there"
+        case Standing.TURNS_NODE_AWAY | Standing.NOT_READY if server.proof:
+            return server.proof.detail
+        case Standing.DRAINED:
+            return "drained by an operator"
+        case Standing.FAILING if verdict.is_reachable:
+            return "no answer to the latest probe in time"
+    return server.detail
+
+
+def _sentence_of_eligible(verdict: Verdict, server: ServerSnapshot, choice: Choice) -> str:
+    if verdict.name == choice.name:
+        return f"in use, {server.detail}"
+    if math.isinf(verdict.hold_down_s):
+        return "UP again, but failback is never"
+    if verdict.hold_down_s > 0:
+        return f"UP again; the node moves back in {in_words(verdict.hold_down_s)} if it stays so"
+    return f"could take over, {server.detail}"

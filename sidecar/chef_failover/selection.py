@@ -1,0 +1,157 @@
+"""Pure: which server to use now. This is what the project exists for.
+
+Every server gets a standing, from worst to best, and the best standing wins; among servers of the same standing the
+configured preference decides. So health orders the list and is never a veto: there is an answer as long as there is a
+server, marked degraded when no server deserves it.
+
+Two questions are asked of the same list:
+
+* *Which server does this node belong to?* (``runs_from`` is None). Answered from health alone, which one failed probe
+  does not change. This settled choice is what the state file keeps and what a hold-down protects.
+* *A run starts now: where?* (``runs_from`` is the oldest instant of a result that still counts). A server that did not
+  answer its latest probe is passed over at once: waiting for the third failure would cost this run minutes, and going
+  elsewhere costs nothing. The settled choice stays, so the next run comes back without a hold-down.
+
+The hold-down: a server that comes before the one in use must have been UP for ``failback`` before the node moves back,
+and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. Between servers
+that all fail there is nothing to gain by moving, so the node stays.
+
+Equal priorities are ordered by rendezvous hashing: each node has its own order, and losing a server
+moves only its nodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+
+import attrs
+
+from chef_failover.health import Thresholds, advance
+from chef_failover.model import (
+    Association,
+    Choice,
+    Health,
+    Outcome,
+    ProbeResult,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+    Verdict,
+)
+from chef_failover.reasons import explain
+
+HOLD_DOWN_SPREAD = 0.5
+"""The hold-down of a node lasts ``failback`` and up to this part of it more."""
+
+
+def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) -> Choice | None:
+    """The choice, with a sentence for every server; None when no server is configured.
+
+    Args:
+        snapshot: the world.
+        now: the monotonic clock, seconds.
+        runs_from: None for the settled choice; for a run that starts now, the oldest instant whose results count.
+    """
+    if not snapshot.servers:
+        return None
+    current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    standings = {server.name: _standing(server, current, runs_from) for server in snapshot.servers}
+    preference = _preference(snapshot)
+    hold_downs = {server.name: 0.0 for server in snapshot.servers}
+    if current is not None:
+        for server in snapshot.servers:
+            if preference(server) < preference(current) and standings[server.name] is standings[current.name]:
+                hold_downs[server.name] = _hold_down_left_s(server, standings[server.name], snapshot, now)
+    best = min(
+        snapshot.servers,
+        key=lambda server: (
+            server.name != snapshot.pinned,
+            -standings[server.name],
+            hold_downs[server.name] > 0,
+            preference(server),
+        ),
+    )
+    verdicts = tuple(
+        Verdict(
+            name=server.name,
+            standing=standings[server.name],
+            is_better=preference(server) < preference(best),
+            is_reachable=server.last is not None and server.last.outcome.is_alive,
+            hold_down_s=hold_downs[server.name],
+        )
+        for server in sorted(snapshot.servers, key=preference)
+    )
+    return explain(Choice(best.name, standings[best.name], verdicts=verdicts), snapshot)
+
+
+def is_decided(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> bool:
+    """Whether no answer that is still awaited could change where a run starts.
+
+    Each server without a result since ``runs_from`` is imagined to answer well at this instant; if even then the choice
+    falls on a server that has really answered, there is nothing to wait for.
+    """
+    imagined = attrs.evolve(
+        snapshot,
+        servers=tuple(
+            server if server.is_probed_since(runs_from) else _imagine_answer(server, now, thresholds)
+            for server in snapshot.servers
+        ),
+    )
+    choice = select(imagined, now=now, runs_from=runs_from)
+    if choice is None:
+        return True
+    chosen = snapshot.server(choice.name)
+    return chosen is not None and chosen.is_probed_since(runs_from)
+
+
+def _imagine_answer(server: ServerSnapshot, now: float, thresholds: Thresholds) -> ServerSnapshot:
+    proof = server.proof or ProbeResult(Outcome.OK, "", now)
+    imagined = attrs.evolve(proof, finished_at=now)
+    state = advance(server.state, is_alive=True, at=now, thresholds=thresholds)
+    return attrs.evolve(server, state=state, last=imagined, proof=imagined)
+
+
+def _standing(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
+    return min(_liveness(server, current, runs_from), _welcome(server))
+
+
+def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
+    if runs_from is not None and server.answered_since(runs_from):
+        return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
+    match server.health:
+        case Health.UP:
+            return Standing.ELIGIBLE if runs_from is None else Standing.FAILING
+        case Health.UNKNOWN:
+            # After a restart the server in use keeps the node until its first probe has spoken.
+            return Standing.ELIGIBLE if runs_from is None and server is current else Standing.UNKNOWN
+        case Health.DOWN:
+            return Standing.DOWN
+
+
+def _welcome(server: ServerSnapshot) -> Standing:
+    if server.association is not Association.ASSOCIATED or server.is_turned_away:
+        return Standing.TURNS_NODE_AWAY
+    if not server.is_ready:
+        return Standing.NOT_READY
+    return Standing.DRAINED if server.is_drained else Standing.ELIGIBLE
+
+
+def _preference(snapshot: Snapshot) -> Callable[[ServerSnapshot], tuple[int, float]]:
+    identity = snapshot.policy.identity
+    return lambda server: (server.priority, _unit_hash("rendezvous", identity, server.name))
+
+
+def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snapshot, now: float) -> float:
+    """Seconds until the node may move from the server in use to this better one, which stands as well."""
+    if standing is not Standing.ELIGIBLE or server.state.changed_at is None:
+        return math.inf
+    spread = 1 + HOLD_DOWN_SPREAD * _unit_hash("hold-down", snapshot.policy.identity, server.name)
+    return max(0.0, snapshot.policy.failback_s * spread - (now - server.state.changed_at))
+
+
+def _unit_hash(*parts: str) -> float:
+    """A number from 0 to below 1 that the same parts always give, on every node and in every release."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64
