@@ -1,0 +1,214 @@
+"""I/O: the one configuration file, checked whole.
+
+YAML is parsed by PyYAML and given its shape by cattrs; both report every problem they see, and we add to each the line
+it stands on. Nothing else reads the file on our side; the Ruby shim reads the same file for the hosts it may trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import yaml
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+
+from chef_failover import yaml_lines
+from chef_failover.errors import ConfigError, Problem
+from chef_failover.schema import (
+    Failback,
+    Freshness,
+    HostPattern,
+    Name,
+    NodeName,
+    Organization,
+    Seconds,
+    make_converter,
+)
+from chef_failover.urls import HostPort, ServerUrl
+from chef_failover.yaml_lines import Step
+
+DEFAULT_PATH = Path("/etc/chef-failover/config.yml")
+INHERIT = Organization("")
+"""No organization has an empty name, so this cannot be written by mistake."""
+
+
+@attrs.frozen
+class Node:
+    """Who this node is. ``name`` None leaves the name to chef-client, and probes unsigned."""
+
+    name: NodeName | None = None
+    organization: Organization | None = Organization("default")
+    client_key: Path | None = None
+    policy_group: Name | None = None
+    policy_name: Name | None = None
+
+
+@attrs.frozen
+class AssociationSettings:
+    """How the node gets registered with one server."""
+
+    provider: Literal["none"] = "none"
+
+
+@attrs.frozen
+class Server:
+    """One Chef server. ``organization`` is INHERIT unless the server overrides the node's."""
+
+    name: Name
+    url: ServerUrl
+    priority: int | None = None
+    organization: Organization | None = INHERIT
+    ca_file: Path | None = None
+    association: AssociationSettings = AssociationSettings()
+
+
+@attrs.frozen
+class HealthSettings:
+    """When and how servers are probed. ``proxy`` "environment" sends probes through ``https_proxy``."""
+
+    interval: Seconds = Seconds(60.0)
+    retry_interval: Seconds = Seconds(2.0)
+    timeout: Seconds = Seconds(3.0)
+    rise: int = attrs.field(default=2, validator=attrs.validators.ge(1))
+    fall: int = attrs.field(default=3, validator=attrs.validators.ge(1))
+    fresh_for: Freshness = Freshness(10.0)
+    proxy: Literal["none", "environment"] = "none"
+
+
+@attrs.frozen
+class SelectionSettings:
+    """How the node returns to a better server."""
+
+    failback: Failback = Failback(600.0)
+
+
+@attrs.frozen
+class Listen:
+    """Where the sidecar answers. ``loopback`` None is off."""
+
+    socket: Path = Path("/run/chef-failover/sidecar.sock")
+    loopback: HostPort | None = HostPort("127.0.0.1", 8473)
+
+
+@attrs.frozen
+class Config:
+    """The whole configuration, valid by construction."""
+
+    node: Node = Node()
+    servers: tuple[Server, ...] = ()
+    trusted_hosts: tuple[HostPattern, ...] = ()
+    health: HealthSettings = HealthSettings()
+    selection: SelectionSettings = SelectionSettings()
+    listen: Listen = Listen()
+    state_dir: Path = Path("/var/lib/chef-failover")
+
+    @property
+    def client_key(self) -> Path:
+        """The node's key: as configured, or beside the state."""
+        return self.node.client_key or self.state_dir / "client.pem"
+
+    def chef_server_url(self, server: Server) -> str:
+        """What chef-client is given for ``server``: with the organization, unless there is none."""
+        organization = self.node.organization if server.organization == INHERIT else server.organization
+        if organization is None or "/organizations/" in server.url:
+            return server.url
+        return f"{server.url}/organizations/{organization}"
+
+    def priority(self, server: Server) -> int:
+        """As configured, else the place in the list, from 1. A smaller one is better."""
+        return server.priority if server.priority is not None else self.servers.index(server) + 1
+
+
+def load(path: Path) -> Config:
+    """The configuration in ``path``; an empty file is a valid one that names no server.
+
+    Raises:
+        ConfigError: with every problem of the file, or the one reason why it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError((Problem(str(path), 1, "", f"cannot be read: {reason}"),)) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str = "config.yml") -> Config:
+    """Like `load`, from a string; ``file`` stands in the messages.
+
+    Raises:
+        ConfigError: with every problem of the text.
+    """
+    try:
+        document = yaml_lines.parse(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError((Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}"),)) from error
+    found = [(path, f"stands twice; only one {path[-1]!r} can hold") for path in document.duplicates]
+    found += _cross_check(document.value)
+    config = Config()
+    try:
+        config = make_converter().structure({} if document.value is None else document.value, Config)
+    except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
+        found += list(_flatten(error, ()))
+    if found:
+        problems = {Problem(file, document.line(path), _dotted(path), message) for path, message in found}
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.key, problem.message))))
+    return config
+
+
+Steps = tuple[Step, ...]
+
+
+def _cross_check(value: object) -> list[tuple[Steps, str]]:
+    """What no single key shows: names and priorities across servers."""
+    servers = value.get("servers") if isinstance(value, dict) else None
+    servers = [server if isinstance(server, dict) else {} for server in servers] if isinstance(servers, list) else []
+    found: list[tuple[Steps, str]] = []
+    seen: dict[object, int] = {}
+    for index, server in enumerate(servers):
+        name = server.get("name")
+        if isinstance(name, str) and name in seen:
+            message = f"{name!r} already names servers[{seen[name]}]; every server needs a name of its own"
+            found.append((("servers", index, "name"), message))
+        seen.setdefault(name, index)
+    with_priority = [index for index, server in enumerate(servers) if "priority" in server]
+    if with_priority and len(with_priority) < len(servers):
+        bare = next(index for index in range(len(servers)) if index not in with_priority)
+        message = "has no priority while others have; give one to every server, or to none (then the order counts)"
+        found.append((("servers", bare), message))
+    return found
+
+
+def _flatten(error: BaseException, path: Steps) -> Sequence[tuple[Steps, str]]:
+    """Every leaf of cattrs' tree of errors, with where it happened."""
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        noted: list[tuple[Exception, AttributeValidationNote | IterableValidationNote]]
+        noted, without = error.group_exceptions()  # type: ignore[assignment]
+        found: list[tuple[Steps, str]] = []
+        for inner, note in noted:
+            step: Step = note.index if isinstance(note, IterableValidationNote) else note.name
+            found += _flatten(inner, (*path, step))
+        for inner in without:
+            found += _flatten(inner, path)
+        return found
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = ", ".join(attribute.name for attribute in attrs.fields(error.cl))
+        return [((*path, name), f"unknown key; known here: {known}") for name in sorted(error.extra_fields, key=str)]
+    if isinstance(error, KeyError):
+        return [(path[:-1], f"needs the key {error.args[0]!r}")]
+    return [(path, str(error))]
+
+
+def _dotted(path: Steps) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")

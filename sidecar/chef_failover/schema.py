@@ -1,0 +1,163 @@
+"""Pure: how each type of the configuration is read, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NewType, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from chef_failover.durations import parse_duration_s
+from chef_failover.urls import HostPort, ServerUrl, parse_loopback, parse_server_url
+
+Seconds = NewType("Seconds", float)
+"""A length of time, written ``10s``; more than 0."""
+Freshness = NewType("Freshness", float)
+"""A length of time that may be 0."""
+Failback = NewType("Failback", float)
+"""Seconds; ``immediately`` is 0, ``never`` is infinite."""
+Name = NewType("Name", str)
+"""A server's or a policy's name."""
+NodeName = NewType("NodeName", str)
+"""A node's name, maybe with placeholders."""
+Organization = NewType("Organization", str)
+HostPattern = NewType("HostPattern", str)
+"""A host name in which a leading ``*.`` stands for any labels."""
+
+PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def make_converter() -> cattrs.Converter:
+    """A converter that is strict about types and keys, and reports all that is wrong at once."""
+    converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
+    hooks: dict[Any, Callable[[object], object]] = {
+        str: _text,
+        int: _whole_number,
+        Path: _absolute_path,
+        Seconds: lambda value: _positive(parse_duration_s(value)),
+        Freshness: parse_duration_s,
+        Failback: _failback,
+        Name: _matching(_WORD, "a name", "letters, digits, dots, dashes and underscores"),
+        NodeName: _node_name,
+        Organization: _matching(re.compile("[a-z0-9][a-z0-9_-]*"), "an organization", "its short name, as in its URL"),
+        HostPattern: _matching(_HOST, "a host pattern", "chef.example.com or *.chef.example.com"),
+        ServerUrl: parse_server_url,
+    }
+    for cl, read in hooks.items():
+        _register(converter, cl, read)
+    converter.register_structure_hook_func(lambda t: t == (HostPort | None), lambda value, _: parse_loopback(value))
+    converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_factory(attrs.has, lambda cl: _mapping_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_tuple, lambda cl: _list_hook(cl, converter))
+    return converter
+
+
+def _register(converter: cattrs.Converter, cl: Any, read: Callable[[object], object]) -> None:
+    """``read`` for values of type ``cl``, and for those that may also be nothing."""
+    converter.register_structure_hook_func(lambda t: t == cl, lambda value, _: read(value))
+    converter.register_structure_hook_func(
+        lambda t: t == (cl | None), lambda value, _: None if value is None else read(value)
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{_yaml(value)} is not text; put it in quotes if it is meant so")
+    return value
+
+
+def _whole_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{_yaml(value)} is not a whole number")
+    return value
+
+
+def _absolute_path(value: object) -> Path:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError(f"{_yaml(value)} is not an absolute path; it must begin with /")
+    return Path(value)
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0")
+    return seconds
+
+
+def _failback(value: object) -> float:
+    if value in ("immediately", "never"):
+        return 0.0 if value == "immediately" else math.inf
+    try:
+        return parse_duration_s(value)
+    except ValueError as error:
+        raise ValueError(f"{_yaml(value)} is not immediately, never or a duration such as 10m") from error
+
+
+def _matching(pattern: re.Pattern[str], what: str, right: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ValueError(f"{_yaml(value)} is not {what}; write {right}")
+        return value
+
+    return read
+
+
+def _node_name(value: object) -> str:
+    text = _text(value)
+    unknown = [name for name in re.findall(r"{(.*?)}", text) if name not in PLACEHOLDERS]
+    if unknown or not _WORD.fullmatch(re.sub("{.*?}", "x", text)):
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(f"{text!r} is not a node name; write letters, digits, . : _ - and the placeholders {known}")
+    return text
+
+
+def _is_literal(cl: Any) -> bool:
+    return str(get_origin(cl)) == "typing.Literal"
+
+
+def _literal(value: object, cl: Any) -> object:
+    if value not in get_args(cl):
+        raise ValueError(f"{_yaml(value)} is not one of: {', '.join(map(str, get_args(cl)))}")
+    return value
+
+
+def _is_tuple(cl: Any) -> bool:
+    return get_origin(cl) is tuple
+
+
+def _mapping_hook(cl: type, converter: cattrs.Converter) -> Callable[[object, Any], Any]:
+    structure: Any = make_dict_structure_fn(
+        cl, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+    )
+
+    def read(value: object, cl: Any) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError(f"{_yaml(value)} stands where keys and values are expected")
+        return structure(value or {}, cl)
+
+    return read
+
+
+def _list_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], Any]:
+    element = get_args(cl)[0]
+
+    def read(value: object, _: Any) -> Any:
+        if value is not None and not isinstance(value, list):
+            raise ValueError(f"{_yaml(value)} stands where a list is expected")
+        return tuple(converter.structure(value or [], list[element]))  # type: ignore[valid-type]
+
+    return read
+
+
+def _yaml(value: object) -> str:
+    """``value`` as the file has it, cut short."""
+    text = {True: "true", False: "false"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+    text = "nothing" if value is None else text
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,71 @@
+"""Pure: addresses in the configuration."""
+
+from __future__ import annotations
+
+from typing import NewType
+from urllib.parse import urlsplit
+
+import attrs
+
+ServerUrl = NewType("ServerUrl", str)
+"""An https URL of a Chef server, without a trailing slash."""
+
+
+@attrs.frozen
+class HostPort:
+    """A listening address on this machine."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_server_url(text: object) -> ServerUrl:
+    """A Chef server's URL: https, a host, maybe a port and a path, and nothing else.
+
+    Raises:
+        ValueError: it is anything else; the message says what would be right.
+    """
+    right = "write https://HOST, with :PORT and /organizations/ORG if need be"
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not a URL; {right}")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a URL ({error}); {right}") from error
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"a URL with a user or a password is refused; {right}")
+    if parts.scheme == "http":
+        raise ValueError(f"{text!r} is not encrypted, and root runs what a Chef server sends; write https://…")
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or not _is_clean(text):
+        raise ValueError(f"{text!r} is not a Chef server's URL; {right}")
+    return ServerUrl(text.rstrip("/"))
+
+
+def parse_loopback(text: object) -> HostPort | None:
+    """``127.0.0.1:PORT`` or ``[::1]:PORT``; ``off``, which YAML reads as false, is None.
+
+    Raises:
+        ValueError: it is anything else, or an address that other machines can reach.
+    """
+    if text is False or text == "off":
+        return None
+    right = 'write "127.0.0.1:8473" or off'
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not an address; {right}")
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError(
+            f"{text!r} is not on the loopback interface, and the sidecar speaks to this machine only; {right}"
+        )
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError(f"{text!r} has no port from 0 to 65535; {right}")
+    return HostPort(host, int(port))
+
+
+def _is_clean(text: str) -> bool:
+    return text.isascii() and text.isprintable() and not set(text) & set(' \\<>"{}|^`')

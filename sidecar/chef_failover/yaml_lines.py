@@ -1,0 +1,60 @@
+"""Pure: YAML with the line of every key, so that a message can point at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import yaml
+
+Step = str | int
+
+
+@attrs.frozen
+class Document:
+    """Plain values, the line of each path in them (from 1), and the paths of keys that stand twice."""
+
+    value: Any
+    lines: dict[tuple[Step, ...], int]
+    duplicates: tuple[tuple[Step, ...], ...]
+
+    def line(self, path: tuple[Step, ...]) -> int:
+        """The line of ``path``, or of the nearest thing around it that exists."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def parse(text: str) -> Document:
+    """The first document of ``text``.
+
+    Raises:
+        yaml.YAMLError: ``text`` is not YAML, holds more than one document, or uses tags that are not plain data.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        lines: dict[tuple[Step, ...], int] = {}
+        duplicates: list[tuple[Step, ...]] = []
+        if node is not None:
+            _walk(node, (), lines, duplicates)
+        value = None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+    return Document(value, lines, tuple(duplicates))
+
+
+def _walk(
+    node: yaml.Node, path: tuple[Step, ...], lines: dict[tuple[Step, ...], int], duplicates: list[tuple[Step, ...]]
+) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value))
+            if inner in lines:
+                duplicates.append(inner)
+            lines[inner] = key.start_mark.line + 1
+            _walk(value, inner, lines, duplicates)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _walk(value, (*path, index), lines, duplicates)
