@@ -1,0 +1,151 @@
+"""Pure: what an HTTP answer says about a Chef server.
+
+A 2xx alone proves nothing: nginx before a Chef server answers 200 with a welcome page to whatever it does not know,
+goiardi answers 200 with nothing to any signed path, and a captive portal answers 200 to everything. So a success must
+be something that only a Chef server says: its status document, its own refusal of an unsigned request, or the node.
+
+Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, dispatch.lua; goiardi 0.11.10 as it runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from chef_failover.model import Outcome
+
+NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
+"""The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
+
+
+@attrs.frozen
+class Answer:
+    """One HTTP answer. ``headers`` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def json(self) -> dict[str, Any] | None:
+        """The body if it is a JSON object, else None."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
+
+
+@attrs.frozen
+class Finding:
+    """What an answer proves, as an outcome and as words for people."""
+
+    outcome: Outcome
+    detail: str = ""
+    """Empty when there is nothing to say but that it answers."""
+    has_node_object: bool = True
+
+
+def judge_status(answer: Answer) -> Finding | None:
+    """The answer to ``GET /_status``; None when this server has no such path."""
+    body = answer.json()
+    upstreams = body.get("upstreams") if body else None
+    if isinstance(upstreams, dict) and answer.status in (200, 500):
+        failing = sorted(name for name, state in upstreams.items() if state != "pong")
+        if answer.status == 200 and not failing:
+            return Finding(Outcome.OK)
+        if all(upstreams.get(name) == "pong" for name in NEEDED_UPSTREAMS):
+            return Finding(Outcome.DEGRADED, f"answers, but its status names {', '.join(failing) or 'a failure'}")
+        return Finding(Outcome.SERVER_ERROR, f"its status says that {', '.join(failing) or 'something'} fails")
+    if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
+        return Finding(Outcome.OK)
+    return None if answer.status == HTTPStatus.NOT_FOUND else _judge_unsigned(answer)
+
+
+def judge_api_version(answer: Answer) -> Finding:
+    """The answer to ``GET /server_api_version``."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and "min_api_version" in body:
+        return Finding(Outcome.OK)
+    return _judge_unsigned(answer)
+
+
+def judge_node_head(answer: Answer) -> Finding | None:
+    """The answer to a signed ``HEAD`` of the node object; None when only a ``GET`` can tell."""
+    is_object = answer.headers.get("content-type", "").startswith("application/json")
+    if answer.status == HTTPStatus.OK and is_object and "x-ops-server-api-version" in answer.headers:
+        return Finding(Outcome.OK)
+    return None
+
+
+def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a signed ``GET`` of the object of ``node_name``, received at ``utc_now``."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and body.get("name") == node_name:
+        return Finding(Outcome.OK)
+    if not (body and "error" in body) or answer.status not in (401, 403, 404) or _is_licence(answer):
+        return _judge_failure(answer)
+    said = f"HTTP {answer.status}: {_error_text(body)}"
+    if answer.status == HTTPStatus.FORBIDDEN:
+        return Finding(Outcome.FORBIDDEN, said)
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        is_clock = "clock" in said.lower()
+        return (
+            Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now)) if is_clock else Finding(Outcome.NOT_ASSOCIATED, said)
+        )
+    if "organization" in said.lower():
+        return Finding(Outcome.WRONG_ORGANIZATION, said)
+    return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
+
+
+def _judge_unsigned(answer: Answer) -> Finding:
+    body = answer.json()
+    # 401, or 400 for the missing headers: Chef's own words to a request without a signature.
+    if answer.status in (400, 401) and body and "error" in body:
+        return Finding(Outcome.OK)
+    return _judge_failure(answer)
+
+
+def _judge_failure(answer: Answer) -> Finding:
+    status = answer.status
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
+    said = f"HTTP {status} {phrase}".rstrip()
+    if _is_licence(answer):
+        return Finding(Outcome.LICENCE, f"{said}: its Chef licence is not valid")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return Finding(Outcome.MAINTENANCE, f"{said}, as in maintenance")
+    if status >= 500:
+        return Finding(Outcome.SERVER_ERROR, said)
+    if 300 <= status < 400:
+        return Finding(Outcome.NOT_CHEF, f"{said}: redirects elsewhere, which a Chef server never does")
+    body = answer.json()
+    if status >= 400 and body and "error" in body:
+        return Finding(Outcome.SERVER_ERROR, f"{said}: {_error_text(body)}")
+    what = "an empty body" if not answer.body else "something that no Chef server says"
+    return Finding(Outcome.NOT_CHEF, f"{said} with {what}")
+
+
+def _is_licence(answer: Answer) -> bool:
+    body = answer.json()
+    return answer.status == HTTPStatus.FORBIDDEN and body is not None and body.get("message") == "invalid-license"
+
+
+def _error_text(body: Mapping[str, Any]) -> str:
+    """Chef's ``error`` is a list of one sentence, or the sentence; cut, and without control characters."""
+    error = body["error"]
+    text = str(error[0] if isinstance(error, list) and error else error)
+    return "".join(char if char.isprintable() else " " for char in text)[:200]
+
+
+def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
+    ours = utc_now.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        theirs = email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
+    except (KeyError, ValueError, TypeError):
+        return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"
+    return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"

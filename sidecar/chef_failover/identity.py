@@ -1,0 +1,105 @@
+"""I/O: who this node is: its name, and the key that proves it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+
+from chef_failover.errors import IdentityError, KeyFileError
+
+if TYPE_CHECKING:
+    from chef_failover.probes import Signer
+
+log = logging.getLogger(__name__)
+
+IMDS_URL = "http://169.254.169.254"
+"""EC2's instance metadata service. Only its second version is spoken: a token first, then the question."""
+_IMDS_TIMEOUT_S = 1.0
+
+
+def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
+    """``pattern`` with each placeholder replaced by what its source gives.
+
+    Raises:
+        IdentityError: a source that is needed gives nothing.
+    """
+    for placeholder, source in sources.items():
+        if f"{{{placeholder}}}" in pattern:
+            pattern = pattern.replace(f"{{{placeholder}}}", source())
+    return pattern
+
+
+def sources(imds_url: str = IMDS_URL) -> dict[str, Callable[[], str]]:
+    """Where each placeholder of a node's name comes from."""
+    return {
+        "instance_id": functools.partial(instance_id, imds_url),
+        "hostname": lambda: socket.gethostname().partition(".")[0],
+        "fqdn": socket.getfqdn,
+    }
+
+
+def instance_id(imds_url: str = IMDS_URL) -> str:
+    """This EC2 instance's id, from IMDSv2, without a proxy.
+
+    Raises:
+        IdentityError: the metadata service does not answer, or not like one.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    try:
+        with session:
+            lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+            token = session.put(f"{imds_url}/latest/api/token", headers=lifetime, timeout=_IMDS_TIMEOUT_S)
+            token.raise_for_status()
+            answer = session.get(
+                f"{imds_url}/latest/meta-data/instance-id",
+                headers={"X-aws-ec2-metadata-token": token.text},
+                timeout=_IMDS_TIMEOUT_S,
+            )
+            answer.raise_for_status()
+    except requests.RequestException as error:
+        raise IdentityError(
+            f"node.name needs {{instance_id}}, and the EC2 metadata service at {imds_url} does not give it"
+            f" ({type(error).__name__}); on another machine write {{fqdn}} or a literal name"
+        ) from error
+    return answer.text.strip()
+
+
+class ClientKey:
+    """The node's key, read again whenever its file changes: chef-client may write it long after we started."""
+
+    def __init__(self, path: Path, node_name: str) -> None:
+        self._path = path
+        self._node_name = node_name
+        self._stamp: tuple[int, int] | None = None
+        self._signer: Signer | None = None
+
+    def signer(self) -> Signer | None:
+        """What signs as this node, or None while there is no key that we may read."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            self._stamp = self._signer = None
+            return None
+        stamp = (stat.st_mtime_ns, stat.st_ino)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._signer = self._load()
+        return self._signer
+
+    def _load(self) -> Signer | None:
+        # Imported here: cryptography weighs 8 MB, and a node without a readable key needs none of it.
+        from chef_failover.chef_api import ChefAuth, load_key  # noqa: PLC0415
+
+        try:
+            key = load_key(self._path)
+        except KeyFileError as error:
+            log.warning("%s; servers are probed without a signature", error)
+            return None
+        return functools.partial(ChefAuth, self._node_name, key)

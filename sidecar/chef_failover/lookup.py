@@ -1,0 +1,55 @@
+"""I/O: name lookup that can be given up on.
+
+The C library's resolver cannot be interrupted and may take half a minute over a dead name server. So each lookup runs
+on a thread of its own, at most one for each name: who asks while one is under way waits for that one.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+Address = tuple[int, int, int, str, Any]
+"""As ``socket.getaddrinfo`` gives it: family, type, protocol, canonical name, socket address."""
+
+
+class Resolver:
+    """Looks names up through ``getaddrinfo(host, port)``, which may block for as long as it likes."""
+
+    def __init__(self, getaddrinfo: Callable[[str, int], list[Address]] | None = None) -> None:
+        self._getaddrinfo = getaddrinfo or _getaddrinfo
+        self._under_way: dict[tuple[str, int], Future[list[Address]]] = {}
+        self._lock = threading.Lock()
+
+    def lookup(self, host: str, port: int, timeout_s: float) -> list[Address]:
+        """The addresses of ``host``.
+
+        Raises:
+            OSError: there are none (``socket.gaierror``), or ``timeout_s`` was over first (``TimeoutError``).
+        """
+        with self._lock:
+            future = self._under_way.get((host, port))
+            if future is None:
+                future = self._under_way[host, port] = Future()
+                threading.Thread(
+                    target=self._run, args=(host, port, future), name=f"lookup {host}", daemon=True
+                ).start()
+        return future.result(timeout_s)
+
+    def _run(self, host: str, port: int, future: Future[list[Address]]) -> None:
+        try:
+            future.set_result(self._getaddrinfo(host, port))
+        except (OSError, UnicodeError) as error:
+            future.set_exception(
+                error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, str(error))
+            )
+        finally:
+            with self._lock:
+                del self._under_way[host, port]
+
+
+def _getaddrinfo(host: str, port: int) -> list[Address]:
+    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
