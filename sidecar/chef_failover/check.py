@@ -1,0 +1,39 @@
+"""Shell: one probe of each server, without a daemon."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from chef_failover.config import Config
+from chef_failover.identity import ClientKey
+from chef_failover.sidecar import Surroundings, make_prober
+
+
+def check(config: Config) -> dict[str, Any]:
+    """What each server of ``config`` answers now, all asked at once.
+
+    Raises:
+        IdentityError: the node's name cannot be found out.
+    """
+    around = Surroundings()
+    node_name = around.node_name(config.node.name) if config.node.name else None
+    signer = ClientKey(config.client_key, node_name).signer if node_name else lambda: None
+    probers = [make_prober(config, server, node_name, signer, around) for server in config.servers]
+    with ThreadPoolExecutor(max_workers=max(1, len(probers))) as pool:
+        results = list(pool.map(lambda prober: prober.probe(), probers))
+    return {
+        "schema": 1,
+        "node_name": node_name,
+        "signed": signer() is not None,
+        "servers": [
+            {
+                "name": server.name,
+                "chef_server_url": config.chef_server_url(server),
+                "outcome": result.outcome.value,
+                "detail": result.detail,
+                "usable": result.outcome.serves_node and result.has_node_object,
+            }
+            for server, result in zip(config.servers, results, strict=True)
+        ],
+    }

@@ -1,0 +1,191 @@
+"""Shell: the command line, and the one place where errors become exit codes.
+
+0 yes, 1 no (unhealthy, not associated, refused), 2 usage or configuration, 3 a bug of ours, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chef_failover import __version__, client, last_resort, tables
+from chef_failover import config as configuration
+from chef_failover.config import Config
+from chef_failover.durations import parse_duration_s
+from chef_failover.errors import ChefFailoverError, SidecarUnavailableError
+
+EXIT_NO = 1
+EXIT_BUG = 3
+EXIT_INTERRUPTED = 130
+WATCH_PERIOD_S = 2.0
+WAIT_PERIOD_S = 0.5
+
+_config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=configuration.DEFAULT_PATH,
+    show_default=True,
+    help="The configuration file.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chef-failover")
+def cli() -> None:
+    """Keep this node's chef-client on a Chef server that works."""
+
+
+@cli.command()
+@_config_option
+def serve(config_path: Path) -> None:
+    """Run the sidecar in the foreground; SIGHUP reloads its configuration."""
+    from chef_failover.daemon import serve as run  # noqa: PLC0415
+
+    _log_to_stderr(logging.INFO)
+    run(config_path)
+
+
+@cli.command()
+@_config_option
+@_json_option
+def server(config_path: Path, as_json: bool) -> None:
+    """Print the URL of the Chef server to use now.
+
+    When the sidecar does not answer, the choice it last wrote down or the first server of the configuration is printed,
+    just as chef-client would use it, and stderr says so.
+    """
+    config = configuration.load(config_path)
+    try:
+        document = _ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
+    except SidecarUnavailableError as error:
+        document = last_resort.server(config)
+        click.echo(f"{error}; {document['reason']}", err=True)
+    click.echo(_pretty(document) if as_json else document["chef_server_url"])
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.option("--watch", is_flag=True, help="Print again every two seconds, until interrupted.")
+def status(config_path: Path, as_json: bool, watch: bool) -> None:
+    """Show every server, and why it is or is not the one in use."""
+    config = configuration.load(config_path)
+    while True:
+        document = _status(config)
+        if watch and sys.stdout.isatty():
+            click.clear()
+        click.echo(_pretty(document) if as_json else tables.status(document))
+        if not watch:
+            break
+        time.sleep(WATCH_PERIOD_S)
+    if document.get("error") or document.get("degraded"):
+        sys.exit(EXIT_NO)
+
+
+@cli.command()
+@_config_option
+@_json_option
+def check(config_path: Path, as_json: bool) -> None:
+    """Validate the configuration and probe each server once, without a daemon."""
+    from chef_failover.check import check as probe_all  # noqa: PLC0415
+
+    _log_to_stderr(logging.WARNING)
+    config = configuration.load(config_path)
+    document = probe_all(config)
+    click.echo(_pretty(document) if as_json else tables.check(document, str(config_path)))
+    if not all(entry["usable"] for entry in document["servers"]):
+        sys.exit(EXIT_NO)
+
+
+@cli.command()
+@_config_option
+@click.option("--associated", is_flag=True, help="Wait also until the node is registered with the server in use.")
+@click.option("--timeout", default="10m", show_default=True, help="Give up after this long: 500ms, 10s, 5m, 1h.")
+def wait(config_path: Path, associated: bool, timeout: str) -> None:
+    """Wait until this node has a Chef server that works; for user data and scripts."""
+    try:
+        limit = time.monotonic() + parse_duration_s(timeout)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--timeout") from error
+    config = configuration.load(config_path)
+    said = None
+    while True:
+        is_done, progress = tables.progress(_status(config), must_be_associated=associated)
+        if progress != said:
+            click.echo(progress, err=not is_done)
+            said = progress
+        if is_done:
+            return
+        if time.monotonic() > limit:
+            click.echo(f"gave up after {timeout}", err=True)
+            sys.exit(EXIT_NO)
+        time.sleep(WAIT_PERIOD_S)
+
+
+@cli.command()
+@_config_option
+def facts(config_path: Path) -> None:
+    """Print what the Ohai plugin publishes, as JSON."""
+    config = configuration.load(config_path)
+    click.echo(_pretty(_ask(config, "/v1/facts")))
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Stay up at the end, and print what to try in another terminal.")
+def demo(keep: bool) -> None:
+    """Watch a failover and a failback, on Chef servers embedded in this program."""
+    from chef_failover.demo import run  # noqa: PLC0415
+
+    run(is_kept=keep)
+
+
+def main() -> None:
+    """Run the command line, and turn every error into its exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code if isinstance(error, click.UsageError) else EXIT_NO)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(EXIT_INTERRUPTED)
+    except ChefFailoverError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(EXIT_NO)
+    except Exception:
+        logging.getLogger(__name__).exception("a bug in chef-failover; please report it with this")
+        sys.exit(EXIT_BUG)
+
+
+def _ask(config: Config, target: str, timeout_s: float = 10.0) -> dict[str, Any]:
+    reply = client.ask(config.listen.socket, target, timeout_s=timeout_s)
+    if reply.status >= 400:
+        raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
+    return reply.body
+
+
+def _status(config: Config) -> dict[str, Any]:
+    """The sidecar's own view, or with ``error`` what is known without it."""
+    try:
+        return _ask(config, "/v1/servers")
+    except SidecarUnavailableError as error:
+        return last_resort.status(config, str(error))
+
+
+def _pretty(document: object) -> str:
+    return json.dumps(document, indent=2)
+
+
+def _log_to_stderr(level: int) -> None:
+    # journald adds the time and the unit; waitress and urllib3 say nothing that an operator needs below WARNING.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("chef_failover").setLevel(level)

@@ -1,0 +1,96 @@
+"""Shell: the daemon. It opens the listeners, and answers to signals and to systemd."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import attrs
+
+from chef_failover import config as configuration
+from chef_failover import render
+from chef_failover.api import create_app
+from chef_failover.errors import ChefFailoverError
+from chef_failover.listeners import Listeners
+from chef_failover.sidecar import Sidecar, Surroundings
+from chef_failover.systemd import Notifier
+
+log = logging.getLogger(__name__)
+
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_FOREVER_S = 3600.0
+
+
+def serve(config_path: Path) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads ``config_path``.
+
+    Raises:
+        ChefFailoverError: it cannot start: the configuration, the node's name or a listener.
+    """
+    # Blocked here, before any thread exists, signals are taken one at a time by the loop below, never in a handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    config = configuration.load(config_path)
+    systemd = Notifier()
+    around = Surroundings(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
+    sidecar = Sidecar(config, around)
+    config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    listeners = Listeners(
+        config.listen.socket,
+        create_app(sidecar, may_change=True),
+        config.listen.loopback,
+        create_app(sidecar, may_change=False),
+    )
+    sidecar.start()
+    _say_started(sidecar, config_path)
+    systemd.status(render.status_line(sidecar.snapshot))
+    systemd.ready()
+    try:
+        _obey(sidecar, config_path, systemd)
+    finally:
+        systemd.stopping()
+        sidecar.stop()
+        listeners.close()
+    log.info("stopped")
+
+
+def _obey(sidecar: Sidecar, config_path: Path, systemd: Notifier) -> None:
+    """Take signals and feed the watchdog until it is time to stop."""
+    pause_s = systemd.watchdog_s / 2 if systemd.watchdog_s else _FOREVER_S
+    while True:
+        received = signal.sigtimedwait(_SIGNALS, pause_s)
+        if received is None:
+            if systemd.watchdog_s and not sidecar.late():
+                systemd.alive()
+        elif received.si_signo == signal.SIGHUP:
+            systemd.reloading()
+            _reload(sidecar, config_path)
+            systemd.status(render.status_line(sidecar.snapshot))
+            systemd.ready()
+        else:
+            return
+
+
+def _reload(sidecar: Sidecar, config_path: Path) -> None:
+    """A valid new configuration takes over in whole; any trouble leaves the old one at work."""
+    before = sidecar.config
+    try:
+        config = configuration.load(config_path)
+        fixed = attrs.evolve(config, listen=before.listen, state_dir=before.state_dir)
+        sidecar.reload(fixed)
+    except ChefFailoverError as error:
+        log.error("the configuration in use stays, since the new one is no good:\n%s", error)
+        return
+    log.info("reloaded %s: %s", config_path, _servers_in_words(sidecar))
+    if fixed != config:
+        log.warning("listen and state_dir have changed in %s; they need a restart", config_path)
+
+
+def _say_started(sidecar: Sidecar, config_path: Path) -> None:
+    log.info("started with %s on Python %s: %s", config_path, sys.version.split()[0], _servers_in_words(sidecar))
+
+
+def _servers_in_words(sidecar: Sidecar) -> str:
+    names = ", ".join(server.name for server in sidecar.config.servers)
+    return names or "no server is configured, so chef-client keeps its own"

@@ -1,0 +1,81 @@
+"""Shell: the lock and the one snapshot that everybody reads."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from chef_failover.health import Thresholds
+from chef_failover.model import HealthState, ProbeResult, Snapshot, Transition
+from chef_failover.selection import is_decided
+from chef_failover.world import observe, settle
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """The Chef servers as we know them.
+
+    Transitions happen under the lock; ``snapshot`` is read without it. ``on_change`` is called, outside the lock, after
+    each change of a server's health or of the choice.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        thresholds: Thresholds,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        on_change: Callable[[Snapshot], None] = lambda _: None,
+    ) -> None:
+        self._thresholds = thresholds
+        self._clock = clock
+        self._utc_now = utc_now
+        self._on_change = on_change
+        self._changed = threading.Condition()
+        self._snapshot = settle(snapshot, now=clock(), on=utc_now())
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The world as it is now."""
+        return self._snapshot
+
+    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> HealthState:
+        """Take in one probe's result and give the server's health after it."""
+        with self._changed:
+            before = self._snapshot
+            server = next(server for server in before.servers if server.name == name)
+            after = observe(before, server, result, thresholds=self._thresholds, offline=offline, on=self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        new = [transition for transition in after.transitions if transition not in before.transitions]
+        _log(before, after, new)
+        if new:
+            self._on_change(after)
+        return next(server.state for server in after.servers if server.name == name)
+
+    def wait_until_decided(self, runs_from: float, timeout_s: float) -> Snapshot:
+        """The world once no probe still under way could change where a run starts, or after ``timeout_s``."""
+        limit = self._clock() + timeout_s
+        with self._changed:
+            while not self._is_decided(runs_from) and (left_s := limit - self._clock()) > 0:
+                self._changed.wait(left_s)
+            return self._snapshot
+
+    def _is_decided(self, runs_from: float) -> bool:
+        return is_decided(self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds)
+
+
+def _log(before: Snapshot, after: Snapshot, new: list[Transition]) -> None:
+    """One line for each change."""
+    for transition in new:
+        what = transition.server or "choice"
+        log.info("%s %s->%s %s", what, transition.before, transition.after, transition.reason)
+    if after.offline != before.offline:
+        log.warning(
+            "node %s", f"is offline: {after.offline}; nothing moves" if after.offline else "is back on the network"
+        )

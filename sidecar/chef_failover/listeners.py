@@ -1,0 +1,100 @@
+"""I/O: the Unix socket and the loopback port, served by waitress in one loop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import waitress.server
+from waitress import wasyncore
+
+from chef_failover.errors import AlreadyRunningError, ListenError
+from chef_failover.urls import HostPort
+
+SOCKET_MODE = 0o660
+_SHUTDOWN_S = 0.3
+"""How long requests under way may take to end when we stop."""
+_LIMITS: dict[str, Any] = {
+    "max_request_header_size": 16 * 1024,
+    "max_request_body_size": 64 * 1024,
+    "channel_timeout": 30,
+    "connection_limit": 200,
+    "ident": None,
+}
+
+App = Callable[..., Any]
+
+
+class Listeners:
+    """Both listeners, open from construction to `close`.
+
+    Args:
+        socket_path: of the Unix socket; a stale one is replaced.
+        socket_app: what answers there.
+        loopback: the address of the TCP port, or None for none.
+        loopback_app: what answers there.
+
+    Raises:
+        AlreadyRunningError: somebody answers on ``socket_path``.
+        ListenError: one of them cannot be opened; then none is.
+    """
+
+    def __init__(self, socket_path: Path, socket_app: App, loopback: HostPort | None, loopback_app: App) -> None:
+        self._socket_path = socket_path
+        self._map: dict[int, Any] = {}
+        self._servers: list[Any] = []
+        _refuse_second(socket_path)
+        # Requests that wait for one probe do queue, and that is no news.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        try:
+            self._open(f"listen.socket {socket_path}", socket_app, threads=8, unix_socket=str(socket_path))
+            self._inode = socket_path.stat().st_ino
+            if loopback is not None:
+                where = f"listen.loopback {loopback}"
+                self._open(where, loopback_app, threads=2, host=loopback.host, port=loopback.port)
+        except ListenError:
+            self._shut()
+            raise
+        self._thread = threading.Thread(target=self._servers[0].run, name="listeners", daemon=True)
+        self._thread.start()
+
+    @property
+    def loopback_port(self) -> int | None:
+        """The TCP port that was opened, which matters when port 0 was asked for."""
+        return int(self._servers[1].effective_port) if len(self._servers) > 1 else None
+
+    def close(self) -> None:
+        """Stop answering, and take the socket's file away if it is still ours."""
+        self._servers[0].trigger.pull_trigger(self._shut)
+        self._thread.join(_SHUTDOWN_S)
+        with contextlib.suppress(OSError):
+            if self._socket_path.stat().st_ino == self._inode:
+                self._socket_path.unlink()
+
+    def _open(self, where: str, app: App, **options: Any) -> None:  # noqa: ANN401
+        mode = f"{SOCKET_MODE:o}"
+        try:
+            server = waitress.server.create_server(app, map=self._map, unix_socket_perms=mode, **options, **_LIMITS)
+        except OSError as error:
+            raise ListenError(f"{where}: {error.strerror or error}") from error
+        self._servers.append(server)
+
+    def _shut(self) -> None:
+        wasyncore.close_all(self._map)
+        for server in self._servers:
+            server.task_dispatcher.shutdown(timeout=_SHUTDOWN_S)
+
+
+def _refuse_second(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(str(path))
+        except OSError:
+            return
+    raise AlreadyRunningError(f"listen.socket {path}: another sidecar answers there")

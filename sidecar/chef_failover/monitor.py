@@ -1,0 +1,111 @@
+"""Shell: the loop that probes one server, on a thread of its own, so that a hanging server delays no other."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from chef_failover.health import Pace, next_delay_s
+from chef_failover.model import HealthState, ProbeResult
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Probes when it is due, and at once when somebody wants fresher results than there are.
+
+    Args:
+        name: of the server.
+        probe: probes it; may take as long as its own deadline.
+        report: takes the result, gives the health after it.
+        pace: between probes.
+        clock: monotonic seconds; the same as that of the results.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        probe: Callable[[], ProbeResult],
+        report: Callable[[ProbeResult], HealthState],
+        pace: Pace,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random,
+    ) -> None:
+        self.name = name
+        self.faults = 0
+        """How often a probe broke by a fault of ours; such a probe says nothing of the server."""
+        self._probe = probe
+        self._report = report
+        self._pace = pace
+        self._clock = clock
+        self._rng = rng
+        self._wake = threading.Condition()
+        self._is_stopping = False
+        self._due_at = clock() + rng.uniform(0, pace.interval_s)
+        self._last_at = float("-inf")
+        self._wanted_from = float("-inf")
+        self._thread = threading.Thread(target=self._run, name=f"monitor {name}", daemon=True)
+
+    @property
+    def due_at(self) -> float:
+        """When the next probe begins at the latest."""
+        return self._due_at
+
+    def start(self) -> None:
+        """Begin, at a random offset within one interval."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin no further probe. One under way ends by itself, and its result still counts."""
+        with self._wake:
+            self._is_stopping = True
+            self._wake.notify()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end after `stop`; whether it came."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def is_late(self, now: float, allowance_s: float) -> bool:
+        """The loop has missed its next probe by more than ``allowance_s``: it hangs or is dead."""
+        return now > self._due_at + allowance_s
+
+    def freshen(self, wanted_from: float) -> None:
+        """Ask for a result no older than this instant. However many ask, one probe serves them."""
+        with self._wake:
+            self._wanted_from = max(self._wanted_from, wanted_from)
+            self._wake.notify()
+
+    def step(self) -> None:
+        """One probe, and when the next is due."""
+        try:
+            result = self._probe()
+            state = self._report(result)
+        except Exception:
+            self.faults += 1
+            log.exception("probe of %s broke by a fault of ours, not of the server", self.name)
+            last_at, delay_s = self._clock(), self._pace.retry_interval_s
+        else:
+            last_at, delay_s = result.finished_at, next_delay_s(state, self._pace, self._rng)
+        with self._wake:
+            self._last_at = last_at
+            self._due_at = last_at + delay_s
+
+    def _run(self) -> None:
+        while self._wait():
+            self.step()
+
+    def _wait(self) -> bool:
+        """Until a probe is due or wanted; False when the loop is to end."""
+        with self._wake:
+            while not self._is_stopping and self._last_at >= self._wanted_from:
+                left_s = self._due_at - self._clock()
+                if left_s <= 0:
+                    break
+                self._wake.wait(left_s)
+            return not self._is_stopping

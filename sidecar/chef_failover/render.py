@@ -1,0 +1,160 @@
+"""Pure: one snapshot as the documents that others read. Nothing is decided here."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import attrs
+
+from chef_failover.model import Choice, ServerSnapshot, Snapshot, Transition
+
+SCHEMA = 1
+
+Document = dict[str, Any]
+
+
+@attrs.frozen
+class About:
+    """What every document may say of the node. ``client_key`` is a path; None leaves chef-client's own."""
+
+    version: str
+    node_name: str | None = None
+    client_key: str | None = None
+
+
+def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
+    """``GET /v1/server``: where a run should go now."""
+    chosen = _chosen(snapshot, choice)
+    passed_over = [
+        {"name": verdict.name, "reason": verdict.sentence, "reachable": verdict.is_reachable}
+        for verdict in choice.passed_over
+    ]
+    return {
+        "schema": SCHEMA,
+        **_use(snapshot, choice, about, on),
+        "age_s": round(now - chosen.last.finished_at, 3) if chosen.last else None,
+        "passed_over": passed_over,
+    }
+
+
+def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
+    """``GET /v1/servers``: every server, in order of preference, and why it is or is not the one."""
+    choice = snapshot.choice
+    verdicts = choice.verdicts if choice else ()
+    return {
+        "schema": SCHEMA,
+        "version": about.version,
+        "node_name": about.node_name,
+        "choice": choice.name if choice else None,
+        "degraded": choice.is_degraded if choice else None,
+        "reason": choice.reason if choice else None,
+        "since": _utc(snapshot.chosen_on),
+        "offline": snapshot.offline,
+        "servers": [
+            {
+                "name": verdict.name,
+                **_server_facts(found),
+                "chef_server_url": found.chef_server_url,
+                "priority": found.priority,
+                "standing": verdict.standing.name.lower(),
+                "chosen": choice is not None and verdict.name == choice.name,
+                "reason": verdict.sentence,
+                "age_s": round(now - found.last.finished_at, 3) if found.last else None,
+            }
+            for verdict in verdicts
+            if (found := snapshot.server(verdict.name))
+        ],
+        "transitions": [_transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def facts(snapshot: Snapshot, about: About) -> Document:
+    """``GET /v1/facts``: what the Ohai plugin publishes."""
+    choice = snapshot.choice
+    return {
+        "schema": SCHEMA,
+        "available": True,
+        "version": about.version,
+        "server": None
+        if choice is None
+        else {
+            "name": choice.name,
+            "chef_server_url": _chosen(snapshot, choice).chef_server_url,
+            "since": _utc(snapshot.chosen_on),
+            "degraded": choice.is_degraded,
+            "reason": choice.reason,
+        },
+        "servers": {found.name: _server_facts(found) for found in snapshot.servers},
+    }
+
+
+def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Document:
+    """What state.json keeps; the Ruby shim reads its ``choice`` like an answer."""
+    choice = snapshot.choice
+    return {
+        "written_at": _utc(on),
+        "choice": _use(snapshot, choice, about, on) if choice else None,
+        "servers": {found.name: _server_facts(found) for found in snapshot.servers},
+        "transitions": [_transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def problem(status: int, title: str, detail: str) -> Document:
+    """An error, as RFC 9457 has it."""
+    return {"schema": SCHEMA, "type": "about:blank", "title": title, "status": status, "detail": detail}
+
+
+def status_line(snapshot: Snapshot) -> str:
+    """The one line that ``systemctl status`` shows."""
+    if snapshot.choice is None:
+        return "idle: no server is configured"
+    up = sum(found.health.name == "UP" for found in snapshot.servers)
+    degraded = ", degraded" if snapshot.choice.is_degraded else ""
+    return f"using {snapshot.choice.name}{degraded}; {up} of {len(snapshot.servers)} servers UP"
+
+
+def _use(snapshot: Snapshot, choice: Choice, about: About, on: datetime.datetime) -> Document:
+    chosen = _chosen(snapshot, choice)
+    is_settled = snapshot.choice is not None and snapshot.choice.name == choice.name
+    return {
+        "name": chosen.name,
+        "chef_server_url": chosen.chef_server_url,
+        "node_name": about.node_name,
+        "client_key": about.client_key,
+        "ssl_ca_file": chosen.ca_file,
+        "degraded": choice.is_degraded,
+        "reason": choice.reason,
+        "since": _utc(snapshot.chosen_on if is_settled else on),
+    }
+
+
+def _server_facts(found: ServerSnapshot) -> Document:
+    return {
+        "url": found.url,
+        "health": found.health.name,
+        "outcome": found.last.outcome.value if found.last else None,
+        "association": "failed" if found.is_turned_away else found.association.value,
+        "ready": found.is_ready,
+        "latency_s": round(found.last.latency_s, 4) if found.last and found.last.latency_s is not None else None,
+        "last_change": _utc(found.changed_on),
+    }
+
+
+def _transition(entry: Transition) -> Document:
+    return {
+        "at": _utc(entry.on),
+        "server": entry.server,
+        "from": entry.before,
+        "to": entry.after,
+        "reason": entry.reason,
+    }
+
+
+def _chosen(snapshot: Snapshot, choice: Choice) -> ServerSnapshot:
+    return next(found for found in snapshot.servers if found.name == choice.name)
+
+
+def _utc(time: datetime.datetime | None) -> str | None:
+    """ISO 8601 in UTC with whole seconds and a Z."""
+    return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None

@@ -1,0 +1,120 @@
+"""I/O: state.json, the only thing we remember.
+
+The Ruby shim reads it too, when nobody answers on the socket. So it is written whole or not at all, and whatever is
+wrong with it when we start is set aside, said, and never fatal: the worst loss is one hold-down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from chef_failover.model import Transition
+
+SCHEMA = 1
+FILE_NAME = "state.json"
+_SIZE_LIMIT = 4 * 1024 * 1024
+
+
+@attrs.frozen
+class Remembered:
+    """What a former life left. ``problems`` has a sentence for each thing that was dropped."""
+
+    choice: str | None = None
+    chosen_on: datetime.datetime | None = None
+    transitions: tuple[Transition, ...] = ()
+    problems: tuple[str, ...] = ()
+    is_useless: bool = False
+    """The file holds nothing that we can use."""
+
+
+def read(path: Path, now: datetime.datetime) -> Remembered:
+    """What ``path`` holds; ``now`` is wall time, and later times are not believed. Never fails.
+
+    A file that we cannot use is kept beside, as ``state.json.rejected``.
+    """
+    remembered = peek(path, now)
+    if remembered.is_useless:
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f"{path.name}.rejected"))
+    return remembered
+
+
+def peek(path: Path, now: datetime.datetime) -> Remembered:
+    """Like `read`, and touches nothing."""
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(_SIZE_LIMIT))
+        if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
+            raise ValueError("it is no state of ours")
+        if document["schema"] > SCHEMA:
+            raise ValueError(f"its schema {document['schema']} is newer than the {SCHEMA} that this version knows")
+        return _structure(document, now)
+    except FileNotFoundError:
+        return Remembered()
+    except OSError as error:
+        return Remembered(problems=(f"{path} cannot be read ({error.strerror}); what it knew is not used",))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = "it is not whole JSON" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
+        said = f"{path} is not used, and kept as {path.name}.rejected: {reason}"
+        return Remembered(problems=(said,), is_useless=True)
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace ``path`` by ``document``, so that a crash at any instant leaves the old or the new.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    data = json.dumps({"schema": SCHEMA, **document}, indent=1).encode()
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembered:
+    choice = document.get("choice") or {}
+    name = choice.get("name")
+    if name is not None and not isinstance(name, str):
+        raise ValueError("its choice has no name")
+    transitions = tuple(_transition(entry) for entry in document.get("transitions") or ())
+    since = _time(choice["since"]) if choice.get("since") else None
+    problems = []
+    if (since and since > now) or any(transition.on > now for transition in transitions):
+        problems.append(
+            f"{FILE_NAME} has times after {now:%Y-%m-%d %H:%M:%S} UTC: the clock was set back; they are dropped"
+        )
+        since = min(since, now) if since else None
+        transitions = tuple(transition for transition in transitions if transition.on <= now)
+    return Remembered(name, since, transitions, tuple(problems))
+
+
+def _transition(entry: Mapping[str, Any]) -> Transition:
+    server, reason = entry["server"], str(entry["reason"])
+    return Transition(_time(entry["at"]), server, str(entry["from"]), str(entry["to"]), reason)
+
+
+def _time(text: str) -> datetime.datetime:
+    time = datetime.datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"the time {text!r} has no zone")
+    return time

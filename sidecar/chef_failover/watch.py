@@ -1,0 +1,98 @@
+"""Shell: all monitors of one configuration, and the question that a starting run asks them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from chef_failover.fleet import Fleet
+from chef_failover.health import Pace
+from chef_failover.model import Choice, HealthState, ProbeResult, Snapshot
+from chef_failover.monitor import Monitor
+from chef_failover.selection import select
+
+ANSWER_SLACK_S = 0.25
+"""A probe that uses its whole time still has to be recorded before a run's question is answered."""
+LATE_AFTER_S = 10.0
+"""A loop that has missed its probe by this much, and by the time of a probe, is taken for dead."""
+
+
+class Watch:
+    """One monitor for each server.
+
+    Args:
+        fleet: takes the results.
+        probes: for each server by name, what probes it.
+        look: tells why this node has no network, or None; asked only after a probe that never left the node.
+        pace: between probes.
+        timeout_s: of one probe.
+        fresh_for_s: how old a result may be to start a run on it.
+        clock: monotonic seconds.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        probes: Mapping[str, Callable[[], ProbeResult]],
+        *,
+        look: Callable[[], str | None],
+        pace: Pace,
+        timeout_s: float,
+        fresh_for_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random,
+    ) -> None:
+        self.fleet = fleet
+        self._look = look
+        self._timeout_s = timeout_s
+        self._fresh_for_s = fresh_for_s
+        self._clock = clock
+        self._monitors = {
+            name: Monitor(name, probe=probe, report=self._reporter(name), pace=pace, clock=clock, rng=rng)
+            for name, probe in probes.items()
+        }
+
+    def start(self) -> None:
+        """Begin probing."""
+        for monitor in self._monitors.values():
+            monitor.start()
+
+    def stop(self) -> None:
+        """End probing; what is under way may still report."""
+        for monitor in self._monitors.values():
+            monitor.stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the loops after `stop`; whether all have ended."""
+        limit = time.monotonic() + timeout_s
+        return all(monitor.join(max(0.0, limit - time.monotonic())) for monitor in self._monitors.values())
+
+    def late(self) -> tuple[str, ...]:
+        """The servers whose loop hangs or is dead."""
+        now = self._clock()
+        allowance_s = LATE_AFTER_S + self._timeout_s
+        return tuple(name for name, monitor in self._monitors.items() if monitor.is_late(now, allowance_s))
+
+    def look_at(self, name: str) -> None:
+        """Probe that server now, whatever its last result; unknown names are nobody's."""
+        if name in self._monitors:
+            self._monitors[name].freshen(self._clock())
+
+    def choose_for_run(self) -> tuple[Snapshot, Choice | None]:
+        """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
+
+        Takes one probe's timeout at most; much less when the preferred server answers.
+        """
+        runs_from = self._clock() - self._fresh_for_s
+        for monitor in self._monitors.values():
+            monitor.freshen(runs_from)
+        snapshot = self.fleet.wait_until_decided(runs_from, self._timeout_s + ANSWER_SLACK_S)
+        return snapshot, select(snapshot, now=self._clock(), runs_from=runs_from)
+
+    def _reporter(self, name: str) -> Callable[[ProbeResult], HealthState]:
+        def report(result: ProbeResult) -> HealthState:
+            return self.fleet.record(name, result, self._look() if result.never_left_node else None)
+
+        return report
