@@ -1,0 +1,45 @@
+# frozen_string_literal: true
+
+require_relative "spec_helper"
+
+RSpec.describe "The facts for Ohai" do
+  def facts
+    ChefFailover.facts(path("config.yml"))
+  end
+
+  it "are the sidecar's, without the schema" do
+    sidecar("/v1/facts" => [200, contract("facts.json")])
+    expect(facts.merge("schema" => 1)).to eq contract("facts.json")
+    expect(facts).not_to have_key("schema")
+  end
+
+  it "are what state.json knows when the sidecar is down, in the same shape and without the key's path" do
+    write_state
+    expect(facts).to eq("available" => false, "server" => contract("facts.json")["server"],
+                        "servers" => contract("state.json")["servers"])
+  end
+
+  it "are that it is not available when nothing is known" do
+    expect(facts).to eq("available" => false)
+    File.delete(path("config.yml"))
+    expect(facts).to eq("available" => false)
+  end
+
+  ["{", "[]", '{"schema": 2, "servers": {}}', '{"schema": 1, "choice": 7}'].each do |state|
+    it "do not depend on state.json: #{state}" do
+      write_state(state)
+      expect(facts).to eq("available" => false)
+    end
+  end
+
+  it "do not keep Ohai waiting" do
+    sidecar { |_| sleep }
+    write_state
+    expect(seconds { expect(facts["available"]).to be false }).to be < 1
+  end
+
+  it "never fail" do
+    allow(ChefFailover::Settings).to receive(:load).and_raise(LoadError)
+    expect(facts).to eq("available" => false)
+  end
+end

@@ -1,0 +1,362 @@
+# frozen_string_literal: true
+
+require_relative "spec_helper"
+
+RSpec.describe "A chef-client run" do
+  let(:run_status) { Struct.new(:run_id).new("5b3f0f4e-8a53-4d57-9d5c-0e1f0f7f3b11") }
+  let(:application) { FakeApplication.new(dir) }
+
+  # client.d as it is shipped, with its two paths replaced the way an installation elsewhere does it.
+  def install(client_rb = "")
+    File.write(path("client.rb"), client_rb)
+    FileUtils.mkdir_p(path("client.d"))
+    text = File.read(CLIENT_D).sub('"/usr/share/chef-failover/ruby/chef_failover.rb"', SHIM.inspect)
+               .sub('"/etc/chef-failover/config.yml"', path("config.yml").inspect)
+    File.write(path("client.d/chef_failover.rb"), text)
+  end
+
+  before do
+    install
+    sidecar_answers
+  end
+
+  describe "client.d" do
+    it "sets the server, and beats client.rb" do
+      install("chef_server_url '#{ELSEWHERE}'\nnode_name 'x'")
+      application.configure
+      expect([chosen, config[:node_name]]).to eq [STANDBY, "web-1"]
+    end
+
+    it "is harmless when the package is gone" do
+      install("chef_server_url '#{ELSEWHERE}'")
+      File.write(path("client.d/chef_failover.rb"), File.read(CLIENT_D).gsub("/usr/share", path("gone")))
+      hide_const("ChefFailover")
+      expect { application.configure }.not_to raise_error
+      expect(chosen).to eq ELSEWHERE
+    end
+
+    it "registers one handler however often it is read, and though the file is loaded again" do
+      3.times { application.configure }
+      saved = $VERBOSE
+      $VERBOSE = nil # its constants are defined again
+      load SHIM
+      $VERBOSE = saved
+      application.configure
+      expect(config[:event_handlers].size).to eq 1
+      dispatch(:run_start, "18.11.21", run_status)
+      expect(sidecar.runs.size).to eq 1
+    end
+
+    it "registers again when client.rb replaces the list of handlers" do
+      install("event_handlers []")
+      2.times { application.configure }
+      expect(config[:event_handlers].size).to eq 1
+    end
+
+    it "has no handler without Chef", :without_chef do
+      expect { application.configure }.to output(/Server not reachable: mainserver/).to_stderr
+      expect([chosen, config[:event_handlers]]).to eq [STANDBY, []]
+    end
+  end
+
+  describe "run_start" do
+    before { application.configure }
+
+    it "chooses anew with both arguments" do
+      sidecar_answers("name" => "mainserver", "chef_server_url" => MAIN, "passed_over" => [])
+      dispatch(:run_start, "18.11.21", run_status)
+      expect(chosen).to eq MAIN
+      expect(sidecar.runs.map { |run| run.values_at("event", "server", "run_id") })
+        .to eq [["started", "mainserver", run_status.run_id]]
+    end
+
+    it "chooses anew with the one of Chef 14, and gives the run an id of its own" do
+      sidecar_answers("name" => "mainserver", "chef_server_url" => MAIN, "passed_over" => [])
+      dispatch(:run_start, "14.15.6")
+      dispatch(:run_completed, Object.new)
+      ids = sidecar.runs.map { |run| run["run_id"] }
+      expect(chosen).to eq MAIN
+      expect(ids.uniq).to match [/\A\h{8}-(\h{4}-){3}\h{12}\z/]
+      expect(ids.size).to eq 2
+    end
+
+    it "uses the next layers when the sidecar has gone" do
+      @sidecar.stop
+      File.delete(path("sidecar.sock"))
+      @sidecar = nil
+      expect(quickest { dispatch(:run_start, "18", run_status) }).to be < 0.05
+      expect(chosen).to eq MAIN
+    end
+
+    it "leaves the URL when there is nothing better" do
+      File.write(path("config.yml"), "servers: [")
+      expect { dispatch(:run_start, "18", run_status) }.not_to raise_error
+      expect(chosen).to eq STANDBY
+    end
+
+    it "leaves the URL when there is no server any more" do
+      sidecar.answer("/v1/server", 404, contract("no_servers.json"))
+      dispatch(:run_start, "18", run_status)
+      expect(chosen).to eq STANDBY
+      write_config("servers" => [])
+      dispatch(:run_start, "18", run_status)
+      expect(chosen).to eq STANDBY
+    end
+
+    it "leaves somebody else's URL, says so, takes back the CA file and reports nothing" do
+      config[:chef_server_url] = ELSEWHERE
+      sidecar.runs
+      dispatch(:run_start, "18", run_status)
+      dispatch(:run_completed, Object.new, run_status)
+      expect([chosen, config[:ssl_ca_file], sidecar.runs]).to eq [ELSEWHERE, nil, []]
+      expect(warnings.last).to include("#{ELSEWHERE}, set by somebody else, and stays")
+    end
+
+    it "does nothing when a local server has come in between" do
+      config[:chef_server_url] = "chefzero://localhost:1"
+      dispatch(:run_start, "18", run_status)
+      expect(chosen).to eq "chefzero://localhost:1"
+    end
+  end
+
+  describe "the reports" do
+    before do
+      application.configure
+      sidecar.runs
+      dispatch(:run_start, "18", run_status)
+    end
+
+    it "are those of the contract: started, succeeded" do
+      dispatch(:run_completed, Object.new, run_status)
+      expect(sidecar.runs).to eq [contract("run_started.json"), contract("run_succeeded.json")]
+    end
+
+    it "are those of the contract: started, failed" do
+      dispatch(:run_failed, Errno::ECONNREFUSED.new, run_status)
+      expect(sidecar.runs).to eq [contract("run_started.json"), contract("run_failed.json")]
+    end
+
+    it "are sent as JSON with a length, which needs no proxy" do
+      _, body, head = sidecar.requests.size.times.map { sidecar.requests.pop }.find { |line, _| line.start_with?("POST") }
+      expect(head).to match(%r{^Content-Type: application/json\r$}).and include("Content-Length: #{body.bytesize}\r")
+    end
+
+    it "end with the first end: a reboot comes as a failure after the success" do
+      dispatch(:run_completed, Object.new, run_status)
+      dispatch(:run_failed, RuntimeError.new("Chef::Exceptions::Reboot"), run_status)
+      expect(sidecar.runs.map { |run| run["event"] }).to eq %w[started succeeded]
+    end
+
+    it "name the server that the run started with" do
+      config[:chef_server_url] = ELSEWHERE
+      dispatch(:run_failed, SystemExit.new, run_status)
+      expect(sidecar.runs.last).to include("chef_server_url" => STANDBY, "error_class" => "SystemExit")
+    end
+
+    it "cost little and change nothing when nobody takes them" do
+      @sidecar.stop
+      File.delete(path("sidecar.sock"))
+      @sidecar = FakeSidecar.new(path("sidecar.sock")) { |_| sleep }
+      expect(seconds { dispatch(:run_failed, RuntimeError.new("x"), run_status) }).to be < 1
+      expect(warnings.join).not_to include("report")
+    end
+  end
+
+  describe "the command line" do
+    [%w[-S URL], %w[-SURL], %w[-WS URL], %w[--server URL], %w[--server=URL], %w[--serv URL], %w[--SERVER URL],
+     %w[-i 60 -S URL], %w[--config-option chef_server_url=URL], %w[--config-option=chef_server_url=URL]].each do |words|
+      it "wins: #{words.join(' ')}" do
+        argv(*words)
+        application.configure(chef_server_url: ELSEWHERE)
+        sidecar.runs
+        FakeChef::Log.lines.clear
+        dispatch(:run_start, "18", run_status)
+        expect([chosen, config[:ssl_ca_file], config[:node_name]]).to eq [ELSEWHERE, nil, "web-1"]
+        expect([sidecar.runs, warnings]).to eq [[], []]
+      end
+    end
+
+    it "wins with the same URL that was chosen" do
+      argv("-S", STANDBY)
+      application.configure(chef_server_url: STANDBY)
+      sidecar_answers("chef_server_url" => MAIN)
+      dispatch(:run_start, "18", run_status)
+      expect(chosen).to eq STANDBY
+    end
+
+    [%w[-N me], %w[-Nme], %w[--node-name me], %w[--node_name=me], %w[--nod me]].each do |words|
+      it "wins: #{words.join(' ')}" do
+        argv(*words)
+        application.configure(node_name: "me")
+        expect([chosen, config[:node_name]]).to eq [STANDBY, "me"]
+      end
+    end
+
+    [%w[-k /k], %w[-k/k], %w[--client_key /k], %w[--client-key=/k], %w[--cl /k]].each do |words|
+      it "wins: #{words.join(' ')}" do
+        argv(*words)
+        application.configure(client_key: "/k")
+        expect([chosen, config[:client_key]]).to eq [STANDBY, "/k"]
+      end
+    end
+
+    [%w[-s 30], %w[-n list], %w[-K /v.pem], %w[--splay 3], %w[-c /etc/chef/client.rb], %w[--config /x], %w[-- -S],
+     %w[-j http://x/-S], %w[--slow-report]].each do |words|
+      it "says nothing about the server: #{words.join(' ')}" do
+        argv(*words)
+        application.configure
+        expect([chosen, config[:node_name], config[:client_key]]).to eq [STANDBY, "web-1", "/var/lib/chef-failover/client.pem"]
+      end
+    end
+  end
+
+  describe "where it stays out" do
+    after do
+      expect(sidecar.requests.size).to eq 0
+      expect(config[:event_handlers]).to be_empty
+    end
+
+    { local_mode: true, solo: true, solo_legacy_mode: true, chef_server_url: "chefzero://localhost:8889" }.each do |key, value|
+      it "#{key} #{value}" do
+        application.configure(key => value)
+        expect(config[:node_name]).to be_nil
+      end
+    end
+
+    it "local_mode without a local server" do
+      install("chef_zero.enabled false")
+      application.configure(local_mode: true)
+      expect(config[:node_name]).to be_nil
+    end
+
+    it "chef_zero.enabled" do
+      install("chef_zero.enabled true")
+      application.configure
+      expect(chosen).to eq "https://localhost:443"
+    end
+
+    it "knife" do
+      stub_const("Chef::Application::Knife", Class.new)
+      application.configure
+      expect(chosen).to eq "https://localhost:443"
+    end
+  end
+
+  it "leaves the name and key of another device alone in target mode" do
+    application.configure(target: "ssh://switch.example.com")
+    expect([chosen, config[:node_name]]).to eq [STANDBY, nil]
+    expect(config[:client_key]).not_to include("chef-failover")
+  end
+
+  describe "ssl_ca_file" do
+    def next_choice(ca_file)
+      sidecar_answers("ssl_ca_file" => ca_file)
+      apply
+      config[:ssl_ca_file]
+    end
+
+    let(:ours) { "/etc/chef/trusted_certs/chef-b.pem" }
+
+    it "is set with one choice, and what was there before comes back with a choice that has none" do
+      config[:ssl_ca_file] = "/own.pem"
+      expect([next_choice(ours), next_choice(ours), next_choice(nil), next_choice(nil), next_choice(ours), next_choice(nil)])
+        .to eq [ours, ours, "/own.pem", "/own.pem", ours, "/own.pem"]
+    end
+
+    it "goes back to nothing" do
+      expect([next_choice(nil), next_choice(ours), next_choice(nil)]).to eq [nil, ours, nil]
+    end
+
+    it "goes back to what somebody set in between" do
+      next_choice(ours)
+      config[:ssl_ca_file] = "/new.pem"
+      expect([next_choice(nil), next_choice(ours), next_choice(nil)]).to eq ["/new.pem", ours, "/new.pem"]
+    end
+
+    it "does not take the name or the key back" do
+      apply
+      sidecar_answers("node_name" => nil, "client_key" => nil)
+      apply
+      expect([config[:node_name], config[:client_key]]).to eq %w[web-1 /var/lib/chef-failover/client.pem]
+    end
+  end
+
+  describe "a daemon that forks" do
+    # What a forked run sees of the configuration, as chef-client's child does it.
+    def run_in_child(error = nil)
+      reader, writer = IO.pipe
+      child = fork do
+        dispatch(:run_start, "18", Struct.new(:run_id).new(nil))
+        writer.write(JSON.generate([config[:chef_server_url], config[:ssl_ca_file]]))
+        error ? dispatch(:run_failed, error, nil) : dispatch(:run_completed, nil, nil)
+        writer.close
+        exit!(0)
+      end
+      writer.close
+      Process.wait(child)
+      JSON.parse(reader.read)
+    end
+
+    it "uses another server in the run after a failed one, without reading its files again" do
+      sidecar_answers("name" => "mainserver", "chef_server_url" => MAIN, "ssl_ca_file" => nil, "passed_over" => [])
+      application.configure
+      expect(run_in_child(Errno::ECONNREFUSED.new)).to eq [MAIN, nil]
+      sidecar_answers
+      expect(run_in_child).to eq [STANDBY, "/etc/chef/trusted_certs/chef-b.pem"]
+      expect(chosen).to eq MAIN # the parent's
+      sidecar_answers("name" => "mainserver", "chef_server_url" => MAIN, "ssl_ca_file" => nil, "passed_over" => [])
+      expect(run_in_child).to eq [MAIN, nil]
+      runs = sidecar.runs
+      expect(runs.map { |run| run.values_at("event", "server") })
+        .to eq [%w[started mainserver], %w[failed mainserver], %w[started standbyserver], %w[succeeded standbyserver],
+                %w[started mainserver], %w[succeeded mainserver]]
+      expect(runs.map { |run| run["run_id"] }.uniq.size).to eq 3
+    end
+  end
+
+  describe "what is never swallowed or raised" do
+    # Runs the block in a child that is sent TERM while the sidecar keeps silent; chef-client turns TERM into SystemExit.
+    def terminated_while
+      @sidecar.stop
+      File.delete(path("sidecar.sock"))
+      asked = Queue.new
+      @sidecar = FakeSidecar.new(path("sidecar.sock")) { |_| asked.push(true) && sleep }
+      child = fork do
+        trap("TERM") { exit(7) }
+        yield
+        exit!(0)
+      rescue SystemExit => e
+        exit!(e.status) # past the hooks of RSpec
+      end
+      asked.pop
+      Process.kill("TERM", child)
+      Process.wait2(child).last.exitstatus
+    end
+
+    it "TERM ends chef-client while client.d waits" do
+      expect(terminated_while { apply }).to eq 7
+    end
+
+    it "TERM ends chef-client while run_start waits" do
+      application.configure
+      expect(terminated_while { dispatch(:run_start, "18") }).to eq 7
+    end
+
+    [RuntimeError, LoadError, NotImplementedError, SyntaxError].each do |error|
+      it "#{error} does not leave apply or a handler" do
+        application.configure
+        allow(ChefFailover::Settings).to receive(:load).and_raise(error, "x")
+        expect { apply }.not_to raise_error
+        expect { dispatch(:run_start, "18", run_status) }.not_to raise_error
+        expect { dispatch(:run_completed, Object.new) }.not_to raise_error
+        expect(chosen).to eq STANDBY
+      end
+    end
+
+    it "survives a log that cannot be written" do
+      allow(FakeChef::Log).to receive(:warn).and_raise(Errno::ENOSPC)
+      application.configure
+      expect(chosen).to eq STANDBY
+    end
+  end
+end
