@@ -36,7 +36,7 @@ class Answer:
         """The body if it is a JSON object, else None."""
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for a million opening brackets
             return None
         return value if isinstance(value, dict) else None
 
@@ -56,12 +56,12 @@ def judge_status(answer: Answer) -> Finding | None:
     body = answer.json()
     upstreams = body.get("upstreams") if body else None
     if isinstance(upstreams, dict) and answer.status in (200, 500):
-        failing = sorted(name for name, state in upstreams.items() if state != "pong")
+        failing = _printable(", ".join(sorted(name for name, state in upstreams.items() if state != "pong")))
         if answer.status == 200 and not failing:
             return Finding(Outcome.OK)
         if all(upstreams.get(name) == "pong" for name in NEEDED_UPSTREAMS):
-            return Finding(Outcome.DEGRADED, f"answers, but its status names {', '.join(failing) or 'a failure'}")
-        return Finding(Outcome.SERVER_ERROR, f"its status says that {', '.join(failing) or 'something'} fails")
+            return Finding(Outcome.DEGRADED, f"answers, but its status names {failing or 'a failure'}")
+        return Finding(Outcome.SERVER_ERROR, f"its status says that {failing or 'something'} fails")
     if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
         return Finding(Outcome.OK)
     return None if answer.status == HTTPStatus.NOT_FOUND else _judge_unsigned(answer)
@@ -90,16 +90,21 @@ def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Fi
         return Finding(Outcome.OK)
     if not (body and "error" in body) or answer.status not in (401, 403, 404) or _is_licence(answer):
         return _judge_failure(answer)
-    said = f"HTTP {answer.status}: {_error_text(body)}"
+    error = _error_text(body)
+    said = f"HTTP {answer.status}: {_printable(error)}"
+    # A node may be called clockwork or organization-db, and Chef quotes its name: that is no hint.
+    hints = error.replace(f"'{node_name}'", "").lower()
     if answer.status == HTTPStatus.FORBIDDEN:
         return Finding(Outcome.FORBIDDEN, said)
     if answer.status == HTTPStatus.UNAUTHORIZED:
-        is_clock = "clock" in said.lower()
+        is_clock = "clock" in hints
         return (
             Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now)) if is_clock else Finding(Outcome.NOT_ASSOCIATED, said)
         )
-    if "organization" in said.lower():
+    if "organization" in hints:
         return Finding(Outcome.WRONG_ORGANIZATION, said)
+    if node_name not in error:  # any web service says 404 in JSON; a Chef server says what it has not found
+        return _judge_failure(answer)
     return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
 
 
@@ -125,7 +130,7 @@ def _judge_failure(answer: Answer) -> Finding:
         return Finding(Outcome.NOT_CHEF, f"{said}: redirects elsewhere, which a Chef server never does")
     body = answer.json()
     if status >= 400 and body and "error" in body:
-        return Finding(Outcome.SERVER_ERROR, f"{said}: {_error_text(body)}")
+        return Finding(Outcome.SERVER_ERROR, f"{said}: {_printable(_error_text(body))}")
     what = "an empty body" if not answer.body else "something that no Chef server says"
     return Finding(Outcome.NOT_CHEF, f"{said} with {what}")
 
@@ -136,16 +141,20 @@ def _is_licence(answer: Answer) -> bool:
 
 
 def _error_text(body: Mapping[str, Any]) -> str:
-    """Chef's ``error`` is a list of one sentence, or the sentence; cut, and without control characters."""
+    """Chef's ``error`` is a list of one sentence, or the sentence."""
     error = body["error"]
-    text = str(error[0] if isinstance(error, list) and error else error)
-    return "".join(char if char.isprintable() else " " for char in text)[:200]
+    return str(error[0] if isinstance(error, list) and error else error)
+
+
+def _printable(text: str) -> str:
+    """What a server says, fit for a log line: cut, and without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text[:200])
 
 
 def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
     ours = utc_now.strftime("%Y-%m-%d %H:%M:%S")
     try:
         theirs = email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"
     return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"

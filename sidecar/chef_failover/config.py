@@ -23,6 +23,7 @@ from cattrs.errors import (
 from chef_failover import yaml_lines
 from chef_failover.errors import ConfigError, Problem
 from chef_failover.schema import (
+    Count,
     Failback,
     Freshness,
     HostPattern,
@@ -77,8 +78,8 @@ class HealthSettings:
     interval: Seconds = Seconds(60.0)
     retry_interval: Seconds = Seconds(2.0)
     timeout: Seconds = Seconds(3.0)
-    rise: int = attrs.field(default=2, validator=attrs.validators.ge(1))
-    fall: int = attrs.field(default=3, validator=attrs.validators.ge(1))
+    rise: Count = Count(2)
+    fall: Count = Count(3)
     fresh_for: Freshness = Freshness(10.0)
     proxy: Literal["none", "environment"] = "none"
 
@@ -151,7 +152,7 @@ def parse(text: str, file: str = "config.yml") -> Config:
         document = yaml_lines.parse(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or "not YAML"
+        what = getattr(error, "problem", None) or str(error)
         raise ConfigError((Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}"),)) from error
     found = [(path, f"stands twice; only one {path[-1]!r} can hold") for path in document.duplicates]
     found += _cross_check(document.value)

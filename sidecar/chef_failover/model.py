@@ -25,8 +25,9 @@ class Health(enum.IntEnum):
 class Standing(enum.IntEnum):
     """How well a server could serve this node's run."""
 
-    DOWN = 0
-    UNKNOWN = 1
+    UNKNOWN = 0
+    """Not probed yet. It takes the node from nobody, not even from a server that is DOWN."""
+    DOWN = 1
     TURNS_NODE_AWAY = 2
     NOT_READY = 3
     DRAINED = 4

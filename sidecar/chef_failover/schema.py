@@ -21,6 +21,8 @@ Freshness = NewType("Freshness", float)
 """A length of time that may be 0."""
 Failback = NewType("Failback", float)
 """Seconds; ``immediately`` is 0, ``never`` is infinite."""
+Count = NewType("Count", int)
+"""A whole number of 1 or more."""
 Name = NewType("Name", str)
 """A server's or a policy's name."""
 NodeName = NewType("NodeName", str)
@@ -40,6 +42,7 @@ def make_converter() -> cattrs.Converter:
     hooks: dict[Any, Callable[[object], object]] = {
         str: _text,
         int: _whole_number,
+        Count: _count,
         Path: _absolute_path,
         Seconds: lambda value: _positive(parse_duration_s(value)),
         Freshness: parse_duration_s,
@@ -61,7 +64,10 @@ def make_converter() -> cattrs.Converter:
 
 def _register(converter: cattrs.Converter, cl: Any, read: Callable[[object], object]) -> None:
     """``read`` for values of type ``cl``, and for those that may also be nothing."""
-    converter.register_structure_hook_func(lambda t: t == cl, lambda value, _: read(value))
+    if isinstance(cl, type):  # cattrs has a hook of its own for some classes, which only this one replaces
+        converter.register_structure_hook(cl, lambda value, _: read(value))
+    else:
+        converter.register_structure_hook_func(lambda t: t == cl, lambda value, _: read(value))
     converter.register_structure_hook_func(
         lambda t: t == (cl | None), lambda value, _: None if value is None else read(value)
     )
@@ -77,6 +83,13 @@ def _whole_number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{_yaml(value)} is not a whole number")
     return value
+
+
+def _count(value: object) -> int:
+    number = _whole_number(value)
+    if number < 1:
+        raise ValueError(f"{number} is too few; write 1 or more")
+    return number
 
 
 def _absolute_path(value: object) -> Path:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import NewType
-from urllib.parse import urlsplit
 
 import attrs
+
+_LABELS = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_URL = re.compile(
+    rf"(?:https|HTTPS)://(?:{_LABELS}|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?(?:/[A-Za-z0-9._~%/-]*)?"
+)
 
 ServerUrl = NewType("ServerUrl", str)
 """An https URL of a Chef server, without a trailing slash."""
@@ -25,24 +30,22 @@ class HostPort:
 def parse_server_url(text: object) -> ServerUrl:
     """A Chef server's URL: https, a host, maybe a port and a path, and nothing else.
 
+    Only the few characters are taken that no two parsers read differently; the Ruby shim takes the same.
+
     Raises:
         ValueError: it is anything else; the message says what would be right.
     """
     right = "write https://HOST, with :PORT and /organizations/ORG if need be"
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is not a URL; {right}")
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a URL ({error}); {right}") from error
-    if parts.username is not None or parts.password is not None:
+    if "@" in text:
         raise ValueError(f"a URL with a user or a password is refused; {right}")
-    if parts.scheme == "http":
+    if text.lower().startswith("http://"):
         raise ValueError(f"{text!r} is not encrypted, and root runs what a Chef server sends; write https://…")
-    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or not _is_clean(text):
+    match = _URL.fullmatch(text)
+    if match is None or int(match["port"] or 443) not in range(1, 65536):
         raise ValueError(f"{text!r} is not a Chef server's URL; {right}")
-    return ServerUrl(text.rstrip("/"))
+    return ServerUrl("https://" + text[len("https://") :].rstrip("/"))
 
 
 def parse_loopback(text: object) -> HostPort | None:
@@ -65,7 +68,3 @@ def parse_loopback(text: object) -> HostPort | None:
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError(f"{text!r} has no port from 0 to 65535; {right}")
     return HostPort(host, int(port))
-
-
-def _is_clean(text: str) -> bool:
-    return text.isascii() and text.isprintable() and not set(text) & set(' \\<>"{}|^`')

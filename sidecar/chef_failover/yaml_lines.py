@@ -29,7 +29,8 @@ def parse(text: str) -> Document:
     """The first document of ``text``.
 
     Raises:
-        yaml.YAMLError: ``text`` is not YAML, holds more than one document, or uses tags that are not plain data.
+        yaml.YAMLError: ``text`` is not YAML, holds more than one document, uses tags that are not plain data, or has
+            an alias within what it stands for.
     """
     loader = yaml.SafeLoader(text)
     try:
@@ -37,7 +38,7 @@ def parse(text: str) -> Document:
         lines: dict[tuple[Step, ...], int] = {}
         duplicates: list[tuple[Step, ...]] = []
         if node is not None:
-            _walk(node, (), lines, duplicates)
+            _walk(node, (), frozenset(), lines, duplicates)
         value = None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
@@ -45,8 +46,16 @@ def parse(text: str) -> Document:
 
 
 def _walk(
-    node: yaml.Node, path: tuple[Step, ...], lines: dict[tuple[Step, ...], int], duplicates: list[tuple[Step, ...]]
+    node: yaml.Node,
+    path: tuple[Step, ...],
+    around: frozenset[int],
+    lines: dict[tuple[Step, ...], int],
+    duplicates: list[tuple[Step, ...]],
 ) -> None:
+    """Note the line of ``node`` and of all in it; ``around`` has the identities of the nodes it stands in."""
+    if id(node) in around:
+        raise yaml.YAMLError("an alias that contains itself")
+    around |= {id(node)}
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -54,7 +63,7 @@ def _walk(
             if inner in lines:
                 duplicates.append(inner)
             lines[inner] = key.start_mark.line + 1
-            _walk(value, inner, lines, duplicates)
+            _walk(value, inner, around, lines, duplicates)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _walk(value, (*path, index), lines, duplicates)
+            _walk(value, (*path, index), around, lines, duplicates)

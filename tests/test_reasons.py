@@ -1,0 +1,86 @@
+import attrs
+import pytest
+
+from chef_failover.model import Association, Health, HealthState, Outcome, ProbeResult
+from chef_failover.selection import select
+
+from worlds import bare, server
+
+UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
+
+
+def dead(name, **more):
+    return attrs.evolve(server(name, DOWN, **more), last=TIMED_OUT)
+
+
+def sentences(snapshot, **more):
+    choice = select(snapshot, now=more.pop("now", 0.0), **more)
+    return choice.reason, {verdict.name: verdict.sentence for verdict in choice.verdicts}
+
+
+def test_the_sentence_of_the_design():
+    reason, said = sentences(bare(dead("main"), server("standby")))
+    assert reason == "main is DOWN: connect timed out after 3.0 s"
+    assert said["main"] == "connect timed out after 3.0 s"
+    assert said["standby"] == "in use, ok"
+
+
+def test_all_is_well():
+    reason, said = sentences(bare(server("a"), server("b")))
+    assert reason == "first in order of preference, and UP"
+    assert said["b"] == "could take over, ok"
+
+
+def test_nobody_is_eligible():
+    reason, _ = sentences(bare(dead("a"), dead("b")))
+    assert reason == "no server is eligible, and this is the best of the rest: a is DOWN: connect timed out after 3.0 s"
+
+
+@pytest.mark.parametrize(
+    ("failback_s", "sentence"),
+    [(600.0, "UP again; the node moves back in"), (float("inf"), "UP again, but failback is never")],
+)
+def test_a_held_down_server(failback_s, sentence):
+    reason, said = sentences(bare(server("a"), server("b"), current="b", failback_s=failback_s))
+    assert said["a"].startswith(sentence)
+    assert reason.startswith("a is held down: UP again")
+
+
+@pytest.mark.parametrize(
+    ("better", "sentence"),
+    [
+        (server("a", association=Association.UNASSOCIATED), "this node is unassociated there"),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), "not_associated"),
+        (server("a", is_drained=True), "drained by an operator"),
+        (server("a", UNKNOWN), "not probed yet"),
+    ],
+)
+def test_why_a_better_server_is_passed_over(better, sentence):
+    assert sentences(bare(better, server("b")))[1]["a"] == sentence
+
+
+def test_a_server_without_the_node_object():
+    empty = attrs.evolve(
+        server("a"), proof=ProbeResult(Outcome.OK, "has no node object web-1", 0.0, has_node_object=False)
+    )
+    reason, said = sentences(bare(empty, server("b")))
+    assert said["a"] == "has no node object web-1"
+    assert reason == "a is not ready: has no node object web-1"
+
+
+def test_a_run_that_starts_hears_what_just_happened():
+    failing = attrs.evolve(server("a"), last=TIMED_OUT, state=HealthState(UP, 1, 0.0))
+    reason, _ = sentences(bare(failing, server("b")), runs_from=0.0)
+    assert reason == "a is failing: connect timed out after 3.0 s"
+    late = sentences(bare(server("a", at=-9.0), server("b")), runs_from=0.0)
+    assert late[1]["a"] == "no answer to the latest probe in time"
+    rising = attrs.evolve(server("a", DOWN), last=server("x").last, proof=server("x").last)
+    assert sentences(bare(rising, server("b")), runs_from=0.0)[0] == "a is coming back: ok"
+
+
+def test_offline_and_pinned():
+    assert sentences(bare(dead("a"), server("b"), offline="no route to any Chef server"))[0] == (
+        "this node is offline (no route to any Chef server), so nothing moves"
+    )
+    assert sentences(bare(server("a"), server("b"), pinned="b"))[0] == "pinned by an operator"

@@ -1,0 +1,279 @@
+import math
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chef_failover.model import (
+    Association,
+    Health,
+    HealthState,
+    Outcome,
+    ProbeResult,
+    SelectionPolicy,
+    Snapshot,
+    Standing,
+)
+from chef_failover.selection import HOLD_DOWN_SPREAD, is_decided, select
+
+from worlds import THRESHOLDS, bare, server, with_failback
+
+UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+
+
+def name_of(snapshot, **more):
+    choice = select(snapshot, now=more.pop("now", 0.0), **more)
+    return choice.name if choice else None
+
+
+# --- the settled choice -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "chosen", "degraded"),
+    [
+        (server("a"), server("b"), "a", False),
+        (server("a", DOWN), server("b"), "b", False),
+        (server("a", DOWN), server("b", DOWN), "a", True),
+        (server("a", UNKNOWN), server("b"), "b", False),
+        (server("a", UNKNOWN), server("b", DOWN), "b", True),
+        (server("a", is_drained=True), server("b"), "b", False),
+        (server("a", is_drained=True), server("b", DOWN), "a", True),
+        (server("a", association=Association.UNASSOCIATED), server("b"), "b", False),
+        (server("a", association=Association.FAILED), server("b", DOWN), "a", True),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b"), "b", False),
+        (server("a", outcome=Outcome.CLOCK_SKEW), server("b"), "b", False),
+        (server("a", outcome=Outcome.FORBIDDEN), server("b"), "b", False),
+        (server("a", outcome=Outcome.WRONG_ORGANIZATION), server("b"), "b", False),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b", is_drained=True), "b", True),
+        (server("a", outcome=Outcome.DEGRADED), server("b"), "a", False),
+    ],
+)
+def test_the_best_standing_wins_and_health_is_never_a_veto(a, b, chosen, degraded):
+    choice = select(bare(a, b), now=0.0)
+    assert (choice.name, choice.is_degraded) == (chosen, degraded)
+
+
+def test_no_server_no_choice():
+    assert select(bare(), now=0.0) is None
+
+
+def test_a_server_without_the_node_object_waits_behind_a_ready_one_and_before_a_dead_one():
+    empty = attrs.evolve(server("a"), proof=ProbeResult(Outcome.OK, "no node object", 0.0, has_node_object=False))
+    assert name_of(bare(empty, server("b"))) == "b"
+    assert name_of(bare(empty, server("b", DOWN))) == "a"
+
+
+def test_priority_is_what_orders_and_not_the_place():
+    assert name_of(bare(server("a", priority=20), server("b", priority=10))) == "b"
+
+
+def test_a_pin_beats_everything():
+    assert name_of(bare(server("a"), server("b", DOWN), pinned="b")) == "b"
+
+
+def test_what_a_dead_server_once_said_of_this_node_still_holds():
+    proof = ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0)
+    forgotten = attrs.evolve(server("a"), last=ProbeResult(Outcome.REFUSED, "refused", 9.0), proof=proof)
+    assert name_of(bare(forgotten, server("b"))) == "b"
+
+
+# --- hold-down ----------------------------------------------------------------------------------------------------
+
+
+def test_the_node_comes_back_only_after_the_hold_down():
+    back = bare(server("a", changed_at=100.0), server("b", changed_at=0.0), current="b", failback_s=600.0)
+    moved_at = next(now for now in range(100, 2000) if name_of(back, now=float(now)) == "a")
+    assert 700 <= moved_at <= 700 + 600 * HOLD_DOWN_SPREAD
+    assert all(name_of(back, now=float(now)) == "a" for now in range(moved_at, 2000, 50))
+
+
+def test_hold_downs_end_spread_over_the_fleet():
+    def end(identity):
+        back = bare(server("a"), server("b"), current="b", failback_s=600.0, identity=identity)
+        return next(now for now in range(3000) if name_of(back, now=float(now)) == "a")
+
+    ends = [end(f"web-{number}") for number in range(60)]
+    assert max(ends) - min(ends) > 200
+    assert all(600 <= moment <= 900 for moment in ends)
+
+
+def test_failback_never_and_immediately():
+    back = bare(server("a"), server("b"), current="b")
+    assert name_of(with_failback(back, math.inf), now=1e9) == "b"
+    assert name_of(with_failback(back, 0.0)) == "a"
+
+
+def test_no_hold_down_protects_a_server_that_died():
+    assert name_of(bare(server("a", changed_at=99.0), server("b", DOWN), current="b"), now=100.0) == "a"
+
+
+def test_between_dead_servers_nothing_moves():
+    assert name_of(bare(server("a", DOWN), server("b", DOWN), current="b", failback_s=0.0)) == "b"
+
+
+def test_a_middle_server_is_taken_while_the_best_is_held_down():
+    fleet = bare(server("a", changed_at=990.0), server("b", changed_at=0.0), server("c"), current="c")
+    assert name_of(fleet, now=1000.0) == "b"
+
+
+def test_moving_to_a_worse_server_is_never_held_down():
+    assert name_of(bare(server("a", DOWN), server("b", changed_at=100.0), current="a"), now=100.0) == "b"
+
+
+def test_after_a_restart_the_server_in_use_has_the_benefit_of_the_doubt():
+    assert name_of(bare(server("a"), server("b", UNKNOWN), current="b")) == "b"
+    assert name_of(bare(server("a", UNKNOWN), server("b", UNKNOWN))) == "a"
+
+
+# --- equals -------------------------------------------------------------------------------------------------------
+
+
+def equals(identity, *alive):
+    servers = [server(name, UP if name in alive else DOWN, priority=1) for name in "abcd"]
+    return name_of(bare(*servers, identity=identity))
+
+
+def test_equals_share_the_fleet_and_losing_one_moves_only_its_nodes():
+    nodes = [f"web-{number}" for number in range(400)]
+    before = {node: equals(node, *"abcd") for node in nodes}
+    after = {node: equals(node, *"abc") for node in nodes}
+    assert all(60 < list(before.values()).count(name) < 140 for name in "abcd")
+    assert all(after[node] == before[node] for node in nodes if before[node] != "d")
+    assert {after[node] for node in nodes if before[node] == "d"} == set("abc")
+
+
+# --- where a run starts -------------------------------------------------------------------------------------------
+
+
+def test_a_run_passes_over_a_server_that_just_failed_and_the_settled_choice_stays():
+    failing = attrs.evolve(
+        server("a"), last=ProbeResult(Outcome.REFUSED, "refused", 5.0), state=HealthState(UP, 1, 0.0)
+    )
+    snapshot = bare(failing, server("b", at=5.0), current="a")
+    assert name_of(snapshot, now=5.0) == "a"
+    assert name_of(snapshot, now=5.0, runs_from=4.0) == "b"
+    verdict = select(snapshot, now=5.0, runs_from=4.0).passed_over[0]
+    assert (verdict.name, verdict.standing, verdict.is_reachable) == ("a", Standing.FAILING, False)
+
+
+def test_a_run_passes_over_a_server_whose_result_is_too_old():
+    assert name_of(bare(server("a", at=1.0), server("b", at=5.0), current="a"), now=5.0, runs_from=4.0) == "b"
+
+
+def test_a_run_takes_a_server_that_just_came_back_when_no_other_answers():
+    rising = attrs.evolve(server("a", DOWN), last=ProbeResult(Outcome.OK, "ok", 5.0), proof=None)
+    rising = attrs.evolve(rising, proof=rising.last)
+    choice = select(bare(rising, server("b", DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
+    assert (choice.name, choice.standing, choice.is_degraded) == ("a", Standing.RISING, True)
+
+
+def test_a_run_leaves_a_held_down_rule_for_a_server_that_answers():
+    silent = server("b", at=0.0)
+    assert name_of(bare(server("a", at=5.0, changed_at=4.0), silent, current="b"), now=5.0, runs_from=4.0) == "a"
+
+
+# --- when waiting ends ----------------------------------------------------------------------------------------------
+
+
+def decided(snapshot, now=5.0, runs_from=4.0):
+    return is_decided(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS)
+
+
+def test_decided_at_once_when_the_preferred_server_has_answered():
+    assert decided(bare(server("a", at=5.0), server("b", at=1.0), current="a"))
+
+
+def test_not_decided_while_a_preferred_server_that_is_up_may_answer():
+    assert not decided(bare(server("a", at=1.0), server("b", at=5.0), current="a"))
+
+
+def test_decided_without_a_preferred_server_that_is_known_to_be_down():
+    assert decided(bare(server("a", DOWN, at=1.0), server("b", at=5.0), current="b"))
+
+
+def test_not_decided_when_only_failures_are_in():
+    assert not decided(bare(server("a", at=5.0, outcome=Outcome.REFUSED), server("b", at=1.0), current="a"))
+
+
+def test_not_decided_before_the_first_result_and_decided_without_servers():
+    assert not decided(bare(server("a", UNKNOWN), server("b", UNKNOWN)))
+    assert decided(bare())
+
+
+def test_not_decided_when_the_server_in_use_is_silent_and_the_better_one_held_down():
+    assert not decided(bare(server("a", at=5.0, changed_at=4.9), server("b", at=1.0), current="b"))
+
+
+# --- properties ---------------------------------------------------------------------------------------------------
+
+healths = st.sampled_from([UP, DOWN, UNKNOWN])
+
+
+@st.composite
+def snapshots(draw):
+    names = draw(st.lists(st.sampled_from("abcdef"), unique=True, max_size=6))
+    servers = tuple(
+        server(
+            name,
+            health := draw(healths),
+            priority=draw(st.integers(1, 3)),
+            changed_at=draw(st.floats(0, 1000)),
+            at=draw(st.floats(0, 1000)),
+            outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
+            is_drained=draw(st.booleans()),
+            association=draw(st.sampled_from(Association)),
+        )
+        for name in names
+    )
+    current = draw(st.sampled_from([None, *names, "gone"]))
+    return bare(
+        *servers,
+        current=current,
+        failback_s=draw(st.sampled_from([0.0, 600.0, math.inf])),
+        pinned=draw(st.sampled_from([None, *names])),
+    )
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_there_is_always_an_answer_and_it_is_always_the_same(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    assert (choice is None) == (not snapshot.servers)
+    if choice is None:
+        return
+    assert choice == select(snapshot, now=now, runs_from=runs_from)
+    shuffled = attrs.evolve(snapshot, servers=tuple(reversed(snapshot.servers)))
+    assert select(shuffled, now=now, runs_from=runs_from) == choice
+    assert [verdict.name for verdict in choice.verdicts].count(choice.name) == 1
+    assert {verdict.name for verdict in choice.verdicts} == {one.name for one in snapshot.servers}
+    assert choice.reason
+    assert all(verdict.sentence for verdict in choice.verdicts)
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_nobody_stands_better_than_the_chosen_one(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    if choice is not None and snapshot.pinned is None:
+        assert choice.standing == max(verdict.standing for verdict in choice.verdicts)
+
+
+@given(snapshots(), st.floats(1000, 2000), st.floats(0, 1000), st.data())
+def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now, runs_from, data):
+    if not snapshot.servers or not is_decided(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS):
+        return
+    decided_on = select(snapshot, now=now, runs_from=runs_from).name
+    for late in [one for one in snapshot.servers if not one.is_probed_since(runs_from)]:
+        answer = data.draw(st.sampled_from([Outcome.REFUSED, None]))
+        result = ProbeResult(answer or (late.proof.outcome if late.proof else Outcome.OK), "late", now)
+        from chef_failover.world import observe
+
+        from worlds import ON
+
+        after = observe(snapshot, late, result, thresholds=THRESHOLDS, offline=None, on=ON)
+        after = attrs.evolve(after, choice=snapshot.choice)
+        assert select(after, now=now, runs_from=runs_from).name == decided_on
+
+
+def test_policy_is_a_value():
+    assert Snapshot((), SelectionPolicy(1.0, "x")) == Snapshot((), SelectionPolicy(1.0, "x"))

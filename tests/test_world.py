@@ -1,0 +1,150 @@
+import attrs
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from chef_failover.model import Health, HealthState, Outcome
+from chef_failover.world import TRANSITIONS_KEPT, settle
+
+from worlds import ON, bare, probed, server, world
+
+UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+
+
+def fresh(*names, **more):
+    return world(*(server(name, UNKNOWN) for name in names), **more)
+
+
+def run(snapshot, name, outcomes, start=0.0):
+    for step, outcome in enumerate(outcomes):
+        snapshot = probed(snapshot, name, outcome, start + step)
+    return snapshot
+
+
+def test_the_first_server_is_chosen_before_anything_is_known_and_degraded():
+    start = fresh("a", "b")
+    assert (start.choice.name, start.choice.is_degraded) == ("a", True)
+
+
+def test_the_standby_answering_first_does_not_take_the_node():
+    snapshot = probed(fresh("a", "b"), "b", Outcome.OK, 1.0)
+    assert snapshot.choice.name == "a"
+    assert probed(snapshot, "a", Outcome.OK, 2.0).choice.name == "a"
+
+
+def test_main_down_before_the_start_means_the_standby_at_once():
+    snapshot = probed(fresh("a", "b"), "a", Outcome.REFUSED, 1.0)
+    assert probed(snapshot, "b", Outcome.OK, 1.1).choice.name == "b"
+
+
+def test_all_down_from_the_start_leaves_the_node_with_the_first():
+    snapshot = probed(fresh("a", "b"), "a", Outcome.REFUSED, 1.0)
+    assert snapshot.choice.name == "a"
+    assert probed(snapshot, "b", Outcome.REFUSED, 1.1).choice.name == "a"
+
+
+def test_one_failed_probe_moves_nothing_and_three_do():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    assert run(both, "a", [Outcome.REFUSED] * 2, 10).choice.name == "a"
+    moved = run(both, "a", [Outcome.REFUSED] * 3, 10)
+    assert moved.choice.name == "b"
+    health, choice = moved.transitions[-2:]
+    assert (health.server, health.before, health.after, health.reason) == ("a", "UP", "DOWN", "refused")
+    assert (choice.server, choice.before, choice.after) == (None, "a", "b")
+    assert moved.server("a").changed_on == health.on
+    assert moved.chosen_on == choice.on
+
+
+def test_offline_counts_nothing_and_moves_nothing():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    snapshot = both
+    for at in range(10, 30):
+        snapshot = probed(snapshot, "ab"[at % 2], Outcome.DNS, float(at), offline="no name server answers")
+    assert [one.state for one in snapshot.servers] == [one.state for one in both.servers]
+    assert (snapshot.choice, snapshot.offline) == (both.choice, "no name server answers")
+    back = probed(snapshot, "a", Outcome.OK, 31.0)
+    assert (back.offline, back.choice.name) == (None, "a")
+
+
+def test_offline_from_the_start_still_has_an_answer():
+    snapshot = probed(fresh("a", "b"), "a", Outcome.DNS, 1.0, offline="no route")
+    assert snapshot.choice.name == "a"
+
+
+def test_a_401_is_no_outage():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    snapshot = probed(both, "a", Outcome.NOT_ASSOCIATED, 10.0)
+    assert snapshot.server("a").health is UP
+    assert snapshot.choice.name == "b"
+
+
+def test_the_choice_goes_with_the_last_server():
+    without = attrs.evolve(world(server("a")), servers=())
+    assert settle(without, now=1.0, on=ON).choice is None
+    assert settle(bare(), now=1.0, on=ON).choice is None
+
+
+def test_a_server_in_use_that_left_the_list_is_replaced_even_offline():
+    left = attrs.evolve(world(server("a"), server("b"), offline="no route"), servers=(server("b"),))
+    assert settle(left, now=1.0, on=ON).choice.name == "b"
+
+
+def test_history_is_bounded():
+    snapshot = fresh("a", "b")
+    for at in range(200):
+        snapshot = probed(snapshot, "a", Outcome.OK if at % 6 < 3 else Outcome.REFUSED, float(at))
+    assert len(snapshot.transitions) == TRANSITIONS_KEPT
+
+
+class Life(RuleBasedStateMachine):
+    """Any life of three servers: what never happens to a node."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+        self.world = fresh("a", "b", "c", failback_s=50.0)
+
+    @rule(seconds=st.floats(0.1, 100.0))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule(name=st.sampled_from("abc"), outcome=st.sampled_from(Outcome), is_offline=st.booleans())
+    def a_probe_ends(self, name, outcome, is_offline):
+        before = self.world
+        is_offline = is_offline and not outcome.is_alive
+        self.now += 0.01
+        self.world = after = probed(before, name, outcome, self.now, offline="no route" if is_offline else None)
+        if is_offline:
+            assert after.choice.name == before.choice.name
+            assert [one.health for one in after.servers] == [one.health for one in before.servers]
+        elif after.choice.name != before.choice.name:
+            self.check_move(before, after)
+
+    def check_move(self, before, after):
+        left, taken = after.server(before.choice.name), after.server(after.choice.name)
+        assert (taken.health, left.health) != (DOWN, UP) or left.is_turned_away
+        is_well = left.health is UP and not left.is_turned_away
+        if is_well:
+            # A node leaves a server that works only for a better one that has been UP for the hold-down.
+            assert taken.priority < left.priority
+            assert self.now - taken.state.changed_at >= 50.0
+
+    @invariant()
+    def there_is_a_choice_among_the_servers(self):
+        assert self.world.server(self.world.choice.name) is not None
+
+    @invariant()
+    def a_working_server_is_never_left_unused(self):
+        usable = [one for one in self.world.servers if one.health is UP and not one.is_turned_away]
+        chosen = self.world.server(self.world.choice.name)
+        if usable and not self.world.offline and chosen.health is not UNKNOWN:
+            assert chosen in usable
+
+    @invariant()
+    def health_is_dated_once_it_is_known(self):
+        for one in self.world.servers:
+            assert (one.state == HealthState()) or one.state.changed_at is not None
+
+
+Life.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLife = Life.TestCase
