@@ -56,12 +56,13 @@ def judge_status(answer: Answer) -> Finding | None:
     body = answer.json()
     upstreams = body.get("upstreams") if body else None
     if isinstance(upstreams, dict) and answer.status in (200, 500):
-        failing = _printable(", ".join(sorted(name for name, state in upstreams.items() if state != "pong")))
+        failing = sorted(name for name, state in upstreams.items() if state != "pong")
+        named = _printable(", ".join(failing))
         if answer.status == 200 and not failing:
             return Finding(Outcome.OK)
         if all(upstreams.get(name) == "pong" for name in NEEDED_UPSTREAMS):
-            return Finding(Outcome.DEGRADED, f"answers, but its status names {failing or 'a failure'}")
-        return Finding(Outcome.SERVER_ERROR, f"its status says that {failing or 'something'} fails")
+            return Finding(Outcome.DEGRADED, f"answers, but its status names {named or 'a failure'}")
+        return Finding(Outcome.SERVER_ERROR, f"its status says that {named or 'something'} fails")
     if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
         return Finding(Outcome.OK)
     return None if answer.status == HTTPStatus.NOT_FOUND else _judge_unsigned(answer)
@@ -143,7 +144,8 @@ def _is_licence(answer: Answer) -> bool:
 def _error_text(body: Mapping[str, Any]) -> str:
     """Chef's ``error`` is a list of one sentence, or the sentence."""
     error = body["error"]
-    return str(error[0] if isinstance(error, list) and error else error)
+    text = error[0] if isinstance(error, list) and error else error
+    return text if isinstance(text, str) else "no reason in words"
 
 
 def _printable(text: str) -> str:

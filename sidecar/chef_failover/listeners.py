@@ -48,6 +48,7 @@ class Listeners:
         self._socket_path = socket_path
         self._map: dict[int, Any] = {}
         self._servers: list[Any] = []
+        self._inode = 0
         _refuse_second(socket_path)
         # Requests that wait for one probe do queue, and that is no news.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -59,6 +60,7 @@ class Listeners:
                 self._open(where, loopback_app, threads=2, host=loopback.host, port=loopback.port)
         except ListenError:
             self._shut()
+            self._unlink()
             raise
         self._thread = threading.Thread(target=self._servers[0].run, name="listeners", daemon=True)
         self._thread.start()
@@ -72,6 +74,9 @@ class Listeners:
         """Stop answering, and take the socket's file away if it is still ours."""
         self._servers[0].trigger.pull_trigger(self._shut)
         self._thread.join(_SHUTDOWN_S)
+        self._unlink()
+
+    def _unlink(self) -> None:
         with contextlib.suppress(OSError):
             if self._socket_path.stat().st_ino == self._inode:
                 self._socket_path.unlink()
