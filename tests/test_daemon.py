@@ -300,7 +300,9 @@ def test_another_local_user_cannot_reach_the_socket(servers, tmp_path):
             directory.chmod(directory.stat().st_mode | 0o011)
     code = f"require 'socket'; UNIXSocket.new('{tmp_path}/sidecar.sock').write('GET /livez HTTP/1.0')"
     with daemon(write_config(tmp_path, servers)):
-        ours = subprocess.run([ruby, "-e", code], cwd="/", capture_output=True, text=True, check=False)
-        theirs = subprocess.run([ruby, "-e", code], cwd="/", user=65534, capture_output=True, text=True, check=False)
+        ours, theirs = (
+            subprocess.run([ruby, "-e", code], **who, cwd="/", capture_output=True, text=True, check=False)
+            for who in ({}, {"user": 65534, "group": 65534, "extra_groups": []})
+        )
     assert ours.returncode == 0
     assert "Errno::EACCES" in theirs.stderr

@@ -1,0 +1,155 @@
+"""The JSON files of contract/ bind the API to the Ruby shim and the Ohai plugin: what we serve has just their shape."""
+
+import json
+
+import attrs
+import pytest
+from flask.testing import FlaskClient
+
+from chef_failover import config, render
+from chef_failover.api import create_app
+from chef_failover.model import (
+    Choice,
+    Health,
+    HealthState,
+    Outcome,
+    ProbeResult,
+    SelectionPolicy,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+)
+from chef_failover.render import About
+from chef_failover.selection import select
+from chef_failover.sidecar import Sidecar
+from chef_failover.world import settle
+
+from worlds import ON
+
+
+@pytest.fixture
+def expected(contract):
+    return lambda name: json.loads((contract / name).read_text())
+
+
+@pytest.fixture
+def snapshot(contract):
+    parsed = config.load(contract / "config.yml")
+    timed_out = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 98.0)
+    well = ProbeResult(Outcome.OK, "answers in 21 ms", 98.8, latency_s=0.021)
+    main, standby = (
+        ServerSnapshot(
+            name=server.name,
+            url=server.url,
+            chef_server_url=parsed.chef_server_url(server),
+            priority=parsed.priority(server),
+            ca_file=str(server.ca_file) if server.ca_file else None,
+            changed_on=ON,
+        )
+        for server in parsed.servers[:2]
+    )
+    world = Snapshot(
+        (
+            attrs.evolve(main, state=HealthState(Health.DOWN, changed_at=98.0), last=timed_out),
+            attrs.evolve(standby, state=HealthState(Health.UP, changed_at=1.0), last=well, proof=well),
+        ),
+        SelectionPolicy(600.0, "web-1"),
+        choice=Choice("mainserver", Standing.ELIGIBLE),
+    )
+    return settle(world, now=100.0, on=ON)
+
+
+ABOUT = About("0.1.0", "web-1", "/var/lib/chef-failover/client.pem")
+
+
+def shape(document):
+    """Keys and types, all the way down."""
+    if isinstance(document, dict):
+        return {key: shape(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [shape(value) for value in document[:1]]
+    return type(document).__name__
+
+
+def test_the_answer_is_the_contract_to_the_letter(snapshot, expected):
+    choice = select(snapshot, now=100.0, runs_from=90.0)
+    assert render.server(snapshot, choice, ABOUT, now=100.0, on=ON) == expected("server.json")
+
+
+def test_the_facts_have_the_shape_of_the_contract(snapshot, expected):
+    rendered = render.facts(snapshot, ABOUT)
+    assert shape(rendered) == shape(expected("facts.json"))
+    assert rendered["server"] == expected("facts.json")["server"]
+
+
+def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
+    rendered = {"schema": 1, **render.state(snapshot, ABOUT, on=ON)}
+    wanted = expected("state.json")
+    assert rendered["choice"] == wanted["choice"]
+    assert rendered.keys() == wanted.keys()
+    assert rendered["servers"].keys() == wanted["servers"].keys()
+    assert wanted["servers"]["mainserver"].keys() <= rendered["servers"]["mainserver"].keys()
+    assert [shape(entry) for entry in wanted["transitions"][1:]] == [shape(entry) for entry in rendered["transitions"]]
+
+
+@pytest.fixture
+def idle(tmp_path):
+    return Sidecar(config.parse(f"state_dir: {tmp_path}"))
+
+
+@pytest.fixture
+def http(idle) -> FlaskClient:
+    return create_app(idle, may_change=True).test_client()
+
+
+def test_no_server_configured_is_the_contract_to_the_letter(http, expected):
+    answer = http.get("/v1/server")
+    assert (answer.status_code, answer.json) == (404, expected("no_servers.json"))
+    assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("name", ["run_started.json", "run_succeeded.json", "run_failed.json"])
+def test_the_shim_s_reports_are_taken(http, expected, name):
+    assert http.post("/v1/runs", json=expected(name)).status_code == 202
+
+
+def test_a_run_is_under_way_until_its_end_is_reported(http, idle, expected):
+    http.post("/v1/runs", json=expected("run_started.json"))
+    assert [run.server for run in idle.runs.under_way] == ["standbyserver"]
+    http.post("/v1/runs", json=expected("run_failed.json"))
+    assert idle.runs.under_way == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("", "must be a JSON object"),
+        ("[1]", "must be a JSON object"),
+        ("{}", "run_id must be text of 1 to 200 characters; event must be one of started, succeeded, failed"),
+        ('{"run_id": "1", "event": "failed", "server": 5}', "server must be null or text"),
+        ('{"run_id": "a\\nb", "event": "failed"}', "run_id"),
+    ],
+)
+def test_a_report_that_is_none_is_refused_with_all_that_is_wrong(http, body, words):
+    answer = http.post("/v1/runs", data=body)
+    assert answer.status_code == 400
+    assert words in answer.json["detail"]
+
+
+def test_errors_are_problem_details(http):
+    for answer, status in ((http.get("/nothing"), 404), (http.delete("/v1/server"), 405)):
+        assert (answer.status_code, answer.json["status"], answer.json["schema"]) == (status, status, 1)
+        assert answer.content_type == "application/problem+json"
+    assert http.post("/v1/runs", data="x" * 100_000).status_code == 413
+
+
+def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
+    def broken():
+        raise RuntimeError("secret detail")
+
+    app = create_app(idle, may_change=False)
+    app.logger.disabled = True
+    monkeypatch.setattr(idle, "choose_for_run", broken)
+    answer = app.test_client().get("/v1/server")
+    assert (answer.status_code, answer.json["title"]) == (500, "Internal error")
+    assert "secret" not in answer.text

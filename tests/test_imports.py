@@ -1,0 +1,84 @@
+"""One-way data flow, and pure modules that are pure."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
+ORDER = [
+    *("errors", "model", "durations", "health", "reasons", "selection", "world"),
+    *("urls", "yaml_lines", "schema", "config"),
+    *("answers", "chef_protocol", "chef_api", "lookup", "deadline", "trust", "probes", "identity", "offline"),
+    *("fleet", "monitor", "watch", "runs", "render", "state", "sidecar"),
+    *("api", "listeners", "systemd", "daemon"),
+    *("client", "last_resort", "tables", "check", "devserver", "demo", "cli"),
+]
+FORBIDDEN_IN_PURE = {
+    "time", "random", "secrets", "socket", "ssl", "threading", "logging", "os", "subprocess", "requests", "urllib3",
+    "flask", "waitress", "tempfile", "shutil", "asyncio", "http.client", "signal",
+}  # fmt: skip
+RANDOM_AS_ARGUMENT = {"health"}
+"""These take a random.Random; the module is imported for its type."""
+
+
+def imported(path):
+    """The names of everything ``path`` imports, wherever the statement stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(dotted):
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "chef_failover" and len(parts) > 1 and parts[1] in ORDER else None
+
+
+def own_layer(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_data_flows_one_way(path):
+    name = own_layer(path)
+    if name in ("__init__", "__main__"):
+        return
+    assert name in ORDER, "give the new module its place in ORDER"
+    used = {layer(dotted) for dotted in imported(path)} - {None, name}
+    assert all(ORDER.index(other) < ORDER.index(name) for other in used), used
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_docstring_says_which_kind_a_module_is_and_pure_ones_are_pure(path):
+    name = own_layer(path)
+    if path.name in ("__init__.py", "__main__.py"):
+        return
+    kind = ast.get_docstring(ast.parse(path.read_text())).partition(":")[0]
+    assert kind in ("Pure", "I/O", "Shell")
+    if kind == "Pure":
+        allowed = {"random"} if name in RANDOM_AS_ARGUMENT else set()
+        assert set(imported(path)) & FORBIDDEN_IN_PURE <= allowed
+
+
+def test_pure_modules_import_only_pure_modules_of_ours():
+    kinds = {own_layer(path): ast.get_docstring(ast.parse(path.read_text())).partition(":")[0]
+             for path in MODULES if path.parent == PACKAGE}  # fmt: skip
+    for path in MODULES:
+        if path.parent == PACKAGE and kinds[own_layer(path)] == "Pure":
+            used = {layer(dotted) for dotted in imported(path)} - {None}
+            assert all(kinds.get(other, "Pure") == "Pure" for other in used), (path.name, used)
+
+
+def test_wide_nets_are_cast_in_two_places_only():
+    found = [
+        path.relative_to(PACKAGE).name
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
+    ]
+    assert sorted(found) == ["cli.py", "monitor.py"]
