@@ -9,10 +9,10 @@ PREFIX  ?= /usr
 DECISIONS := */answers.py,*/durations.py,*/health.py,*/model.py,*/reasons.py,*/selection.py,*/world.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock parts install clean
+.PHONY: help demo test lint bench lock parts install install-files clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/run ## Watch a failover and a failback, in under a minute
 	@$(BIN)/chef-failover demo
@@ -31,6 +31,25 @@ bench: parts $(VENV)/dev ## Speed and memory, as ratios measured in one run
 
 parts: ## Install Ruby, Ohai, goiardi and the like from the system's packages
 	@packaging/install-test-parts
+
+install: install-files ## Install on this node (as root), by hand: program, shim, unit, sample configuration
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; name it: make install PYTHON=python3.11'; exit 1; }
+	$(PYTHON) -m venv --clear $(PREFIX)/lib/chef-failover
+	$(PREFIX)/lib/chef-failover/bin/python -m pip install -q --require-hashes -r requirements/run.txt
+	$(PREFIX)/lib/chef-failover/bin/python -m pip install -q --no-deps .
+	ln -sf $(PREFIX)/lib/chef-failover/bin/chef-failover $(PREFIX)/bin/chef-failover
+	getent passwd chef-failover >/dev/null || useradd -r -U -d /var/lib/chef-failover -s /sbin/nologin chef-failover
+	systemctl daemon-reload
+
+install-files: ## Install the files alone, below DESTDIR if that is set
+	install -D -m 0644 ruby_shim/lib/chef_failover.rb $(DESTDIR)$(PREFIX)/share/chef-failover/ruby/chef_failover.rb
+	for dir in chef cinc; do \
+	  install -D -m 0644 ruby_shim/client.d/chef_failover.rb $(DESTDIR)/etc/$$dir/client.d/chef_failover.rb && \
+	  install -D -m 0644 ruby_shim/ohai/chef_failover.rb $(DESTDIR)/etc/$$dir/ohai/plugins/chef_failover.rb || exit 1; \
+	done
+	install -D -m 0644 packaging/chef-failover.service $(DESTDIR)$(PREFIX)/lib/systemd/system/chef-failover.service
+	test -e $(DESTDIR)/etc/chef-failover/config.yml || \
+	  install -D -m 0644 packaging/config.yml $(DESTDIR)/etc/chef-failover/config.yml
 
 lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -42,9 +42,9 @@ def check(document: Document, config_path: str) -> str:
     how = (
         f"signed as {document['node_name']}"
         if document["signed"]
-        else "unsigned: no readable client key or no node name"
+        else "unsigned (no node name, or no client key that can be read)"
     )
-    head = f"{config_path} is valid. Probes {how}."
+    head = f"{config_path} is valid. Probes are {how}."
     return f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
 
 
