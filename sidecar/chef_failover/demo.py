@@ -106,7 +106,7 @@ def _play(act: _Act) -> None:
     )
     _say("chef-client alone would have hung there for an hour and a half.")
     main.fault = None
-    _say(f"That were {act.number} runs, and none of them failed.")
+    _say(f"{act.number} runs in all, and none of them failed.")
 
 
 class _Act:

@@ -1,0 +1,104 @@
+"""What the README says is what the code does."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import attrs
+import yaml
+
+from chef_failover import config
+from chef_failover.cli import cli
+from chef_failover.config import Config, Server
+from chef_failover.model import Outcome, Standing
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SECTIONS = {"node", "health", "selection", "listen", "association"}
+
+
+def keys(cl, prefix=""):
+    """Every key of the configuration, as the README writes them."""
+    for field in attrs.fields(attrs.resolve_types(cl)):
+        if field.name == "servers":
+            yield from keys(Server, "servers[].")
+        elif field.name in SECTIONS:
+            yield from keys(field.type, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", field.default
+
+
+def documented():
+    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| (.+?) \| ", README, flags=re.MULTILINE)
+    return {key: default.strip("`") for key, default in rows if key != "not_chef"}
+
+
+def test_every_key_is_documented_and_nothing_else():
+    assert set(documented()) == {key for key, _ in keys(Config)}
+
+
+def test_the_defaults_are_the_ones_documented():
+    told = documented()
+    for key, default in keys(Config):
+        if re.fullmatch(r"[0-9]+(ms|s|m|h)?", told[key]) or key.startswith("listen.") or key == "state_dir":
+            section, _, name = key.rpartition(".")
+            text = f"{section}: {{{name}: {json.dumps(told[key])}}}" if section else f"{name}: {told[key]}"
+            if told[key].isdigit():
+                text = text.replace('"', "")
+            assert config.parse(text) == Config(), key
+        else:
+            assert default in (None, attrs.NOTHING, (), "default", "none", config.INHERIT), key
+
+
+def test_the_yaml_in_the_readme_is_valid():
+    blocks = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        config.parse(block)
+
+
+def test_the_sample_configuration_is_the_default_and_valid_when_uncommented():
+    sample = (ROOT / "packaging" / "config.yml").read_text()
+    assert config.parse(sample) == Config()
+    body = sample.partition("\n\n")[2]
+    uncommented = re.sub(r"^# ?", "", body, flags=re.MULTILINE)
+    parsed = config.parse(uncommented)
+    assert [server.name for server in parsed.servers] == ["mainserver", "standbyserver"]
+    assert (parsed.health, parsed.selection) == (Config().health, Config().selection)
+    assert yaml.safe_load(sample) is None
+
+
+def test_every_command_is_documented():
+    told = set(re.findall(r"^\| `chef-failover ([a-z]+)", README, flags=re.MULTILINE))
+    assert told == set(cli.commands)
+
+
+def test_every_outcome_and_standing_is_documented():
+    api = (ROOT / "docs" / "api.md").read_text()
+    assert all(f"`{outcome.value}`" in api for outcome in Outcome)
+    listed = re.search(r"from worst to best: (.*)\.", api)[1]
+    assert re.findall(r"`(\w+)`", listed) == [standing.name.lower() for standing in sorted(Standing)]
+
+
+def test_the_design_names_every_module():
+    design = (ROOT / "docs" / "design.md").read_text()
+    modules = {path.stem for path in (ROOT / "sidecar" / "chef_failover").glob("*.py")} - {"__init__", "__main__"}
+    told = set(re.findall(r"`([a-z_]+)`", design))
+    assert modules - {"errors", "model"} <= told
+
+
+def test_the_example_answer_is_the_contract(contract):
+    block = re.search(r"```json\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), flags=re.DOTALL)[1]
+    assert json.loads(block) == json.loads((contract / "server.json").read_text())
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_never_and_immediately_are_what_the_readme_says():
+    assert config.parse("selection: {failback: never}").selection.failback == math.inf
+    assert config.parse("selection: {failback: immediately}").selection.failback == 0
