@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 
 import attrs
 
@@ -58,11 +57,12 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         return None
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, current, runs_from) for server in snapshot.servers}
-    preference = _preference(snapshot)
+    preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
     if current is not None:
         for server in snapshot.servers:
-            if preference(server) < preference(current) and standings[server.name] is standings[current.name]:
+            is_better = preferences[server.name] < preferences[current.name]
+            if is_better and standings[server.name] is standings[current.name]:
                 hold_downs[server.name] = _hold_down_left_s(server, standings[server.name], snapshot, now)
     best = min(
         snapshot.servers,
@@ -70,18 +70,18 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             server.name != snapshot.pinned,
             -standings[server.name],
             hold_downs[server.name] > 0,
-            preference(server),
+            preferences[server.name],
         ),
     )
     verdicts = tuple(
         Verdict(
             name=server.name,
             standing=standings[server.name],
-            is_better=preference(server) < preference(best),
+            is_better=preferences[server.name] < preferences[best.name],
             is_reachable=server.last is not None and server.last.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
         )
-        for server in sorted(snapshot.servers, key=preference)
+        for server in sorted(snapshot.servers, key=lambda server: preferences[server.name])
     )
     return explain(Choice(best.name, standings[best.name], verdicts=verdicts), snapshot)
 
@@ -92,18 +92,14 @@ def is_decided(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: 
     Each server without a result since ``runs_from`` is imagined to answer well at this instant; if even then the choice
     falls on a server that has really answered, there is nothing to wait for.
     """
-    imagined = attrs.evolve(
-        snapshot,
-        servers=tuple(
-            server if server.is_probed_since(runs_from) else _imagine_answer(server, now, thresholds)
-            for server in snapshot.servers
-        ),
-    )
-    choice = select(imagined, now=now, runs_from=runs_from)
-    if choice is None:
+    awaited = [server for server in snapshot.servers if not server.is_probed_since(runs_from)]
+    if not awaited:
         return True
-    chosen = snapshot.server(choice.name)
-    return chosen is not None and chosen.is_probed_since(runs_from)
+    imagined = snapshot
+    for server in awaited:
+        imagined = imagined.with_server(_imagine_answer(server, now, thresholds))
+    choice = select(imagined, now=now, runs_from=runs_from)
+    return choice is not None and choice.name not in {server.name for server in awaited}
 
 
 def _imagine_answer(server: ServerSnapshot, now: float, thresholds: Thresholds) -> ServerSnapshot:
@@ -138,9 +134,9 @@ def _welcome(server: ServerSnapshot) -> Standing:
     return Standing.DRAINED if server.is_drained else Standing.ELIGIBLE
 
 
-def _preference(snapshot: Snapshot) -> Callable[[ServerSnapshot], tuple[int, float]]:
-    identity = snapshot.policy.identity
-    return lambda server: (server.priority, _unit_hash("rendezvous", identity, server.name))
+def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:
+    """What the configuration says, smaller for better; among equals, each node has an order of its own."""
+    return server.priority, _unit_hash("rendezvous", snapshot.policy.identity, server.name)
 
 
 def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snapshot, now: float) -> float:
