@@ -95,18 +95,20 @@ def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Fi
     said = f"HTTP {answer.status}: {_printable(error)}"
     # A node may be called clockwork or organization-db, and Chef quotes its name: that is no hint.
     hints = error.replace(f"'{node_name}'", "").lower()
-    if answer.status == HTTPStatus.FORBIDDEN:
-        return Finding(Outcome.FORBIDDEN, said)
-    if answer.status == HTTPStatus.UNAUTHORIZED:
-        is_clock = "clock" in hints
-        return (
-            Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now)) if is_clock else Finding(Outcome.NOT_ASSOCIATED, said)
-        )
-    if "organization" in hints:
-        return Finding(Outcome.WRONG_ORGANIZATION, said)
-    if node_name not in error:  # any web service says 404 in JSON; a Chef server says what it has not found
-        return _judge_failure(answer)
-    return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
+    match answer.status:
+        case HTTPStatus.FORBIDDEN:
+            finding = Finding(Outcome.FORBIDDEN, said)
+        case HTTPStatus.UNAUTHORIZED if "clock" in hints:
+            finding = Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now))
+        case HTTPStatus.UNAUTHORIZED:
+            finding = Finding(Outcome.NOT_ASSOCIATED, said)
+        case _ if "organization" in hints:
+            finding = Finding(Outcome.WRONG_ORGANIZATION, said)
+        case _ if node_name in error:
+            finding = Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
+        case _:  # a 404 in JSON, as any web service has one; a Chef server names what it has not found
+            finding = _judge_failure(answer)
+    return finding
 
 
 def _judge_unsigned(answer: Answer) -> Finding:

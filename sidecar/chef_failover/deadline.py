@@ -76,7 +76,16 @@ class _TcpSocket(_Bounded, socket.socket):
 
 
 class _TlsSocket(_Bounded, ssl.SSLSocket):
-    pass
+    def getpeername(self) -> Any:  # noqa: ANN401
+        """As ever, but None for a peer who is gone already; the handshake will find that out.
+
+        ``SSLSocket`` asks for its peer when it is made, and where a reset came first it raises without closing itself
+        (CPython 3.11.7, ``SSLSocket._create``).
+        """
+        try:
+            return super().getpeername()
+        except OSError:
+            return None
 
 
 class _Connection(HTTPSConnection):
@@ -101,6 +110,12 @@ class _Connection(HTTPSConnection):
         except OSError as error:
             raise ProbeError(Outcome.REFUSED, "connection reset during the TLS handshake") from error
         self.sock.deadline = self._deadline  # type: ignore[union-attr]
+
+    def _tunnel(self) -> None:
+        try:
+            super()._tunnel()
+        except OSError as error:
+            raise ProbeError(Outcome.REFUSED, "the proxy does not connect") from error
 
     def _look_up(self) -> list[Address]:
         host = self._dns_host

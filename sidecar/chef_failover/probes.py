@@ -119,7 +119,7 @@ class Prober:
             context = self._trust.context(ca_file)
         except OSError as error:
             raise ProbeError(Outcome.TLS, f"ca_file {ca_file}: {error.strerror or error}") from error
-        session = requests.Session()
+        session = _Session()
         session.trust_env = False
         session.mount("https://", Adapter(deadline, self._resolver, context))
         session.headers = chef_headers() | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}  # type: ignore[assignment]
@@ -154,6 +154,17 @@ class Prober:
     def _get_node(self, session: requests.Session, auth: requests.auth.AuthBase) -> tuple[Answer, Finding]:
         answer = _request(session, "GET", self._target.node_url, auth)
         return answer, judge_node(answer, self._target.node_name or "", self._utc_now())
+
+
+class _Session(requests.Session):
+    """Finds no redirect anywhere.
+
+    ``requests`` looks where a redirect leads even if it is told not to follow: it reads the whole body first, however
+    long, and raises ValueError over a target that is none.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+        return None
 
 
 def _request(session: requests.Session, method: str, url: str, auth: requests.auth.AuthBase | None = None) -> Answer:

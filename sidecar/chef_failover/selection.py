@@ -116,14 +116,12 @@ def _standing(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
 def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
     if runs_from is not None and server.answered_since(runs_from):
         return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
-    match server.health:
-        case Health.UP:
-            return Standing.ELIGIBLE if runs_from is None else Standing.FAILING
-        case Health.UNKNOWN:
-            # After a restart the server in use keeps the node until its first probe has spoken.
-            return Standing.ELIGIBLE if runs_from is None and server is current else Standing.UNKNOWN
-        case Health.DOWN:
-            return Standing.DOWN
+    if server.health is Health.UP:
+        return Standing.ELIGIBLE if runs_from is None else Standing.FAILING
+    if server.health is Health.UNKNOWN:
+        # After a restart the server in use keeps the node until its first probe has spoken.
+        return Standing.ELIGIBLE if runs_from is None and server is current else Standing.UNKNOWN
+    return Standing.DOWN
 
 
 def _welcome(server: ServerSnapshot) -> Standing:
