@@ -112,12 +112,21 @@ def test_the_choice_survives_a_restart_and_a_kill(servers, tmp_path):
         servers[0].stop()
         until(lambda: running.ask("/v1/servers").body["choice"] == "standbyserver")
         since = running.ask("/v1/servers").body["since"]
+        until(lambda: json.loads((tmp_path / "state.json").read_text())["choice"]["name"] == "standbyserver")
         servers[0].start()
         for number in (signal.SIGTERM, signal.SIGKILL):
             running.stop(number)
             running.restart()
             assert name(running) == "standbyserver"
             assert running.ask("/v1/servers").body["since"] == since
+
+
+def test_a_change_is_written_down_soon(servers, tmp_path):
+    with daemon(write_config(tmp_path, servers)) as running:
+        assert name(running) == "mainserver"
+        servers[0].stop()
+        until(lambda: running.ask("/v1/servers").body["choice"] == "standbyserver")
+        until(lambda: json.loads((tmp_path / "state.json").read_text())["choice"]["name"] == "standbyserver")
 
 
 FROM_THE_FUTURE = {"name": "standbyserver", "since": "2126-01-01T00:00:00Z"}

@@ -13,32 +13,30 @@ from pathlib import Path
 
 import pytest
 import requests
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chef_failover.chef_api import ChefAuth, chef_headers
 from chef_failover.devserver.authority import Authority
 from chef_failover.devserver.faults import Fault
 from chef_failover.devserver.server import DevServer
 from chef_failover.devserver.wire import Channel
+from chef_failover.libcrypto import PrivateKey
 
 NODE = "i-0abc"
 TIMEOUT_S = 0.25
 
 
 def pem_of(key):
-    public = key.public_key()
-    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    return key.public_pem().decode()
 
 
 @pytest.fixture(scope="module")
 def node_key():
-    return rsa.generate_private_key(65537, 2048)
+    return PrivateKey.generate()
 
 
 @pytest.fixture(scope="module")
 def other_key():
-    return rsa.generate_private_key(65537, 2048)
+    return PrivateKey.generate()
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +305,7 @@ def test_server_makes_the_key(call, as_validator, api_version, asks):
     options = {"protocol": "1.1", "api_version": api_version, **as_validator}
     answer = call("POST", "/clients", json={"name": "new", **asks}, **options).json()
     pem = answer.get("chef_key", answer)["private_key"]
-    key = serialization.load_pem_private_key(pem.encode(), None)
+    key = PrivateKey.from_pem(pem.encode())
     assert call("GET", "/clients/new", user="new", key=key).json()["name"] == "new"
 
 

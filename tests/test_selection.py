@@ -15,7 +15,7 @@ from chef_failover.model import (
     Snapshot,
     Standing,
 )
-from chef_failover.selection import HOLD_DOWN_SPREAD, is_decided, select
+from chef_failover.selection import HOLD_DOWN_SPREAD, most_wanted, select
 
 from worlds import THRESHOLDS, bare, server, with_failback
 
@@ -177,33 +177,33 @@ def test_a_run_leaves_a_held_down_rule_for_a_server_that_answers():
 # --- when waiting ends ----------------------------------------------------------------------------------------------
 
 
-def decided(snapshot, now=5.0, runs_from=4.0):
-    return is_decided(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS)
+def wanted(snapshot, now=5.0, runs_from=4.0):
+    return most_wanted(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS)
 
 
 def test_decided_at_once_when_the_preferred_server_has_answered():
-    assert decided(bare(server("a", at=5.0), server("b", at=1.0), current="a"))
+    assert None is wanted(bare(server("a", at=5.0), server("b", at=1.0), current="a"))
 
 
 def test_not_decided_while_a_preferred_server_that_is_up_may_answer():
-    assert not decided(bare(server("a", at=1.0), server("b", at=5.0), current="a"))
+    assert wanted(bare(server("a", at=1.0), server("b", at=5.0), current="a")) == "a"
 
 
 def test_decided_without_a_preferred_server_that_is_known_to_be_down():
-    assert decided(bare(server("a", DOWN, at=1.0), server("b", at=5.0), current="b"))
+    assert None is wanted(bare(server("a", DOWN, at=1.0), server("b", at=5.0), current="b"))
 
 
 def test_not_decided_when_only_failures_are_in():
-    assert not decided(bare(server("a", at=5.0, outcome=Outcome.REFUSED), server("b", at=1.0), current="a"))
+    assert wanted(bare(server("a", at=5.0, outcome=Outcome.REFUSED), server("b", at=1.0), current="a")) == "b"
 
 
 def test_not_decided_before_the_first_result_and_decided_without_servers():
-    assert not decided(bare(server("a", UNKNOWN), server("b", UNKNOWN)))
-    assert decided(bare())
+    assert wanted(bare(server("a", UNKNOWN), server("b", UNKNOWN))) == "a"
+    assert None is wanted(bare())
 
 
 def test_not_decided_when_the_server_in_use_is_silent_and_the_better_one_held_down():
-    assert not decided(bare(server("a", at=5.0, changed_at=4.9), server("b", at=1.0), current="b"))
+    assert wanted(bare(server("a", at=5.0, changed_at=4.9), server("b", at=1.0), current="b")) == "b"
 
 
 # --- properties ---------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_nobody_stands_better_than_the_chosen_one(snapshot, now, runs_from):
 
 @given(snapshots(), st.floats(1000, 2000), st.floats(0, 1000), st.data())
 def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now, runs_from, data):
-    if not snapshot.servers or not is_decided(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS):
+    if not snapshot.servers or wanted(snapshot, now, runs_from):
         return
     decided_on = select(snapshot, now=now, runs_from=runs_from).name
     for late in [one for one in snapshot.servers if not one.is_probed_since(runs_from)]:

@@ -37,6 +37,19 @@ def test_main_down_before_the_start_means_the_standby_at_once():
     assert probed(snapshot, "b", Outcome.OK, 1.1).choice.name == "b"
 
 
+def test_whichever_standby_answers_first_the_better_one_gets_the_node():
+    snapshot = probed(fresh("a", "b", "c"), "a", Outcome.REFUSED, 1.0)
+    snapshot = probed(snapshot, "c", Outcome.OK, 1.1)
+    assert snapshot.choice.name == "c"
+    assert probed(snapshot, "b", Outcome.OK, 1.2).choice.name == "b"
+
+
+def test_after_a_restart_a_better_server_is_held_down_though_it_is_met_for_the_first_time():
+    snapshot = fresh("a", "b", current="b")
+    assert run(run(snapshot, "b", [Outcome.OK]), "a", [Outcome.OK]).choice.name == "b"
+    assert run(run(snapshot, "a", [Outcome.OK]), "b", [Outcome.OK]).choice.name == "b"
+
+
 def test_all_down_from_the_start_leaves_the_node_with_the_first():
     snapshot = probed(fresh("a", "b"), "a", Outcome.REFUSED, 1.0)
     assert snapshot.choice.name == "a"
@@ -126,6 +139,7 @@ class Life(RuleBasedStateMachine):
         is_well = left.health is UP and not left.is_turned_away
         if is_well:
             # A node leaves a server that works only for a better one that has been UP for the hold-down.
+            # One that was never met before comes back from nowhere: it has no hold-down.
             assert taken.priority < left.priority
             assert self.now - taken.state.changed_at >= 50.0
 

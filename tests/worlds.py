@@ -38,7 +38,12 @@ def world(*servers, current=None, failback_s=600.0, identity="web-1", now=0.0, *
 
     choice = Choice(current, Standing.ELIGIBLE) if current else None
     snapshot = Snapshot(
-        servers, SelectionPolicy(failback_s, identity), choice=choice, chosen_on=ON if current else None, **more
+        servers,
+        SelectionPolicy(failback_s, identity),
+        choice=choice,
+        chosen_on=ON if current else None,
+        is_choice_remembered=current is not None,
+        **more,
     )
     return settle(snapshot, now=now, on=ON)
 

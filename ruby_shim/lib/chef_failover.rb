@@ -168,14 +168,22 @@ module ChefFailover
   class Settings
     UNITS = { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600 }.freeze
 
+    # A run asks more than once, and parsing is the slowest part of that: the file is read again only when it changed.
     def self.load(path)
       require "yaml"
       require "date"
+      stat = File.stat(path)
+      stamp = [path, stat.ino, stat.size, stat.mtime, stat.ctime]
+      @last = [stamp, parse(path)] unless @last && @last.first == stamp
+      @last.last
+    rescue SystemCallError, IOError, Psych::Exception, ArgumentError, EncodingError => e
+      raise Unusable, "#{path} cannot be used: #{e.message}"
+    end
+
+    def self.parse(path)
       text = File.read(path, encoding: Encoding::UTF_8)
       kinds = [Date, Time, Symbol]
       new(modern? ? YAML.safe_load(text, permitted_classes: kinds, aliases: true) : YAML.safe_load(text, kinds, [], true))
-    rescue SystemCallError, IOError, Psych::Exception, ArgumentError, EncodingError => e
-      raise Unusable, "#{path} cannot be used: #{e.message}"
     end
 
     # Psych 3.1 (Ruby 2.6) brought the keywords, Psych 4 has nothing else.

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests.auth
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from chef_failover.chef_protocol import SERVER_API_VERSION, SIGNING_PROTOCOLS, chef_headers
 from chef_failover.errors import KeyFileError
+from chef_failover.libcrypto import PrivateKey
 
 _LINE = 60
 """A signature is cut into header lines of this length."""
@@ -64,22 +64,9 @@ def canonical_request(
     return "\n".join(lines).encode()
 
 
-def sign(key: rsa.RSAPrivateKey, protocol: str, canonical: bytes) -> bytes:
+def sign(key: PrivateKey, protocol: str, canonical: bytes) -> bytes:
     """The raw signature of ``canonical``."""
-    digest = hashes.SHA256() if protocol == "1.3" else utils.NoDigestInfo()
-    return key.sign(canonical, padding.PKCS1v15(), digest)
-
-
-def verify(key: rsa.RSAPublicKey, protocol: str, signature: bytes, canonical: bytes) -> None:
-    """The server's half, for the embedded servers.
-
-    Raises:
-        cryptography.exceptions.InvalidSignature: the signature is not this key's.
-    """
-    if protocol == "1.3":
-        key.verify(signature, canonical, padding.PKCS1v15(), hashes.SHA256())
-    elif key.recover_data_from_signature(signature, padding.PKCS1v15(), None) != canonical:
-        raise InvalidSignature
+    return key.sign_sha256(canonical) if protocol == "1.3" else key.sign_bare(canonical)
 
 
 class ChefAuth(requests.auth.AuthBase):
@@ -88,7 +75,7 @@ class ChefAuth(requests.auth.AuthBase):
     def __init__(
         self,
         user: str,
-        key: rsa.RSAPrivateKey,
+        key: PrivateKey,
         protocol: str = SIGNING_PROTOCOLS[0],
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
@@ -123,25 +110,21 @@ class ChefAuth(requests.auth.AuthBase):
         return request
 
 
-def load_key(path: Path) -> rsa.RSAPrivateKey:
+def load_key(path: Path) -> PrivateKey:
     """The RSA key in the PEM file ``path``, PKCS#1 ("RSA PRIVATE KEY") or PKCS#8 ("PRIVATE KEY"), without a passphrase.
 
     Raises:
         KeyFileError: there is no such file, we may not read it, or it holds no RSA key. The key is not in the message.
     """
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        return PrivateKey.from_pem(path.read_bytes())
     except OSError as error:
         raise KeyFileError(f"client key {path}: {error.strerror}") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"client key {path}: not an RSA private key in PEM form without a passphrase") from error
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise KeyFileError(f"client key {path}: not an RSA key")
-    return key
+    except ValueError as error:
+        raise KeyFileError(f"client key {path}: {error}") from error
 
 
 def _digest64(data: bytes, protocol: str) -> str:
     # SHA-1 is what protocols 1.0 and 1.1 are made of; they are spoken only to servers that know no better.
-    algorithm = hashes.Hash(hashes.SHA256() if protocol == "1.3" else hashes.SHA1())  # noqa: S303
-    algorithm.update(data)
-    return base64.b64encode(algorithm.finalize()).decode()
+    algorithm = hashlib.sha256 if protocol == "1.3" else functools.partial(hashlib.sha1, usedforsecurity=False)
+    return base64.b64encode(algorithm(data).digest()).decode()

@@ -41,6 +41,7 @@ def serve(config_path: Path) -> None:
         create_app(sidecar, may_change=True),
         config.listen.loopback,
         create_app(sidecar, may_change=False),
+        sidecar.must_wait,
     )
     sidecar.start()
     _say_started(sidecar, config_path)

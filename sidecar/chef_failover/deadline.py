@@ -23,7 +23,9 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from chef_failover.lookup import Address, Resolver
 from chef_failover.model import Outcome
 
-_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+CONNECTION_LIMIT = 16 * 1024 * 1024
+"""Bytes that one connection may bring: several answers, with what no other limit counts (interim answers, trailers)."""
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class ProbeError(Exception):
@@ -48,14 +50,23 @@ class Deadline:
         """Seconds left, never quite 0: what waits on it then fails as late."""
         return max(0.001, self._at - self._clock())
 
+    def is_over(self) -> bool:
+        """Whether it has passed."""
+        return self._clock() >= self._at
+
 
 class _Bounded:
-    """A socket whose every wait ends at ``deadline``."""
+    """A socket whose every wait ends at ``deadline``, and what never has to wait, too."""
 
     deadline: Deadline
+    _received = 0
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:  # noqa: ANN401
-        return self._within(super().recv_into, *args, **kwargs)  # type: ignore[misc, no-any-return]
+        count: int = self._within(super().recv_into, *args, **kwargs)  # type: ignore[misc]
+        self._received += count
+        if self._received > CONNECTION_LIMIT:
+            raise ProbeError(Outcome.NOT_CHEF, f"more than {CONNECTION_LIMIT // 1024**2} MiB in one connection")
+        return count
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         self._within(super().sendall, *args, **kwargs)  # type: ignore[misc]
@@ -63,6 +74,8 @@ class _Bounded:
     def _within(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         self.settimeout(self.deadline.left_s())  # type: ignore[attr-defined]
         try:
+            if self.deadline.is_over():
+                raise TimeoutError
             return operation(*args, **kwargs)
         except TimeoutError as error:
             timeout_s = self.deadline.timeout_s
@@ -160,29 +173,39 @@ class Adapter(requests.adapters.HTTPAdapter):
 
 def _connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
     """A connection to the first address that takes one; each gets its share of the time that is left."""
-    failure: ProbeError | None = None
-    for index, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = _TcpSocket(family, kind, protocol)
-        sock.deadline = deadline
-        sock.settimeout(deadline.left_s() / (len(addresses) - index))
+    if not addresses:
+        raise ProbeError(Outcome.DNS, "the name has no address")
+    failures = []
+    for index, address in enumerate(addresses):
         try:
-            sock.connect(address)
+            return _connect_to(address, deadline, deadline.left_s() / (len(addresses) - index))
         except OSError as error:
-            sock.close()
-            failure = _connect_error(error, deadline)
-            continue
+            failures.append(_connect_error(error, deadline))
+    # What a server did says more than that this node has no IPv6, say.
+    raise min(failures, key=lambda failure: failure.never_left_node)
+
+
+def _connect_to(address: Address, deadline: Deadline, timeout_s: float) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = _TcpSocket(family, kind, protocol)
+    try:
+        sock.settimeout(timeout_s)
+        sock.connect(where)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(deadline.left_s())
-        return sock
-    raise failure or ProbeError(Outcome.DNS, "the name has no address")
+    except OSError:
+        sock.close()
+        raise
+    sock.deadline = deadline
+    return sock
 
 
 def _connect_error(error: OSError, deadline: Deadline) -> ProbeError:
     if isinstance(error, TimeoutError):
         return ProbeError(Outcome.CONNECT_TIMEOUT, f"connect timed out after {deadline.timeout_s:.1f} s")
-    if error.errno in _NO_ROUTE:
-        return ProbeError(Outcome.REFUSED, f"connect: {error.strerror}", never_left_node=True)
-    return ProbeError(Outcome.REFUSED, "connection refused")
+    if isinstance(error, ConnectionRefusedError):
+        return ProbeError(Outcome.REFUSED, "connection refused")
+    return ProbeError(Outcome.REFUSED, f"connect: {error.strerror}", never_left_node=error.errno in _NO_ROUTE)
 
 
 def _tls_reason(error: BaseException) -> str:

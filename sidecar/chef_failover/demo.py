@@ -18,8 +18,6 @@ from typing import Any
 
 import click
 import requests
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chef_failover import client, tables
 from chef_failover.chef_api import ChefAuth, load_key
@@ -27,6 +25,7 @@ from chef_failover.devserver.authority import Authority
 from chef_failover.devserver.faults import Fault
 from chef_failover.devserver.server import DevServer
 from chef_failover.errors import ChefFailoverError, SidecarUnavailableError
+from chef_failover.libcrypto import PrivateKey
 
 NODE = "web-1"
 NAMES = ("mainserver", "standby-b", "standby-c")
@@ -164,15 +163,11 @@ class _Act:
 def _start_servers(stack: contextlib.ExitStack, directory: Path) -> tuple[DevServer, ...]:
     authority = Authority()
     (directory / "ca.pem").write_bytes(authority.ca_pem)
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (directory / "client.pem").write_bytes(private)
+    key = PrivateKey.generate()
+    (directory / "client.pem").write_bytes(key.private_pem())
     servers = tuple(stack.enter_context(DevServer(name, authority)) for name in NAMES)
     for server in servers:
-        server.register(NODE, public.decode())
+        server.register(NODE, key.public_pem().decode())
         server.put_node(NODE, run_list=["role[web]"])
     return servers
 

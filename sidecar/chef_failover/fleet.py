@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from chef_failover.health import Thresholds
 from chef_failover.model import HealthState, ProbeResult, Snapshot, Transition
-from chef_failover.selection import is_decided
+from chef_failover.selection import most_wanted
 from chef_failover.world import observe, settle
 
 log = logging.getLogger(__name__)
@@ -58,16 +58,16 @@ class Fleet:
             self._on_change(after)
         return next(server.state for server in after.servers if server.name == name)
 
-    def wait_until_decided(self, runs_from: float, timeout_s: float) -> Snapshot:
-        """The world once no probe still under way could change where a run starts, or after ``timeout_s``."""
+    def most_wanted(self, runs_from: float) -> str | None:
+        """The server whose answer a starting run waits for; None when there is nothing to wait for."""
+        return most_wanted(self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds)
+
+    def wait_while_wanted(self, name: str, runs_from: float, timeout_s: float) -> None:
+        """Until ``name`` is no longer the most wanted server, or ``timeout_s`` is over."""
         limit = self._clock() + timeout_s
         with self._changed:
-            while not self._is_decided(runs_from) and (left_s := limit - self._clock()) > 0:
+            while self.most_wanted(runs_from) == name and (left_s := limit - self._clock()) > 0:
                 self._changed.wait(left_s)
-            return self._snapshot
-
-    def _is_decided(self, runs_from: float) -> bool:
-        return is_decided(self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds)
 
 
 def _log(before: Snapshot, after: Snapshot, new: list[Transition]) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import logging
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import requests
 
+from chef_failover.chef_api import ChefAuth, load_key
 from chef_failover.errors import IdentityError, KeyFileError
-
-if TYPE_CHECKING:
-    from chef_failover.probes import Signer
+from chef_failover.probes import Signer
 
 log = logging.getLogger(__name__)
 
@@ -77,26 +76,27 @@ class ClientKey:
     def __init__(self, path: Path, node_name: str) -> None:
         self._path = path
         self._node_name = node_name
+        self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._signer: Signer | None = None
 
     def signer(self) -> Signer | None:
         """What signs as this node, or None while there is no key that we may read."""
+        with self._lock:
+            stamp = self._look()
+            if stamp != self._stamp:
+                self._signer = self._load() if stamp else None
+                self._stamp = stamp
+            return self._signer
+
+    def _look(self) -> tuple[int, int] | None:
         try:
             stat = self._path.stat()
         except OSError:
-            self._stamp = self._signer = None
             return None
-        stamp = (stat.st_mtime_ns, stat.st_ino)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._signer = self._load()
-        return self._signer
+        return stat.st_mtime_ns, stat.st_ino
 
     def _load(self) -> Signer | None:
-        # Imported here: cryptography weighs 8 MB, and a node without a readable key needs none of it.
-        from chef_failover.chef_api import ChefAuth, load_key  # noqa: PLC0415
-
         try:
             key = load_key(self._path)
         except KeyFileError as error:

@@ -1,7 +1,13 @@
-"""I/O: the Unix socket and the loopback port, served by waitress in one loop."""
+"""I/O: the Unix socket and the loopback port, served by waitress in one loop.
+
+waitress hands every request to a thread. That costs two wake-ups, and, as long as both threads want the interpreter,
+some milliseconds now and then. Nearly all our answers are ready at once, so the loop gives them itself; threads are for
+questions that have to wait for a probe.
+"""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import socket
@@ -12,6 +18,7 @@ from typing import Any
 
 import waitress.server
 from waitress import wasyncore
+from waitress.task import ThreadedTaskDispatcher
 
 from chef_failover.errors import AlreadyRunningError, ListenError
 from chef_failover.urls import HostPort
@@ -27,7 +34,33 @@ _LIMITS: dict[str, Any] = {
     "ident": None,
 }
 
+_WAITING_THREADS = 8
+_IDLE_S = 30.0
+
 App = Callable[..., Any]
+
+
+class _Dispatcher(ThreadedTaskDispatcher):
+    """Serves a request on the loop's own thread, unless ``must_wait()`` says that its answer takes time."""
+
+    def __init__(self, must_wait: Callable[[], bool]) -> None:
+        super().__init__()
+        self.set_thread_count(_WAITING_THREADS)
+        self._must_wait = must_wait
+        self._ready: collections.deque[Any] = collections.deque()
+
+    def add_task(self, task: Any) -> None:  # noqa: ANN401
+        """Called by waitress, under locks of its own, with an HTTPChannel that has a whole request."""
+        if self._must_wait():
+            super().add_task(task)
+        else:
+            self._ready.append(task)
+            task.server.pull_trigger()
+
+    def serve_ready(self) -> None:
+        """Called by the loop, under no lock."""
+        while self._ready:
+            self._ready.popleft().service()
 
 
 class Listeners:
@@ -38,31 +71,40 @@ class Listeners:
         socket_app: what answers there.
         loopback: the address of the TCP port, or None for none.
         loopback_app: what answers there.
+        must_wait: whether the answer to a question may have to wait for something else than the processor.
 
     Raises:
         AlreadyRunningError: somebody answers on ``socket_path``.
         ListenError: one of them cannot be opened; then none is.
     """
 
-    def __init__(self, socket_path: Path, socket_app: App, loopback: HostPort | None, loopback_app: App) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        socket_app: App,
+        loopback: HostPort | None,
+        loopback_app: App,
+        must_wait: Callable[[], bool],
+    ) -> None:
         self._socket_path = socket_path
         self._map: dict[int, Any] = {}
         self._servers: list[Any] = []
         self._inode = 0
+        self._dispatcher = _Dispatcher(must_wait)
         _refuse_second(socket_path)
         # Requests that wait for one probe do queue, and that is no news.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         try:
-            self._open(f"listen.socket {socket_path}", socket_app, threads=8, unix_socket=str(socket_path))
+            self._open(f"listen.socket {socket_path}", socket_app, unix_socket=str(socket_path))
             self._inode = socket_path.stat().st_ino
             if loopback is not None:
                 where = f"listen.loopback {loopback}"
-                self._open(where, loopback_app, threads=2, host=loopback.host, port=loopback.port)
+                self._open(where, loopback_app, host=loopback.host, port=loopback.port)
         except ListenError:
             self._shut()
             self._unlink()
             raise
-        self._thread = threading.Thread(target=self._servers[0].run, name="listeners", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="listeners", daemon=True)
         self._thread.start()
 
     @property
@@ -84,15 +126,21 @@ class Listeners:
     def _open(self, where: str, app: App, **options: Any) -> None:  # noqa: ANN401
         mode = f"{SOCKET_MODE:o}"
         try:
-            server = waitress.server.create_server(app, map=self._map, unix_socket_perms=mode, **options, **_LIMITS)
+            server = waitress.server.create_server(
+                app, map=self._map, _dispatcher=self._dispatcher, unix_socket_perms=mode, **options, **_LIMITS
+            )
         except OSError as error:
             raise ListenError(f"{where}: {error.strerror or error}") from error
         self._servers.append(server)
 
+    def _run(self) -> None:
+        while self._map:
+            wasyncore.poll2(_IDLE_S, self._map)
+            self._dispatcher.serve_ready()
+
     def _shut(self) -> None:
         wasyncore.close_all(self._map)
-        for server in self._servers:
-            server.task_dispatcher.shutdown(timeout=_SHUTDOWN_S)
+        self._dispatcher.shutdown(timeout=_SHUTDOWN_S)  # type: ignore[arg-type]
 
 
 def _refuse_second(path: Path) -> None:

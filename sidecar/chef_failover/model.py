@@ -221,6 +221,8 @@ class Snapshot:
     choice: Choice | None = None
     """The settled choice: moved by health, never by a single failed probe."""
     chosen_on: datetime.datetime | None = None
+    is_choice_remembered: bool = False
+    """The choice was made before this life, or before the last reload, by what was known then."""
     pinned: str | None = None
     offline: str | None = None
     """Why this node has no network at all, in words; None while it has."""

@@ -78,8 +78,9 @@ class Monitor:
     def freshen(self, wanted_from: float) -> None:
         """Ask for a result no older than this instant. However many ask, one probe serves them."""
         with self._wake:
-            self._wanted_from = max(self._wanted_from, wanted_from)
-            self._wake.notify()
+            if wanted_from > max(self._wanted_from, self._last_at):
+                self._wanted_from = wanted_from
+                self._wake.notify()
 
     def step(self) -> None:
         """One probe, and when the next is due."""

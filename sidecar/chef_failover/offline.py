@@ -34,9 +34,9 @@ def _cut_off(url: str, resolver: Resolver, timeout_s: float) -> str | None:
 
 def _has_route(family: int, address: tuple[str, int]) -> bool:
     """Whether the kernel would know where to send a packet. Connecting a datagram socket sends none."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(address)
-        except OSError as error:
-            return error.errno not in (errno.ENETUNREACH, errno.ENETDOWN)
+    except OSError as error:
+        return error.errno not in (errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT)
     return True

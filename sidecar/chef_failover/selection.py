@@ -86,20 +86,20 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     return explain(Choice(best.name, standings[best.name], verdicts=verdicts), snapshot)
 
 
-def is_decided(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> bool:
-    """Whether no answer that is still awaited could change where a run starts.
+def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> str | None:
+    """The server whose answer a starting run waits for; None when no answer could change where it starts.
 
-    Each server without a result since ``runs_from`` is imagined to answer well at this instant; if even then the choice
-    falls on a server that has really answered, there is nothing to wait for.
+    Each server without a result since ``runs_from`` is imagined to answer well at this instant. If even then the choice
+    falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to wait for.
     """
     awaited = [server for server in snapshot.servers if not server.is_probed_since(runs_from)]
     if not awaited:
-        return True
+        return None
     imagined = snapshot
     for server in awaited:
         imagined = imagined.with_server(_imagine_answer(server, now, thresholds))
     choice = select(imagined, now=now, runs_from=runs_from)
-    return choice is not None and choice.name not in {server.name for server in awaited}
+    return choice.name if choice and choice.name in {server.name for server in awaited} else None
 
 
 def _imagine_answer(server: ServerSnapshot, now: float, thresholds: Thresholds) -> ServerSnapshot:

@@ -92,13 +92,18 @@ class Sidecar:
         self._watch.start()
 
     def stop(self, timeout_s: float = 0.0) -> bool:
-        """End probing; whether all loops have ended within ``timeout_s``."""
+        """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
         self._watch.stop()
+        self._save()
         return self._watch.join(timeout_s)
 
     def late(self) -> tuple[str, ...]:
         """The servers whose probing loop hangs."""
         return self._watch.late()
+
+    def must_wait(self) -> bool:
+        """Whether `choose_for_run` would have to wait for a probe."""
+        return self._watch.must_wait()
 
     def choose_for_run(self) -> tuple[Snapshot, Choice | None]:
         """See `Watch.choose_for_run`."""
@@ -156,7 +161,11 @@ class Sidecar:
         self._watch.look_at(name)
 
     def _changed(self, snapshot: Snapshot) -> None:
-        """Keep what changed, and tell the outside. A state that cannot be written is said once, and is never fatal."""
+        self._save()
+        self._around.on_change(snapshot)
+
+    def _save(self) -> None:
+        """Keep what we know. A state that cannot be written is said once, and is never fatal."""
         with self._state_lock:
             try:
                 state.write(self._state_path, render.state(self.snapshot, self.about, on=self.utc_now()))
@@ -166,7 +175,6 @@ class Sidecar:
             if trouble and trouble != self._state_trouble:
                 log.error("%s; a restart will not know the choice", trouble)
             self._state_trouble = trouble
-        self._around.on_change(snapshot)
 
 
 def make_prober(
@@ -221,5 +229,6 @@ def _first_snapshot(
         policy=SelectionPolicy(config.selection.failback, identity),
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
+        is_choice_remembered=choice is not None,
         transitions=remembered.transitions,
     )

@@ -14,6 +14,10 @@ from chef_failover.selection import select
 
 ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""
+HEAD_START_S = 0.01
+"""How much earlier than the others the server is probed that a run waits for."""
+SOON_S = 0.1
+"""A result that gets too old within this time is not relied upon to be fresh when the answer is made."""
 LATE_AFTER_S = 10.0
 """A loop that has missed its probe by this much, and by the time of a probe, is taken for dead."""
 
@@ -80,16 +84,34 @@ class Watch:
         if name in self._monitors:
             self._monitors[name].freshen(self._clock())
 
+    def must_wait(self) -> bool:
+        """Whether `choose_for_run` would have to wait for a probe, now or within the next moments."""
+        return self.fleet.most_wanted(self._clock() + SOON_S - self._fresh_for_s) is not None
+
     def choose_for_run(self) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
 
         Takes one probe's timeout at most; much less when the preferred server answers.
         """
-        runs_from = self._clock() - self._fresh_for_s
+        now = self._clock()
+        runs_from, limit = now - self._fresh_for_s, now + self._timeout_s + ANSWER_SLACK_S
+        self._freshen(runs_from)
+        while (wanted := self.fleet.most_wanted(runs_from)) and (left_s := limit - self._clock()) > 0:
+            self.fleet.wait_while_wanted(wanted, runs_from, left_s)
+        snapshot = self.fleet.snapshot
+        return snapshot, select(snapshot, now=self._clock(), runs_from=runs_from)
+
+    def _freshen(self, runs_from: float) -> None:
+        """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
+
+        Three TLS handshakes at once on a small machine take twice as long as one. As in Happy Eyeballs (RFC 8305) the
+        head start is too short to delay anybody, and long enough for a server nearby to have answered.
+        """
+        if wanted := self.fleet.most_wanted(runs_from):
+            self._monitors[wanted].freshen(runs_from)
+            self.fleet.wait_while_wanted(wanted, runs_from, HEAD_START_S)
         for monitor in self._monitors.values():
             monitor.freshen(runs_from)
-        snapshot = self.fleet.wait_until_decided(runs_from, self._timeout_s + ANSWER_SLACK_S)
-        return snapshot, select(snapshot, now=self._clock(), runs_from=runs_from)
 
     def _reporter(self, name: str) -> Callable[[ProbeResult], HealthState]:
         def report(result: ProbeResult) -> HealthState:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import math
 
 import attrs
 
 from chef_failover.health import Thresholds, advance
-from chef_failover.model import ProbeResult, ServerSnapshot, Snapshot, Transition
+from chef_failover.model import Health, ProbeResult, ServerSnapshot, Snapshot, Transition
 from chef_failover.selection import select
 
 TRANSITIONS_KEPT = 50
@@ -30,6 +31,9 @@ def observe(
     state = server.state
     if offline is None:
         state = advance(state, is_alive=result.outcome.is_alive, at=result.finished_at, thresholds=thresholds)
+    if server.health is Health.UNKNOWN and not snapshot.is_choice_remembered:
+        # Met for the first time, it does not come back from anywhere, so there is nothing to hold down.
+        state = attrs.evolve(state, changed_at=-math.inf)
     proof = result if result.outcome.is_alive else server.proof
     changed = attrs.evolve(server, state=state, last=result, proof=proof)
     snapshot = attrs.evolve(snapshot, offline=offline)
@@ -49,7 +53,7 @@ def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot
     if before is not None and before.name == choice.name:
         return attrs.evolve(snapshot, choice=choice)
     moved = Transition(on, None, before.name if before else "none", choice.name, choice.reason)
-    return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on), moved)
+    return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False), moved)
 
 
 def _remember(snapshot: Snapshot, transition: Transition) -> Snapshot:

@@ -12,10 +12,10 @@ import datetime
 import re
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from chef_failover.chef_api import canonical_request, content_hash, verify
+from chef_failover.chef_api import canonical_request, content_hash
 from chef_failover.devserver.messages import Request, Response, error_response
 
 SKEW = datetime.timedelta(seconds=900)
@@ -108,3 +108,15 @@ def _signature(request: Request) -> bytes:
         return base64.b64decode("".join(lines), validate=True)
     except binascii.Error as error:
         raise ValueError("not base64") from error
+
+
+def verify(key: rsa.RSAPublicKey, protocol: str, signature: bytes, canonical: bytes) -> None:
+    """Check a signature, by another library than the one that makes ours.
+
+    Raises:
+        InvalidSignature: it is not this key's, or not over ``canonical``.
+    """
+    if protocol == "1.3":
+        key.verify(signature, canonical, padding.PKCS1v15(), hashes.SHA256())
+    elif key.recover_data_from_signature(signature, padding.PKCS1v15(), None) != canonical:
+        raise InvalidSignature

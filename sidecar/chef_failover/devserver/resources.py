@@ -14,15 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chef_failover.devserver import authentication
 from chef_failover.devserver.front import Route
 from chef_failover.devserver.messages import Request, Response, error_response, json_response
 from chef_failover.devserver.state import ChefState, node_object
+from chef_failover.libcrypto import PrivateKey
 
-NewKey = Callable[[], rsa.RSAPrivateKey]
+NewKey = Callable[[], PrivateKey]
 """Draws a client's key when the server is asked to."""
 
 
@@ -157,12 +156,8 @@ def _create_client(state: ChefState, call: Call, new_key: NewKey) -> Response:
     return json_response(201, {"uri": uri, "chef_key": wrapped} if key else {"uri": uri})
 
 
-def _key_pair(key: rsa.RSAPrivateKey) -> dict[str, str]:
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    return {"public_key": public.decode(), "private_key": private.decode()}
+def _key_pair(key: PrivateKey) -> dict[str, str]:
+    return {"public_key": key.public_pem().decode(), "private_key": key.private_pem().decode()}
 
 
 def _client(state: ChefState, call: Call) -> Response:

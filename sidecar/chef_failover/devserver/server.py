@@ -18,9 +18,6 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from chef_failover.devserver import chef, wire
 from chef_failover.devserver.authority import Authority, CertificateKind
 from chef_failover.devserver.connections import Connections, Pause
@@ -28,6 +25,7 @@ from chef_failover.devserver.door import Door
 from chef_failover.devserver.faults import PORT, Fault
 from chef_failover.devserver.messages import Request, Response
 from chef_failover.devserver.state import ChefState, node_object
+from chef_failover.libcrypto import PrivateKey
 
 _REMEMBERED = 1000
 """Requests kept in ``requests``."""
@@ -88,11 +86,10 @@ class DevServer:
         return len(self._connections)
 
     @functools.cached_property
-    def validator_key(self) -> rsa.RSAPrivateKey:
+    def validator_key(self) -> PrivateKey:
         """The key of the client ``state.validator``, drawn and registered when first asked for."""
-        key = _draw_key()
-        pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self.register(self.state.validator, pem)
+        key = PrivateKey.generate()
+        self.register(self.state.validator, key.public_pem().decode())
         return key
 
     @property
@@ -193,11 +190,7 @@ class DevServer:
 
     def _answer(self, request: Request) -> Response:
         with self._answering:
-            return chef.answer(self.state, request, self._utc_now(), _draw_key)
+            return chef.answer(self.state, request, self._utc_now(), PrivateKey.generate)
 
     def _log(self, method: str, target: str, status: int) -> None:
         self.requests.append((method, target, status))
-
-
-def _draw_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
