@@ -5,9 +5,10 @@ import json
 import attrs
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder
 
 from chef_failover import config, render
-from chef_failover.api import create_app
+from chef_failover.api import create_app, create_socket_app
 from chef_failover.model import (
     Choice,
     Health,
@@ -153,3 +154,28 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
     answer = app.test_client().get("/v1/server")
     assert (answer.status_code, answer.json["title"]) == (500, "Internal error")
     assert "secret" not in answer.text
+
+
+def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
+    from machines import dev_servers, until, write_config
+
+    def get(app, target, method="GET"):
+        said = {}
+        environ = EnvironBuilder(path=target, method=method).get_environ()
+        body = b"".join(app(environ, lambda status, headers: said.update(status=status, headers=dict(headers))))
+        document = json.loads(body) if body else {}
+        document.pop("age_s", None)
+        return said["status"], said["headers"]["Content-Type"], document
+
+    with dev_servers("mainserver", "standbyserver") as servers:
+        calm = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 1h}"
+        sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=calm)))
+        sidecar.start()
+        sidecar.choose_for_run()
+        until(lambda: all(server.last for server in sidecar.snapshot.servers))
+        flask, socket = create_app(sidecar, may_change=True), create_socket_app(sidecar)
+        for target, method in (("/v1/server", "GET"), ("/v1/server", "HEAD"), ("/v1/server", "PUT"), ("/livez", "GET")):
+            assert get(socket, target, method) == get(flask, target, method)
+        assert get(socket, "/v1/server")[2]["name"] == "mainserver"
+        assert sidecar.stop(5)
+    assert get(create_socket_app(idle), "/v1/server")[0] == "404 NOT FOUND"

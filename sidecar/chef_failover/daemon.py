@@ -11,7 +11,7 @@ import attrs
 
 from chef_failover import config as configuration
 from chef_failover import render
-from chef_failover.api import create_app
+from chef_failover.api import create_app, create_socket_app
 from chef_failover.errors import ChefFailoverError
 from chef_failover.listeners import Listeners
 from chef_failover.sidecar import Sidecar, Surroundings
@@ -38,7 +38,7 @@ def serve(config_path: Path) -> None:
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     listeners = Listeners(
         config.listen.socket,
-        create_app(sidecar, may_change=True),
+        create_socket_app(sidecar),
         config.listen.loopback,
         create_app(sidecar, may_change=False),
         sidecar.must_wait,

@@ -48,6 +48,7 @@ class _Dispatcher(ThreadedTaskDispatcher):
         self.set_thread_count(_WAITING_THREADS)
         self._must_wait = must_wait
         self._ready: collections.deque[Any] = collections.deque()
+        self._loop = 0
 
     def add_task(self, task: Any) -> None:  # noqa: ANN401
         """Called by waitress, under locks of its own, with an HTTPChannel that has a whole request."""
@@ -55,10 +56,12 @@ class _Dispatcher(ThreadedTaskDispatcher):
             super().add_task(task)
         else:
             self._ready.append(task)
-            task.server.pull_trigger()
+            if threading.get_ident() != self._loop:  # a thread has answered, and the same client asks on
+                task.server.pull_trigger()
 
     def serve_ready(self) -> None:
         """Called by the loop, under no lock."""
+        self._loop = threading.get_ident()
         while self._ready:
             self._ready.popleft().service()
 
