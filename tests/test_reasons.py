@@ -74,7 +74,7 @@ def test_a_run_that_starts_hears_what_just_happened():
     reason, _ = sentences(bare(failing, server("b")), runs_from=0.0)
     assert reason == "a is failing: connect timed out after 3.0 s"
     late = sentences(bare(server("a", at=-9.0), server("b")), runs_from=0.0)
-    assert late[1]["a"] == "no answer to the latest probe in time"
+    assert late[1]["a"] == "no answer in time for this run"
     rising = attrs.evolve(server("a", DOWN), last=server("x").last, proof=server("x").last)
     assert sentences(bare(rising, server("b")), runs_from=0.0)[0] == "a is coming back: ok"
 

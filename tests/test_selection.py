@@ -15,7 +15,7 @@ from chef_failover.model import (
     Snapshot,
     Standing,
 )
-from chef_failover.selection import HOLD_DOWN_SPREAD, most_wanted, select
+from chef_failover.selection import HOLD_DOWN_SPREAD, most_wanted, select, select_for_run
 
 from worlds import THRESHOLDS, bare, server, with_failback
 
@@ -206,6 +206,26 @@ def test_not_decided_when_the_server_in_use_is_silent_and_the_better_one_held_do
     assert wanted(bare(server("a", at=5.0, changed_at=4.9), server("b", at=1.0), current="b")) == "b"
 
 
+def test_a_held_down_server_that_nobody_waited_for_is_explained_by_its_hold_down():
+    snapshot = bare(server("a", at=1.0, changed_at=0.5), server("b", at=5.0), server("c", at=1.0), current="b")
+    assert wanted(snapshot) is None
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert choice.name == "b"
+    assert choice.reason.startswith("a is held down: UP again; the node moves back in")
+    assert choice.verdicts[2].sentence == "could take over, ok"
+
+
+def test_a_dead_server_that_nobody_waited_for_is_still_dead():
+    snapshot = bare(server("a", DOWN, at=1.0), server("b", at=5.0), current="b")
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert choice.reason == "a is DOWN: refused"
+
+
+def test_a_run_waits_for_the_better_of_two_standbys_never_met_before():
+    snapshot = bare(server("a", DOWN, at=5.0), server("b", UNKNOWN), server("c", at=5.0), current="c")
+    assert wanted(snapshot) == "b"
+
+
 # --- properties ---------------------------------------------------------------------------------------------------
 
 healths = st.sampled_from([UP, DOWN, UNKNOWN])
@@ -263,6 +283,7 @@ def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now
     if not snapshot.servers or wanted(snapshot, now, runs_from):
         return
     decided_on = select(snapshot, now=now, runs_from=runs_from).name
+    assert select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS).name == decided_on
     for late in [one for one in snapshot.servers if not one.is_probed_since(runs_from)]:
         answer = data.draw(st.sampled_from([Outcome.REFUSED, None]))
         result = ProbeResult(answer or (late.proof.outcome if late.proof else Outcome.OK), "late", now)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 from chef_failover.health import Thresholds
-from chef_failover.model import HealthState, ProbeResult, Snapshot, Transition
-from chef_failover.selection import most_wanted
+from chef_failover.model import Choice, HealthState, ProbeResult, Snapshot, Transition
+from chef_failover.selection import most_wanted, select_for_run
 from chef_failover.world import observe, settle
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,12 @@ class Fleet:
     def most_wanted(self, runs_from: float) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""
         return most_wanted(self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds)
+
+    def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
+        """Where a run that starts now goes, and the world it was chosen in."""
+        snapshot = self._snapshot
+        now = self._clock()
+        return snapshot, select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=self._thresholds)
 
     def wait_while_wanted(self, name: str, runs_from: float, timeout_s: float) -> None:
         """Until ``name`` is no longer the most wanted server, or ``timeout_s`` is over."""

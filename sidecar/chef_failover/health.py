@@ -6,6 +6,7 @@ first result counts at once, since any answer beats none.
 
 from __future__ import annotations
 
+import math
 import random
 
 import attrs
@@ -32,15 +33,23 @@ class Pace:
     retry_interval_s: float
 
 
-def advance(state: HealthState, *, is_alive: bool, at: float, thresholds: Thresholds) -> HealthState:
-    """The health after one more result, which came ``at`` that instant of the monotonic clock."""
+def advance(
+    state: HealthState, *, is_alive: bool, at: float, thresholds: Thresholds, comes_back: bool = True
+) -> HealthState:
+    """The health after one more result, which came ``at`` that instant of the monotonic clock.
+
+    With ``comes_back`` False, a server met for the first time counts as having always been what it is: it does not come
+    back from anywhere, so there is nothing to hold down.
+    """
     toward = Health.UP if is_alive else Health.DOWN
     if state.health is toward:
         return attrs.evolve(state, streak=0)
+    if state.health is Health.UNKNOWN:
+        return HealthState(toward, changed_at=at if comes_back else -math.inf)
     streak = state.streak + 1
-    if state.health is not Health.UNKNOWN and streak < (thresholds.rise if is_alive else thresholds.fall):
+    if streak < (thresholds.rise if is_alive else thresholds.fall):
         return attrs.evolve(state, streak=streak)
-    return HealthState(toward, streak=0, changed_at=at)
+    return HealthState(toward, changed_at=at)
 
 
 def next_delay_s(state: HealthState, pace: Pace, rng: random.Random) -> float:

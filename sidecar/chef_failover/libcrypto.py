@@ -67,8 +67,9 @@ class PrivateKey:
             handle = ssl.PEM_read_bio_PrivateKey(source, None, None, b"")
         if handle:
             key = cls(handle)
-            if ssl.EVP_PKEY_is_a(handle, b"RSA"):
-                return key
+            with contextlib.suppress(ValueError):  # a damaged key may load, and is found out when it signs
+                if ssl.EVP_PKEY_is_a(handle, b"RSA") and key.sign_sha256(b"") and key.sign_bare(b""):
+                    return key
         ssl.ERR_clear_error()
         raise ValueError("not an RSA private key in PEM form without a passphrase")
 

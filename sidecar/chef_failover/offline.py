@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from chef_failover.lookup import Resolver
 
+_LEAST_S = 0.1
+"""What a lookup gets even when those before it have used up the time: an address needs no name server."""
+
 
 def look(urls: Iterable[str], resolver: Resolver, timeout_s: float) -> str | None:
-    """Why this node can reach none of ``urls``, or None if it could reach one.
+    """Why this node can reach none of ``urls``, or None if it could reach one; within about ``timeout_s``.
 
     Only what this machine alone can know counts: no name server answers, or the kernel has no route. A server that
     refuses or stays silent is the server's affair.
     """
-    reasons = [_cut_off(url, resolver, timeout_s) for url in urls]
+    limit = time.monotonic() + timeout_s
+    reasons = [_cut_off(url, resolver, max(_LEAST_S, limit - time.monotonic())) for url in urls]
     if not reasons or None in reasons:
         return None
     return "; ".join(sorted({reason for reason in reasons if reason}))

@@ -53,7 +53,7 @@ def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice) -> str:
         case Standing.DRAINED:
             return "drained by an operator"
         case Standing.FAILING if verdict.is_reachable:
-            return "no answer to the latest probe in time"
+            return "no answer in time for this run"
     return server.detail
 
 

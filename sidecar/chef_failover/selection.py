@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import attrs
 
@@ -95,18 +96,37 @@ def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds:
     awaited = [server for server in snapshot.servers if not server.is_probed_since(runs_from)]
     if not awaited:
         return None
-    imagined = snapshot
-    for server in awaited:
-        imagined = imagined.with_server(_imagine_answer(server, now, thresholds))
+    imagined = _imagine_answers(snapshot, awaited, now, thresholds)
     choice = select(imagined, now=now, runs_from=runs_from)
     return choice.name if choice and choice.name in {server.name for server in awaited} else None
 
 
-def _imagine_answer(server: ServerSnapshot, now: float, thresholds: Thresholds) -> ServerSnapshot:
-    proof = server.proof or ProbeResult(Outcome.OK, "", now)
-    imagined = attrs.evolve(proof, finished_at=now)
-    state = advance(server.state, is_alive=True, at=now, thresholds=thresholds)
-    return attrs.evolve(server, state=state, last=imagined, proof=imagined)
+def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> Choice | None:
+    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long.
+
+    A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
+    is explained as the well server that it is.
+    """
+    if most_wanted(snapshot, now=now, runs_from=runs_from, thresholds=thresholds) is None:
+        well = [
+            server
+            for server in snapshot.servers
+            if server.health is Health.UP and server.last is server.proof and not server.is_probed_since(runs_from)
+        ]
+        snapshot = _imagine_answers(snapshot, well, now, thresholds)
+    return select(snapshot, now=now, runs_from=runs_from)
+
+
+def _imagine_answers(
+    snapshot: Snapshot, servers: Sequence[ServerSnapshot], now: float, thresholds: Thresholds
+) -> Snapshot:
+    for server in servers:
+        proof = server.proof or ProbeResult(Outcome.OK, "", now)
+        answer = attrs.evolve(proof, finished_at=now)
+        comes_back = snapshot.is_choice_remembered
+        state = advance(server.state, is_alive=True, at=now, thresholds=thresholds, comes_back=comes_back)
+        snapshot = snapshot.with_server(attrs.evolve(server, state=state, last=answer, proof=answer))
+    return snapshot
 
 
 def _standing(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:

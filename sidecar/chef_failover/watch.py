@@ -10,7 +10,6 @@ from chef_failover.fleet import Fleet
 from chef_failover.health import Pace
 from chef_failover.model import Choice, HealthState, ProbeResult, Snapshot
 from chef_failover.monitor import Monitor
-from chef_failover.selection import select
 
 ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""
@@ -98,8 +97,7 @@ class Watch:
         self._freshen(runs_from)
         while (wanted := self.fleet.most_wanted(runs_from)) and (left_s := limit - self._clock()) > 0:
             self.fleet.wait_while_wanted(wanted, runs_from, left_s)
-        snapshot = self.fleet.snapshot
-        return snapshot, select(snapshot, now=self._clock(), runs_from=runs_from)
+        return self.fleet.select_for_run(runs_from)
 
     def _freshen(self, runs_from: float) -> None:
         """Have all servers probed whose result is too old, the one a run waits for a moment before the others.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import math
 
 import attrs
 
 from chef_failover.health import Thresholds, advance
-from chef_failover.model import Health, ProbeResult, ServerSnapshot, Snapshot, Transition
+from chef_failover.model import ProbeResult, ServerSnapshot, Snapshot, Transition
 from chef_failover.selection import select
 
 TRANSITIONS_KEPT = 50
@@ -30,10 +29,13 @@ def observe(
     """
     state = server.state
     if offline is None:
-        state = advance(state, is_alive=result.outcome.is_alive, at=result.finished_at, thresholds=thresholds)
-    if server.health is Health.UNKNOWN and not snapshot.is_choice_remembered:
-        # Met for the first time, it does not come back from anywhere, so there is nothing to hold down.
-        state = attrs.evolve(state, changed_at=-math.inf)
+        state = advance(
+            state,
+            is_alive=result.outcome.is_alive,
+            at=result.finished_at,
+            thresholds=thresholds,
+            comes_back=snapshot.is_choice_remembered,
+        )
     proof = result if result.outcome.is_alive else server.proof
     changed = attrs.evolve(server, state=state, last=result, proof=proof)
     snapshot = attrs.evolve(snapshot, offline=offline)

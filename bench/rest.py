@@ -1,0 +1,142 @@
+"""(d) What a sidecar with three servers costs while nothing happens, against a bare process of the same libraries.
+
+The bare process (``bare.py``) has Flask, waitress, requests and cachetools, answers on a Unix socket and has done one
+HTTPS request, and nothing of ours. Sidecars with and without a client key run beside it at the default interval; memory
+is read at the end of that time, processor time over it. Each server is probed in it at least once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from pathlib import Path
+
+from bench import processes
+from bench.figures import Figure, at_most, duration, median
+from bench.fleet import NODE, Fleet, fleet
+from chef_failover.libcrypto import PrivateKey
+
+GROUP = "d"
+RESTS_S = 80.0
+"""A probe at the default interval, and the longest jitter."""
+SETTLES_S = 4.0
+LIMIT_MB = 48.0
+BARE_MB = 36.0
+"""What the bare process weighs where the limit was set; the two give the limit as a ratio."""
+CPU_LIMIT_PERCENT = 0.2
+START_LIMIT_S = 1.0
+STARTS = 7
+_BARE = str(Path(__file__).parent / "bare.py")
+
+
+class Rest:
+    """Sidecars at rest, from the beginning of the block."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._sidecars: dict[str, tuple[processes.Sidecar, float]] = {}
+        self._bare = 0
+        self._rested_from = 0.0
+
+    def __enter__(self) -> Rest:
+        servers = self._stack.enter_context(fleet())
+        key = self._stack.enter_context(client_key(servers))
+        home = servers.config("bare").parent
+        command = [sys.executable, _BARE, str(home / "sidecar.sock"), servers.main.url, str(home / "ca.pem")]
+        self._bare = self._stack.enter_context(processes.running(command, home / "log")).pid
+        processes.until((home / "sidecar.sock").exists)
+        for kind, path in (("without a key", None), ("with a key", key)):
+            config = servers.config(kind.replace(" ", "-"), key=path)
+            sidecar = self._stack.enter_context(processes.sidecar(config))
+            processes.until(sidecar.is_answering)
+            self._sidecars[kind] = (sidecar, 0.0)
+        time.sleep(SETTLES_S)
+        self._sidecars = {kind: (one, processes.cpu_s(one.pid)) for kind, (one, _) in self._sidecars.items()}
+        self._rested_from = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def measure(self) -> list[Figure]:
+        """Wait for the end of the rest, and read what it cost."""
+        time.sleep(max(0.0, self._rested_from + RESTS_S - time.monotonic()))
+        rested_s = time.monotonic() - self._rested_from
+        bare_mb = processes.rss_mb(self._bare)
+        figures = []
+        for kind, (sidecar, _) in self._sidecars.items():
+            mb = processes.rss_mb(sidecar.pid)
+            ours, other = f"{mb:.1f} MB", f"{bare_mb:.1f} MB"
+            figures.append(at_most(GROUP, f"RSS {kind}, MB", ours, other, figure=mb, limit=LIMIT_MB))
+            limit = round(LIMIT_MB / BARE_MB, 3)
+            figures.append(at_most(GROUP, f"RSS {kind} : bare process", ours, other, figure=mb / bare_mb, limit=limit))
+        for kind, (sidecar, cpu_before_s) in self._sidecars.items():
+            cpu_s = processes.cpu_s(sidecar.pid) - cpu_before_s
+            percent = 100 * cpu_s / rested_s
+            what = f"% of a core at rest, {kind}"
+            figures.append(
+                at_most(GROUP, what, duration(cpu_s), f"in {rested_s:.0f} s", figure=percent, limit=CPU_LIMIT_PERCENT)
+            )
+        return figures
+
+
+def start() -> list[Figure]:
+    """From the start of the process to its first answer; and what it imports on the way."""
+    with fleet() as servers, client_key(servers) as key:
+        ours = [_time_to_answer(servers.config(f"start-{number}", key=key)) for number in range(STARTS)]
+        home = servers.config("bare").parent
+        command = [sys.executable, _BARE, str(home / "sidecar.sock"), servers.main.url, str(home / "ca.pem")]
+        others = [_time_to_listen(command, home / "sidecar.sock") for _ in range(STARTS)]
+        imported = _imports(servers.config("imports", key=key))
+    took_s, other_s = median(ours), median(others)
+    words = duration(took_s), f"bare listens after {duration(other_s)}"
+    aws = sorted(name for name in imported if name in ("boto3", "botocore", "awscrt", "s3transfer"))
+    return [
+        at_most(GROUP, "start to first answer, s", *words, figure=took_s, limit=START_LIMIT_S),
+        at_most(
+            GROUP,
+            "AWS modules imported",
+            ", ".join(aws) or "none",
+            f"of {len(imported)} modules",
+            figure=float(len(aws)),
+            limit=0,
+        ),
+    ]
+
+
+@contextlib.contextmanager
+def client_key(servers: Fleet):
+    """A client key in a file, known to all ``servers`` as that of the node, which has its object there."""
+    key = PrivateKey.generate()
+    for server in servers.servers:
+        server.register(NODE, key.public_pem().decode())
+        server.put_node(NODE, run_list=["recipe[web]"])
+    path = servers.config("key").parent / "client.pem"
+    path.write_bytes(key.private_pem())
+    yield path
+
+
+def _time_to_answer(config: Path) -> float:
+    started = time.monotonic()
+    with processes.sidecar(config) as sidecar:
+        processes.until(sidecar.is_answering)
+        return time.monotonic() - started
+
+
+def _time_to_listen(command: list[str], socket: Path) -> float:
+    socket.unlink(missing_ok=True)
+    started = time.monotonic()
+    with processes.running(command):
+        processes.until(socket.exists)
+        return time.monotonic() - started
+
+
+def _imports(config: Path) -> set[str]:
+    """Every module that a sidecar with a key has imported once it has answered, as Python itself tells it."""
+    with processes.sidecar(config, "-X", "importtime") as sidecar:
+        processes.until(sidecar.is_answering)
+        processes.until(lambda: set(sidecar.health().values()) == {"UP"})
+    log = (config.parent / "log").read_text()
+    return set(re.findall(r"^import time:.*\|\s*([\w.]+)$", log, re.MULTILINE))
