@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -116,6 +117,8 @@ def wait(config_path: Path, associated: bool, timeout: str) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--timeout") from error
     config = configuration.load(config_path)
+    with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
+        _ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
     said = None
     while True:
         is_done, progress = tables.progress(_status(config), must_be_associated=associated)

@@ -182,7 +182,7 @@ def _cross_check(value: object) -> list[tuple[Steps, str]]:
             message = f"{name!r} already names servers[{seen[name]}]; every server needs a name of its own"
             found.append((("servers", index, "name"), message))
         seen.setdefault(name, index)
-    with_priority = [index for index, server in enumerate(servers) if "priority" in server]
+    with_priority = [index for index, server in enumerate(servers) if server.get("priority") is not None]
     if with_priority and len(with_priority) < len(servers):
         bare = next(index for index in range(len(servers)) if index not in with_priority)
         message = "has no priority while others have; give one to every server, or to none (then the order counts)"

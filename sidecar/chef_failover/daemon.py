@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 from pathlib import Path
 
 import attrs
@@ -59,12 +60,16 @@ def serve(config_path: Path) -> None:
 def _obey(sidecar: Sidecar, config_path: Path, systemd: Notifier) -> None:
     """Take signals and feed the watchdog until it is time to stop."""
     pause_s = systemd.watchdog_s / 2 if systemd.watchdog_s else _FOREVER_S
+    feed_at = time.monotonic() + pause_s
     while True:
-        received = signal.sigtimedwait(_SIGNALS, pause_s)
-        if received is None:
+        received = signal.sigtimedwait(_SIGNALS, max(0.0, feed_at - time.monotonic()))
+        if time.monotonic() >= feed_at:
+            feed_at = time.monotonic() + pause_s
             if systemd.watchdog_s and not sidecar.late():
                 systemd.alive()
-        elif received.si_signo == signal.SIGHUP:
+        if received is None:
+            continue
+        if received.si_signo == signal.SIGHUP:
             systemd.reloading()
             _reload(sidecar, config_path)
             systemd.status(render.status_line(sidecar.snapshot))

@@ -39,8 +39,25 @@ def sources(imds_url: str = IMDS_URL) -> dict[str, Callable[[], str]]:
     return {
         "instance_id": functools.partial(instance_id, imds_url),
         "hostname": lambda: socket.gethostname().partition(".")[0],
-        "fqdn": socket.getfqdn,
+        "fqdn": fqdn,
     }
+
+
+def fqdn() -> str:
+    """This machine's full name, as its resolver gives it.
+
+    Raises:
+        IdentityError: it gives none, for example because no name server answers yet. A short name would be another
+            node, so it is not taken instead.
+    """
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, flags=socket.AI_CANONNAME)
+    except OSError as error:
+        raise IdentityError(f"node.name needs {{fqdn}}, and this machine's name does not resolve: {error}") from error
+    name = found[0][3]
+    if "." not in name or name.startswith("localhost"):
+        raise IdentityError(f"node.name needs {{fqdn}}, and this machine has none: its name resolves to {name!r}")
+    return name
 
 
 def instance_id(imds_url: str = IMDS_URL) -> str:
@@ -79,6 +96,7 @@ class ClientKey:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._signer: Signer | None = None
+        self._trouble: str | None = None
 
     def signer(self) -> Signer | None:
         """What signs as this node, or None while there is no key that we may read."""
@@ -92,8 +110,13 @@ class ClientKey:
     def _look(self) -> tuple[int, int] | None:
         try:
             stat = self._path.stat()
-        except OSError:
+        except OSError as error:
+            trouble = None if isinstance(error, FileNotFoundError) else error.strerror
+            if trouble and trouble != self._trouble:
+                log.warning("client key %s: %s; servers are probed without a signature", self._path, trouble)
+            self._trouble = trouble
             return None
+        self._trouble = None
         return stat.st_mtime_ns, stat.st_ino
 
     def _load(self) -> Signer | None:

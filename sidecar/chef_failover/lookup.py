@@ -30,14 +30,22 @@ class Resolver:
         Raises:
             OSError: there are none (``socket.gaierror``), or ``timeout_s`` was over first (``TimeoutError``).
         """
+        return self.begin(host, port).result(timeout_s)
+
+    def begin(self, host: str, port: int) -> Future[list[Address]]:
+        """The lookup under way, or a new one; its result is what `lookup` gives or raises.
+
+        Raises:
+            RuntimeError: this process may have no further thread.
+        """
         with self._lock:
             future = self._under_way.get((host, port))
             if future is None:
-                future = self._under_way[host, port] = Future()
-                threading.Thread(
-                    target=self._run, args=(host, port, future), name=f"lookup {host}", daemon=True
-                ).start()
-        return future.result(timeout_s)
+                future = Future()
+                arguments = (host, port, future)
+                threading.Thread(target=self._run, args=arguments, name=f"lookup {host}", daemon=True).start()
+                self._under_way[host, port] = future
+        return future
 
     def _run(self, host: str, port: int, future: Future[list[Address]]) -> None:
         try:
@@ -48,7 +56,7 @@ class Resolver:
             )
         finally:
             with self._lock:
-                del self._under_way[host, port]
+                self._under_way.pop((host, port), None)
 
 
 def _getaddrinfo(host: str, port: int) -> list[Address]:

@@ -13,6 +13,8 @@ from chef_failover.model import HealthState, ProbeResult
 
 log = logging.getLogger(__name__)
 
+LONGEST_NAP_S = 5.0
+
 
 class Monitor:
     """Probes when it is due, and at once when somebody wants fresher results than there are.
@@ -108,5 +110,6 @@ class Monitor:
                 left_s = self._due_at - self._clock()
                 if left_s <= 0:
                     break
-                self._wake.wait(left_s)
+                # Not longer: a machine that slept has lost that time on the clock by which this waits, not on ours.
+                self._wake.wait(min(left_s, LONGEST_NAP_S))
             return not self._is_stopping

@@ -6,31 +6,30 @@ import errno
 import socket
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future
 from urllib.parse import urlsplit
 
-from chef_failover.lookup import Resolver
-
-_LEAST_S = 0.1
-"""What a lookup gets even when those before it have used up the time: an address needs no name server."""
+from chef_failover.lookup import Address, Resolver
 
 
 def look(urls: Iterable[str], resolver: Resolver, timeout_s: float) -> str | None:
     """Why this node can reach none of ``urls``, or None if it could reach one; within about ``timeout_s``.
 
     Only what this machine alone can know counts: no name server answers, or the kernel has no route. A server that
-    refuses or stays silent is the server's affair.
+    refuses or stays silent is the server's affair. All names are looked up at once: one whose zone is dead takes no
+    time from the others.
     """
     limit = time.monotonic() + timeout_s
-    reasons = [_cut_off(url, resolver, max(_LEAST_S, limit - time.monotonic())) for url in urls]
+    lookups = [resolver.begin(parts.hostname or "", parts.port or 443) for parts in map(urlsplit, urls)]
+    reasons = [_cut_off(lookup, max(0.0, limit - time.monotonic())) for lookup in lookups]
     if not reasons or None in reasons:
         return None
     return "; ".join(sorted({reason for reason in reasons if reason}))
 
 
-def _cut_off(url: str, resolver: Resolver, timeout_s: float) -> str | None:
-    parts = urlsplit(url)
+def _cut_off(lookup: Future[list[Address]], timeout_s: float) -> str | None:
     try:
-        addresses = resolver.lookup(parts.hostname or "", parts.port or 443, timeout_s)
+        addresses = lookup.result(timeout_s)
     except OSError as error:
         is_ours = isinstance(error, TimeoutError) or error.errno == socket.EAI_AGAIN
         return "no name server answers" if is_ours else None
