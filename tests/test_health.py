@@ -65,6 +65,6 @@ def test_health_is_what_the_last_long_enough_streak_said(results, rise, fall):
 @given(st.integers(), st.integers(0, 2))
 def test_probes_come_quicker_while_a_change_is_under_way(seed, streak):
     pace = Pace(interval_s=60.0, retry_interval_s=2.0)
-    delay = next_delay_s(HealthState(Health.UP, streak=streak), pace, random.Random(seed))
+    delay = next_delay_s(pace, random.Random(seed), is_changing=bool(streak))
     base = 2.0 if streak else 60.0
     assert base * 0.8 <= delay <= base * 1.2

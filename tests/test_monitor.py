@@ -39,7 +39,7 @@ class Server:
     def report(self, result):
         alive = result.outcome.is_alive
         self.state = advance(self.state, is_alive=alive, at=result.finished_at, thresholds=Thresholds(2, 3))
-        return self.state
+        return self.state.is_changing
 
 
 def make(script, pace=None, seed=1):

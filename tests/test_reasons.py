@@ -4,7 +4,7 @@ import pytest
 from chef_failover.model import Association, Health, HealthState, Outcome, ProbeResult
 from chef_failover.selection import select
 
-from worlds import bare, server
+from worlds import bare, empty, server
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
@@ -61,10 +61,7 @@ def test_why_a_better_server_is_passed_over(better, sentence):
 
 
 def test_a_server_without_the_node_object():
-    empty = attrs.evolve(
-        server("a"), proof=ProbeResult(Outcome.OK, "has no node object web-1", 0.0, has_node_object=False)
-    )
-    reason, said = sentences(bare(empty, server("b")))
+    reason, said = sentences(bare(empty("a", "has no node object web-1"), server("b")))
     assert said["a"] == "has no node object web-1"
     assert reason == "a is not ready: has no node object web-1"
 

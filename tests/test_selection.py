@@ -17,7 +17,7 @@ from chef_failover.model import (
 )
 from chef_failover.selection import HOLD_DOWN_SPREAD, most_wanted, select, select_for_run
 
-from worlds import THRESHOLDS, bare, server, with_failback
+from worlds import THRESHOLDS, bare, empty, server, with_failback
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 
@@ -60,9 +60,8 @@ def test_no_server_no_choice():
 
 
 def test_a_server_without_the_node_object_waits_behind_a_ready_one_and_before_a_dead_one():
-    empty = attrs.evolve(server("a"), proof=ProbeResult(Outcome.OK, "no node object", 0.0, has_node_object=False))
-    assert name_of(bare(empty, server("b"))) == "b"
-    assert name_of(bare(empty, server("b", DOWN))) == "a"
+    assert name_of(bare(empty("a"), server("b"))) == "b"
+    assert name_of(bare(empty("a"), server("b", DOWN))) == "a"
 
 
 def test_priority_is_what_orders_and_not_the_place():
@@ -75,7 +74,7 @@ def test_a_pin_beats_everything():
 
 def test_what_a_dead_server_once_said_of_this_node_still_holds():
     proof = ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0)
-    forgotten = attrs.evolve(server("a"), last=ProbeResult(Outcome.REFUSED, "refused", 9.0), proof=proof)
+    forgotten = attrs.evolve(server("a", proof=proof), last=ProbeResult(Outcome.REFUSED, "refused", 9.0))
     assert name_of(bare(forgotten, server("b"))) == "b"
 
 

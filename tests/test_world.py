@@ -86,9 +86,33 @@ def test_offline_from_the_start_still_has_an_answer():
 
 def test_a_401_is_no_outage():
     both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
-    snapshot = probed(both, "a", Outcome.NOT_ASSOCIATED, 10.0)
+    snapshot = run(both, "a", [Outcome.NOT_ASSOCIATED] * 3, 10)
     assert snapshot.server("a").health is UP
     assert snapshot.choice.name == "b"
+
+
+def test_one_refusal_moves_nothing_and_one_pardon_moves_nothing_back():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    snapshot = both
+    for at in range(10, 60, 2):
+        snapshot = probed(snapshot, "a", Outcome.NOT_ASSOCIATED, float(at))
+        snapshot = probed(snapshot, "a", Outcome.OK, float(at + 1))
+        assert snapshot.choice.name == "a"
+    refused = run(snapshot, "a", [Outcome.NOT_ASSOCIATED] * 3, 100)
+    assert refused.choice.name == "b"
+    pardoned = run(refused, "a", [Outcome.OK] * 5, 110)
+    assert pardoned.choice.name == "b"
+    assert pardoned.choice.reason.startswith("a is held down")
+    assert probed(pardoned, "a", Outcome.OK, 110 + 901.0).choice.name == "a"
+
+
+def test_a_choice_that_becomes_degraded_is_a_transition():
+    one = run(fresh("a"), "a", [Outcome.OK])
+    assert [entry.after for entry in one.transitions if entry.server is None] == ["a"]
+    refused = run(one, "a", [Outcome.NOT_ASSOCIATED] * 3, 10)
+    assert (refused.transitions[-1].before, refused.transitions[-1].after) == ("a", "a (degraded)")
+    back = run(refused, "a", [Outcome.OK] * 2, 20)
+    assert (back.transitions[-1].before, back.transitions[-1].after) == ("a (degraded)", "a")
 
 
 def test_the_choice_goes_with_the_last_server():
@@ -107,6 +131,10 @@ def test_history_is_bounded():
     for at in range(200):
         snapshot = probed(snapshot, "a", Outcome.OK if at % 6 < 3 else Outcome.REFUSED, float(at))
     assert len(snapshot.transitions) == TRANSITIONS_KEPT
+
+
+def is_well(server):
+    return server.health is UP and server.access.health is UP
 
 
 class Life(RuleBasedStateMachine):
@@ -135,13 +163,12 @@ class Life(RuleBasedStateMachine):
 
     def check_move(self, before, after):
         left, taken = after.server(before.choice.name), after.server(after.choice.name)
-        assert (taken.health, left.health) != (DOWN, UP) or left.is_turned_away
-        is_well = left.health is UP and not left.is_turned_away
-        if is_well:
-            # A node leaves a server that works only for a better one that has been UP for the hold-down.
+        if is_well(left):
+            # A node leaves a server that works only for a better one that has been well for the hold-down.
             # One that was never met before comes back from nowhere: it has no hold-down.
+            assert is_well(taken)
             assert taken.priority < left.priority
-            assert self.now - taken.state.changed_at >= 50.0
+            assert self.now - taken.well_since >= 50.0
 
     @invariant()
     def there_is_a_choice_among_the_servers(self):
@@ -149,10 +176,9 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_working_server_is_never_left_unused(self):
-        usable = [one for one in self.world.servers if one.health is UP and not one.is_turned_away]
         chosen = self.world.server(self.world.choice.name)
-        if usable and not self.world.offline and chosen.health is not UNKNOWN:
-            assert chosen in usable
+        if any(map(is_well, self.world.servers)) and not self.world.offline and chosen.health is not UNKNOWN:
+            assert is_well(chosen)
 
     @invariant()
     def health_is_dated_once_it_is_known(self):

@@ -27,9 +27,22 @@ def server(name, health=Health.UP, *, priority=None, changed_at=0.0, outcome=Non
         chef_server_url=f"https://{name}.example.com/organizations/default",
         priority=priority if priority is not None else ord(name[0]),
         state=HealthState(health, changed_at=None if health is Health.UNKNOWN else changed_at),
+        access=_access(more["proof"], changed_at),
         last=last,
         **more,
     )
+
+
+def _access(proof, at):
+    if proof is None:
+        return HealthState()
+    return HealthState(Health.UP if proof.outcome.serves_node and proof.has_node_object else Health.DOWN, changed_at=at)
+
+
+def empty(name, detail="has no node object"):
+    """A server that is UP and has no object of this node."""
+    result = ProbeResult(Outcome.OK, detail, 0.0, has_node_object=False)
+    return server(name, proof=result)
 
 
 def world(*servers, current=None, failback_s=600.0, identity="web-1", now=0.0, **more):

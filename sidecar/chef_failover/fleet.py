@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from chef_failover.health import Thresholds
-from chef_failover.model import Choice, HealthState, ProbeResult, Snapshot, Transition
+from chef_failover.model import Choice, ProbeResult, Snapshot, Transition
 from chef_failover.selection import most_wanted, select_for_run
 from chef_failover.world import observe, settle
 
@@ -44,8 +44,8 @@ class Fleet:
         """The world as it is now."""
         return self._snapshot
 
-    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> HealthState:
-        """Take in one probe's result and give the server's health after it."""
+    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> bool:
+        """Take in one probe's result; whether a change of that server is under way."""
         with self._changed:
             before = self._snapshot
             server = next(server for server in before.servers if server.name == name)
@@ -56,7 +56,7 @@ class Fleet:
         _log(before, after, new)
         if new:
             self._on_change(after)
-        return next(server.state for server in after.servers if server.name == name)
+        return next(server.is_changing for server in after.servers if server.name == name)
 
     def most_wanted(self, runs_from: float) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""

@@ -52,7 +52,7 @@ def advance(
     return HealthState(toward, changed_at=at)
 
 
-def next_delay_s(state: HealthState, pace: Pace, rng: random.Random) -> float:
+def next_delay_s(pace: Pace, rng: random.Random, *, is_changing: bool) -> float:
     """Seconds to wait before the next probe."""
-    base = pace.retry_interval_s if state.is_changing else pace.interval_s
+    base = pace.retry_interval_s if is_changing else pace.interval_s
     return base * rng.uniform(1 - JITTER, 1 + JITTER)

@@ -120,6 +120,8 @@ class ServerSnapshot:
     priority: int
     ca_file: str | None = None
     state: HealthState = HealthState()
+    access: HealthState = HealthState()
+    """The same, of whether it serves this node: one stray refusal moves nobody, and one pardon moves nobody back."""
     last: ProbeResult | None = None
     proof: ProbeResult | None = None
     """The latest probe that found the server alive: what it said of this node holds until the next such answer."""
@@ -131,6 +133,17 @@ class ServerSnapshot:
     def health(self) -> Health:
         """Shorthand for ``state.health``."""
         return self.state.health
+
+    @property
+    def is_changing(self) -> bool:
+        """Results have begun to contradict what we hold of this server: look again soon."""
+        return self.state.is_changing or self.access.is_changing
+
+    @property
+    def well_since(self) -> float | None:
+        """Since when it is UP and serves this node, on the monotonic clock."""
+        instants = [state.changed_at for state in (self.state, self.access) if state.changed_at is not None]
+        return max(instants, default=None)
 
     @property
     def detail(self) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from chef_failover.health import Pace, next_delay_s
-from chef_failover.model import HealthState, ProbeResult
+from chef_failover.model import ProbeResult
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Monitor:
     Args:
         name: of the server.
         probe: probes it; may take as long as its own deadline.
-        report: takes the result, gives the health after it.
+        report: takes the result, and tells whether a change is under way.
         pace: between probes.
         clock: monotonic seconds; the same as that of the results.
         rng: for the jitter.
@@ -33,7 +33,7 @@ class Monitor:
         name: str,
         *,
         probe: Callable[[], ProbeResult],
-        report: Callable[[ProbeResult], HealthState],
+        report: Callable[[ProbeResult], bool],
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
@@ -88,13 +88,13 @@ class Monitor:
         """One probe, and when the next is due."""
         try:
             result = self._probe()
-            state = self._report(result)
+            is_changing = self._report(result)
         except Exception:
             self.faults += 1
             log.exception("probe of %s broke by a fault of ours, not of the server", self.name)
             last_at, delay_s = self._clock(), self._pace.retry_interval_s
         else:
-            last_at, delay_s = result.finished_at, next_delay_s(state, self._pace, self._rng)
+            last_at, delay_s = result.finished_at, next_delay_s(self._pace, self._rng, is_changing=is_changing)
         with self._wake:
             self._last_at = last_at
             self._due_at = last_at + delay_s

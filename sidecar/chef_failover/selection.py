@@ -125,12 +125,14 @@ def _imagine_answers(
         answer = attrs.evolve(proof, finished_at=now)
         comes_back = snapshot.is_choice_remembered
         state = advance(server.state, is_alive=True, at=now, thresholds=thresholds, comes_back=comes_back)
-        snapshot = snapshot.with_server(attrs.evolve(server, state=state, last=answer, proof=answer))
+        is_served = answer.outcome.serves_node and answer.has_node_object
+        access = advance(server.access, is_alive=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
+        snapshot = snapshot.with_server(attrs.evolve(server, state=state, access=access, last=answer, proof=answer))
     return snapshot
 
 
 def _standing(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
-    return min(_liveness(server, current, runs_from), _welcome(server))
+    return min(_liveness(server, current, runs_from), _welcome(server, runs_from))
 
 
 def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
@@ -144,11 +146,15 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
     return Standing.DOWN
 
 
-def _welcome(server: ServerSnapshot) -> Standing:
-    if server.association is not Association.ASSOCIATED or server.is_turned_away:
+def _welcome(server: ServerSnapshot, runs_from: float | None) -> Standing:
+    """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
+    is_refused_now = server.is_turned_away or not server.is_ready
+    if server.association is not Association.ASSOCIATED:
         return Standing.TURNS_NODE_AWAY
-    if not server.is_ready:
-        return Standing.NOT_READY
+    if server.access.health is Health.DOWN if runs_from is None else is_refused_now:
+        return Standing.TURNS_NODE_AWAY if server.is_turned_away else Standing.NOT_READY
+    if runs_from is not None and server.access.health is Health.DOWN:
+        return Standing.RISING
     return Standing.DRAINED if server.is_drained else Standing.ELIGIBLE
 
 
@@ -159,10 +165,10 @@ def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]
 
 def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snapshot, now: float) -> float:
     """Seconds until the node may move from the server in use to this better one, which stands as well."""
-    if standing is not Standing.ELIGIBLE or server.state.changed_at is None:
+    if standing is not Standing.ELIGIBLE or server.well_since is None:
         return math.inf
     spread = 1 + HOLD_DOWN_SPREAD * _unit_hash("hold-down", snapshot.policy.identity, server.name)
-    return max(0.0, snapshot.policy.failback_s * spread - (now - server.state.changed_at))
+    return max(0.0, snapshot.policy.failback_s * spread - (now - server.well_since))
 
 
 def _unit_hash(*parts: str) -> float:

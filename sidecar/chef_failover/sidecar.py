@@ -223,7 +223,7 @@ def _first_snapshot(
         servers.append(attrs.evolve(same, priority=fresh.priority) if same else fresh)
     choice = None
     if any(server.name == remembered.choice for server in servers):
-        choice = Choice(str(remembered.choice), standing=Standing.UNKNOWN)
+        choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
     return Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(config.selection.failback, identity),

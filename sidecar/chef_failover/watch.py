@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from chef_failover.fleet import Fleet
 from chef_failover.health import Pace
-from chef_failover.model import Choice, HealthState, ProbeResult, Snapshot
+from chef_failover.model import Choice, ProbeResult, Snapshot
 from chef_failover.monitor import Monitor
 
 ANSWER_SLACK_S = 0.25
@@ -111,8 +111,8 @@ class Watch:
         for monitor in self._monitors.values():
             monitor.freshen(runs_from)
 
-    def _reporter(self, name: str) -> Callable[[ProbeResult], HealthState]:
-        def report(result: ProbeResult) -> HealthState:
+    def _reporter(self, name: str) -> Callable[[ProbeResult], bool]:
+        def report(result: ProbeResult) -> bool:
             return self.fleet.record(name, result, self._look() if result.never_left_node else None)
 
         return report

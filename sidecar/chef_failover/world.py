@@ -7,7 +7,7 @@ import datetime
 import attrs
 
 from chef_failover.health import Thresholds, advance
-from chef_failover.model import ProbeResult, ServerSnapshot, Snapshot, Transition
+from chef_failover.model import Choice, ProbeResult, ServerSnapshot, Snapshot, Standing, Transition
 from chef_failover.selection import select
 
 TRANSITIONS_KEPT = 50
@@ -27,17 +27,16 @@ def observe(
     ``offline`` says why this node has no network, None when it has. While it is offline nothing is counted against any
     server, and nothing moves.
     """
-    state = server.state
+    state, access = server.state, server.access
+    at, comes_back = result.finished_at, snapshot.is_choice_remembered
+    is_alive = result.outcome.is_alive
     if offline is None:
-        state = advance(
-            state,
-            is_alive=result.outcome.is_alive,
-            at=result.finished_at,
-            thresholds=thresholds,
-            comes_back=snapshot.is_choice_remembered,
-        )
-    proof = result if result.outcome.is_alive else server.proof
-    changed = attrs.evolve(server, state=state, last=result, proof=proof)
+        state = advance(state, is_alive=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
+    if is_alive:
+        is_served = result.outcome.serves_node and result.has_node_object
+        access = advance(access, is_alive=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
+    proof = result if is_alive else server.proof
+    changed = attrs.evolve(server, state=state, access=access, last=result, proof=proof)
     snapshot = attrs.evolve(snapshot, offline=offline)
     if state.health is not server.state.health:
         transition = Transition(on, server.name, server.state.health.name, state.health.name, result.detail)
@@ -52,10 +51,18 @@ def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot
     before = snapshot.choice
     if choice is None or (snapshot.offline and before is not None and snapshot.server(before.name)):
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
-    if before is not None and before.name == choice.name:
-        return attrs.evolve(snapshot, choice=choice)
-    moved = Transition(on, None, before.name if before else "none", choice.name, choice.reason)
-    return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False), moved)
+    changed = Transition(on, None, _label(before), _label(choice), choice.reason)
+    if before is None or before.name != choice.name:
+        return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False), changed)
+    settled = attrs.evolve(snapshot, choice=choice)
+    return settled if changed.before == changed.after else _remember(settled, changed)
+
+
+def _label(choice: Choice | None) -> str:
+    if choice is None:
+        return "none"
+    is_known = choice.standing is not Standing.UNKNOWN
+    return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
 
 
 def _remember(snapshot: Snapshot, transition: Transition) -> Snapshot:
