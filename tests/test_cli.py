@@ -147,6 +147,13 @@ def test_wait_ends_when_there_is_a_server(servers, tmp_path):
         assert ended.stdout == f"ready: mainserver {servers[0].chef_server_url}\n"
 
 
+def test_wait_does_not_wait_for_the_first_probe_to_be_due(servers, tmp_path):
+    path = write_config(tmp_path, servers, health=CALM)
+    with daemon(path):
+        ended = run("wait", "--config", path, "--timeout", "10s")
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_wait_gives_up_while_all_servers_are_down(servers, tmp_path):
     path = write_config(tmp_path, servers)
     for server in servers:

@@ -165,7 +165,7 @@ def test_a_state_that_cannot_be_read_or_written_is_no_reason_to_stop(servers, tm
     with daemon(write_config(tmp_path, servers)) as running:
         assert name(running) == "mainserver"
         assert "cannot be read (Is a directory)" in running.log
-        until(lambda: "state.json cannot be written" in running.log)
+        until(lambda: "the state cannot be written: Is a directory" in running.log)
         assert running.log.count("cannot be written") == 1
 
 
@@ -292,6 +292,46 @@ def test_the_loopback_port_only_reads_and_only_under_our_names(servers, tmp_path
             status, _ = ask(method, "/v1/runs", body=report)
             assert status in (404, 405), method
         assert client.ask(running.socket, "/v1/runs", method="POST", body=json.loads(report)).status == 202
+
+
+def test_whatever_is_done_to_the_loopback_port_the_socket_answers(servers, tmp_path):
+    import contextlib
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = write_config(tmp_path, servers, loopback=f'"127.0.0.1:{port}"')
+    with daemon(path) as running, contextlib.ExitStack() as stack:
+        for _ in range(260):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        assert name(running) == "mainserver"
+        assert running.ask("/livez").status == 200
+
+
+def test_a_reload_that_moves_the_choice_says_so(servers, tmp_path):
+    path = write_config(tmp_path, servers, failback="immediately")
+    with daemon(path) as running:
+        assert name(running) == "mainserver"
+        until(lambda: running.ask("/v1/servers").body["servers"][1]["health"] == "UP")
+        write_config(tmp_path, tuple(reversed(servers)), failback="immediately")
+        running.send(signal.SIGHUP)
+        until(lambda: "choice mainserver->standbyserver" in running.log)
+
+
+def test_reloads_do_not_starve_the_watchdog(servers, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
+        with daemon(write_config(tmp_path, servers), **environ) as running:
+            fed = 0
+            for _ in range(2000):
+                message = systemd.recv(4096).decode()
+                fed += message == "WATCHDOG=1"
+                if fed == 2:
+                    break
+                if message == "READY=1":
+                    running.send(signal.SIGHUP)
+            assert fed == 2
 
 
 def test_readyz_tells_when_a_choice_exists(servers, tmp_path):

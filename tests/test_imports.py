@@ -23,7 +23,7 @@ ORDER = [
         "identity",
         "offline",
     ),
-    *("fleet", "monitor", "watch", "runs", "render", "state", "sidecar"),
+    *("fleet", "monitor", "watch", "runs", "render", "state", "keeper", "sidecar"),
     *("api", "listeners", "systemd", "daemon"),
     *("client", "last_resort", "tables", "check", "devserver", "demo", "cli"),
 ]

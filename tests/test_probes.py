@@ -283,10 +283,24 @@ def test_ca_file_missing_or_no_certificate(server, probe, tmp_path):
     assert result.detail.isprintable()
 
 
+def test_what_stands_among_the_trusted_certs_is_read_as_ruby_reads_it(server, make_prober, tmp_path, caplog):
+    folder = tmp_path / "trusted_certs"
+    folder.mkdir()
+    prober = make_prober(server.chef_server_url, trust=TrustStore((folder,)), ca_file=None)
+    (folder / "dangling.pem").symlink_to(tmp_path / "gone")
+    (folder / "broken.crt").write_text("no certificate")
+    other = Authority("another").ca_pem
+    (folder / "second.pem").write_bytes(other + server.ca_pem)
+    assert prober.probe().outcome is Outcome.TLS
+    assert "broken.crt is not a certificate" in caplog.text
+    (folder / "second.pem").write_bytes(server.ca_pem + other)
+    assert prober.probe().outcome is Outcome.OK
+
+
 def test_unknown_authority_until_it_is_among_the_trusted_certs(server, make_prober, ca_file, tmp_path):
     folder = tmp_path / "trusted_certs"
     folder.mkdir()
-    (folder / "readme.crt").write_text("chef-client skips this, too")
+    (folder / "readme.crt").write_text("no certificate")
     prober = make_prober(server.chef_server_url, ca_file=None, trust=TrustStore((tmp_path / "nowhere", folder)))
     assert prober.probe().outcome is Outcome.TLS
     (folder / "chef.pem").write_bytes(ca_file.read_bytes())

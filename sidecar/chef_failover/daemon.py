@@ -13,8 +13,9 @@ import attrs
 from chef_failover import config as configuration
 from chef_failover import render
 from chef_failover.api import create_app, create_socket_app
-from chef_failover.errors import ChefFailoverError
-from chef_failover.listeners import Listeners
+from chef_failover.config import Config
+from chef_failover.errors import ChefFailoverError, ListenError
+from chef_failover.listeners import Listener
 from chef_failover.sidecar import Sidecar, Surroundings
 from chef_failover.systemd import Notifier
 
@@ -37,13 +38,7 @@ def serve(config_path: Path) -> None:
     around = Surroundings(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
     sidecar = Sidecar(config, around)
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    listeners = Listeners(
-        config.listen.socket,
-        create_socket_app(sidecar),
-        config.listen.loopback,
-        create_app(sidecar, may_change=False),
-        sidecar.must_wait,
-    )
+    listeners = _open(config, sidecar)
     sidecar.start()
     _say_started(sidecar, config_path)
     systemd.status(render.status_line(sidecar.snapshot))
@@ -52,9 +47,27 @@ def serve(config_path: Path) -> None:
         _obey(sidecar, config_path, systemd)
     finally:
         systemd.stopping()
+        for listener in listeners:
+            listener.close()
         sidecar.stop()
-        listeners.close()
     log.info("stopped")
+
+
+def _open(config: Config, sidecar: Sidecar) -> list[Listener]:
+    """Both listeners, or none."""
+    must_wait, listen = sidecar.must_wait, config.listen
+    app = create_socket_app(sidecar)
+    opened = [Listener("listen.socket", listen.socket, app, must_wait=must_wait, threads=8, connections=200)]
+    if listen.loopback is not None:
+        app = create_app(sidecar, may_change=False)
+        try:
+            opened.append(
+                Listener("listen.loopback", listen.loopback, app, must_wait=must_wait, threads=2, connections=50)
+            )
+        except ListenError:
+            opened[0].close()
+            raise
+    return opened
 
 
 def _obey(sidecar: Sidecar, config_path: Path, systemd: Notifier) -> None:

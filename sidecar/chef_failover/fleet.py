@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from chef_failover.health import Thresholds
-from chef_failover.model import Choice, ProbeResult, Snapshot, Transition
+from chef_failover.model import Choice, ProbeResult, Snapshot
 from chef_failover.selection import most_wanted, select_for_run
 from chef_failover.world import observe, settle
 
@@ -52,9 +52,7 @@ class Fleet:
             after = observe(before, server, result, thresholds=self._thresholds, offline=offline, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        new = [transition for transition in after.transitions if transition not in before.transitions]
-        _log(before, after, new)
-        if new:
+        if log_changes(before, after):
             self._on_change(after)
         return next(server.is_changing for server in after.servers if server.name == name)
 
@@ -76,12 +74,13 @@ class Fleet:
                 self._changed.wait(left_s)
 
 
-def _log(before: Snapshot, after: Snapshot, new: list[Transition]) -> None:
-    """One line for each change."""
+def log_changes(before: Snapshot, after: Snapshot) -> bool:
+    """One line for each change; whether there was one that is worth keeping."""
+    new = [transition for transition in after.transitions if transition not in before.transitions]
     for transition in new:
         what = transition.server or "choice"
         log.info("%s %s->%s %s", what, transition.before, transition.after, transition.reason)
     if after.offline != before.offline:
-        log.warning(
-            "node %s", f"is offline: {after.offline}; nothing moves" if after.offline else "is back on the network"
-        )
+        what = f"is offline: {after.offline}; nothing moves" if after.offline else "is back on the network"
+        log.warning("node %s", what)
+    return bool(new)

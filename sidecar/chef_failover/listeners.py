@@ -1,8 +1,11 @@
-"""I/O: the Unix socket and the loopback port, served by waitress in one loop.
+"""I/O: the Unix socket and the loopback port, served by waitress.
 
 waitress hands every request to a thread. That costs two wake-ups, and, as long as both threads want the interpreter,
 some milliseconds now and then. Nearly all our answers are ready at once, so the loop gives them itself; threads are for
 questions that have to wait for a probe.
+
+Each listener has a loop, threads and a limit of connections of its own: whatever local users do to the loopback port,
+root's socket answers.
 """
 
 from __future__ import annotations
@@ -30,29 +33,30 @@ _LIMITS: dict[str, Any] = {
     "max_request_header_size": 16 * 1024,
     "max_request_body_size": 64 * 1024,
     "channel_timeout": 30,
-    "connection_limit": 200,
     "ident": None,
 }
 
-_WAITING_THREADS = 8
 _IDLE_S = 30.0
+
+QUESTION = "/v1/server"
+"""The one request whose answer may have to wait for a probe."""
 
 App = Callable[..., Any]
 
 
 class _Dispatcher(ThreadedTaskDispatcher):
-    """Serves a request on the loop's own thread, unless ``must_wait()`` says that its answer takes time."""
+    """Serves a request on the loop's own thread, unless its answer has to wait."""
 
-    def __init__(self, must_wait: Callable[[], bool]) -> None:
+    def __init__(self, threads: int, must_wait: Callable[[], bool]) -> None:
         super().__init__()
-        self.set_thread_count(_WAITING_THREADS)
+        self.set_thread_count(threads)
         self._must_wait = must_wait
         self._ready: collections.deque[Any] = collections.deque()
         self._loop = 0
 
     def add_task(self, task: Any) -> None:  # noqa: ANN401
         """Called by waitress, under locks of its own, with an HTTPChannel that has a whole request."""
-        if self._must_wait():
+        if task.requests[0].path == QUESTION and self._must_wait():
             super().add_task(task)
         else:
             self._ready.append(task)
@@ -66,75 +70,62 @@ class _Dispatcher(ThreadedTaskDispatcher):
             self._ready.popleft().service()
 
 
-class Listeners:
-    """Both listeners, open from construction to `close`.
+class Listener:
+    """One listener, open from construction to `close`.
 
     Args:
-        socket_path: of the Unix socket; a stale one is replaced.
-        socket_app: what answers there.
-        loopback: the address of the TCP port, or None for none.
-        loopback_app: what answers there.
-        must_wait: whether the answer to a question may have to wait for something else than the processor.
+        key: the configuration's name for it, for messages.
+        address: a path for a Unix socket, where a stale one is replaced; or a host and a port.
+        app: what answers there.
+        must_wait: whether the answer to QUESTION would have to wait for something else than the processor.
+        threads: for questions that wait.
+        connections: at the most.
 
     Raises:
-        AlreadyRunningError: somebody answers on ``socket_path``.
-        ListenError: one of them cannot be opened; then none is.
+        AlreadyRunningError: somebody answers on that path.
+        ListenError: it cannot be opened.
     """
 
     def __init__(
         self,
-        socket_path: Path,
-        socket_app: App,
-        loopback: HostPort | None,
-        loopback_app: App,
+        key: str,
+        address: Path | HostPort,
+        app: App,
+        *,
         must_wait: Callable[[], bool],
+        threads: int,
+        connections: int,
     ) -> None:
-        self._socket_path = socket_path
+        self._address = address
         self._map: dict[int, Any] = {}
-        self._servers: list[Any] = []
-        self._inode = 0
-        self._dispatcher = _Dispatcher(must_wait)
-        _refuse_second(socket_path)
         # Requests that wait for one probe do queue, and that is no news.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        options: dict[str, Any] = dict(_LIMITS, connection_limit=connections)
+        if isinstance(address, Path):
+            _refuse_second(key, address)
+            options |= {"unix_socket": str(address), "unix_socket_perms": f"{SOCKET_MODE:o}"}
+        else:
+            options |= {"host": address.host, "port": address.port}
+        self._dispatcher = _Dispatcher(threads, must_wait)
         try:
-            self._open(f"listen.socket {socket_path}", socket_app, unix_socket=str(socket_path))
-            self._inode = socket_path.stat().st_ino
-            if loopback is not None:
-                where = f"listen.loopback {loopback}"
-                self._open(where, loopback_app, host=loopback.host, port=loopback.port)
-        except ListenError:
+            self._server: Any = waitress.server.create_server(
+                app, map=self._map, _dispatcher=self._dispatcher, **options
+            )
+            self._inode = address.stat().st_ino if isinstance(address, Path) else 0
+        except OSError as error:
             self._shut()
-            self._unlink()
-            raise
-        self._thread = threading.Thread(target=self._run, name="listeners", daemon=True)
+            raise ListenError(f"{key} {address}: {error.strerror or error}") from error
+        self._thread = threading.Thread(target=self._run, name=key, daemon=True)
         self._thread.start()
-
-    @property
-    def loopback_port(self) -> int | None:
-        """The TCP port that was opened, which matters when port 0 was asked for."""
-        return int(self._servers[1].effective_port) if len(self._servers) > 1 else None
 
     def close(self) -> None:
         """Stop answering, and take the socket's file away if it is still ours."""
-        self._servers[0].trigger.pull_trigger(self._shut)
+        self._server.trigger.pull_trigger(self._shut)
         self._thread.join(_SHUTDOWN_S)
-        self._unlink()
-
-    def _unlink(self) -> None:
-        with contextlib.suppress(OSError):
-            if self._socket_path.stat().st_ino == self._inode:
-                self._socket_path.unlink()
-
-    def _open(self, where: str, app: App, **options: Any) -> None:  # noqa: ANN401
-        mode = f"{SOCKET_MODE:o}"
-        try:
-            server = waitress.server.create_server(
-                app, map=self._map, _dispatcher=self._dispatcher, unix_socket_perms=mode, **options, **_LIMITS
-            )
-        except OSError as error:
-            raise ListenError(f"{where}: {error.strerror or error}") from error
-        self._servers.append(server)
+        if isinstance(self._address, Path):
+            with contextlib.suppress(OSError):
+                if self._address.stat().st_ino == self._inode:
+                    self._address.unlink()
 
     def _run(self) -> None:
         while self._map:
@@ -146,11 +137,11 @@ class Listeners:
         self._dispatcher.shutdown(timeout=_SHUTDOWN_S)  # type: ignore[arg-type]
 
 
-def _refuse_second(path: Path) -> None:
+def _refuse_second(key: str, path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
         try:
             client.connect(str(path))
         except OSError:
             return
-    raise AlreadyRunningError(f"listen.socket {path}: another sidecar answers there")
+    raise AlreadyRunningError(f"{key} {path}: another sidecar answers there")

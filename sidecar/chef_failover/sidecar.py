@@ -10,7 +10,6 @@ import functools
 import logging
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,10 @@ import attrs
 
 from chef_failover import __version__, identity, offline, render, state
 from chef_failover.config import Config, Server
-from chef_failover.fleet import Fleet
+from chef_failover.fleet import Fleet, log_changes
 from chef_failover.health import Pace, Thresholds
 from chef_failover.identity import ClientKey
+from chef_failover.keeper import Keeper
 from chef_failover.lookup import Resolver
 from chef_failover.model import Choice, SelectionPolicy, ServerSnapshot, Snapshot, Standing
 from chef_failover.probes import Prober, Signer, Target
@@ -32,6 +32,9 @@ from chef_failover.trust import TrustStore
 from chef_failover.watch import Watch
 
 log = logging.getLogger(__name__)
+
+LAST_SAVE_S = 0.3
+"""How long the last write may take when we stop."""
 
 
 @attrs.frozen
@@ -58,8 +61,7 @@ class Sidecar:
     def __init__(self, config: Config, surroundings: Surroundings | None = None) -> None:
         self._around = surroundings or Surroundings()
         self._state_path = config.state_dir / state.FILE_NAME
-        self._state_lock = threading.Lock()
-        self._state_trouble: str | None = None
+        self._keeper = Keeper(self._save)
         self.runs = Runs(self._look_at, self._around.clock)
         remembered = state.read(self._state_path, self._around.utc_now())
         for sentence in remembered.problems:
@@ -89,12 +91,13 @@ class Sidecar:
 
     def start(self) -> None:
         """Begin probing."""
+        self._keeper.start()
         self._watch.start()
 
     def stop(self, timeout_s: float = 0.0) -> bool:
         """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
         self._watch.stop()
-        self._save()
+        self._keeper.stop(max(timeout_s, LAST_SAVE_S))
         return self._watch.join(timeout_s)
 
     def late(self) -> tuple[str, ...]:
@@ -125,7 +128,8 @@ class Sidecar:
         self._watch.stop()
         self.config, self._node_name, self._watch = config, node_name, watch
         watch.start()
-        self._changed(watch.fleet.snapshot)
+        log_changes(former, watch.fleet.snapshot)
+        self._changed(config, watch.fleet.snapshot)
 
     def _assemble(
         self, config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...]
@@ -137,7 +141,7 @@ class Sidecar:
             Thresholds(config.health.rise, config.health.fall),
             clock=self._around.clock,
             utc_now=self._around.utc_now,
-            on_change=self._changed,
+            on_change=functools.partial(self._changed, config),
         )
         probes = {
             str(server.name): make_prober(config, server, node_name, signer, self._around).probe
@@ -160,21 +164,14 @@ class Sidecar:
     def _look_at(self, name: str) -> None:
         self._watch.look_at(name)
 
-    def _changed(self, snapshot: Snapshot) -> None:
-        self._save()
-        self._around.on_change(snapshot)
+    def _changed(self, config: Config, snapshot: Snapshot) -> None:
+        """A probe of ``config`` changed something; one that a reload has left behind changes nothing any more."""
+        if config is self.config:
+            self._keeper.change()
+            self._around.on_change(snapshot)
 
     def _save(self) -> None:
-        """Keep what we know. A state that cannot be written is said once, and is never fatal."""
-        with self._state_lock:
-            try:
-                state.write(self._state_path, render.state(self.snapshot, self.about, on=self.utc_now()))
-                trouble = None
-            except OSError as error:
-                trouble = f"{self._state_path} cannot be written: {error.strerror}"
-            if trouble and trouble != self._state_trouble:
-                log.error("%s; a restart will not know the choice", trouble)
-            self._state_trouble = trouble
+        state.write(self._state_path, render.state(self.snapshot, self.about, on=self.utc_now()))
 
 
 def make_prober(

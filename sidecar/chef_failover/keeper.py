@@ -1,0 +1,62 @@
+"""Shell: keeps the latest state on disk, on a thread of its own, so that a slow disk delays no probe and no answer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Calls ``save()`` after each `change`, as often as the disk keeps up: several changes may become one write.
+
+    A state that cannot be written is said once for each reason, and is never fatal.
+    """
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self._save = save
+        self._wake = threading.Condition()
+        self._is_dirty = False
+        self._is_stopping = False
+        self._trouble: str | None = None
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def change(self) -> None:
+        """There is something new to keep. Returns at once."""
+        with self._wake:
+            self._is_dirty = True
+            self._wake.notify()
+
+    def stop(self, timeout_s: float) -> None:
+        """Keep what is new, unless the disk takes longer than ``timeout_s``."""
+        with self._wake:
+            self._is_stopping = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._is_dirty and not self._is_stopping:
+                    self._wake.wait()
+                if not self._is_dirty:
+                    return
+                self._is_dirty = False
+            self._save_once()
+
+    def _save_once(self) -> None:
+        trouble = None
+        try:
+            self._save()
+        except OSError as error:
+            trouble = error.strerror or str(error)
+            if trouble != self._trouble:
+                log.error("the state cannot be written: %s; a restart will not know the choice", trouble)
+        self._trouble = trouble
