@@ -39,6 +39,8 @@ def serve(config_path: Path) -> None:
     sidecar = Sidecar(config, around)
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     listeners = _open(config, sidecar)
+    for listener in listeners:
+        listener.start()
     sidecar.start()
     _say_started(sidecar, config_path)
     systemd.status(render.status_line(sidecar.snapshot))

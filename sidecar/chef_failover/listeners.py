@@ -116,12 +116,18 @@ class Listener:
             self._shut()
             raise ListenError(f"{key} {address}: {error.strerror or error}") from error
         self._thread = threading.Thread(target=self._run, name=key, daemon=True)
+
+    def start(self) -> None:
+        """Answer. Who has connected since construction has been kept waiting, not refused."""
         self._thread.start()
 
     def close(self) -> None:
         """Stop answering, and take the socket's file away if it is still ours."""
-        self._server.trigger.pull_trigger(self._shut)
-        self._thread.join(_SHUTDOWN_S)
+        if self._thread.is_alive():
+            self._server.trigger.pull_trigger(self._shut)
+            self._thread.join(_SHUTDOWN_S)
+        else:
+            self._shut()
         if isinstance(self._address, Path):
             with contextlib.suppress(OSError):
                 if self._address.stat().st_ino == self._inode:
