@@ -8,6 +8,7 @@ require "logger"
 require "net/http"
 require "openssl"
 require "socket"
+require "time" # which brings date
 require "yaml"
 
 kind, *arguments = ARGV

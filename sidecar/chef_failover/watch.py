@@ -103,11 +103,14 @@ class Watch:
         """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
 
         Three TLS handshakes at once on a small machine take twice as long as one. As in Happy Eyeballs (RFC 8305) the
-        head start is too short to delay anybody, and long enough for a server nearby to have answered.
+        head start is too short to delay anybody, and long enough for a server nearby to have answered; one that fails
+        within it passes it on to the next.
         """
-        if wanted := self.fleet.most_wanted(runs_from):
+        former = None
+        while (wanted := self.fleet.most_wanted(runs_from)) and wanted != former:
             self._monitors[wanted].freshen(runs_from)
             self.fleet.wait_while_wanted(wanted, runs_from, HEAD_START_S)
+            former = wanted
         for monitor in self._monitors.values():
             monitor.freshen(runs_from)
 
