@@ -225,6 +225,19 @@ def test_a_run_waits_for_the_better_of_two_standbys_never_met_before():
     assert wanted(snapshot) == "b"
 
 
+def test_a_run_that_waited_in_vain_goes_to_the_one_that_answered():
+    snapshot = bare(server("a", at=1.0), server("b", at=5.0), current="a")
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert (choice.name, choice.passed_over[0].sentence) == ("b", "no answer in time for this run")
+
+
+def test_a_run_minds_the_latest_word_and_trusts_a_pardoned_server_only_in_need():
+    pardoned = attrs.evolve(server("a", at=5.0), access=HealthState(DOWN, 1, 0.0))
+    assert name_of(bare(pardoned, server("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
+    choice = select(bare(pardoned, server("b", DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
+    assert (choice.name, choice.standing) == ("a", Standing.RISING)
+
+
 # --- properties ---------------------------------------------------------------------------------------------------
 
 healths = st.sampled_from([UP, DOWN, UNKNOWN])
