@@ -30,11 +30,11 @@ def main() -> int:
             print(f"skipped: needs {missing}", file=sys.stderr)
             results.append(Skipped(group[0], str(missing)))
 
+    take("a: shim against a plain GET", shim.measure)  # microseconds: before anything runs beside it
     with contextlib.ExitStack() as background:
         # The recipe's minute of waiting and the sidecars' minute of rest cost no processor: they pass meanwhile.
         resting = background.enter_context(rest.Rest())
         beside = background.enter_context(recipe.Recipe())
-        take("a: shim against a plain GET", shim.measure)
         take("d: start", rest.start)
         take("c: detection against HAProxy", detection.measure)
         take("b: shim against the recipe", beside.measure)
