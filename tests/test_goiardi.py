@@ -8,10 +8,11 @@ import pytest
 
 from chef_failover import config
 from chef_failover.chef_api import ChefAuth
+from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.model import Health, Outcome
-from chef_failover.probes import Prober, Target
+from chef_failover.probes import Prober
 from chef_failover.sidecar import Sidecar, Surroundings
 from chef_failover.trust import TrustStore
 
@@ -59,8 +60,8 @@ def probe(servers, key):
         def signer(protocol):
             return ChefAuth(user, key, protocols or protocol, **clock)
 
-        parts = {"resolver": Resolver(), "trust": TrustStore(()), **clock}
-        return Prober(target, signer=lambda: signer if signs else None, **parts).probe()
+        exchange = Exchange(target, Resolver(), TrustStore(()))
+        return Prober(exchange, signer=lambda: signer if signs else None, **clock).probe()
 
     return probe
 

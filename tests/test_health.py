@@ -14,7 +14,7 @@ def play(script, rise=2, fall=3):
     """The health after each result of ``script``, where + is a success and - a failure."""
     state, story = HealthState(), ""
     for at, sign in enumerate(script):
-        state = advance(state, is_alive=sign == "+", at=float(at), thresholds=Thresholds(rise, fall))
+        state = advance(state, is_good=sign == "+", at=float(at), thresholds=Thresholds(rise, fall))
         story += LETTER[state.health]
     return story
 
@@ -43,7 +43,7 @@ def test_thresholds_of_one_follow_every_result():
 def test_the_change_is_dated_by_the_result_that_made_it():
     state = HealthState()
     for at, alive in ((1.0, True), (2.0, False), (3.0, False), (4.0, False)):
-        state = advance(state, is_alive=alive, at=at, thresholds=Thresholds(2, 3))
+        state = advance(state, is_good=alive, at=at, thresholds=Thresholds(2, 3))
     assert state == HealthState(Health.DOWN, streak=0, changed_at=4.0)
 
 
@@ -57,7 +57,7 @@ def test_health_is_what_the_last_long_enough_streak_said(results, rise, fall):
         last = alive
         if expected is Health.UNKNOWN or streak >= (rise if alive else fall):
             expected = Health.UP if alive else Health.DOWN
-        state = advance(state, is_alive=alive, at=float(at), thresholds=Thresholds(rise, fall))
+        state = advance(state, is_good=alive, at=float(at), thresholds=Thresholds(rise, fall))
         assert state.health is expected
         assert 0 <= state.streak < max(rise, fall)
 

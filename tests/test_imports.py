@@ -19,6 +19,7 @@ ORDER = [
         "lookup",
         "deadline",
         "trust",
+        "exchange",
         "probes",
         "identity",
         "offline",

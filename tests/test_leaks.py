@@ -19,9 +19,10 @@ from chef_failover.chef_api import ChefAuth
 from chef_failover.devserver.authority import Authority
 from chef_failover.devserver.faults import Fault
 from chef_failover.devserver.server import DevServer
+from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
-from chef_failover.probes import Prober, Target
+from chef_failover.probes import Prober
 from chef_failover.trust import TrustStore
 
 NODE = "i-0abc"
@@ -85,11 +86,10 @@ def probers(server, key, tmp_path, fault):
     ca_file.write_bytes(server.ca_pem)
     timeout_s = 0.03 if fault in SLOW else 5.0
     target = Target(server.url, timeout_s=timeout_s, ca_file=ca_file, node_name=NODE)
-    parts = {"resolver": Resolver(), "trust": TrustStore(())}
+    exchange = Exchange(target, Resolver(), TrustStore(()))
     signer = functools.partial(ChefAuth, NODE, key)
     return [
-        Prober(target, signer=(lambda: signer) if number % 5 == 0 else (lambda: None), **parts)
-        for number in range(AT_ONCE)
+        Prober(exchange, signer=(lambda: signer) if number % 5 == 0 else (lambda: None)) for number in range(AT_ONCE)
     ]
 
 

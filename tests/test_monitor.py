@@ -38,7 +38,7 @@ class Server:
 
     def report(self, result):
         alive = result.outcome.is_alive
-        self.state = advance(self.state, is_alive=alive, at=result.finished_at, thresholds=Thresholds(2, 3))
+        self.state = advance(self.state, is_good=alive, at=result.finished_at, thresholds=Thresholds(2, 3))
         return self.state.is_changing
 
 

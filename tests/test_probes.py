@@ -20,10 +20,11 @@ from chef_failover.chef_api import ChefAuth
 from chef_failover.devserver.authority import Authority
 from chef_failover.devserver.faults import Fault
 from chef_failover.devserver.server import DevServer
+from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.model import Outcome
-from chef_failover.probes import HABIT_LIFETIME_S, Prober, Target
+from chef_failover.probes import HABIT_LIFETIME_S, Prober
 from chef_failover.trust import TrustStore
 
 NODE = "i-0abc"
@@ -70,12 +71,13 @@ def make_prober(ca_file, key):
 
     def make(url, *, signs=True, user=NODE, key=key, timeout_s=PATIENT_S, ca_file=ca_file, trust=None, **settings):
         target = {"node_name": user, "ca_file": ca_file, "timeout_s": timeout_s}
-        parts = {"resolver": Resolver(), "trust": trust or TrustStore(())}
+        resolver, parts = settings.pop("resolver", Resolver()), {}
         for name, value in settings.items():
-            (parts if name in ("resolver", "clock", "utc_now") else target)[name] = value
+            (parts if name in ("clock", "utc_now") else target)[name] = value
         clock = {"utc_now": parts["utc_now"]} if "utc_now" in parts else {}
         signer = functools.partial(ChefAuth, user, key, **clock)
-        return Prober(Target(url, **target), signer=lambda: signer if signs else None, **parts)
+        exchange = Exchange(Target(url, **target), resolver, trust or TrustStore(()))
+        return Prober(exchange, signer=lambda: signer if signs else None, **parts)
 
     return make
 

@@ -34,20 +34,20 @@ class Pace:
 
 
 def advance(
-    state: HealthState, *, is_alive: bool, at: float, thresholds: Thresholds, comes_back: bool = True
+    state: HealthState, *, is_good: bool, at: float, thresholds: Thresholds, comes_back: bool = True
 ) -> HealthState:
     """The health after one more result, which came ``at`` that instant of the monotonic clock.
 
     With ``comes_back`` False, a server met for the first time counts as having always been what it is: it does not come
     back from anywhere, so there is nothing to hold down.
     """
-    toward = Health.UP if is_alive else Health.DOWN
+    toward = Health.UP if is_good else Health.DOWN
     if state.health is toward:
         return attrs.evolve(state, streak=0)
     if state.health is Health.UNKNOWN:
         return HealthState(toward, changed_at=at if comes_back else -math.inf)
     streak = state.streak + 1
-    if streak < (thresholds.rise if is_alive else thresholds.fall):
+    if streak < (thresholds.rise if is_good else thresholds.fall):
         return attrs.evolve(state, streak=streak)
     return HealthState(toward, changed_at=at)
 

@@ -13,7 +13,7 @@ import requests
 
 from chef_failover.chef_api import ChefAuth, load_key
 from chef_failover.errors import IdentityError, KeyFileError
-from chef_failover.probes import Signer
+from chef_failover.exchange import Signer
 
 log = logging.getLogger(__name__)
 

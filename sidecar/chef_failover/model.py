@@ -85,6 +85,8 @@ class ProbeResult:
     """False when the server proved that it has no object for this node; True also when nobody asked."""
     never_left_node: bool = False
     """The failure happened on this machine (no route, no name server): the server had no part in it."""
+    is_signed: bool = False
+    """The server was asked in the node's name, so what it said holds for the node."""
 
 
 @attrs.frozen

@@ -124,9 +124,9 @@ def _imagine_answers(
         proof = server.proof or ProbeResult(Outcome.OK, "", now)
         answer = attrs.evolve(proof, finished_at=now)
         comes_back = snapshot.is_choice_remembered
-        state = advance(server.state, is_alive=True, at=now, thresholds=thresholds, comes_back=comes_back)
+        state = advance(server.state, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
         is_served = answer.outcome.serves_node and answer.has_node_object
-        access = advance(server.access, is_alive=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
+        access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
         snapshot = snapshot.with_server(attrs.evolve(server, state=state, access=access, last=answer, proof=answer))
     return snapshot
 

@@ -18,13 +18,14 @@ import attrs
 
 from chef_failover import __version__, identity, offline, render, state
 from chef_failover.config import Config, Server
+from chef_failover.exchange import Exchange, Signer, Target
 from chef_failover.fleet import Fleet, log_changes
 from chef_failover.health import Pace, Thresholds
 from chef_failover.identity import ClientKey
 from chef_failover.keeper import Keeper
 from chef_failover.lookup import Resolver
 from chef_failover.model import Choice, SelectionPolicy, ServerSnapshot, Snapshot, Standing
-from chef_failover.probes import Prober, Signer, Target
+from chef_failover.probes import Prober
 from chef_failover.render import About
 from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
@@ -192,10 +193,8 @@ def make_prober(
         uses_environment_proxy=config.health.proxy == "environment",
     )
     return Prober(
-        target,
+        Exchange(target, around.resolver, around.trust),
         signer=signer,
-        resolver=around.resolver,
-        trust=around.trust,
         clock=around.clock,
         utc_now=around.utc_now,
     )

@@ -31,10 +31,10 @@ def observe(
     at, comes_back = result.finished_at, snapshot.is_choice_remembered
     is_alive = result.outcome.is_alive
     if offline is None:
-        state = advance(state, is_alive=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
+        state = advance(state, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
         is_served = result.outcome.serves_node and result.has_node_object
-        access = advance(access, is_alive=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
+        access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.proof
     changed = attrs.evolve(server, state=state, access=access, last=result, proof=proof)
     snapshot = attrs.evolve(snapshot, offline=offline)
