@@ -118,7 +118,7 @@ def test_every_problem_at_once_with_its_line_and_what_would_be_right():
         ("node: {client_key: ~/x}", "c.yml:1: node.client_key: '~/x' is not an absolute path"),
         (
             "servers: [{name: a, url: https://h, association: {provider: magic}}]",
-            "c.yml:1: servers[0].association.provider",
+            "c.yml:1: servers[0].association: provider",
         ),
         ("listen: {loopback: '127.0.0.1:http'}", "c.yml:1: listen.loopback"),
         ("listen: {loopback: 8473}", "c.yml:1: listen.loopback: 8473 is not an address"),

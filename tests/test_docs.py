@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import get_args
 
 import attrs
 import yaml
@@ -15,7 +16,7 @@ from chef_failover.model import Outcome, Standing
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SECTIONS = {"node", "health", "selection", "listen", "association"}
+SECTIONS = {"node", "health", "selection", "listen"}
 
 
 def keys(cl, prefix=""):
@@ -23,6 +24,10 @@ def keys(cl, prefix=""):
     for field in attrs.fields(attrs.resolve_types(cl)):
         if field.name == "servers":
             yield from keys(Server, "servers[].")
+        elif field.name == "association":
+            section = f"{prefix}association."
+            members = dict(pair for cl in get_args(field.type) for pair in keys(cl, section))
+            yield from (members | {f"{section}provider": "none"}).items()
         elif field.name in SECTIONS:
             yield from keys(field.type, f"{prefix}{field.name}.")
         else:
@@ -48,7 +53,7 @@ def test_the_defaults_are_the_ones_documented():
                 text = text.replace('"', "")
             assert config.parse(text) == Config(), key
         else:
-            assert default in (None, attrs.NOTHING, (), "default", "none", config.INHERIT), key
+            assert default in (None, attrs.NOTHING, (), "default", "none", "seed", config.INHERIT), key
 
 
 def test_the_yaml_in_the_readme_is_valid():

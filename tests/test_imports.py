@@ -10,7 +10,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
     *("errors", "model", "durations", "health", "reasons", "selection", "world"),
-    *("urls", "yaml_lines", "schema", "config"),
+    *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",
         "chef_protocol",
@@ -24,7 +24,7 @@ ORDER = [
         "identity",
         "offline",
     ),
-    *("fleet", "monitor", "watch", "runs", "render", "state", "keeper", "sidecar"),
+    *("fleet", "monitor", "watch", "runs", "association", "render", "state", "keeper", "sidecar"),
     *("api", "listeners", "systemd", "daemon"),
     *("client", "last_resort", "tables", "check", "devserver", "demo", "cli"),
 ]

@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from chef_failover.model import Association, Health, HealthState, Outcome, ProbeResult
+from chef_failover.model import Association, Health, HealthState, Outcome, ProbeResult, Registration
 from chef_failover.selection import select
 
 from worlds import bare, empty, server
@@ -50,7 +50,7 @@ def test_a_held_down_server(failback_s, sentence):
 @pytest.mark.parametrize(
     ("better", "sentence"),
     [
-        (server("a", association=Association.UNASSOCIATED), "this node is unassociated there"),
+        (server("a", registration=Registration(Association.UNASSOCIATED)), "this node is unassociated there"),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), "not_associated"),
         (server("a", is_drained=True), "drained by an operator"),
         (server("a", UNKNOWN), "not probed yet"),

@@ -11,6 +11,7 @@ from chef_failover.model import (
     HealthState,
     Outcome,
     ProbeResult,
+    Registration,
     SelectionPolicy,
     Snapshot,
     Standing,
@@ -40,8 +41,8 @@ def name_of(snapshot, **more):
         (server("a", UNKNOWN), server("b", DOWN), "b", True),
         (server("a", is_drained=True), server("b"), "b", False),
         (server("a", is_drained=True), server("b", DOWN), "a", True),
-        (server("a", association=Association.UNASSOCIATED), server("b"), "b", False),
-        (server("a", association=Association.FAILED), server("b", DOWN), "a", True),
+        (server("a", registration=Registration(Association.UNASSOCIATED)), server("b"), "b", False),
+        (server("a", registration=Registration(Association.FAILED)), server("b", DOWN), "a", True),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b"), "b", False),
         (server("a", outcome=Outcome.CLOCK_SKEW), server("b"), "b", False),
         (server("a", outcome=Outcome.FORBIDDEN), server("b"), "b", False),
@@ -255,7 +256,7 @@ def snapshots(draw):
             at=draw(st.floats(0, 1000)),
             outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
             is_drained=draw(st.booleans()),
-            association=draw(st.sampled_from(Association)),
+            registration=Registration(draw(st.sampled_from(Association))),
         )
         for name in names
     )

@@ -22,8 +22,10 @@ from cattrs.errors import (
 
 from chef_failover import yaml_lines
 from chef_failover.errors import ConfigError, Problem
+from chef_failover.key_source import KeySource
 from chef_failover.schema import (
     Count,
+    EndpointUrl,
     Failback,
     Freshness,
     HostPattern,
@@ -48,15 +50,40 @@ class Node:
     name: NodeName | None = None
     organization: Organization | None = Organization("default")
     client_key: Path | None = None
+    key_bits: Literal[2048, 3072, 4096] = 2048
     policy_group: Name | None = None
     policy_name: Name | None = None
 
 
 @attrs.frozen
-class AssociationSettings:
-    """How the node gets registered with one server."""
+class NoAssociation:
+    """Somebody else registers the node with this server."""
 
     provider: Literal["none"] = "none"
+
+
+@attrs.frozen
+class ChefServerAssociation:
+    """The node registers itself, by the key of an organization's validator. ``region`` is where AWS keeps that key."""
+
+    provider: Literal["chef-server"] = "chef-server"
+    validator: Name | None = None
+    validator_key: KeySource | None = None
+    region: Name | None = None
+    endpoint_url: EndpointUrl | None = None
+
+
+@attrs.frozen
+class OpsworksAssociation:
+    """The OpsWorks CM API registers the node. ``server_name`` is the server's name there, if it is another."""
+
+    region: Name
+    provider: Literal["opsworks-cm"] = "opsworks-cm"
+    server_name: Name | None = None
+    endpoint_url: EndpointUrl | None = None
+
+
+AssociationSettings = NoAssociation | ChefServerAssociation | OpsworksAssociation
 
 
 @attrs.frozen
@@ -68,7 +95,7 @@ class Server:
     priority: int | None = None
     organization: Organization | None = INHERIT
     ca_file: Path | None = None
-    association: AssociationSettings = AssociationSettings()
+    association: AssociationSettings = NoAssociation()
 
 
 @attrs.frozen
@@ -110,15 +137,22 @@ class Config:
     selection: SelectionSettings = SelectionSettings()
     listen: Listen = Listen()
     state_dir: Path = Path("/var/lib/chef-failover")
+    readiness: Literal["seed", "check", "off"] = "seed"
 
     @property
     def client_key(self) -> Path:
         """The node's key: as configured, or beside the state."""
         return self.node.client_key or self.state_dir / "client.pem"
 
+    def organization(self, server: Server) -> str | None:
+        """The organization of ``server``, or None where there is none."""
+        if "/organizations/" in server.url:
+            return server.url.partition("/organizations/")[2].partition("/")[0]
+        return self.node.organization if server.organization == INHERIT else server.organization
+
     def chef_server_url(self, server: Server) -> str:
         """What chef-client is given for ``server``: with the organization, unless there is none."""
-        organization = self.node.organization if server.organization == INHERIT else server.organization
+        organization = self.organization(server)
         if organization is None or "/organizations/" in server.url:
             return server.url
         return f"{server.url}/organizations/{organization}"
@@ -187,6 +221,27 @@ def _cross_check(value: object) -> list[tuple[Steps, str]]:
         bare = next(index for index in range(len(servers)) if index not in with_priority)
         message = "has no priority while others have; give one to every server, or to none (then the order counts)"
         found.append((("servers", bare), message))
+    node = value.get("node") if isinstance(value, dict) else None
+    is_nameless = not (isinstance(node, dict) and node.get("name"))
+    for index, server in enumerate(servers):
+        settings = server.get("association")
+        if isinstance(settings, dict):
+            found += _cross_check_association(settings, ("servers", index, "association"), is_nameless=is_nameless)
+    return found
+
+
+def _cross_check_association(
+    settings: dict[object, object], path: Steps, *, is_nameless: bool
+) -> list[tuple[Steps, str]]:
+    provider, key = settings.get("provider", "none"), settings.get("validator_key")
+    found: list[tuple[Steps, str]] = []
+    if is_nameless and provider in ("chef-server", "opsworks-cm"):
+        right = 'write one at node.name: "{instance_id}", "{fqdn}" or a literal one'
+        message = f"{provider!r} registers the node by its name; {right}"
+        found.append(((*path, "provider"), message))
+    is_in_aws = isinstance(key, str) and key.startswith(("secretsmanager:", "ssm:"))
+    if provider == "chef-server" and is_in_aws and not settings.get("region"):
+        found.append(((*path, "validator_key"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import math
 from typing import Self
 
 import attrs
@@ -109,7 +110,29 @@ class Association(enum.StrEnum):
     UNASSOCIATED = "unassociated"
     REQUESTED = "requested"
     FAILED = "failed"
+    """It did not work, and may work next time."""
+    REFUSED = "refused"
+    """It will not work until a person changes something."""
     ASSOCIATED = "associated"
+
+
+@attrs.frozen
+class Registration:
+    """The node's registration with one server, and how the work on it stands."""
+
+    association: Association = Association.ASSOCIATED
+    detail: str = ""
+    """Why it stands so, in words."""
+    attempts: int = 0
+    """Since it was last proven to work."""
+    retry_at: float = -math.inf
+    """Not to be worked on before this instant of the monotonic clock."""
+    ticket: str | None = None
+    """What the provider gave for a request that is under way."""
+    identity: str | None = None
+    """For whom it was made: a digest of node name and public key. Another node's registration is worth nothing."""
+    on: datetime.datetime | None = None
+    """Wall time of the last change of ``association``."""
 
 
 @attrs.frozen
@@ -127,7 +150,7 @@ class ServerSnapshot:
     last: ProbeResult | None = None
     proof: ProbeResult | None = None
     """The latest probe that found the server alive: what it said of this node holds until the next such answer."""
-    association: Association = Association.ASSOCIATED
+    registration: Registration = Registration()
     is_drained: bool = False
     changed_on: datetime.datetime | None = None
 
@@ -135,6 +158,11 @@ class ServerSnapshot:
     def health(self) -> Health:
         """Shorthand for ``state.health``."""
         return self.state.health
+
+    @property
+    def association(self) -> Association:
+        """Shorthand for ``registration.association``."""
+        return self.registration.association
 
     @property
     def is_changing(self) -> bool:

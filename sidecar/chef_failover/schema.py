@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NewType, get_args, get_origin
@@ -13,6 +14,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from chef_failover.durations import parse_duration_s
+from chef_failover.key_source import KeySource, parse_key_source
 from chef_failover.urls import HostPort, ServerUrl, parse_loopback, parse_server_url
 
 Seconds = NewType("Seconds", float)
@@ -28,11 +30,14 @@ Name = NewType("Name", str)
 NodeName = NewType("NodeName", str)
 """A node's name, maybe with placeholders."""
 Organization = NewType("Organization", str)
+EndpointUrl = NewType("EndpointUrl", str)
+"""Where an AWS service answers, when that is not its public address."""
 HostPattern = NewType("HostPattern", str)
 """A host name in which a leading ``*.`` stands for any labels."""
 
 PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+_ENDPOINT = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/?")
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
@@ -51,12 +56,15 @@ def make_converter() -> cattrs.Converter:
         NodeName: _node_name,
         Organization: _matching(re.compile("[a-z0-9][a-z0-9_-]*"), "an organization", "its short name, as in its URL"),
         HostPattern: _matching(_HOST, "a host pattern", "chef.example.com or *.chef.example.com"),
+        EndpointUrl: _matching(_ENDPOINT, "an AWS endpoint", "https://HOST, or http:// to this machine"),
         ServerUrl: parse_server_url,
+        KeySource: parse_key_source,
     }
     for cl, read in hooks.items():
         _register(converter, cl, read)
     converter.register_structure_hook_func(lambda t: t == (HostPort | None), lambda value, _: parse_loopback(value))
     converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_factory(_is_union_of_classes, lambda cl: _provider_hook(cl, converter))
     converter.register_structure_hook_factory(attrs.has, lambda cl: _mapping_hook(cl, converter))
     converter.register_structure_hook_factory(_is_tuple, lambda cl: _list_hook(cl, converter))
     return converter
@@ -139,6 +147,25 @@ def _literal(value: object, cl: Any) -> object:
     if value not in get_args(cl):
         raise ValueError(f"{_yaml(value)} is not one of: {', '.join(map(str, get_args(cl)))}")
     return value
+
+
+def _is_union_of_classes(cl: Any) -> bool:
+    return get_origin(cl) is types.UnionType and all(map(attrs.has, get_args(cl)))
+
+
+def _provider_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], Any]:
+    """One of several classes, told apart by the default of their ``provider``."""
+    classes = {attrs.fields(member).provider.default: member for member in get_args(cl)}
+
+    def read(value: object, _: Any) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError(f"{_yaml(value)} stands where keys and values are expected")
+        provider = (value or {}).get("provider", "none")
+        if not isinstance(provider, str) or provider not in classes:
+            raise ValueError(f"provider {_yaml(provider)} is not one of: {', '.join(sorted(classes))}")
+        return converter.structure(value or {}, classes[provider])
+
+    return read
 
 
 def _is_tuple(cl: Any) -> bool:

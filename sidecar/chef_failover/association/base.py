@@ -1,0 +1,29 @@
+"""I/O: what every provider of associations has in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from chef_failover.association.machine import Answer
+from chef_failover.libcrypto import PrivateKey
+
+
+@attrs.frozen
+class Applicant:
+    """The node that wants to be registered."""
+
+    node_name: str
+    key: PrivateKey
+
+
+class Provider(Protocol):
+    """Registers the node with one server. Called on a thread of that server's own, and may take its time there."""
+
+    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:
+        """One step: begin or, with ``ticket``, ask after what was begun.
+
+        It is called again after a crash, maybe without the ticket of a request that was made: what is registered
+        already, by this key, is confirmed. Whatever the network or the server does is an answer, not an exception.
+        """
