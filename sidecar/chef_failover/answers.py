@@ -89,12 +89,39 @@ def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Fi
     body = answer.json()
     if answer.status == HTTPStatus.OK and body and body.get("name") == node_name:
         return Finding(Outcome.OK)
+    refusal = _judge_refusal(answer, node_name, utc_now)
+    is_missing = answer.status == HTTPStatus.NOT_FOUND and body and "error" in body and node_name in _error_text(body)
+    if is_missing and refusal.outcome is not Outcome.WRONG_ORGANIZATION:
+        return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
+    return refusal
+
+
+def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``POST`` signed by ``user``, received at ``utc_now``: OK when something was created.
+
+    With a Chef server's API version 1 the body has ``chef_key``, with 0 and on goiardi it has not; all have ``uri``.
+    """
+    body = answer.json()
+    if answer.status == HTTPStatus.CREATED and body and ("uri" in body or "chef_key" in body):
+        return Finding(Outcome.OK)
+    return _judge_refusal(answer, user, utc_now)
+
+
+def retry_after_s(answer: Answer) -> float:
+    """How long the server asks us to stay away, up to ten minutes; 0 when it does not, or not in seconds."""
+    text = answer.headers.get("retry-after", "")
+    return min(600.0, float(text)) if text.isascii() and text.isdigit() else 0.0
+
+
+def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+    """What a Chef server says to a request that is signed by ``user``, and that it does not grant."""
+    body = answer.json()
     if not (body and "error" in body) or answer.status not in (401, 403, 404) or _is_licence(answer):
         return _judge_failure(answer)
     error = _error_text(body)
     said = f"HTTP {answer.status}: {_printable(error)}"
     # A node may be called clockwork or organization-db, and Chef quotes its name: that is no hint.
-    hints = error.replace(f"'{node_name}'", "").lower()
+    hints = error.replace(f"'{user}'", "").lower()
     match answer.status:
         case HTTPStatus.FORBIDDEN:
             finding = Finding(Outcome.FORBIDDEN, said)
@@ -104,8 +131,6 @@ def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Fi
             finding = Finding(Outcome.NOT_ASSOCIATED, said)
         case _ if "organization" in hints:
             finding = Finding(Outcome.WRONG_ORGANIZATION, said)
-        case _ if node_name in error:
-            finding = Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
         case _:  # a 404 in JSON, as any web service has one; a Chef server names what it has not found
             finding = _judge_failure(answer)
     return finding

@@ -12,7 +12,11 @@ class ChefFailoverError(Exception):
 
 
 class KeyFileError(ChefFailoverError):
-    """The node's client key cannot be used: missing, unreadable or not an RSA key."""
+    """A private key cannot be used: missing, unreadable, not RSA. ``is_passing`` when it may work a while later."""
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 class IdentityError(ChefFailoverError):

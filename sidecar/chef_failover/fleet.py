@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 
 from chef_failover.health import Thresholds
-from chef_failover.model import Choice, ProbeResult, Snapshot
+from chef_failover.model import Choice, ProbeResult, Registration, Snapshot
 from chef_failover.selection import most_wanted, select_for_run
-from chef_failover.world import observe, settle
+from chef_failover.world import enroll, observe, settle
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,19 @@ class Fleet:
         if log_changes(before, after):
             self._on_change(after)
         return next(server.is_changing for server in after.servers if server.name == name)
+
+    def register(self, name: str, registration: Registration) -> None:
+        """Take in how the node's registration with one server stands."""
+        with self._changed:
+            before = self._snapshot
+            server = next((server for server in before.servers if server.name == name), None)
+            if server is None:
+                return
+            after = enroll(before, server, registration, now=self._clock(), on=self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        if log_changes(before, after):
+            self._on_change(after)
 
     def most_wanted(self, runs_from: float) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""

@@ -17,6 +17,7 @@ class Keeper:
 
     def __init__(self, save: Callable[[], None]) -> None:
         self._save = save
+        self._saving = threading.Lock()
         self._wake = threading.Condition()
         self._is_dirty = False
         self._is_stopping = False
@@ -32,6 +33,15 @@ class Keeper:
         with self._wake:
             self._is_dirty = True
             self._wake.notify()
+
+    def save_now(self) -> None:
+        """Keep it before going on.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._saving:
+            self._save()
 
     def stop(self, timeout_s: float) -> None:
         """Keep what is new, unless the disk takes longer than ``timeout_s``."""
@@ -54,7 +64,7 @@ class Keeper:
     def _save_once(self) -> None:
         trouble = None
         try:
-            self._save()
+            self.save_now()
         except OSError as error:
             trouble = error.strerror or str(error)
             if trouble != self._trouble:

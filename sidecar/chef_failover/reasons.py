@@ -47,7 +47,8 @@ def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice) -> str:
         case Standing.ELIGIBLE:
             return _sentence_of_eligible(verdict, server, choice)
         case Standing.TURNS_NODE_AWAY if server.association is not Association.ASSOCIATED:
-            return f"this node is {server.association} there"
+            said = f": {server.registration.detail}" if server.registration.detail else ""
+            return f"this node is {server.association} there{said}"
         case Standing.TURNS_NODE_AWAY | Standing.NOT_READY if server.proof:
             return server.proof.detail
         case Standing.DRAINED:

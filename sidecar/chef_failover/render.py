@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from chef_failover.model import Choice, ServerSnapshot, Snapshot, Transition
+from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Transition
 
 SCHEMA = 1
 
@@ -57,6 +57,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
                 **_server_facts(found),
                 "chef_server_url": found.chef_server_url,
                 "priority": found.priority,
+                **_association(found, now),
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,
@@ -95,9 +96,17 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
     return {
         "written_at": _utc(on),
         "choice": _use(snapshot, choice, about, on) if choice else None,
+        "associations": {
+            found.name: _registration(found) for found in snapshot.servers if found.registration.identity is not None
+        },
         "servers": {found.name: _server_facts(found) for found in snapshot.servers},
         "transitions": [_transition(entry) for entry in snapshot.transitions],
     }
+
+
+def unassociated(snapshot: Snapshot) -> tuple[str, ...]:
+    """The servers where this node is not registered: the lines of unassociated_servers.txt."""
+    return tuple(found.name for found in snapshot.servers if found.association is not Association.ASSOCIATED)
 
 
 def problem(status: int, title: str, detail: str) -> Document:
@@ -138,6 +147,30 @@ def _server_facts(found: ServerSnapshot) -> Document:
         "ready": found.is_ready,
         "latency_s": round(found.last.latency_s, 4) if found.last and found.last.latency_s is not None else None,
         "last_change": _utc(found.changed_on),
+    }
+
+
+def _association(found: ServerSnapshot, now: float) -> Document:
+    registration = found.registration
+    is_settled = registration.association is Association.ASSOCIATED
+    return {
+        "association_detail": registration.detail or None,
+        "association_attempts": registration.attempts,
+        "association_retry_in_s": None if is_settled else round(max(0.0, registration.retry_at - now), 1),
+    }
+
+
+def _registration(found: ServerSnapshot) -> Document:
+    """The association as state.json has it. The identity is a digest; there is no secret in it."""
+    registration = found.registration
+    return {
+        "chef_server_url": found.chef_server_url,
+        "association": registration.association.value,
+        "detail": registration.detail,
+        "attempts": registration.attempts,
+        "ticket": registration.ticket,
+        "identity": registration.identity,
+        "since": _utc(registration.on),
     }
 
 

@@ -10,16 +10,17 @@ import contextlib
 import datetime
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from chef_failover.model import Transition
+from chef_failover.model import Association, Registration, Transition
 
 SCHEMA = 1
 FILE_NAME = "state.json"
+UNASSOCIATED_FILE_NAME = "unassociated_servers.txt"
 _SIZE_LIMIT = 4 * 1024 * 1024
 
 
@@ -30,6 +31,8 @@ class Remembered:
     choice: str | None = None
     chosen_on: datetime.datetime | None = None
     transitions: tuple[Transition, ...] = ()
+    registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
+    """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
     problems: tuple[str, ...] = ()
     is_useless: bool = False
     """The file holds nothing that we can use."""
@@ -73,8 +76,26 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         OSError: the directory cannot be written.
     """
+    _replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
+
+
+def write_names(path: Path, names: Iterable[str]) -> None:
+    """Replace ``path`` by ``names``, one a line, unless it holds them already.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    data = "".join(f"{name}\n" for name in names).encode()
+    try:
+        if path.read_bytes() == data:
+            return
+    except FileNotFoundError:
+        pass
+    _replace(path, data)
+
+
+def _replace(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.new")
-    data = json.dumps({"schema": SCHEMA, **document}, indent=1).encode()
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -105,12 +126,28 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
         )
         since = min(since, now) if since else None
         transitions = tuple(transition for transition in transitions if transition.on <= now)
-    return Remembered(name, since, transitions, tuple(problems))
+    entries = document.get("associations") or {}
+    registrations = {(name, entry["chef_server_url"]): _registration(entry) for name, entry in entries.items()}
+    return Remembered(name, since, transitions, registrations, tuple(problems))
 
 
 def _transition(entry: Mapping[str, Any]) -> Transition:
     server, reason = entry["server"], str(entry["reason"])
     return Transition(_time(entry["at"]), server, str(entry["from"]), str(entry["to"]), reason)
+
+
+def _registration(entry: Mapping[str, Any]) -> Registration:
+    ticket, identity = entry["ticket"], entry["identity"]
+    if not isinstance(identity, str) or not isinstance(ticket, str | None) or not isinstance(entry["attempts"], int):
+        raise ValueError("an association in it is not one of ours")
+    return Registration(
+        association=Association(entry["association"]),
+        detail=str(entry["detail"]),
+        attempts=entry["attempts"],
+        ticket=ticket,
+        identity=identity,
+        on=_time(entry["since"]) if entry["since"] else None,
+    )
 
 
 def _time(text: str) -> datetime.datetime:

@@ -7,7 +7,16 @@ import datetime
 import attrs
 
 from chef_failover.health import Thresholds, advance
-from chef_failover.model import Choice, ProbeResult, ServerSnapshot, Snapshot, Standing, Transition
+from chef_failover.model import (
+    Association,
+    Choice,
+    ProbeResult,
+    Registration,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+    Transition,
+)
 from chef_failover.selection import select
 
 TRANSITIONS_KEPT = 50
@@ -45,6 +54,17 @@ def observe(
     return settle(snapshot.with_server(changed), now=result.finished_at, on=on)
 
 
+def enroll(
+    snapshot: Snapshot, server: ServerSnapshot, registration: Registration, *, now: float, on: datetime.datetime
+) -> Snapshot:
+    """The world with ``registration`` as the one of ``server``. An attempt is no news, only what comes of it is."""
+    changed = attrs.evolve(server, registration=registration)
+    before, after = _last_association(snapshot, server), registration.association
+    if after is not Association.REQUESTED and after != before:
+        snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
+    return settle(snapshot.with_server(changed), now=now, on=on)
+
+
 def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
     """The world with its settled choice brought up to ``now``."""
     choice = select(snapshot, now=now)
@@ -63,6 +83,14 @@ def _label(choice: Choice | None) -> str:
         return "none"
     is_known = choice.standing is not Standing.UNKNOWN
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _last_association(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    """What was last said of it, or how it began."""
+    for entry in reversed(snapshot.transitions):
+        if entry.server == server.name and entry.after in list(Association):
+            return entry.after
+    return Association.UNASSOCIATED.value
 
 
 def _remember(snapshot: Snapshot, transition: Transition) -> Snapshot:

@@ -7,7 +7,9 @@ from chef_failover.association.machine import Answer, Event
 
 
 class NoProvider:
-    """Takes the node as associated; only the server itself can say otherwise."""
+    """Takes the node as associated, and can do nothing about it."""
+
+    repairs = False
 
     def associate(self, applicant: Applicant, ticket: str | None) -> Answer:  # noqa: ARG002
         """Confirmed."""

@@ -10,6 +10,7 @@ chef_wm_named_principal.erl.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -93,7 +94,9 @@ def _bad_node(call: Call, node: dict[str, Any]) -> str | None:
 
 
 def _bad_client(call: Call, client: dict[str, Any]) -> str | None:
-    pem = client.get("public_key")
+    pem, name = client.get("public_key"), client.get("name", "")
+    if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_.-]*", name):
+        return f"Invalid client name '{name}' using regex: 'Malformed client name. Must be A-Z, a-z, 0-9, _, -, or .'."
     if call.api_version and call.request.method == "PUT" and {"public_key", "create_key"} & client.keys():
         return "Since Server API v1, all keys must be updated via the keys endpoint. "
     if call.api_version and client.get("create_key") and pem is not None:

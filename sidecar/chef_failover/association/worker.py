@@ -1,0 +1,201 @@
+"""Shell: keeps this node registered with one server, on a thread of its own, so that a slow server delays no other.
+
+It works only while the server is UP: a server that is down cannot register anybody, and one that comes back wakes us.
+Before each attempt its intent is on disk, and whatever the provider gave for it is, right after. So a crash at any
+instant is followed by the same question again, which every provider can answer: see `base.Provider`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from chef_failover.association.base import Applicant, Provider
+from chef_failover.association.machine import Answer, Event, advance, identity_of
+from chef_failover.errors import KeyFileError
+from chef_failover.fleet import Fleet
+from chef_failover.model import Association, Health, Outcome, Registration, ServerSnapshot
+
+log = logging.getLogger(__name__)
+
+LONGEST_NAP_S = 5.0
+"""How long what wakes nobody (a machine that slept, a key that was replaced) may stay unseen."""
+
+
+class Worker:
+    """Registers the node with the server ``name``.
+
+    Args:
+        name: of the server.
+        fleet: what is known of it, and where the result goes.
+        provider: does it.
+        applicant: who the node is; may take its time, to make a key.
+        write_down: puts the fleet's snapshot on disk before it returns; may raise OSError.
+        look_at: has the server probed at once.
+        clock: monotonic seconds, the same as the fleet's.
+        utc_now: wall time.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        fleet: Fleet,
+        provider: Provider,
+        applicant: Callable[[], Applicant],
+        write_down: Callable[[], None],
+        look_at: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        rng: random.Random,
+    ) -> None:
+        self.name = name
+        self.faults = 0
+        """How often a step broke by a fault of ours."""
+        self._fleet = fleet
+        self._provider = provider
+        self._applicant = applicant
+        self._write_down = write_down
+        self._look_at = look_at
+        self._clock = clock
+        self._utc_now = utc_now
+        self._rng = rng
+        self._wake = threading.Condition()
+        self._is_woken = self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"association {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin no further step; one under way ends by itself."""
+        with self._wake:
+            self._is_stopping = True
+            self._wake.notify()
+
+    def wake(self) -> None:
+        """The world has changed: look at once whether there is something to do."""
+        with self._wake:
+            self._is_woken = True
+            self._wake.notify()
+
+    def hurry(self) -> None:
+        """Somebody has mended something: try now, as if for the first time."""
+        server = self._server()
+        if server is not None and server.association is not Association.ASSOCIATED:
+            self._fleet.register(self.name, attrs.evolve(server.registration, attempts=0, retry_at=self._clock()))
+        self.wake()
+
+    def step(self) -> float:
+        """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
+        server = self._server()
+        if server is None or server.health is not Health.UP:
+            return float("inf")
+        if server.association is Association.ASSOCIATED:
+            return self._watch_over(server)
+        left_s = server.registration.retry_at - self._clock()
+        if left_s > 0:
+            return left_s
+        self._attempt(server.registration)
+        return 0.0
+
+    def _watch_over(self, server: ServerSnapshot) -> float:
+        """An association holds until the server itself, asked in the node's name, has denied it often enough."""
+        last = server.last
+        if last is None or not last.is_signed or last.finished_at <= server.registration.retry_at:
+            return float("inf")  # it has not been asked since it was confirmed
+        is_denied = last.outcome is Outcome.NOT_ASSOCIATED and server.access.health is Health.DOWN
+        if is_denied and self._provider.repairs:
+            self._enter(server.registration, Answer(Event.LOSE, last.detail))
+            return 0.0
+        if last.outcome.serves_node and server.registration.attempts:
+            self._fleet.register(self.name, attrs.evolve(server.registration, attempts=0))
+        return float("inf")
+
+    def _attempt(self, registration: Registration) -> None:
+        try:
+            applicant = self._applicant()
+            if registration.ticket is None:
+                identity = identity_of(applicant.node_name, applicant.key.public_pem())
+                registration = self._enter(attrs.evolve(registration, identity=identity), Answer(Event.BEGIN))
+                self._write_down()
+            answer = self._provider.associate(applicant, registration.ticket)
+        except KeyFileError as error:
+            answer = Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
+        except OSError as error:
+            reason = error.strerror or error
+            answer = Answer(Event.FAIL, f"nothing is begun that cannot be written down first: {reason}")
+        if registration.association is not Association.REQUESTED:  # it did not come so far
+            registration = self._enter(registration, Answer(Event.BEGIN))
+        registration = self._enter(registration, answer)
+        if registration.ticket is not None:
+            with contextlib.suppress(OSError):  # said by whoever writes; without it, a crash asks the provider anew
+                self._write_down()
+        if registration.association is Association.ASSOCIATED:
+            self._look_at(self.name)
+
+    def _enter(self, registration: Registration, answer: Answer) -> Registration:
+        chance, now, on = self._rng.random(), self._clock(), self._utc_now()
+        registration = advance(registration, answer, now=now, on=on, chance=chance)
+        self._fleet.register(self.name, registration)
+        return registration
+
+    def _server(self) -> ServerSnapshot | None:
+        return self._fleet.snapshot.server(self.name)
+
+    def _run(self) -> None:
+        delay_s = 0.0
+        while self._wait(delay_s):
+            try:
+                delay_s = self.step()
+            except Exception:
+                self.faults += 1
+                log.exception("the association with %s broke by a fault of ours, not of the server", self.name)
+                delay_s = LONGEST_NAP_S
+
+    def _wait(self, delay_s: float) -> bool:
+        """Until something may be due, or has changed; False when the loop is to end."""
+        with self._wake:
+            if not self._is_woken and not self._is_stopping:
+                self._wake.wait(min(delay_s, LONGEST_NAP_S))
+            self._is_woken = False
+            return not self._is_stopping
+
+
+class Workers:
+    """One worker for each server that needs one."""
+
+    def __init__(self, workers: Iterable[Worker]) -> None:
+        self._workers = {worker.name: worker for worker in workers}
+
+    def start(self) -> None:
+        """Begin."""
+        for worker in self._workers.values():
+            worker.start()
+
+    def stop(self) -> None:
+        """End, without waiting for what is under way."""
+        for worker in self._workers.values():
+            worker.stop()
+
+    def wake(self) -> None:
+        """The world has changed."""
+        for worker in self._workers.values():
+            worker.wake()
+
+    def hurry(self, name: str) -> bool:
+        """Try that server now; whether there is anything to try."""
+        worker = self._workers.get(name)
+        if worker is None:
+            return False
+        worker.hurry()
+        return True
