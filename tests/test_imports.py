@@ -22,6 +22,8 @@ ORDER = [
         "exchange",
         "probes",
         "identity",
+        "aws_child",
+        "aws",
         "offline",
     ),
     *("fleet", "monitor", "watch", "runs", "association", "render", "state", "keeper", "sidecar"),

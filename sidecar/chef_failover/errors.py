@@ -19,6 +19,14 @@ class KeyFileError(ChefFailoverError):
         self.is_passing = is_passing
 
 
+class ValidatorKeyError(KeyFileError):
+    """The validator's key cannot be had. ``is_passing``: it may be there next time with nobody doing anything."""
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
+
+
 class IdentityError(ChefFailoverError):
     """The node's name cannot be found out."""
 
@@ -33,6 +41,77 @@ class AlreadyRunningError(ChefFailoverError):
 
 class ListenError(ChefFailoverError):
     """A listener cannot be opened: a path or a port that is taken, or that we may not use."""
+
+
+class AwsError(ChefFailoverError):
+    """An AWS call that did not work.
+
+    ``code`` is the service's own ("AccessDeniedException"), or for what happened on the way to it one of NoCredentials,
+    Unreachable, Timeout, GarbageReply, Broken and Misconfigured. ``status`` is that of HTTP, 0 without an answer.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 0) -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+        self.message = message
+        self.status = status
+
+    @property
+    def is_throttled(self) -> bool:
+        """The account asks too much at once, most likely this whole fleet together."""
+        return self.status == 429 or self.code in _THROTTLING
+
+    @property
+    def is_about_credentials(self) -> bool:
+        """This node has none, or the service takes them for wrong or expired: a clock that is off looks like that."""
+        return self.code in _CREDENTIALS
+
+    @property
+    def is_passing(self) -> bool:
+        """The same call may work later with nobody doing anything. Roles and clocks, too, come late on a new node."""
+        return self.is_throttled or self.is_about_credentials or self.status >= 500 or self.code in _PASSING
+
+
+# botocore/retries/standard.py names the same.
+_THROTTLING = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_CREDENTIALS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "NoCredentials",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "UnrecognizedClientException",
+    }
+)
+_PASSING = frozenset(
+    {
+        "Broken",
+        "GarbageReply",
+        "InternalServiceError",
+        "InvalidStateException",
+        "RequestTimeout",
+        "Timeout",
+        "Unreachable",
+    }
+)
 
 
 @attrs.frozen
