@@ -34,13 +34,34 @@ def dev_servers(*names, organization="default"):
         yield tuple(stack.enter_context(DevServer(name, authority, organization=organization)) for name in names)
 
 
-def write_config(directory: Path, servers=(), *, health=HEALTH, failback="10m", loopback="off", node="{}", more=""):
-    """A config.yml in ``directory`` for ``servers``; its socket and state are there too."""
+def write_config(
+    directory: Path,
+    servers=(),
+    *,
+    health=HEALTH,
+    failback="10m",
+    loopback="off",
+    node="{}",
+    more="",
+    registers=False,
+):
+    """A config.yml in ``directory`` for ``servers``; its socket and state are there too.
+
+    With ``registers`` the node registers itself with each, by that server's own validator.
+    """
     if servers:
         (directory / "ca.pem").write_bytes(servers[0].ca_pem)
-    lines = "".join(
-        f"  - {{name: {server.name}, url: '{server.url}', ca_file: {directory}/ca.pem}}\n" for server in servers
-    )
+    lines = ""
+    for server in servers:
+        association = "{provider: none}"
+        if registers:
+            key = directory / f"{server.name}-validator.pem"
+            key.write_bytes(server.validator_key.private_pem())
+            association = f"{{provider: chef-server, validator_key: 'file:{key}'}}"
+        lines += (
+            f"  - {{name: {server.name}, url: '{server.url}', ca_file: {directory}/ca.pem,"
+            f" association: {association}}}\n"
+        )
     text = (
         f"node: {node}\nservers:\n{lines}health: {health}\nselection: {{failback: {failback}}}\n"
         f"listen: {{socket: {directory}/sidecar.sock, loopback: {loopback}}}\nstate_dir: {directory}\n{more}"

@@ -7,13 +7,14 @@ import time
 import pytest
 
 from chef_failover import config
+from chef_failover.assembly import Surroundings
 from chef_failover.chef_api import ChefAuth
 from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.model import Health, Outcome
 from chef_failover.probes import Prober
-from chef_failover.sidecar import Sidecar, Surroundings
+from chef_failover.sidecar import Sidecar
 from chef_failover.trust import TrustStore
 
 from goiardi import Goiardi, public_pem

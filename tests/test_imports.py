@@ -21,14 +21,16 @@ ORDER = [
         "trust",
         "exchange",
         "probes",
+        "key_file",
+        "node_key",
         "identity",
         "aws_child",
         "aws",
         "offline",
     ),
-    *("fleet", "monitor", "watch", "runs", "association", "render", "state", "keeper", "sidecar"),
+    *("fleet", "monitor", "watch", "runs", "association", "render", "state", "keeper", "assembly", "sidecar"),
     *("api", "listeners", "systemd", "daemon"),
-    *("client", "last_resort", "tables", "check", "devserver", "demo", "cli"),
+    *("client", "last_resort", "tables", "progress", "check", "devserver", "demo", "cli"),
 ]
 FORBIDDEN_IN_PURE = {
     "time", "random", "secrets", "socket", "ssl", "threading", "logging", "os", "subprocess", "requests", "urllib3",

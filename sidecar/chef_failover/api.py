@@ -125,6 +125,15 @@ def _changes(sidecar: Sidecar) -> flask.Blueprint:
         sidecar.report_run(report)
         return {"schema": render.SCHEMA, "status": "ok"}, 202
 
+    @api.post("/v1/servers/<name>/associate")
+    def associate(name: str) -> flask.typing.ResponseReturnValue:
+        if sidecar.snapshot.server(name) is None:
+            return _problem(404, "No such server", f"the configuration has no server {name!r}")
+        if not sidecar.associate(name):
+            detail = f"servers[].association of {name} is none: somebody else registers the node there"
+            return _problem(409, "Nothing to associate", detail)
+        return {"schema": render.SCHEMA, "status": "ok"}, 202
+
     return api
 
 

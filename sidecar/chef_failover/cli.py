@@ -6,26 +6,43 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from chef_failover import __version__, client, last_resort, tables
 from chef_failover import config as configuration
 from chef_failover.config import Config
-from chef_failover.durations import parse_duration_s
+from chef_failover.durations import in_words, parse_duration_s
 from chef_failover.errors import ChefFailoverError, SidecarUnavailableError
+from chef_failover.progress import Progress
 
 EXIT_NO = 1
 EXIT_BUG = 3
 EXIT_INTERRUPTED = 130
 WATCH_PERIOD_S = 2.0
 WAIT_PERIOD_S = 0.5
+
+
+class _Duration(click.ParamType[float]):
+    """500ms, 10s, 5m or 1h."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        try:
+            return parse_duration_s(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
 
 _config_option = click.option(
     "--config",
@@ -106,31 +123,56 @@ def check(config_path: Path, as_json: bool) -> None:
         sys.exit(EXIT_NO)
 
 
+_timeout_option = click.option(
+    "--timeout", "timeout_s", type=_Duration(), default="10m", show_default=True, help="Give up after this long."
+)
+
+
 @cli.command()
 @_config_option
+@_json_option
 @click.option("--associated", is_flag=True, help="Wait also until the node is registered with the server in use.")
-@click.option("--timeout", default="10m", show_default=True, help="Give up after this long: 500ms, 10s, 5m, 1h.")
-def wait(config_path: Path, associated: bool, timeout: str) -> None:
+@click.option("--all", "with_all", is_flag=True, help="With --associated: with every server.")
+@_timeout_option
+def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, timeout_s: float) -> None:
     """Wait until this node has a Chef server that works; for user data and scripts."""
-    try:
-        limit = time.monotonic() + parse_duration_s(timeout)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--timeout") from error
+    if with_all and not associated:
+        raise click.UsageError("--all goes with --associated")
     config = configuration.load(config_path)
     with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
         _ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
-    said = None
-    while True:
-        is_done, progress = tables.progress(_status(config), must_be_associated=associated)
-        if progress != said:
-            click.echo(progress, err=not is_done)
-            said = progress
-        if is_done:
-            return
-        if time.monotonic() > limit:
-            click.echo(f"gave up after {timeout}", err=True)
-            sys.exit(EXIT_NO)
-        time.sleep(WAIT_PERIOD_S)
+    is_far = functools.partial(tables.progress, must_be_associated=associated, with_all=with_all)
+    _wait(config, is_far, timeout_s, as_json=as_json)
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.argument("servers", metavar="[SERVER]...", nargs=-1)
+@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered there.")
+@_timeout_option
+def associate(config_path: Path, as_json: bool, servers: tuple[str, ...], is_waiting: bool, timeout_s: float) -> None:
+    """Try now to register the node: with SERVERs, or with all that it is to register with.
+
+    The sidecar does this by itself; the command is for a person who has just mended what was in the way.
+    """
+    config = configuration.load(config_path)
+    names = servers or [server.name for server in config.servers if server.association.provider != "none"]
+    if not names:
+        raise ChefFailoverError("no server has an association to make: servers[].association is none for all of them")
+    for name in names:
+        _ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST")
+
+    def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
+        asked = {**document, "servers": [entry for entry in document["servers"] if entry["name"] in names]}
+        is_done = all(entry.get("association") == "associated" for entry in asked["servers"])
+        return is_done, tables.associations(asked)
+
+    if is_waiting:
+        _wait(config, is_far, timeout_s, as_json=as_json)
+    else:
+        document = _status(config)
+        click.echo(_pretty(document) if as_json else "\n".join(is_far(document)[1]))
 
 
 @cli.command()
@@ -169,8 +211,33 @@ def main() -> None:
         sys.exit(EXIT_BUG)
 
 
-def _ask(config: Config, target: str, timeout_s: float = 10.0) -> dict[str, Any]:
-    reply = client.ask(config.listen.socket, target, timeout_s=timeout_s)
+def _wait(
+    config: Config,
+    is_far: Callable[[dict[str, Any]], tuple[bool, tuple[str, ...]]],
+    timeout_s: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Show how far it is, until it is done or takes too long."""
+    limit = time.monotonic() + timeout_s
+    progress = Progress(sys.stderr)
+    while True:
+        document = _status(config)
+        is_done, lines = is_far(document)
+        if is_done:
+            click.echo(_pretty(document) if as_json else "\n".join(lines))
+            return
+        progress.show(lines)
+        if time.monotonic() > limit:
+            click.echo(f"gave up after {in_words(timeout_s)}", err=True)
+            if as_json:
+                click.echo(_pretty(document))
+            sys.exit(EXIT_NO)
+        time.sleep(WAIT_PERIOD_S)
+
+
+def _ask(config: Config, target: str, *, method: str = "GET", timeout_s: float = 10.0) -> dict[str, Any]:
+    reply = client.ask(config.listen.socket, target, method=method, timeout_s=timeout_s)
     if reply.status >= 400:
         raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
     return reply.body

@@ -13,10 +13,11 @@ import attrs
 from chef_failover import config as configuration
 from chef_failover import render
 from chef_failover.api import create_app, create_socket_app
+from chef_failover.assembly import Surroundings
 from chef_failover.config import Config
 from chef_failover.errors import ChefFailoverError, ListenError
 from chef_failover.listeners import Listener
-from chef_failover.sidecar import Sidecar, Surroundings
+from chef_failover.sidecar import Sidecar
 from chef_failover.systemd import Notifier
 
 log = logging.getLogger(__name__)

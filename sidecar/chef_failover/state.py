@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from chef_failover.model import Association, Registration, Transition
+from chef_failover.model import Association, Registration, Snapshot, Transition
 
 SCHEMA = 1
 FILE_NAME = "state.json"
@@ -36,6 +36,13 @@ class Remembered:
     problems: tuple[str, ...] = ()
     is_useless: bool = False
     """The file holds nothing that we can use."""
+
+
+def of(snapshot: Snapshot) -> Remembered:
+    """What would be remembered of ``snapshot``."""
+    registrations = {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
+    choice = snapshot.choice.name if snapshot.choice else None
+    return Remembered(choice, snapshot.chosen_on, snapshot.transitions, registrations)
 
 
 def read(path: Path, now: datetime.datetime) -> Remembered:

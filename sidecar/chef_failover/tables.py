@@ -22,9 +22,16 @@ def status(document: Document) -> str:
         )
     if not document["servers"]:
         return "No server is configured, so chef-client keeps its own chef_server_url."
-    rows = [("", "SERVER", "HEALTH", "LAST PROBE", "WHY")]
+    rows = [("", "SERVER", "HEALTH", "LAST PROBE", "ASSOCIATION", "WHY")]
     rows += [
-        ("*" if entry["chosen"] else "", entry["name"], entry["health"], _last_probe(entry), entry["reason"])
+        (
+            "*" if entry["chosen"] else "",
+            entry["name"],
+            entry["health"],
+            _last_probe(entry),
+            entry["association"],
+            entry["reason"],
+        )
         for entry in document["servers"]
     ]
     degraded = " (degraded)" if document["degraded"] else ""
@@ -48,20 +55,48 @@ def check(document: Document, config_path: str) -> str:
     return f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
 
 
-def progress(document: Document, *, must_be_associated: bool) -> tuple[bool, str]:
-    """Whether the node has a server that works, and one line that says how far it is."""
+def progress(document: Document, *, must_be_associated: bool, with_all: bool = False) -> tuple[bool, tuple[str, ...]]:
+    """Whether the node has a server that works, and how far it is: one line, or with all servers one for each."""
     if document.get("error"):
-        return False, f"waiting for the sidecar: {document['error']}"
+        return False, (f"waiting for the sidecar: {document['error']}",)
     chosen = next((entry for entry in document["servers"] if entry["chosen"]), None)
     if chosen is None:
-        return False, "waiting: no server is configured"
+        return False, ("waiting: no server is configured",)
+    is_done, line = _progress_of(document, chosen, must_be_associated=must_be_associated)
+    if not with_all:
+        return is_done, (line,)
+    return all(map(_is_associated, document["servers"])), associations(document)
+
+
+def associations(document: Document) -> tuple[str, ...]:
+    """One line for each server: how the node's registration there stands."""
+    return tuple(f"{entry['name']}: {_association(entry)}" for entry in document["servers"])
+
+
+def _progress_of(document: Document, chosen: Document, *, must_be_associated: bool) -> tuple[bool, str]:
     if chosen["outcome"] is None:
         return False, f"waiting for the first probe of {chosen['name']}"
+    if must_be_associated and not _is_associated(chosen):
+        return False, f"waiting: {chosen['name']} is {chosen['health']}, and this node is {_association(chosen)}"
     if document["degraded"]:
         return False, f"waiting: {document['reason']}"
-    if must_be_associated and chosen["association"] != "associated":
-        return False, f"waiting: {chosen['name']} is UP, and this node is {chosen['association']} there"
     return True, f"ready: {chosen['name']} {chosen['chef_server_url']}"
+
+
+def _is_associated(entry: Document) -> bool:
+    return bool(entry["association"] == "associated")
+
+
+def _association(entry: Document) -> str:
+    said = f" ({entry['association_detail']})" if entry["association_detail"] else ""
+    if _is_associated(entry):
+        return f"associated{said}"
+    if entry["health"] != "UP":
+        return f"{entry['association']}, for as long as the server is {entry['health']}"
+    again_s = entry["association_retry_in_s"]
+    again = f", next attempt in {in_words(again_s)}" if again_s else ""
+    who = "; a person is needed" if entry["association"] == "refused" else ""
+    return f"{entry['association']}{said}{again}{who}"
 
 
 def _last_probe(entry: Document) -> str:

@@ -67,7 +67,7 @@ class ChefServer:
         """Registered at once, or not: there is never anything to ask after."""
         try:
             with self._exchange.open() as ask:
-                known = self._is_known(ask, applicant)
+                known = _ask_as(ask, self._exchange, applicant, self._utc_now)
             if known.outcome is not Outcome.NOT_ASSOCIATED:
                 return _judge_known(known)
             if self._read_key is None:
@@ -89,21 +89,12 @@ class ChefServer:
             auth = ChefAuth(self._validator, validator_key, protocol, self._utc_now)
             answer = ask("POST", f"{target.chef_server_url}/clients", auth, document)
             if answer.status == 409:
-                known = self._is_known(ask, applicant, [protocol])
+                known = _ask_as(ask, self._exchange, applicant, self._utc_now, [protocol])
                 return _conflict(applicant) if known.outcome is Outcome.NOT_ASSOCIATED else _judge_known(known)
             finding = answers.judge_created(answer, self._validator, self._utc_now())
             if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
                 break
         return self._judge_created(finding, answer)
-
-    def _is_known(self, ask: Ask, applicant: Applicant, protocols: Sequence[str] = SIGNING_PROTOCOLS) -> Finding:
-        """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
-        for protocol in protocols:
-            auth = ChefAuth(applicant.node_name, applicant.key, protocol, self._utc_now)
-            answer = ask("GET", self._exchange.target.node_url, auth)
-            if answer.status != 400:
-                break
-        return answers.judge_node(answer, applicant.node_name, self._utc_now())
 
     def _judge_created(self, finding: Finding, answer: answers.Answer) -> Answer:
         advice = _ADVICE.get(finding.outcome)
@@ -117,6 +108,31 @@ class ChefServer:
         if 400 <= answer.status < 500 and finding.outcome is Outcome.SERVER_ERROR:
             return Answer(Event.REFUSE, f"it does not take this node's name or key ({finding.detail}); see node.name")
         return Answer(Event.FAIL, finding.detail)
+
+
+def is_known(exchange: Exchange, applicant: Applicant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
+    """Whether the server takes the applicant for the node of that name; False also when it cannot be asked."""
+    try:
+        with exchange.open() as ask:
+            return _judge_known(_ask_as(ask, exchange, applicant, utc_now)).event is Event.CONFIRM
+    except ProbeError:
+        return False
+
+
+def _ask_as(
+    ask: Ask,
+    exchange: Exchange,
+    applicant: Applicant,
+    utc_now: Callable[[], datetime.datetime],
+    protocols: Sequence[str] = SIGNING_PROTOCOLS,
+) -> Finding:
+    """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
+    for protocol in protocols:
+        auth = ChefAuth(applicant.node_name, applicant.key, protocol, utc_now)
+        answer = ask("GET", exchange.target.node_url, auth)
+        if answer.status != 400:
+            break
+    return answers.judge_node(answer, applicant.node_name, utc_now())
 
 
 def _judge_known(finding: Finding) -> Answer:

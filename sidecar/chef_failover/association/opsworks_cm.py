@@ -49,6 +49,8 @@ class OpsworksCm:
         rng: spreads the fleet's questions.
     """
 
+    repairs = True
+
     def __init__(
         self,
         server_name: str,

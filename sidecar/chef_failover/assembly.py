@@ -1,0 +1,219 @@
+"""Shell: the parts of a sidecar, put together as one configuration says."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import random
+import socket
+import time
+from collections.abc import Callable
+
+import attrs
+
+from chef_failover import identity, offline
+from chef_failover.association.base import Applicant
+from chef_failover.association.machine import identity_of
+from chef_failover.association.providers import make_provider
+from chef_failover.association.worker import Worker, Workers
+from chef_failover.config import Config, NoAssociation, Server
+from chef_failover.exchange import Exchange, Signer, Target
+from chef_failover.fleet import Fleet
+from chef_failover.health import Pace, Thresholds
+from chef_failover.lookup import Resolver
+from chef_failover.model import Association, Choice, Registration, SelectionPolicy, ServerSnapshot, Snapshot, Standing
+from chef_failover.node_key import ClientKey
+from chef_failover.probes import Prober
+from chef_failover.state import Remembered
+from chef_failover.trust import TrustStore
+from chef_failover.watch import Watch
+
+
+@attrs.frozen
+class Surroundings:
+    """What a sidecar takes from the machine it runs on, so that a test can give it another."""
+
+    clock: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    """Seconds that never jump. BOOTTIME goes on while the machine sleeps, so results are old when it wakes."""
+    utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
+    rng: random.Random = attrs.field(factory=random.Random)
+    resolver: Resolver = attrs.field(factory=Resolver)
+    trust: TrustStore = attrs.field(factory=TrustStore)
+    node_name: Callable[[str], str] = lambda pattern: identity.node_name(pattern, identity.sources())
+    on_change: Callable[[Snapshot], None] = lambda _: None
+
+
+@attrs.frozen
+class Assembly:
+    """One configuration at work. ``key`` is None for a node without a name: nothing of it is ever signed."""
+
+    config: Config
+    node_name: str | None
+    key: ClientKey | None
+    watch: Watch
+    workers: Workers
+
+    def start(self) -> None:
+        """Begin to probe and to register."""
+        self.watch.start()
+        self.workers.start()
+
+    def stop(self) -> None:
+        """End; what is under way may still report."""
+        self.watch.stop()
+        self.workers.stop()
+
+
+def assemble(
+    config: Config,
+    remembered: Remembered,
+    known: tuple[ServerSnapshot, ...],
+    around: Surroundings,
+    *,
+    on_change: Callable[[Config, Snapshot], None],
+    write_down: Callable[[], None],
+) -> Assembly:
+    """Everything for ``config``, not started yet.
+
+    Args:
+        config: the whole configuration.
+        remembered: what a former life left, or the configuration before this one.
+        known: servers as the configuration before this one knew them.
+        around: the machine.
+        on_change: called after each change that is worth keeping.
+        write_down: keeps the state before it returns; may raise OSError.
+
+    Raises:
+        IdentityError: the node's name cannot be found out.
+    """
+    node_name = around.node_name(config.node.name) if config.node.name else None
+    key = ClientKey(config, node_name) if node_name else None
+    fleet = Fleet(
+        _first_snapshot(config, remembered, known, node_name or socket.gethostname(), key),
+        Thresholds(config.health.rise, config.health.fall),
+        clock=around.clock,
+        utc_now=around.utc_now,
+        on_change=functools.partial(on_change, config),
+    )
+    probers = {
+        str(server.name): make_prober(config, server, node_name, _signer(fleet, server.name, key), around)
+        for server in config.servers
+    }
+    watch = Watch(
+        fleet,
+        {name: prober.probe for name, prober in probers.items()},
+        look=functools.partial(
+            offline.look, [server.url for server in config.servers], around.resolver, config.health.timeout
+        ),
+        pace=Pace(config.health.interval, config.health.retry_interval),
+        timeout_s=config.health.timeout,
+        fresh_for_s=config.health.fresh_for,
+        clock=around.clock,
+        rng=around.rng,
+    )
+    workers = Workers(
+        Worker(
+            server.name,
+            fleet=fleet,
+            provider=make_provider(
+                config,
+                server,
+                make_exchange(config, server, node_name, around),
+                utc_now=around.utc_now,
+                rng=around.rng,
+            ),
+            applicant=functools.partial(_applicant, key, node_name),
+            write_down=write_down,
+            look_at=watch.look_at,
+            clock=around.clock,
+            utc_now=around.utc_now,
+            rng=around.rng,
+        )
+        for server in config.servers
+        if key is not None and node_name is not None and not isinstance(server.association, NoAssociation)
+    )
+    return Assembly(config, node_name, key, watch, workers)
+
+
+def make_exchange(config: Config, server: Server, node_name: str | None, around: Surroundings) -> Exchange:
+    """How this node speaks to ``server``, as ``config`` says."""
+    has_policy = config.node.policy_name is not None and config.node.policy_group is not None
+    target = Target(
+        chef_server_url=config.chef_server_url(server),
+        timeout_s=config.health.timeout,
+        ca_file=server.ca_file,
+        node_name=node_name,
+        needs_node_object=not has_policy,
+        uses_environment_proxy=config.health.proxy == "environment",
+    )
+    return Exchange(target, around.resolver, around.trust)
+
+
+def make_prober(
+    config: Config,
+    server: Server,
+    node_name: str | None,
+    signer: Callable[[], Signer | None],
+    around: Surroundings,
+) -> Prober:
+    """What probes ``server`` as ``config`` says."""
+    exchange = make_exchange(config, server, node_name, around)
+    return Prober(exchange, signer=signer, clock=around.clock, utc_now=around.utc_now)
+
+
+def _signer(fleet: Fleet, name: str, key: ClientKey | None) -> Callable[[], Signer | None]:
+    """Signs for that server once the node is registered there; before, it would only be told that it is a stranger."""
+
+    def signer() -> Signer | None:
+        server = fleet.snapshot.server(name)
+        is_associated = server is not None and server.association is Association.ASSOCIATED
+        return key.signer() if key is not None and is_associated else None
+
+    return signer
+
+
+def _applicant(key: ClientKey, node_name: str) -> Applicant:
+    return Applicant(node_name, key.ensure())
+
+
+def _first_snapshot(
+    config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...], identity: str, key: ClientKey | None
+) -> Snapshot:
+    """The world before the first probe: servers that are still the same keep what is ``known`` of them."""
+    kept = {(server.name, server.chef_server_url, server.ca_file): server for server in known}
+    existing = key.private_key() if key is not None else None
+    whose = identity_of(identity, existing.public_pem()) if existing is not None else None
+    servers = []
+    for server in config.servers:
+        fresh = ServerSnapshot(
+            name=server.name,
+            url=server.url,
+            chef_server_url=config.chef_server_url(server),
+            priority=config.priority(server),
+            ca_file=str(server.ca_file) if server.ca_file else None,
+        )
+        same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
+        registration = _first_registration(
+            server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
+        )
+        servers.append(attrs.evolve(same, priority=fresh.priority, registration=registration))
+    choice = None
+    if any(server.name == remembered.choice for server in servers):
+        choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
+    return Snapshot(
+        servers=tuple(servers),
+        policy=SelectionPolicy(config.selection.failback, identity),
+        choice=choice,
+        chosen_on=remembered.chosen_on if choice else None,
+        is_choice_remembered=choice is not None,
+        transitions=remembered.transitions,
+    )
+
+
+def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:
+    """What was known of the registration, if it is of this very node: another name or key is another node."""
+    if isinstance(server.association, NoAssociation):
+        return Registration()
+    if remembered is not None and whose is not None and remembered.identity == whose:
+        return remembered
+    return Registration(Association.UNASSOCIATED)
