@@ -22,6 +22,8 @@ ORDER = [
         "exchange",
         "probes",
         "identity",
+        "key_file",
+        "node_key",
         "offline",
     ),
     *("fleet", "monitor", "watch", "runs", "association", "render", "state", "keeper", "sidecar"),

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from chef_failover.config import Config
-from chef_failover.identity import ClientKey
+from chef_failover.node_key import ClientKey
 from chef_failover.sidecar import Surroundings, make_prober
 
 
@@ -18,7 +18,7 @@ def check(config: Config) -> dict[str, Any]:
     """
     around = Surroundings()
     node_name = around.node_name(config.node.name) if config.node.name else None
-    signer = ClientKey(config.client_key, node_name).signer if node_name else lambda: None
+    signer = ClientKey(config, node_name).signer if node_name else lambda: None
     probers = [make_prober(config, server, node_name, signer, around) for server in config.servers]
     with ThreadPoolExecutor(max_workers=max(1, len(probers))) as pool:
         results = list(pool.map(lambda prober: prober.probe(), probers))

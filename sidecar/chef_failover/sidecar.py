@@ -21,10 +21,10 @@ from chef_failover.config import Config, Server
 from chef_failover.exchange import Exchange, Signer, Target
 from chef_failover.fleet import Fleet, log_changes
 from chef_failover.health import Pace, Thresholds
-from chef_failover.identity import ClientKey
 from chef_failover.keeper import Keeper
 from chef_failover.lookup import Resolver
 from chef_failover.model import Choice, SelectionPolicy, ServerSnapshot, Snapshot, Standing
+from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
 from chef_failover.render import About
 from chef_failover.runs import RunReport, Runs
@@ -68,7 +68,7 @@ class Sidecar:
         for sentence in remembered.problems:
             log.warning("%s", sentence)
         self.config = config
-        self._node_name, self._watch = self._assemble(config, remembered, ())
+        self._node_name, self._key, self._watch = self._assemble(config, remembered, ())
 
     @property
     def snapshot(self) -> Snapshot:
@@ -77,10 +77,9 @@ class Sidecar:
 
     @property
     def about(self) -> About:
-        """What views say of the node. The key is named once it exists, or when the configuration names it."""
-        key = self.config.client_key
-        is_named = self._node_name is not None and (self.config.node.client_key is not None or key.exists())
-        return About(__version__, self._node_name, str(key) if is_named else None)
+        """What views say of the node."""
+        path = self._key.path_for_chef_client() if self._key else None
+        return About(__version__, self._node_name, str(path) if path else None)
 
     def now(self) -> float:
         """Monotonic seconds, comparable with every instant in `snapshot`."""
@@ -125,18 +124,19 @@ class Sidecar:
         """
         former = self.snapshot
         remembered = Remembered(former.choice.name if former.choice else None, former.chosen_on, former.transitions)
-        node_name, watch = self._assemble(config, remembered, former.servers)
+        node_name, key, watch = self._assemble(config, remembered, former.servers)
         self._watch.stop()
-        self.config, self._node_name, self._watch = config, node_name, watch
+        self.config, self._node_name, self._key, self._watch = config, node_name, key, watch
         watch.start()
         log_changes(former, watch.fleet.snapshot)
         self._changed(config, watch.fleet.snapshot)
 
     def _assemble(
         self, config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...]
-    ) -> tuple[str | None, Watch]:
+    ) -> tuple[str | None, ClientKey | None, Watch]:
         node_name = self._around.node_name(config.node.name) if config.node.name else None
-        signer = ClientKey(config.client_key, node_name).signer if node_name else lambda: None
+        key = ClientKey(config, node_name) if node_name else None
+        signer = key.signer if key else lambda: None
         fleet = Fleet(
             _first_snapshot(config, remembered, known, node_name or socket.gethostname()),
             Thresholds(config.health.rise, config.health.fall),
@@ -160,7 +160,7 @@ class Sidecar:
             clock=self._around.clock,
             rng=self._around.rng,
         )
-        return node_name, watch
+        return node_name, key, watch
 
     def _look_at(self, name: str) -> None:
         self._watch.look_at(name)
