@@ -1,21 +1,14 @@
-"""I/O: who this node is: its name, and the key that proves it."""
+"""I/O: what this node is called."""
 
 from __future__ import annotations
 
 import functools
-import logging
 import socket
-import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import requests
 
-from chef_failover.chef_api import ChefAuth, load_key
-from chef_failover.errors import IdentityError, KeyFileError
-from chef_failover.exchange import Signer
-
-log = logging.getLogger(__name__)
+from chef_failover.errors import IdentityError
 
 IMDS_URL = "http://169.254.169.254"
 """EC2's instance metadata service. Only its second version is spoken: a token first, then the question."""
@@ -85,44 +78,3 @@ def instance_id(imds_url: str = IMDS_URL) -> str:
             f" ({type(error).__name__}); on another machine write {{fqdn}} or a literal name"
         ) from error
     return answer.text.strip()
-
-
-class ClientKey:
-    """The node's key, read again whenever its file changes: chef-client may write it long after we started."""
-
-    def __init__(self, path: Path, node_name: str) -> None:
-        self._path = path
-        self._node_name = node_name
-        self._lock = threading.Lock()
-        self._stamp: tuple[int, int] | None = None
-        self._signer: Signer | None = None
-        self._trouble: str | None = None
-
-    def signer(self) -> Signer | None:
-        """What signs as this node, or None while there is no key that we may read."""
-        with self._lock:
-            stamp = self._look()
-            if stamp != self._stamp:
-                self._signer = self._load() if stamp else None
-                self._stamp = stamp
-            return self._signer
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            stat = self._path.stat()
-        except OSError as error:
-            trouble = None if isinstance(error, FileNotFoundError) else error.strerror
-            if trouble and trouble != self._trouble:
-                log.warning("client key %s: %s; servers are probed without a signature", self._path, trouble)
-            self._trouble = trouble
-            return None
-        self._trouble = None
-        return stat.st_mtime_ns, stat.st_ino
-
-    def _load(self) -> Signer | None:
-        try:
-            key = load_key(self._path)
-        except KeyFileError as error:
-            log.warning("%s; servers are probed without a signature", error)
-            return None
-        return functools.partial(ChefAuth, self._node_name, key)
