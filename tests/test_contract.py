@@ -15,6 +15,7 @@ from chef_failover.model import (
     HealthState,
     Outcome,
     ProbeResult,
+    Registration,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
@@ -52,7 +53,13 @@ def snapshot(contract):
     world = Snapshot(
         (
             attrs.evolve(main, state=HealthState(Health.DOWN, changed_at=98.0), last=timed_out),
-            attrs.evolve(standby, state=HealthState(Health.UP, changed_at=1.0), last=well, proof=well),
+            attrs.evolve(
+                standby,
+                state=HealthState(Health.UP, changed_at=1.0),
+                last=well,
+                proof=well,
+                registration=Registration(detail="registered by default-validator", identity="3f0f1e2d", on=ON),
+            ),
         ),
         SelectionPolicy(600.0, "web-1"),
         choice=Choice("mainserver", Standing.ELIGIBLE),
@@ -89,6 +96,7 @@ def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
     assert rendered["choice"] == wanted["choice"]
     assert rendered.keys() == wanted.keys()
     assert rendered["servers"].keys() == wanted["servers"].keys()
+    assert shape(rendered["associations"]) == shape(wanted["associations"])
     assert wanted["servers"]["mainserver"].keys() <= rendered["servers"]["mainserver"].keys()
     assert [shape(entry) for entry in wanted["transitions"][1:]] == [shape(entry) for entry in rendered["transitions"]]
 

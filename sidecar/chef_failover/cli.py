@@ -21,7 +21,7 @@ import click
 from chef_failover import __version__, client, last_resort, tables
 from chef_failover import config as configuration
 from chef_failover.config import Config
-from chef_failover.durations import in_words, parse_duration_s
+from chef_failover.durations import parse_duration_s
 from chef_failover.errors import ChefFailoverError, SidecarUnavailableError
 from chef_failover.progress import Progress
 
@@ -229,7 +229,7 @@ def _wait(
             return
         progress.show(lines)
         if time.monotonic() > limit:
-            click.echo(f"gave up after {in_words(timeout_s)}", err=True)
+            click.echo(f"gave up after {timeout_s:g} s", err=True)
             if as_json:
                 click.echo(_pretty(document))
             sys.exit(EXIT_NO)
