@@ -24,7 +24,16 @@ from chef_failover.health import Pace, Thresholds
 from chef_failover.identity import ClientKey
 from chef_failover.keeper import Keeper
 from chef_failover.lookup import Resolver
-from chef_failover.model import Choice, SelectionPolicy, ServerSnapshot, Snapshot, Standing
+from chef_failover.model import (
+    Choice,
+    HealthState,
+    ReadinessMode,
+    ReadinessPolicy,
+    SelectionPolicy,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+)
 from chef_failover.probes import Prober
 from chef_failover.render import About
 from chef_failover.runs import RunReport, Runs
@@ -124,8 +133,11 @@ class Sidecar:
             IdentityError: the node's name cannot be found out; then nothing has changed.
         """
         former = self.snapshot
+        known = former.servers
+        if readiness_policy(config) != readiness_policy(self.config):  # what was found is not what is looked for now
+            known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
         remembered = Remembered(former.choice.name if former.choice else None, former.chosen_on, former.transitions)
-        node_name, watch = self._assemble(config, remembered, former.servers)
+        node_name, watch = self._assemble(config, remembered, known)
         self._watch.stop()
         self.config, self._node_name, self._watch = config, node_name, watch
         watch.start()
@@ -183,13 +195,11 @@ def make_prober(
     around: Surroundings,
 ) -> Prober:
     """What probes ``server`` as ``config`` says."""
-    has_policy = config.node.policy_name is not None and config.node.policy_group is not None
     target = Target(
         chef_server_url=config.chef_server_url(server),
         timeout_s=config.health.timeout,
         ca_file=server.ca_file,
         node_name=node_name,
-        needs_node_object=not has_policy,
         uses_environment_proxy=config.health.proxy == "environment",
     )
     return Prober(
@@ -198,6 +208,11 @@ def make_prober(
         clock=around.clock,
         utc_now=around.utc_now,
     )
+
+
+def readiness_policy(config: Config) -> ReadinessPolicy:
+    """What ``config`` says of readiness."""
+    return ReadinessPolicy(ReadinessMode(config.readiness), config.node.policy_group, config.node.policy_name)
 
 
 def _first_snapshot(
@@ -222,7 +237,7 @@ def _first_snapshot(
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
     return Snapshot(
         servers=tuple(servers),
-        policy=SelectionPolicy(config.selection.failback, identity),
+        policy=SelectionPolicy(config.selection.failback, identity, readiness_policy(config)),
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,

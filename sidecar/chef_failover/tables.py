@@ -22,9 +22,16 @@ def status(document: Document) -> str:
         )
     if not document["servers"]:
         return "No server is configured, so chef-client keeps its own chef_server_url."
-    rows = [("", "SERVER", "HEALTH", "LAST PROBE", "WHY")]
+    rows = [("", "SERVER", "HEALTH", "READY", "LAST PROBE", "WHY")]
     rows += [
-        ("*" if entry["chosen"] else "", entry["name"], entry["health"], _last_probe(entry), entry["reason"])
+        (
+            "*" if entry["chosen"] else "",
+            entry["name"],
+            entry["health"],
+            _readiness(entry),
+            _last_probe(entry),
+            entry["reason"],
+        )
         for entry in document["servers"]
     ]
     degraded = " (degraded)" if document["degraded"] else ""
@@ -62,6 +69,12 @@ def progress(document: Document, *, must_be_associated: bool) -> tuple[bool, str
     if must_be_associated and chosen["association"] != "associated":
         return False, f"waiting: {chosen['name']} is UP, and this node is {chosen['association']} there"
     return True, f"ready: {chosen['name']} {chosen['chef_server_url']}"
+
+
+def _readiness(entry: Document) -> str:
+    if not entry["ready"]:
+        return "no"
+    return "differs" if entry["differences"] else "yes"
 
 
 def _last_probe(entry: Document) -> str:
