@@ -95,6 +95,9 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     why_not = why_not_ready(snapshot, server)
     if why_not is not None:
         return why_not
+    lack = missing(snapshot, server)
+    if lack is not None:
+        return f"counts as ready until this is said again: {lack}"
     if check is not None and check.trouble:
         return f"cannot be read: {check.trouble}"
     return _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
@@ -213,8 +216,6 @@ def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> st
 def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     if is_new_node(snapshot):
         return "no server is known to have an object of this node; its first run creates it"
-    if missing(snapshot, server) is not None:  # said once, and not often enough to count
-        return "has an object of this node, as far as was said often enough"
     if not server.has_node_object:
         return "not known yet"
     return "has an object of this node" if server.node_check else "has an object of this node, not read whole yet"
@@ -249,10 +250,15 @@ def _is_outdated(server: ServerSnapshot) -> bool:
 
 
 def _differing_keys(one: str, other: str) -> str:
-    ours, theirs = json.loads(one), json.loads(other)
-    keys = sorted(key for key in {*ours, *theirs} if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key)))
+    ours, theirs = _texts_of_values(one), _texts_of_values(other)
+    keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
     return ", ".join(keys[:_NAMED]) + more
+
+
+def _texts_of_values(normal: str) -> dict[str, str]:
+    """Each attribute's value as text again: to Python, true is 1."""
+    return {key: json.dumps(value, sort_keys=True) for key, value in json.loads(normal).items()}
 
 
 def _printable(text: str) -> str:
