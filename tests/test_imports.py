@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
-    *("errors", "model", "durations", "health", "reasons", "selection", "world"),
+    *("errors", "model", "durations", "health", "readiness", "reasons", "selection", "world"),
     *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",
@@ -23,12 +23,27 @@ ORDER = [
         "probes",
         "key_file",
         "node_key",
+        "node_document",
+        "node_objects",
         "identity",
         "aws_child",
         "aws",
         "offline",
     ),
-    *("fleet", "monitor", "watch", "runs", "association", "render", "state", "keeper", "assembly", "sidecar"),
+    *(
+        "fleet",
+        "monitor",
+        "watch",
+        "runs",
+        "association",
+        "node_care",
+        "caretaker",
+        "render",
+        "state",
+        "keeper",
+        "assembly",
+        "sidecar",
+    ),
     *("api", "listeners", "systemd", "daemon"),
     *("client", "last_resort", "tables", "progress", "check", "devserver", "demo", "cli"),
 ]
@@ -97,4 +112,4 @@ def test_wide_nets_are_cast_around_background_loops_and_main_only():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
-    assert sorted(found) == ["cli.py", "monitor.py", "worker.py"]
+    assert sorted(found) == ["caretaker.py", "cli.py", "monitor.py"]

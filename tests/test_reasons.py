@@ -1,10 +1,19 @@
 import attrs
 import pytest
 
-from chef_failover.model import Association, Health, HealthState, Outcome, ProbeResult, Registration
+from chef_failover.model import (
+    Association,
+    Health,
+    HealthState,
+    NodeCheck,
+    Outcome,
+    ProbeResult,
+    ReadinessPolicy,
+    Registration,
+)
 from chef_failover.selection import select
 
-from worlds import bare, empty, server
+from worlds import EMPTY, WEB, bare, holding, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
@@ -60,10 +69,45 @@ def test_why_a_better_server_is_passed_over(better, sentence):
     assert sentences(bare(better, server("b")))[1]["a"] == sentence
 
 
-def test_a_server_without_the_node_object():
-    reason, said = sentences(bare(empty("a", "has no node object web-1"), server("b")))
-    assert said["a"] == "has no node object web-1"
-    assert reason == "a is not ready: has no node object web-1"
+@pytest.mark.parametrize(
+    ("a", "b", "readiness", "sentence"),
+    [
+        (without("a"), holding("b"), ReadinessPolicy(), "has no object of this node"),
+        (holding("a", EMPTY), server("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
+        (
+            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=HealthState(DOWN)),
+            server("b"),
+            ReadinessPolicy(policy_group="production", policy_name="webserver"),
+            "policy webserver is not in policy group production",
+        ),
+    ],
+)
+def test_a_server_where_a_run_would_do_nothing(a, b, readiness, sentence):
+    reason, said = sentences(bare(a, b, readiness=readiness))
+    assert said["a"] == sentence
+    assert reason == f"a is not ready: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("a", "sentence"),
+    [
+        (
+            attrs.evolve(server("a"), access=HealthState(DOWN, 1, 0.0)),
+            "a is turning this node away: turned this node away until a moment ago, and has yet to prove that this is"
+            " over",
+        ),
+        (
+            holding("a", readiness=HealthState(DOWN, 1, 0.0)),
+            "a is not ready: was not ready until a moment ago, and has yet to prove that this is over",
+        ),
+        (
+            server("a", DOWN, outcome=Outcome.OK),
+            "a is DOWN: was DOWN until a moment ago, and has yet to prove that this is over",
+        ),
+    ],
+)
+def test_a_server_whose_latest_word_is_good_is_not_said_to_be_bad_for_it(a, sentence):
+    assert sentences(bare(a, server("b")))[0] == sentence
 
 
 def test_a_run_that_starts_hears_what_just_happened():

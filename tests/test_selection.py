@@ -9,8 +9,11 @@ from chef_failover.model import (
     Association,
     Health,
     HealthState,
+    NodeCheck,
     Outcome,
     ProbeResult,
+    ReadinessMode,
+    ReadinessPolicy,
     Registration,
     SelectionPolicy,
     Snapshot,
@@ -18,7 +21,7 @@ from chef_failover.model import (
 )
 from chef_failover.selection import HOLD_DOWN_SPREAD, most_wanted, select, select_for_run
 
-from worlds import THRESHOLDS, bare, empty, server, with_failback
+from worlds import EMPTY, THRESHOLDS, WEB, bare, holding, server, with_failback, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 
@@ -60,9 +63,56 @@ def test_no_server_no_choice():
     assert select(bare(), now=0.0) is None
 
 
-def test_a_server_without_the_node_object_waits_behind_a_ready_one_and_before_a_dead_one():
-    assert name_of(bare(empty("a"), server("b"))) == "b"
-    assert name_of(bare(empty("a"), server("b", DOWN))) == "a"
+OFF = ReadinessPolicy(ReadinessMode.OFF)
+CHECK = ReadinessPolicy(ReadinessMode.CHECK)
+POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
+
+
+@pytest.mark.parametrize("runs_from", [None, 0.0])
+@pytest.mark.parametrize(
+    ("a", "b", "readiness", "expected"),
+    [
+        (without("a"), holding("b"), None, ("b", False)),
+        (without("a"), holding("b"), CHECK, ("b", False)),
+        (without("a"), holding("b"), OFF, ("a", False)),
+        (without("a", readiness=HealthState()), holding("b"), POLICY, ("a", False)),
+        (without("a"), holding("b", health=DOWN, at=-1.0), None, ("a", True)),
+        (without("a"), holding("b", EMPTY), None, ("a", True)),
+        (holding("a", EMPTY), holding("b"), None, ("b", False)),
+        (holding("a", EMPTY), holding("b"), OFF, ("a", False)),
+        (holding("a", EMPTY), server("b"), None, ("b", False)),
+        (holding("a", EMPTY), without("b"), None, ("a", True)),
+        (without("a"), without("b"), None, ("a", False)),  # a new node
+        (without("a"), server("b", DOWN, at=-1.0), None, ("a", False)),
+        (without("a", node_check=NodeCheck(0.0, policy_found=False)), server("b"), POLICY, ("b", False)),
+        (without("a", node_check=NodeCheck(0.0, policy_found=False)), server("b"), OFF, ("a", False)),
+    ],
+)
+def test_a_server_where_a_run_would_do_nothing_waits_behind_a_ready_one_and_before_a_dead_one(
+    a, b, readiness, expected, runs_from
+):
+    choice = select(bare(a, b, readiness=readiness), now=0.0, runs_from=runs_from)
+    assert (choice.name, choice.is_degraded) == expected
+
+
+def test_readiness_that_came_back_waits_for_the_hold_down_too():
+    back = bare(holding("a", changed_at=100.0), holding("b"), current="b")
+    assert name_of(back, now=200.0) == "b"
+    assert name_of(back, now=1100.0) == "a"
+
+
+def test_a_run_waits_for_a_server_never_heard_of_which_may_have_the_missing_object():
+    assert wanted(bare(without("a", at=5.0), server("b", UNKNOWN))) == "b"
+    assert wanted(bare(holding("a", at=5.0), server("b", UNKNOWN))) is None
+    assert wanted(bare(without("a", at=5.0), server("b", DOWN))) is None
+
+
+def test_a_run_trusts_a_server_that_just_became_ready_only_in_need():
+    filled = holding("a", at=5.0, readiness=HealthState(DOWN, 1, 0.0))
+    assert name_of(bare(filled, holding("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
+    choice = select(bare(filled, holding("b", health=DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
+    assert (choice.name, choice.standing) == ("a", Standing.RISING)
+    assert select(bare(filled, current="a"), now=5.0).standing is Standing.NOT_READY
 
 
 def test_priority_is_what_orders_and_not_the_place():
@@ -244,6 +294,16 @@ def test_a_run_minds_the_latest_word_and_trusts_a_pardoned_server_only_in_need()
 healths = st.sampled_from([UP, DOWN, UNKNOWN])
 
 
+checks = st.none() | st.builds(
+    NodeCheck,
+    st.floats(0, 1000),
+    st.sampled_from([None, WEB, EMPTY]),
+    st.sampled_from([None, True, False]),
+    st.sampled_from([None, True, False]),
+    st.sampled_from(["", "no answer"]),
+)
+
+
 @st.composite
 def snapshots(draw):
     names = draw(st.lists(st.sampled_from("abcdef"), unique=True, max_size=6))
@@ -251,10 +311,13 @@ def snapshots(draw):
         server(
             name,
             health := draw(healths),
+            readiness=HealthState(draw(healths), changed_at=draw(st.floats(0, 1000))),
+            node_check=draw(checks),
             priority=draw(st.integers(1, 3)),
             changed_at=draw(st.floats(0, 1000)),
             at=draw(st.floats(0, 1000)),
             outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
+            says=draw(st.sampled_from([None, True, False])),
             is_drained=draw(st.booleans()),
             registration=Registration(draw(st.sampled_from(Association))),
         )
@@ -266,6 +329,7 @@ def snapshots(draw):
         current=current,
         failback_s=draw(st.sampled_from([0.0, 600.0, math.inf])),
         pinned=draw(st.sampled_from([None, *names])),
+        readiness=draw(st.sampled_from([ReadinessPolicy(), CHECK, OFF, POLICY])),
     )
 
 
@@ -299,7 +363,8 @@ def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now
     assert select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS).name == decided_on
     for late in [one for one in snapshot.servers if not one.is_probed_since(runs_from)]:
         answer = data.draw(st.sampled_from([Outcome.REFUSED, None]))
-        result = ProbeResult(answer or (late.proof.outcome if late.proof else Outcome.OK), "late", now)
+        well = late.proof or ProbeResult(Outcome.OK, "late", now, is_signed=late.health is UNKNOWN)
+        result = attrs.evolve(well, outcome=answer or well.outcome, finished_at=now)
         from chef_failover.world import observe
 
         from worlds import ON

@@ -107,6 +107,28 @@ def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Find
     return _judge_refusal(answer, user, utc_now)
 
 
+def judge_named(answer: Answer, name: str, *more: str) -> bool | None:
+    """The answer to a signed ``GET`` of the object ``name``, in a place that ``more`` names: whether it exists.
+
+    None when the answer proves neither: an old server has no such kind of object, goiardi 0.11 answers 200 with nothing
+    to a path that it does not know, and a server may refuse to tell.
+    """
+    body = answer.json()
+    if body is None:
+        return None
+    if answer.status == HTTPStatus.OK:
+        return True if body.get("name") == name else None
+    if answer.status != HTTPStatus.NOT_FOUND or "error" not in body:
+        return None
+    error = _error_text(body)
+    rest = error
+    for known in (name, *more):
+        if known not in error:
+            return None
+        rest = rest.replace(known, "")
+    return None if "organization" in rest.lower() else False
+
+
 def retry_after_s(answer: Answer) -> float:
     """How long the server asks us to stay away, up to ten minutes; 0 when it does not, or not in seconds."""
     text = answer.headers.get("retry-after", "")

@@ -11,17 +11,33 @@ from collections.abc import Callable
 
 import attrs
 
-from chef_failover import identity, offline
+from chef_failover import identity, node_objects, offline
 from chef_failover.association.base import Applicant
+from chef_failover.association.enrolment import Enrolment
 from chef_failover.association.machine import identity_of
 from chef_failover.association.providers import make_provider
-from chef_failover.association.worker import Worker, Workers
+from chef_failover.caretaker import Caretaker, Caretakers
+from chef_failover.chef_api import ChefAuth
+from chef_failover.chef_protocol import SIGNING_PROTOCOLS
 from chef_failover.config import Config, NoAssociation, Server
 from chef_failover.exchange import Exchange, Signer, Target
 from chef_failover.fleet import Fleet
 from chef_failover.health import Pace, Thresholds
 from chef_failover.lookup import Resolver
-from chef_failover.model import Association, Choice, Registration, SelectionPolicy, ServerSnapshot, Snapshot, Standing
+from chef_failover.model import (
+    Association,
+    Choice,
+    NodeCheck,
+    NodeObject,
+    ReadinessMode,
+    ReadinessPolicy,
+    Registration,
+    SelectionPolicy,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+)
+from chef_failover.node_care import NodeCare
 from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
 from chef_failover.state import Remembered
@@ -51,17 +67,17 @@ class Assembly:
     node_name: str | None
     key: ClientKey | None
     watch: Watch
-    workers: Workers
+    caretakers: Caretakers
 
     def start(self) -> None:
         """Begin to probe and to register."""
         self.watch.start()
-        self.workers.start()
+        self.caretakers.start()
 
     def stop(self) -> None:
         """End; what is under way may still report."""
         self.watch.stop()
-        self.workers.stop()
+        self.caretakers.stop()
 
 
 def assemble(
@@ -111,39 +127,26 @@ def assemble(
         clock=around.clock,
         rng=around.rng,
     )
-    workers = Workers(
-        Worker(
-            server.name,
-            fleet=fleet,
-            provider=make_provider(
-                config,
-                server,
-                make_exchange(config, server, node_name, around),
-                utc_now=around.utc_now,
-                rng=around.rng,
-            ),
-            applicant=functools.partial(_applicant, key, node_name),
-            write_down=write_down,
-            look_at=watch.look_at,
-            clock=around.clock,
-            utc_now=around.utc_now,
-            rng=around.rng,
-        )
+    caretakers = Caretakers(
+        _caretaker(config, server, fleet, key, around, write_down=write_down, look_at=watch.look_at)
         for server in config.servers
-        if key is not None and node_name is not None and not isinstance(server.association, NoAssociation)
+        if key is not None
     )
-    return Assembly(config, node_name, key, watch, workers)
+    return Assembly(config, node_name, key, watch, caretakers)
+
+
+def readiness_policy(config: Config) -> ReadinessPolicy:
+    """What ``config`` says of readiness."""
+    return ReadinessPolicy(ReadinessMode(config.readiness), config.node.policy_group, config.node.policy_name)
 
 
 def make_exchange(config: Config, server: Server, node_name: str | None, around: Surroundings) -> Exchange:
     """How this node speaks to ``server``, as ``config`` says."""
-    has_policy = config.node.policy_name is not None and config.node.policy_group is not None
     target = Target(
         chef_server_url=config.chef_server_url(server),
         timeout_s=config.health.timeout,
         ca_file=server.ca_file,
         node_name=node_name,
-        needs_node_object=not has_policy,
         uses_environment_proxy=config.health.proxy == "environment",
     )
     return Exchange(target, around.resolver, around.trust)
@@ -172,8 +175,44 @@ def _signer(fleet: Fleet, name: str, key: ClientKey | None) -> Callable[[], Sign
     return signer
 
 
-def _applicant(key: ClientKey, node_name: str) -> Applicant:
-    return Applicant(node_name, key.ensure())
+def _caretaker(
+    config: Config,
+    server: Server,
+    fleet: Fleet,
+    key: ClientKey,
+    around: Surroundings,
+    *,
+    write_down: Callable[[], None],
+    look_at: Callable[[str], None],
+) -> Caretaker:
+    exchange = make_exchange(config, server, key.node_name, around)
+    enrolment = Enrolment(
+        server.name,
+        fleet=fleet,
+        provider=make_provider(config, server, exchange, utc_now=around.utc_now, rng=around.rng),
+        applicant=lambda: Applicant(key.node_name, key.ensure()),
+        write_down=write_down,
+        look_at=look_at,
+        clock=around.clock,
+        utc_now=around.utc_now,
+        rng=around.rng,
+    )
+    signer = _signer(fleet, server.name, key)
+    policy = readiness_policy(config)
+
+    def check() -> NodeCheck | None:
+        sign = signer()
+        if sign is None:
+            return None
+        auth = sign(SIGNING_PROTOCOLS[0])
+        return node_objects.check(exchange, auth, policy, clock=around.clock, utc_now=around.utc_now)
+
+    def create(node: NodeObject) -> bool:
+        auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
+        return node_objects.create(exchange, auth, key.node_name, node, utc_now=around.utc_now)
+
+    care = NodeCare(server.name, fleet=fleet, check=check, create=create, clock=around.clock, rng=around.rng)
+    return Caretaker(server.name, enrolment, care)
 
 
 def _first_snapshot(
@@ -202,7 +241,7 @@ def _first_snapshot(
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
     return Snapshot(
         servers=tuple(servers),
-        policy=SelectionPolicy(config.selection.failback, identity),
+        policy=SelectionPolicy(config.selection.failback, identity, readiness_policy(config)),
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,

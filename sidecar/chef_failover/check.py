@@ -5,8 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from chef_failover.assembly import Surroundings, make_prober
+from chef_failover.assembly import Surroundings, make_prober, readiness_policy
 from chef_failover.config import Config
+from chef_failover.model import ReadinessMode
 from chef_failover.node_key import ClientKey
 
 
@@ -18,6 +19,8 @@ def check(config: Config) -> dict[str, Any]:
     """
     around = Surroundings()
     node_name = around.node_name(config.node.name) if config.node.name else None
+    policy = readiness_policy(config)
+    needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy
     signer = ClientKey(config, node_name).signer if node_name else lambda: None
     probers = [make_prober(config, server, node_name, signer, around) for server in config.servers]
     with ThreadPoolExecutor(max_workers=max(1, len(probers))) as pool:
@@ -32,7 +35,7 @@ def check(config: Config) -> dict[str, Any]:
                 "chef_server_url": config.chef_server_url(server),
                 "outcome": result.outcome.value,
                 "detail": result.detail,
-                "usable": result.outcome.serves_node and result.has_node_object,
+                "usable": result.outcome.serves_node and (result.has_node_object or not needs_node_object),
             }
             for server, result in zip(config.servers, results, strict=True)
         ],

@@ -43,7 +43,6 @@ class Target:
     timeout_s: float
     ca_file: Path | None = None
     node_name: str | None = None
-    needs_node_object: bool = True
     uses_environment_proxy: bool = False
 
     @property

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 
 from chef_failover.health import Thresholds
-from chef_failover.model import Choice, ProbeResult, Registration, Snapshot
+from chef_failover.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
 from chef_failover.selection import most_wanted, select_for_run
-from chef_failover.world import enroll, observe, settle
+from chef_failover.world import enroll, observe, settle, take
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,20 @@ class Fleet:
             self._changed.notify_all()
         if log_changes(before, after):
             self._on_change(after)
+
+    def take(self, name: str, check: NodeCheck) -> bool:
+        """Take in what a whole reading found on one server; whether a change of that server is under way."""
+        with self._changed:
+            before = self._snapshot
+            server = before.server(name)
+            if server is None:
+                return False
+            after = take(before, server, check, thresholds=self._thresholds, on=self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        if log_changes(before, after):
+            self._on_change(after)
+        return any(server.is_changing for server in after.servers if server.name == name)
 
     def most_wanted(self, runs_from: float) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""

@@ -14,6 +14,9 @@ from typing import Self
 
 import attrs
 
+DEFAULT_ENVIRONMENT = "_default"
+"""The environment that every Chef server has."""
+
 
 class Health(enum.IntEnum):
     """Whether a Chef server works, as its probes say after rise and fall."""
@@ -89,6 +92,12 @@ class ProbeResult:
     is_signed: bool = False
     """The server was asked in the node's name, so what it said holds for the node."""
 
+    @property
+    def said_of_node_object(self) -> bool | None:
+        """Whether the server said that it has an object of this node; None when it said nothing of that."""
+        is_word = self.is_signed and self.outcome.serves_node
+        return self.has_node_object if is_word or not self.has_node_object else None
+
 
 @attrs.frozen
 class HealthState:
@@ -135,6 +144,68 @@ class Registration:
     """Wall time of the last change of ``association``."""
 
 
+class ReadinessMode(enum.StrEnum):
+    """What we do about node objects."""
+
+    OFF = "off"
+    """Nothing; they play no part."""
+    CHECK = "check"
+    SEED = "seed"
+    """Besides, create the missing ones."""
+
+
+@attrs.frozen
+class ReadinessPolicy:
+    """What readiness needs of the configuration: the mode, and the policy that the configuration gives the node."""
+
+    mode: ReadinessMode = ReadinessMode.SEED
+    policy_group: str | None = None
+    policy_name: str | None = None
+
+    @property
+    def has_policy(self) -> bool:
+        """The node runs by a policy of the configuration, so it needs no node object anywhere."""
+        return self.policy_group is not None and self.policy_name is not None
+
+
+@attrs.frozen
+class NodeObject:
+    """What a node object says of how its node is to be configured."""
+
+    run_list: tuple[str, ...] = ()
+    environment: str = DEFAULT_ENVIRONMENT
+    policy_name: str | None = None
+    policy_group: str | None = None
+    normal: str = "{}"
+    """The normal attributes as canonical JSON: equal ones are equal text."""
+
+    @property
+    def has_policy(self) -> bool:
+        """It names a policy, which then stands for the run list."""
+        return self.policy_name is not None and self.policy_group is not None
+
+    @property
+    def does_something(self) -> bool:
+        """A run by it would configure something."""
+        return bool(self.run_list) or self.has_policy
+
+
+@attrs.frozen
+class NodeCheck:
+    """What the last whole reading found on one server."""
+
+    read_at: float
+    """When it was over, on the monotonic clock."""
+    node: NodeObject | None = None
+    """None when there is none; with ``trouble`` what an earlier reading found, and None when none succeeded."""
+    policy_found: bool | None = None
+    """Whether the policy exists there that the node needs; None when it needs none, or it cannot be told."""
+    environment_found: bool | None = None
+    """The same of the environment."""
+    trouble: str = ""
+    """Why the object could not be read whole, in words."""
+
+
 @attrs.frozen
 class ServerSnapshot:
     """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
@@ -151,6 +222,10 @@ class ServerSnapshot:
     proof: ProbeResult | None = None
     """The latest probe that found the server alive: what it said of this node holds until the next such answer."""
     registration: Registration = Registration()
+    readiness: HealthState = HealthState()
+    """The same as ``state``, of whether what a run of this node needs was found there."""
+    node_check: NodeCheck | None = None
+    """The last whole reading of what a run needs; probes only tell whether there is an object."""
     is_drained: bool = False
     changed_on: datetime.datetime | None = None
 
@@ -166,13 +241,20 @@ class ServerSnapshot:
 
     @property
     def is_changing(self) -> bool:
-        """Results have begun to contradict what we hold of this server: look again soon."""
-        return self.state.is_changing or self.access.is_changing
+        """Results have begun to contradict what we hold of this server: look again soon.
+
+        What a probe that failed or was refused cannot tell, the next will not tell either: that is no reason to hurry.
+        """
+        proof = self.proof if self.proof is self.last else None
+        if self.state.is_changing or proof is None:
+            return self.state.is_changing
+        return self.access.is_changing or (self.readiness.is_changing and proof.is_signed and proof.outcome.serves_node)
 
     @property
     def well_since(self) -> float | None:
-        """Since when it is UP and serves this node, on the monotonic clock."""
-        instants = [state.changed_at for state in (self.state, self.access) if state.changed_at is not None]
+        """Since when it is UP, serves this node and is ready for it, on the monotonic clock."""
+        states = (self.state, self.access, self.readiness)
+        instants = [state.changed_at for state in states if state.changed_at is not None]
         return max(instants, default=None)
 
     @property
@@ -186,9 +268,14 @@ class ServerSnapshot:
         return self.proof is not None and self.proof.outcome.turns_node_away
 
     @property
-    def is_ready(self) -> bool:
-        """As far as we know, a run of this node would find its node object there."""
-        return self.proof is None or self.proof.has_node_object
+    def has_node_object(self) -> bool | None:
+        """Whether it has an object of this node, by the latest word of a probe or a reading; None without any."""
+        said = self.proof.said_of_node_object if self.proof else None
+        check = self.node_check
+        if check is None or check.trouble:
+            return said
+        is_older = self.proof is None or self.proof.finished_at <= check.read_at
+        return check.node is not None if said is None or is_older else said
 
     def answered_since(self, instant: float) -> bool:
         """A probe that ended at ``instant`` or later found the server alive."""
@@ -253,6 +340,7 @@ class SelectionPolicy:
     failback_s: float
     identity: str
     """The node's name, or its host name: spreads the fleet over equal servers and over the hold-down."""
+    readiness: ReadinessPolicy = ReadinessPolicy()
 
 
 @attrs.frozen

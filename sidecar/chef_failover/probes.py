@@ -68,7 +68,7 @@ class Prober:
             detail=finding.detail or f"answers in {latency_s * 1000:.0f} ms",
             finished_at=finished,
             latency_s=latency_s if finding.outcome.is_alive else None,
-            has_node_object=finding.has_node_object or not self._target.needs_node_object,
+            has_node_object=finding.has_node_object,
             is_signed=signer is not None,
         )
 

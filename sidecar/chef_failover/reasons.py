@@ -8,6 +8,7 @@ import attrs
 
 from chef_failover.durations import in_words
 from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.readiness import PROVING, missing
 
 _WORDS = {
     Standing.DOWN: "DOWN",
@@ -25,7 +26,8 @@ def explain(choice: Choice, snapshot: Snapshot) -> Choice:
     """``choice`` with its reason and every verdict's sentence filled in."""
     by_name = {server.name: server for server in snapshot.servers}
     verdicts = tuple(
-        attrs.evolve(verdict, sentence=_sentence(verdict, by_name[verdict.name], choice)) for verdict in choice.verdicts
+        attrs.evolve(verdict, sentence=_sentence(verdict, by_name[verdict.name], choice, snapshot))
+        for verdict in choice.verdicts
     )
     return attrs.evolve(choice, verdicts=verdicts, reason=_reason(choice, verdicts, snapshot))
 
@@ -42,20 +44,28 @@ def _reason(choice: Choice, verdicts: tuple[Verdict, ...], snapshot: Snapshot) -
     return "; ".join(passed_over) or "first in order of preference, and UP"
 
 
-def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice) -> str:
+def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot) -> str:
     match verdict.standing:
         case Standing.ELIGIBLE:
             return _sentence_of_eligible(verdict, server, choice)
-        case Standing.TURNS_NODE_AWAY if server.association is not Association.ASSOCIATED:
-            said = f": {server.registration.detail}" if server.registration.detail else ""
-            return f"this node is {server.association} there{said}"
-        case Standing.TURNS_NODE_AWAY | Standing.NOT_READY if server.proof:
-            return server.proof.detail
+        case Standing.TURNS_NODE_AWAY:
+            return _sentence_of_refusal(server)
+        case Standing.NOT_READY:
+            return missing(snapshot, server) or f"was not ready {PROVING}"
         case Standing.DRAINED:
             return "drained by an operator"
-        case Standing.FAILING if verdict.is_reachable:
-            return "no answer in time for this run"
+        case Standing.FAILING | Standing.DOWN if verdict.is_reachable:
+            return "no answer in time for this run" if verdict.standing is Standing.FAILING else f"was DOWN {PROVING}"
     return server.detail
+
+
+def _sentence_of_refusal(server: ServerSnapshot) -> str:
+    if server.association is not Association.ASSOCIATED:
+        said = f": {server.registration.detail}" if server.registration.detail else ""
+        return f"this node is {server.association} there{said}"
+    if server.is_turned_away and server.proof:
+        return server.proof.detail
+    return f"turned this node away {PROVING}"
 
 
 def _sentence_of_eligible(verdict: Verdict, server: ServerSnapshot, choice: Choice) -> str:

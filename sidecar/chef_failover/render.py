@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from chef_failover import readiness
 from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Transition
 
 SCHEMA = 1
@@ -54,10 +55,12 @@ def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
         "servers": [
             {
                 "name": verdict.name,
-                **_server_facts(found),
+                **_server_facts(snapshot, found),
                 "chef_server_url": found.chef_server_url,
                 "priority": found.priority,
                 **_association(found, now),
+                "readiness": readiness.sentence(snapshot, found),
+                "differences": list(readiness.differences_of(snapshot, found)),
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,
@@ -86,7 +89,7 @@ def facts(snapshot: Snapshot, about: About) -> Document:
             "degraded": choice.is_degraded,
             "reason": choice.reason,
         },
-        "servers": {found.name: _server_facts(found) for found in snapshot.servers},
+        "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
     }
 
 
@@ -99,7 +102,7 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         "associations": {
             found.name: _registration(found) for found in snapshot.servers if found.registration.identity is not None
         },
-        "servers": {found.name: _server_facts(found) for found in snapshot.servers},
+        "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
         "transitions": [_transition(entry) for entry in snapshot.transitions],
     }
 
@@ -138,13 +141,13 @@ def _use(snapshot: Snapshot, choice: Choice, about: About, on: datetime.datetime
     }
 
 
-def _server_facts(found: ServerSnapshot) -> Document:
+def _server_facts(snapshot: Snapshot, found: ServerSnapshot) -> Document:
     return {
         "url": found.url,
         "health": found.health.name,
         "outcome": found.last.outcome.value if found.last else None,
         "association": "failed" if found.is_turned_away else found.association.value,
-        "ready": found.is_ready,
+        "ready": readiness.why_not_ready(snapshot, found) is None,
         "latency_s": round(found.last.latency_s, 4) if found.last and found.last.latency_s is not None else None,
         "last_change": _utc(found.changed_on),
     }

@@ -40,6 +40,7 @@ from chef_failover.model import (
     Standing,
     Verdict,
 )
+from chef_failover.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.reasons import explain
 
 HOLD_DOWN_SPREAD = 0.5
@@ -57,7 +58,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     if not snapshot.servers:
         return None
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    standings = {server.name: _standing(server, current, runs_from) for server in snapshot.servers}
+    standings = {server.name: _standing(server, snapshot, current, runs_from) for server in snapshot.servers}
     preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
     if current is not None:
@@ -121,18 +122,25 @@ def _imagine_answers(
     snapshot: Snapshot, servers: Sequence[ServerSnapshot], now: float, thresholds: Thresholds
 ) -> Snapshot:
     for server in servers:
-        proof = server.proof or ProbeResult(Outcome.OK, "", now)
-        answer = attrs.evolve(proof, finished_at=now)
+        # One that was never heard of may turn out to have the node object that those who answered have not.
+        unheard = ProbeResult(Outcome.OK, "", now, is_signed=server.health is Health.UNKNOWN)
+        answer = attrs.evolve(server.proof or unheard, finished_at=now)
         comes_back = snapshot.is_choice_remembered
         state = advance(server.state, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
-        is_served = answer.outcome.serves_node and answer.has_node_object
+        is_served = answer.outcome.serves_node
         access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
-        snapshot = snapshot.with_server(attrs.evolve(server, state=state, access=access, last=answer, proof=answer))
+        imagined = attrs.evolve(server, state=state, access=access, last=answer, proof=answer)
+        snapshot = snapshot.with_server(imagined)
+        if answer.said_of_node_object is not None:
+            readiness = heard(snapshot, imagined, at=now, thresholds=thresholds)
+            snapshot = snapshot.with_server(attrs.evolve(imagined, readiness=readiness))
     return snapshot
 
 
-def _standing(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
-    return min(_liveness(server, current, runs_from), _welcome(server, runs_from))
+def _standing(
+    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None
+) -> Standing:
+    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, runs_from))
 
 
 def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
@@ -146,14 +154,15 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
     return Standing.DOWN
 
 
-def _welcome(server: ServerSnapshot, runs_from: float | None) -> Standing:
+def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None) -> Standing:
     """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
-    is_refused_now = server.is_turned_away or not server.is_ready
-    if server.association is not Association.ASSOCIATED:
+    is_settled = runs_from is None
+    is_denied = server.access.health is Health.DOWN
+    if server.association is not Association.ASSOCIATED or (is_denied if is_settled else server.is_turned_away):
         return Standing.TURNS_NODE_AWAY
-    if server.access.health is Health.DOWN if runs_from is None else is_refused_now:
-        return Standing.TURNS_NODE_AWAY if server.is_turned_away else Standing.NOT_READY
-    if runs_from is not None and server.access.health is Health.DOWN:
+    if (why_not_ready if is_settled else missing)(snapshot, server) is not None:
+        return Standing.NOT_READY
+    if not is_settled and (is_denied or is_proving(snapshot, server)):
         return Standing.RISING
     return Standing.DRAINED if server.is_drained else Standing.ELIGIBLE
 

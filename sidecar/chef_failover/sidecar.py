@@ -8,12 +8,14 @@ from __future__ import annotations
 import datetime
 import logging
 
+import attrs
+
 from chef_failover import __version__, render, state
-from chef_failover.assembly import Assembly, Surroundings, assemble
+from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_policy
 from chef_failover.config import Config
 from chef_failover.fleet import log_changes
 from chef_failover.keeper import Keeper
-from chef_failover.model import Choice, ServerSnapshot, Snapshot
+from chef_failover.model import Choice, HealthState, ServerSnapshot, Snapshot
 from chef_failover.render import About
 from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
@@ -91,10 +93,12 @@ class Sidecar:
     def report_run(self, report: RunReport) -> None:
         """Take in what the shim says of a chef-client run."""
         self.runs.report(report)
+        if report.event != "started" and report.server is not None:
+            self._parts.caretakers.reread(report.server)
 
     def associate(self, name: str) -> bool:
         """Try to register with that server at once; False when registering there is somebody else's affair."""
-        return self._parts.workers.hurry(name)
+        return self._parts.caretakers.hurry(name)
 
     def reload(self, config: Config) -> None:
         """Go on with ``config``; what is known of servers that stay the same is kept.
@@ -103,7 +107,10 @@ class Sidecar:
             IdentityError: the node's name cannot be found out; then nothing has changed.
         """
         before, former = self._parts, self.snapshot
-        self._parts = self._assemble(config, state.of(former), former.servers)
+        known = former.servers
+        if readiness_policy(config) != readiness_policy(self.config):  # what was found is not what is looked for now
+            known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
+        self._parts = self._assemble(config, state.of(former), known)
         before.stop()
         self._parts.start()
         log_changes(former, self.snapshot)
@@ -120,7 +127,7 @@ class Sidecar:
         """Something of ``config`` has changed; what a reload has left behind changes nothing any more."""
         if config is self.config:
             self._keeper.change()
-            self._parts.workers.wake()
+            self._parts.caretakers.wake()
             self._around.on_change(snapshot)
 
     def _save(self) -> None:

@@ -22,14 +22,15 @@ def status(document: Document) -> str:
         )
     if not document["servers"]:
         return "No server is configured, so chef-client keeps its own chef_server_url."
-    rows = [("", "SERVER", "HEALTH", "LAST PROBE", "ASSOCIATION", "WHY")]
+    rows = [("", "SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST PROBE", "WHY")]
     rows += [
         (
             "*" if entry["chosen"] else "",
             entry["name"],
             entry["health"],
-            _last_probe(entry),
             entry["association"],
+            _readiness(entry),
+            _last_probe(entry),
             entry["reason"],
         )
         for entry in document["servers"]
@@ -97,6 +98,12 @@ def _association(entry: Document) -> str:
     again = f", next attempt in {in_words(again_s)}" if again_s else ""
     who = "; a person is needed" if entry["association"] == "refused" else ""
     return f"{entry['association']}{said}{again}{who}"
+
+
+def _readiness(entry: Document) -> str:
+    if not entry["ready"]:
+        return "no"
+    return "differs" if entry["differences"] else "yes"
 
 
 def _last_probe(entry: Document) -> str:

@@ -1,4 +1,4 @@
-"""Pure: how one probe result changes everything we know."""
+"""Pure: how one probe result, one reading or one registration changes everything we know."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from chef_failover.health import Thresholds, advance
 from chef_failover.model import (
     Association,
     Choice,
+    Health,
+    NodeCheck,
     ProbeResult,
     Registration,
     ServerSnapshot,
@@ -17,6 +19,7 @@ from chef_failover.model import (
     Standing,
     Transition,
 )
+from chef_failover.readiness import heard, sentence
 from chef_failover.selection import select
 
 TRANSITIONS_KEPT = 50
@@ -42,7 +45,7 @@ def observe(
     if offline is None:
         state = advance(state, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
-        is_served = result.outcome.serves_node and result.has_node_object
+        is_served = result.outcome.serves_node
         access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.proof
     changed = attrs.evolve(server, state=state, access=access, last=result, proof=proof)
@@ -51,7 +54,24 @@ def observe(
         transition = Transition(on, server.name, server.state.health.name, state.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
         snapshot = _remember(snapshot, transition)
-    return settle(snapshot.with_server(changed), now=result.finished_at, on=on)
+    snapshot = snapshot.with_server(changed)
+    if result.said_of_node_object is not None:
+        snapshot = _count_readiness(snapshot, changed, at=at, thresholds=thresholds, on=on)
+    return settle(snapshot, now=at, on=on)
+
+
+def take(
+    snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, *, thresholds: Thresholds, on: datetime.datetime
+) -> Snapshot:
+    """The world after a whole reading on ``server``. What an earlier one found holds while nothing can be read."""
+    former = server.node_check
+    if check.trouble and former is not None:
+        check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble)
+    changed = attrs.evolve(server, node_check=check)
+    snapshot = snapshot.with_server(changed)
+    if not check.trouble:
+        snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
+    return settle(snapshot, now=check.read_at, on=on)
 
 
 def enroll(
@@ -76,6 +96,19 @@ def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot
         return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False), changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
+
+
+def _count_readiness(
+    snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds, on: datetime.datetime
+) -> Snapshot:
+    """One more word on whether what a run needs is there; ``server`` is in ``snapshot``, with that word."""
+    state = heard(snapshot, server, at=at, thresholds=thresholds)
+    before, changed = server.readiness.health, attrs.evolve(server, readiness=state)
+    snapshot = snapshot.with_server(changed)
+    if state.health is before or Health.DOWN not in (state.health, before):
+        return snapshot
+    labels = ("ready", "not ready") if state.health is Health.DOWN else ("not ready", "ready")
+    return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, changed)))
 
 
 def _label(choice: Choice | None) -> str:

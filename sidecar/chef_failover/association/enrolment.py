@@ -1,6 +1,6 @@
-"""Shell: keeps this node registered with one server, on a thread of its own, so that a slow server delays no other.
+"""Shell: keeps this node registered with one server.
 
-It works only while the server is UP: a server that is down cannot register anybody, and one that comes back wakes us.
+It works only while the server is UP: one that is down cannot register anybody.
 Before each attempt its intent is on disk, and whatever the provider gave for it is, right after. So a crash at any
 instant is followed by the same question again, which every provider can answer: see `base.Provider`.
 """
@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import logging
 import random
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
@@ -23,13 +21,8 @@ from chef_failover.errors import KeyFileError
 from chef_failover.fleet import Fleet
 from chef_failover.model import Association, Health, Outcome, Registration, ServerSnapshot
 
-log = logging.getLogger(__name__)
 
-LONGEST_NAP_S = 5.0
-"""How long what wakes nobody (a machine that slept, a key that was replaced) may stay unseen."""
-
-
-class Worker:
+class Enrolment:
     """Registers the node with the server ``name``.
 
     Args:
@@ -57,9 +50,7 @@ class Worker:
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         rng: random.Random,
     ) -> None:
-        self.name = name
-        self.faults = 0
-        """How often a step broke by a fault of ours."""
+        self._name = name
         self._fleet = fleet
         self._provider = provider
         self._applicant = applicant
@@ -68,32 +59,17 @@ class Worker:
         self._clock = clock
         self._utc_now = utc_now
         self._rng = rng
-        self._wake = threading.Condition()
-        self._is_woken = self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"association {name}", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Begin no further step; one under way ends by itself."""
-        with self._wake:
-            self._is_stopping = True
-            self._wake.notify()
-
-    def wake(self) -> None:
-        """The world has changed: look at once whether there is something to do."""
-        with self._wake:
-            self._is_woken = True
-            self._wake.notify()
+    @property
+    def is_ours(self) -> bool:
+        """Whether registering there is our affair at all."""
+        return self._provider.repairs
 
     def hurry(self) -> None:
         """Somebody has mended something: try now, as if for the first time."""
         server = self._server()
         if server is not None and server.association is not Association.ASSOCIATED:
-            self._fleet.register(self.name, attrs.evolve(server.registration, attempts=0, retry_at=self._clock()))
-        self.wake()
+            self._fleet.register(self._name, attrs.evolve(server.registration, attempts=0, retry_at=self._clock()))
 
     def step(self) -> float:
         """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
@@ -118,7 +94,7 @@ class Worker:
             self._enter(server.registration, Answer(Event.LOSE, last.detail))
             return 0.0
         if last.outcome.serves_node and server.registration.attempts:
-            self._fleet.register(self.name, attrs.evolve(server.registration, attempts=0))
+            self._fleet.register(self._name, attrs.evolve(server.registration, attempts=0))
         return float("inf")
 
     def _attempt(self, registration: Registration) -> None:
@@ -141,61 +117,13 @@ class Worker:
             with contextlib.suppress(OSError):  # said by whoever writes; without it, a crash asks the provider anew
                 self._write_down()
         if registration.association is Association.ASSOCIATED:
-            self._look_at(self.name)
+            self._look_at(self._name)
 
     def _enter(self, registration: Registration, answer: Answer) -> Registration:
         chance, now, on = self._rng.random(), self._clock(), self._utc_now()
         registration = advance(registration, answer, now=now, on=on, chance=chance)
-        self._fleet.register(self.name, registration)
+        self._fleet.register(self._name, registration)
         return registration
 
     def _server(self) -> ServerSnapshot | None:
-        return self._fleet.snapshot.server(self.name)
-
-    def _run(self) -> None:
-        delay_s = 0.0
-        while self._wait(delay_s):
-            try:
-                delay_s = self.step()
-            except Exception:
-                self.faults += 1
-                log.exception("the association with %s broke by a fault of ours, not of the server", self.name)
-                delay_s = LONGEST_NAP_S
-
-    def _wait(self, delay_s: float) -> bool:
-        """Until something may be due, or has changed; False when the loop is to end."""
-        with self._wake:
-            if not self._is_woken and not self._is_stopping:
-                self._wake.wait(min(delay_s, LONGEST_NAP_S))
-            self._is_woken = False
-            return not self._is_stopping
-
-
-class Workers:
-    """One worker for each server that needs one."""
-
-    def __init__(self, workers: Iterable[Worker]) -> None:
-        self._workers = {worker.name: worker for worker in workers}
-
-    def start(self) -> None:
-        """Begin."""
-        for worker in self._workers.values():
-            worker.start()
-
-    def stop(self) -> None:
-        """End, without waiting for what is under way."""
-        for worker in self._workers.values():
-            worker.stop()
-
-    def wake(self) -> None:
-        """The world has changed."""
-        for worker in self._workers.values():
-            worker.wake()
-
-    def hurry(self, name: str) -> bool:
-        """Try that server now; whether there is anything to try."""
-        worker = self._workers.get(name)
-        if worker is None:
-            return False
-        worker.hurry()
-        return True
+        return self._fleet.snapshot.server(self._name)

@@ -1,4 +1,4 @@
-"""One worker, step by step, with a clock of our own."""
+"""One enrolment, step by step, with a clock of our own."""
 
 import datetime
 import random
@@ -7,9 +7,9 @@ import attrs
 import pytest
 
 from chef_failover.association.base import Applicant
+from chef_failover.association.enrolment import Enrolment
 from chef_failover.association.machine import FIRST_SPAN_S, Answer, Event
 from chef_failover.association.none import NoProvider
-from chef_failover.association.worker import Worker
 from chef_failover.errors import KeyFileError
 from chef_failover.fleet import Fleet
 from chef_failover.libcrypto import PrivateKey
@@ -39,7 +39,7 @@ class Script:
 
 
 class Bench:
-    """A worker for server "a" with everything around it."""
+    """The enrolment for server "a" with everything around it."""
 
     def __init__(self, provider, *, health=Health.UP, registration=None, applicant=None):
         self.now = 100.0
@@ -48,7 +48,7 @@ class Bench:
         first = registration or Registration(Association.UNASSOCIATED)
         snapshot = Snapshot((server("a", health, registration=first), server("b")), SelectionPolicy(600.0, "web-1"))
         self.fleet = Fleet(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now)
-        self.worker = Worker(
+        self.enrolment = Enrolment(
             "a",
             fleet=self.fleet,
             provider=provider,
@@ -94,7 +94,7 @@ def test_intent_is_written_before_the_call():
             return super().associate(applicant, ticket)
 
     bench = Bench(Provider(CONFIRM))
-    assert bench.worker.step() == 0.0
+    assert bench.enrolment.step() == 0.0
     assert [(entry.association, bool(entry.identity)) for entry in seen] == [(Association.REQUESTED, True)]
     assert (bench.registration.association, bench.looked) == (Association.ASSOCIATED, ["a"])
     assert bench.said == [("unassociated", "associated")]
@@ -103,50 +103,50 @@ def test_intent_is_written_before_the_call():
 @pytest.mark.parametrize("health", [Health.DOWN, Health.UNKNOWN])
 def test_a_server_that_is_not_up_is_left_alone(health):
     provider = Script()
-    assert Bench(provider, health=health).worker.step() == NEVER
+    assert Bench(provider, health=health).enrolment.step() == NEVER
     assert provider.asked == []
 
 
 def test_it_waits_out_its_retry_and_says_a_failure_once():
     bench = Bench(Script(FAIL, FAIL, CONFIRM))
-    bench.worker.step()
-    left_s = bench.worker.step()
+    bench.enrolment.step()
+    left_s = bench.enrolment.step()
     assert 0 < left_s <= FIRST_SPAN_S
     bench.now += left_s
-    bench.worker.step()
+    bench.enrolment.step()
     bench.now = bench.registration.retry_at
-    bench.worker.step()
+    bench.enrolment.step()
     assert bench.said == [("unassociated", "failed"), ("failed", "associated")]
 
 
 def test_the_ticket_is_written_right_after_and_asked_after():
     bench = Bench(Script(Answer(Event.GO_ON, ticket="t-1", not_before_s=5.0), CONFIRM))
-    bench.worker.step()
+    bench.enrolment.step()
     assert [entry.ticket for entry in bench.written] == [None, "t-1"]
-    assert bench.worker.step() == 5.0
+    assert bench.enrolment.step() == 5.0
     bench.now += 5.0
-    bench.worker.step()
-    assert bench.worker._provider.asked == [("web-1", None), ("web-1", "t-1")]
+    bench.enrolment.step()
+    assert bench.enrolment._provider.asked == [("web-1", None), ("web-1", "t-1")]
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_after_a_crash_the_same_is_asked_again():
     bench = Bench(Script(CONFIRM), registration=Registration(Association.REQUESTED, identity="x", attempts=1))
-    bench.worker.step()
+    bench.enrolment.step()
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_after_a_crash_with_a_ticket_that_is_asked_after():
     bench = Bench(Script(CONFIRM), registration=Registration(Association.REQUESTED, identity="x", ticket="t-9"))
-    bench.worker.step()
-    assert bench.worker._provider.asked == [("web-1", "t-9")]
+    bench.enrolment.step()
+    assert bench.enrolment._provider.asked == [("web-1", "t-9")]
 
 
 def test_nothing_is_begun_that_cannot_be_written_down():
     provider = Script()
     bench = Bench(provider)
     bench.disk_error = OSError(28, "No space left on device")
-    bench.worker.step()
+    bench.enrolment.step()
     assert provider.asked == []
     assert bench.registration.association is Association.FAILED
     assert "No space left on device" in bench.registration.detail
@@ -159,11 +159,11 @@ def test_a_ticket_that_cannot_be_written_still_counts_in_this_life():
         bench.disk_error = OSError(28, "full")
         return answer
 
-    provider = bench.worker._provider
+    provider = bench.enrolment._provider
     original, provider.associate = provider.associate, lambda *asked: full(original(*asked))
-    bench.worker.step()
+    bench.enrolment.step()
     assert bench.registration.ticket == "t-1"
-    bench.worker.step()
+    bench.enrolment.step()
     assert bench.registration.association is Association.ASSOCIATED
 
 
@@ -173,7 +173,7 @@ def test_a_key_that_cannot_be_had(is_passing, association):
         raise KeyFileError("client key /x: Permission denied", is_passing=is_passing)
 
     bench = Bench(Script(), applicant=applicant)
-    bench.worker.step()
+    bench.enrolment.step()
     assert (bench.registration.association, bench.written) == (association, [])
     assert "Permission denied" in bench.registration.detail
 
@@ -187,7 +187,7 @@ def associated(provider, **more):
 def test_one_stray_401_loses_nothing():
     bench = associated(Script())
     bench.probe(Outcome.NOT_ASSOCIATED, times=2)
-    assert bench.worker.step() == NEVER
+    assert bench.enrolment.step() == NEVER
     bench.probe(Outcome.OK)
     assert bench.registration.association is Association.ASSOCIATED
 
@@ -195,11 +195,11 @@ def test_one_stray_401_loses_nothing():
 def test_a_server_that_denies_the_node_often_enough_gets_it_registered_again():
     bench = associated(Script(CONFIRM))
     bench.probe(Outcome.NOT_ASSOCIATED, times=3)
-    assert bench.worker.step() == 0.0
+    assert bench.enrolment.step() == 0.0
     assert bench.registration.association is Association.UNASSOCIATED
-    assert bench.worker.step() == 0.0
+    assert bench.enrolment.step() == 0.0
     assert bench.registration.association is Association.ASSOCIATED
-    assert bench.worker.step() == NEVER  # the old 401 says nothing of the new registration
+    assert bench.enrolment.step() == NEVER  # the old 401 says nothing of the new registration
     assert bench.said == [("unassociated", "associated")] or bench.said[-2:] == [
         ("associated", "unassociated"),
         ("unassociated", "associated"),
@@ -211,7 +211,7 @@ def test_who_is_denied_again_and_again_asks_ever_more_seldom():
     attempts = 0
     while bench.now < 100 + 3600:
         bench.probe(Outcome.NOT_ASSOCIATED)
-        while bench.worker.step() == 0.0:
+        while bench.enrolment.step() == 0.0:
             pass
         attempts = max(attempts, bench.registration.attempts)
     assert 5 < attempts < 40
@@ -221,40 +221,40 @@ def test_who_is_denied_again_and_again_asks_ever_more_seldom():
 def test_other_refusals_are_no_loss(outcome):
     bench = associated(Script())
     bench.probe(outcome, times=3)
-    bench.worker.step()
+    bench.enrolment.step()
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_an_unsigned_401_is_no_loss():
     bench = associated(Script())
     bench.probe(Outcome.NOT_ASSOCIATED, is_signed=False, times=3)
-    assert bench.worker.step() == NEVER
+    assert bench.enrolment.step() == NEVER
 
 
 def test_without_a_provider_that_repairs_the_node_only_waits():
     bench = associated(NoProvider())
     bench.probe(Outcome.NOT_ASSOCIATED, times=3)
-    assert bench.worker.step() == NEVER
+    assert bench.enrolment.step() == NEVER
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_a_signed_probe_proves_it_and_clears_the_attempts():
     bench = Bench(Script(FAIL, CONFIRM))
-    bench.worker.step()
+    bench.enrolment.step()
     bench.now = bench.registration.retry_at
-    bench.worker.step()
+    bench.enrolment.step()
     assert bench.registration.attempts == 2
     bench.probe()
-    bench.worker.step()
+    bench.enrolment.step()
     assert bench.registration.attempts == 0
 
 
 def test_hurry_tries_at_once():
     bench = Bench(Script(REFUSE, CONFIRM))
-    bench.worker.step()
-    assert bench.worker.step() > 0
-    bench.worker.hurry()
-    bench.worker.step()
+    bench.enrolment.step()
+    assert bench.enrolment.step() > 0
+    bench.enrolment.hurry()
+    bench.enrolment.step()
     assert bench.registration.association is Association.ASSOCIATED
-    bench.worker.hurry()  # nothing to do any more
+    bench.enrolment.hurry()  # nothing to do any more
     assert bench.registration == attrs.evolve(bench.registration, association=Association.ASSOCIATED)

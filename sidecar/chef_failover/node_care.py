@@ -1,0 +1,88 @@
+"""Shell: reads the node's object on one server when that is due, and creates it where it is missing.
+
+An object that exists is never changed: what differs is shown, and a person decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+
+import attrs
+
+from chef_failover import readiness
+from chef_failover.deadline import ProbeError
+from chef_failover.fleet import Fleet
+from chef_failover.model import NodeCheck, NodeObject
+
+log = logging.getLogger(__name__)
+
+
+class NodeCare:
+    """Looks after the node's object on the server ``name``.
+
+    Args:
+        name: of the server.
+        fleet: what is known, and where the result goes.
+        check: reads it whole; None while there is no key to sign with.
+        create: creates it there; False when it exists by now. May raise ProbeError.
+        clock: monotonic seconds, the same as the fleet's.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        fleet: Fleet,
+        check: Callable[[], NodeCheck | None],
+        create: Callable[[NodeObject], bool],
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random,
+    ) -> None:
+        self._name = name
+        self._fleet = fleet
+        self._check = check
+        self._create = create
+        self._clock = clock
+        self._rng = rng
+        self._chance = rng.random()
+        self._asked_at = -math.inf
+
+    def ask(self) -> None:
+        """Have it read again, however fresh the last reading is."""
+        self._asked_at = self._clock()
+
+    def step(self) -> float:
+        """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
+        snapshot = self._fleet.snapshot
+        server = snapshot.server(self._name)
+        if server is None:
+            return math.inf
+        left_s = readiness.due_at(snapshot, server, chance=self._chance, asked_at=self._asked_at) - self._clock()
+        if left_s > 0:
+            reference = readiness.reference(snapshot)
+            if reference is None or server.node_check is None or not readiness.wants_seed(snapshot, server):
+                return left_s
+            self._seed(reference, server.node_check, snapshot.choice.name if snapshot.choice else "")
+            return 0.0
+        check = self._check()
+        if check is None:
+            return math.inf
+        self._chance = self._rng.random()
+        self._fleet.take(self._name, check)
+        return 0.0
+
+    def _seed(self, reference: NodeObject, check: NodeCheck, source: str) -> None:
+        try:
+            is_new = self._create(reference)
+        except ProbeError as error:
+            trouble = f"it cannot be created there: {error.detail}"
+            self._fleet.take(self._name, attrs.evolve(check, read_at=self._clock(), trouble=trouble))
+        else:
+            if is_new:
+                log.info("%s has this node's object now, as it is on %s", self._name, source)
+            self.ask()

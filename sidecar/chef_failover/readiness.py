@@ -1,0 +1,267 @@
+"""Pure: whether a run of this node would find on a server what it needs, and what is to be done about it.
+
+chef-client creates the node object that it does not find, with an empty run list, converges nothing and exits 0. So a
+server without the object is as bad as one that is down, only quieter; and so is one whose object does nothing, because
+that may be just the object that chef-client created there.
+
+What speaks of it: each signed probe tells whether there is an object at all, and a whole reading, now and then, what is
+in it. Both are words on one question, *is what a run needs there?*, and go through the same rise and fall as everything
+else that is said of a server.
+
+A missing object is only held against a server while another is known to have one. A node that no server has an object
+of is a new node: its first run creates the object, and it may do so anywhere.
+
+With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
+policy must exist on the server.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from chef_failover.health import JITTER, Thresholds, advance
+from chef_failover.model import (
+    Association,
+    Health,
+    HealthState,
+    NodeCheck,
+    NodeObject,
+    ReadinessMode,
+    ReadinessPolicy,
+    ServerSnapshot,
+    Snapshot,
+)
+
+INTERVAL_S = 600.0
+"""Seconds between whole readings of an object that is as it should be."""
+RETRY_INTERVAL_S = 60.0
+"""Seconds between readings while something is amiss."""
+PROVING = "until a moment ago, and has yet to prove that this is over"
+"""What a server is called whose latest word contradicts what we still hold against it."""
+_NAMED = 8
+"""Attributes that are named at the most."""
+
+
+# --- is it ready? ---------------------------------------------------------------------------------------------------
+
+
+def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
+    return None if _is_excused(snapshot) else _lack(server, snapshot.policy.readiness)
+
+
+def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """Why the settled choice passes it over, as words that follow its name; None when it is ready.
+
+    A server of which nothing was said yet is ready, and the first word counts at once.
+    """
+    lack = missing(snapshot, server)
+    if server.readiness.health is Health.UNKNOWN:
+        return lack
+    if server.readiness.health is Health.UP or _is_excused(snapshot):
+        return None
+    return lack or f"was not ready {PROVING}"
+
+
+def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """Nothing is missing by the latest word, and that was not said often enough yet."""
+    return missing(snapshot, server) is None and why_not_ready(snapshot, server) is not None
+
+
+def is_new_node(snapshot: Snapshot) -> bool:
+    """No server is known to have an object of this node, so its first run is still to come."""
+    return not any(server.readiness.health is Health.UP or server.has_node_object for server in snapshot.servers)
+
+
+def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> HealthState:
+    """Its readiness after one more word ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
+    policy = snapshot.policy.readiness
+    if _is_excused(snapshot):
+        return HealthState()  # what was held against it before is no longer
+    is_good = _lack(server, policy) is None
+    is_told = server.node_check is not None if policy.has_policy else server.has_node_object is not None
+    if is_good and not is_told:
+        return server.readiness
+    comes_back = snapshot.is_choice_remembered
+    return advance(server.readiness, is_good=is_good, at=at, thresholds=thresholds, comes_back=comes_back)
+
+
+def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    """How its readiness stands, for people."""
+    policy, check = snapshot.policy.readiness, server.node_check
+    if policy.mode is ReadinessMode.OFF:
+        return "not looked at: readiness is off"
+    why_not = why_not_ready(snapshot, server)
+    trouble = f" ({check.trouble})" if check is not None and check.trouble else ""
+    if why_not is not None:
+        return f"{why_not}{trouble}"
+    lack = missing(snapshot, server)
+    if lack is not None:
+        return f"counts as ready until this is said again: {lack}"
+    if check is not None and check.trouble:
+        return f"cannot be read: {check.trouble}"
+    return _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
+
+
+# --- what is to be done? --------------------------------------------------------------------------------------------
+
+
+def reference(snapshot: Snapshot) -> NodeObject | None:
+    """The object on the server in use, if it does something: what the others should have, and are seeded from."""
+    return None if nothing_to_seed_from(snapshot) else _node_in_use(snapshot)
+
+
+def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
+    """Why there is no `reference`; None when there is one."""
+    name = snapshot.choice.name if snapshot.choice else ""
+    server, node = snapshot.server(name), _node_in_use(snapshot)
+    if server is None:
+        return "no server is in use"
+    if server.node_check is None:
+        return f"the object on {name}, which is in use, has not been read yet"
+    if node is None:
+        return f"{name}, which is in use, has no object of this node that could be read"
+    return None if node.does_something else f"the object on {name}, which is in use, has an empty run list"
+
+
+def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """A whole reading found no object there, `reference` is what it lacks, and we are to create it."""
+    policy, check = snapshot.policy.readiness, server.node_check
+    is_absent = check is not None and not check.trouble and server.has_node_object is False
+    is_ours_to_mend = policy.mode is ReadinessMode.SEED and not policy.has_policy and _answers_node(server)
+    return is_ours_to_mend and is_absent and reference(snapshot) is not None
+
+
+def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_at: float = -math.inf) -> float:
+    """The instant of the monotonic clock from which on what a run needs there is to be read whole.
+
+    Minus infinity for at once; infinity as long as only a change of ``snapshot`` can bring it.
+
+    Args:
+        snapshot: the world.
+        server: the one to be read.
+        chance: from 0 to below 1, for the jitter; the same until the next reading.
+        asked_at: when somebody last asked for a reading: after a chef-client run, on an operator's word.
+    """
+    if snapshot.policy.readiness.mode is ReadinessMode.OFF or not _answers_node(server):
+        return math.inf
+    check = server.node_check
+    if check is None or asked_at > check.read_at or _is_outdated(server):
+        return -math.inf
+    span_s = RETRY_INTERVAL_S if check.trouble or missing(snapshot, server) else INTERVAL_S
+    return check.read_at + span_s * (1 - JITTER + 2 * JITTER * chance)
+
+
+def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
+    """What is not the same in ``other``, in words for people. Attributes are only named: a value may be a secret."""
+    found = []
+    if reference.run_list != other.run_list:
+        found.append("run list")
+    if reference.environment != other.environment:
+        found.append(f"environment: {other.environment}, not {reference.environment}")
+    policies = [f"{node.policy_name or 'none'} in {node.policy_group or 'no group'}" for node in (other, reference)]
+    if policies[0] != policies[1]:
+        found.append(f"policy: {policies[0]}, not {policies[1]}")
+    if reference.normal != other.normal:
+        found.append(f"normal attributes: {_differing_keys(reference.normal, other.normal)}")
+    return tuple(map(_printable, found))
+
+
+def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...]:
+    """What is not the same in its object as in the `reference`; nothing when there is nothing to compare."""
+    node, wanted = server.node_check.node if server.node_check else None, reference(snapshot)
+    if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
+        return ()
+    return differences(wanted, node)
+
+
+# --- on the way -----------------------------------------------------------------------------------------------------
+
+
+def _is_excused(snapshot: Snapshot) -> bool:
+    """Nothing is held against any server."""
+    policy = snapshot.policy.readiness
+    return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new_node(snapshot))
+
+
+def _lack(server: ServerSnapshot, policy: ReadinessPolicy) -> str | None:
+    check = server.node_check
+    if policy.has_policy:
+        return _lack_of_policy(policy.policy_name, policy.policy_group, check) if check else None
+    if server.has_node_object is False:
+        return "has no object of this node"
+    if check is None:
+        return None
+    if check.node is None:
+        return (
+            None if check.trouble or server.has_node_object is None else "has a new object of this node, not read yet"
+        )
+    return _lack_of_object(check.node, check)
+
+
+def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
+    if not node.does_something:
+        return "its object of this node has an empty run list"
+    if check.environment_found is False:
+        return f"environment {_printable(node.environment)}, where its object puts this node, does not exist there"
+    return _lack_of_policy(node.policy_name, node.policy_group, check)
+
+
+def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> str | None:
+    if check.policy_found is not False:
+        return None
+    return _printable(f"policy {name} is not in policy group {group}")
+
+
+def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    if is_new_node(snapshot):
+        return "no server is known to have an object of this node; its first run creates it"
+    if not server.has_node_object:
+        return "not known yet"
+    return "has an object of this node" if server.node_check else "has an object of this node, not read whole yet"
+
+
+def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:
+    what = f"policy {policy.policy_name}"
+    if server.node_check is None:
+        return f"whether {what} is in policy group {policy.policy_group} has not been asked yet"
+    if server.node_check.policy_found is None:
+        return f"whether {what} is in policy group {policy.policy_group} cannot be told there"
+    return f"{what} is in policy group {policy.policy_group}"
+
+
+def _node_in_use(snapshot: Snapshot) -> NodeObject | None:
+    server = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    if server is None or server.node_check is None or server.has_node_object is False:
+        return None
+    return server.node_check.node
+
+
+def _answers_node(server: ServerSnapshot) -> bool:
+    """It is worth asking in this node's name."""
+    is_associated = server.association is Association.ASSOCIATED
+    return server.health is Health.UP and is_associated and not server.is_turned_away
+
+
+def _is_outdated(server: ServerSnapshot) -> bool:
+    """A probe has found since that there is an object now, or none any more."""
+    check = server.node_check
+    return check is not None and not check.trouble and (check.node is not None) is not server.has_node_object
+
+
+def _differing_keys(one: str, other: str) -> str:
+    ours, theirs = _texts_of_values(one), _texts_of_values(other)
+    keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return ", ".join(keys[:_NAMED]) + more
+
+
+def _texts_of_values(normal: str) -> dict[str, str]:
+    """Each attribute's value as text again: to Python, true is 1."""
+    return {key: json.dumps(value, sort_keys=True) for key, value in json.loads(normal).items()}
+
+
+def _printable(text: str) -> str:
+    """What a server says, fit for a line: cut, and without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text[:300])
