@@ -85,12 +85,22 @@ class Goiardi:
         if run_list is not None:
             self._post("nodes", {"name": name, "run_list": list(run_list)}, "admin")
 
-    def _post(self, path: str, content: dict[str, object], user: str) -> None:
-        auth = ChefAuth(user, load_key(self._folder / f"{user}.pem"))
+    def delete_client(self, name: str) -> None:
+        """As the administrator."""
+        self.request("DELETE", f"clients/{name}", "admin", self._key("admin")).raise_for_status()
+
+    def request(self, method: str, path: str, user: str, key: PrivateKey, content: object = None) -> requests.Response:
+        """One request, signed as ``user``."""
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.post(f"{self.url}/{path}", json=content, auth=auth, verify=self.ca_file, timeout=10)
-            answer.raise_for_status()
+            url, auth = f"{self.url}/{path}", ChefAuth(user, key)
+            return session.request(method, url, json=content, auth=auth, verify=self.ca_file, timeout=10)
+
+    def _post(self, path: str, content: dict[str, object], user: str) -> None:
+        self.request("POST", path, user, self._key(user), content).raise_for_status()
+
+    def _key(self, user: str) -> PrivateKey:
+        return load_key(self._folder / f"{user}.pem")
 
     def _end(self, *, kill: bool) -> None:
         process, self._process = self._process, None
