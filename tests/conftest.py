@@ -1,5 +1,6 @@
 """Shared by all tests: the helpers beside this file are importable."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,3 +13,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 def contract():
     """The folder with the JSON that binds the API to the Ruby side."""
     return Path(__file__).parent / "contract"
+
+
+@pytest.fixture
+def aws_secret(monkeypatch, tmp_path):
+    """AWS credentials in a file, and nothing else of AWS around; gives the secret in it."""
+    for name in os.environ:
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    secret = "planted/AWS+secret0123456789abcdefghijkl"
+    path = tmp_path / "aws-credentials"
+    path.write_text(f"[default]\naws_access_key_id = AKIAPLANTED0000000\naws_secret_access_key = {secret}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return secret

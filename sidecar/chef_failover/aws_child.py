@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _CODES: dict[type[Exception], str] = {
 def main(request: dict[str, Any]) -> None:
     """Make the call and print the reply, or the error. Ends by itself should nobody be left to kill it."""
     signal.alarm(math.ceil(request["timeout_s"]) + 1)
+    configure(os.environ)
     json.dump(answer(request), sys.stdout, default=_plain)
 
 
@@ -55,17 +57,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except exceptions.BotoCoreError as error:
         code = next((code for cl, code in _CODES.items() if isinstance(error, cl)), "Misconfigured")
         return _error(code, str(error))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # botocore trusts that JSON is an object
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        # botocore trusts that JSON is an object of a sane depth
         return _error("GarbageReply", f"not an answer of this service ({type(error).__name__})")
     reply.pop("ResponseMetadata", None)
     return {"reply": reply}
 
 
 def client(service: str, region: str, endpoint_url: str | None, timeout_s: float) -> Any:  # noqa: ANN401
-    """A client that asks once, and never the first version of the metadata service, nor any by a proxy."""
-    os.environ.setdefault("AWS_EC2_METADATA_V1_DISABLED", "true")
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), IMDS)))
+    """A client of ours that asks once."""
     session = botocore.session.Session()
     session.get_component("data_loader").search_paths.insert(0, str(MODELS))
     config = Config(
@@ -76,6 +76,13 @@ def client(service: str, region: str, endpoint_url: str | None, timeout_s: float
     return boto3.Session(botocore_session=session).client(
         service, region_name=region, endpoint_url=endpoint_url, config=config
     )
+
+
+def configure(environ: MutableMapping[str, str]) -> None:
+    """The metadata service is asked in its second version alone, and never by a proxy."""
+    environ.setdefault("AWS_EC2_METADATA_V1_DISABLED", "true")
+    for name in ("no_proxy", "NO_PROXY"):
+        environ[name] = ",".join(filter(None, (environ.get(name), IMDS)))
 
 
 def _error(code: object, message: object, status: int = 0) -> dict[str, Any]:

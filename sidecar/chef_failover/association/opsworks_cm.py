@@ -99,7 +99,7 @@ class OpsworksCm:
             reply = self._ask("DescribeNodeAssociationStatus", NodeAssociationStatusToken=ticket)
         except AwsError as error:
             return self._judge_question(error, ticket)
-        self._poll_s = max(POLL_S, 0.75 * self._poll_s)
+        self._poll_s = max(POLL_S, 0.9 * self._poll_s)
         match reply.get("NodeAssociationStatus"):
             case "SUCCESS":
                 return Answer(Event.CONFIRM, f"{service} registered this node")
@@ -117,14 +117,14 @@ class OpsworksCm:
     def _judge_question(self, error: AwsError, ticket: str) -> Answer:
         """Whatever may pass leaves the request itself under way."""
         service = self._place.service
+        error = AwsError(error.code, error.message.replace(ticket, "…"), error.status)
         if error.code in ("ResourceNotFoundException", "ValidationException"):
             return Answer(Event.FAIL, f"{service} knows nothing of the request that was made; it is made anew")
         if not error.is_passing:
             return judge(error, "DescribeNodeAssociationStatus", self._place)
         if error.is_throttled:
             self._poll_s = min(LONGEST_POLL_S, 2 * self._poll_s)
-        said = str(error).replace(ticket, "…")
-        return self._go_on(ticket, f"no news of the request that {service} was sent: {said}")
+        return self._go_on(ticket, f"no news of the request that {service} was sent: {error}")
 
     def _go_on(self, ticket: str, detail: str) -> Answer:
         pause_s = self._poll_s * self._rng.uniform(0.8, 1.2)

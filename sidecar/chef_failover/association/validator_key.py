@@ -77,21 +77,21 @@ def _from_aws(source: KeySource, region: str | None, endpoint_url: str | None, c
         raise _judge(source, region, error) from error
     if value is None:
         raise _error(source, f"comes back from {region} without a value", is_passing=True)
-    return value if isinstance(value, bytes) else str(value).encode()
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 def _member(source: KeySource, text: bytes) -> bytes:
     """One value of a secret that is a JSON object."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None  # the exception has the whole secret in it, so none is raised on top of it
     if not isinstance(value, dict):
         raise _error(source, "is not a JSON object; leave away what follows the #")
     member = value.get(source.json_key)
     if not isinstance(member, str):
         raise _error(source, f"has no text under {source.json_key!r}")
-    return member.encode()
+    return member.encode(errors="replace")
 
 
 def _judge(source: KeySource, region: str, error: AwsError) -> ValidatorKeyError:

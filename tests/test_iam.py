@@ -1,0 +1,81 @@
+"""The IAM policies allow exactly what the code calls."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from chef_failover.association import validator_key
+from chef_failover.association.base import Applicant
+from chef_failover.association.opsworks_cm import OpsworksCm
+from chef_failover.errors import AwsError, ValidatorKeyError
+from chef_failover.key_source import Store, parse_key_source
+from chef_failover.libcrypto import PrivateKey
+
+POLICIES = Path(__file__).parents[1] / "packaging" / "iam"
+IAM_PREFIX = {"opsworkscm": "opsworks-cm"}
+PLACEHOLDERS = ("REGION", "ACCOUNT", "SECRET_NAME", "PARAMETER_NAME", "KEY_ID")
+
+
+class Recorder:
+    """A call that is always denied; ``actions`` has what IAM would have been asked."""
+
+    def __init__(self):
+        self.actions = set()
+
+    def __call__(self, service, operation, parameters, *, region, endpoint_url):
+        self.actions.add(f"{IAM_PREFIX.get(service, service)}:{operation}")
+        raise AwsError("AccessDeniedException", "denied", 400)
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(name):
+    policy = json.loads((POLICIES / f"{name}.json").read_text())
+    assert set(policy) == {"Version", "Statement"}
+    assert policy["Version"] == "2012-10-17"
+    return policy["Statement"]
+
+
+def called(name):
+    recorder = Recorder()
+    if name == "opsworks-cm":
+        provider = OpsworksCm("mainserver", region="us-east-1", call=recorder, rng=random.Random(1))
+        applicant = Applicant("i-0abc", PrivateKey.generate())
+        answers = [provider.associate(applicant, ticket) for ticket in (None, "ticket")]
+        assert all(f"packaging/iam/{name}.json" in answer.detail for answer in answers)
+    else:
+        with pytest.raises(ValidatorKeyError, match=f"packaging/iam/{name}.json"):
+            validator_key.read(parse_key_source(f"{name}:chef"), region="us-east-1", call=recorder)
+    return recorder.actions
+
+
+@pytest.mark.parametrize("name", ["opsworks-cm", "secretsmanager", "ssm"])
+def test_a_policy_allows_what_is_called_and_nothing_else(name):
+    allowed = {
+        action for one in statements(name) for action in as_list(one["Action"]) if not one["Sid"].startswith("OnlyIf")
+    }
+    assert allowed == called(name)
+
+
+def test_every_policy_is_valid_and_one_of_these():
+    assert {path.stem for path in POLICIES.iterdir()} == {"opsworks-cm", *set(Store) - {Store.FILE}}
+    for path in POLICIES.iterdir():
+        for statement in statements(path.stem):
+            assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+            assert statement["Sid"].isalnum()
+            assert statement["Effect"] == "Allow"
+            for arn in as_list(statement["Resource"]):
+                # OpsWorks CM has no resources for these actions: IAM takes nothing but the asterisk.
+                assert arn.startswith("arn:aws:") or path.stem == "opsworks-cm"
+                assert any(word in json.dumps(statement) for word in PLACEHOLDERS)
+
+
+@pytest.mark.parametrize("name", ["secretsmanager", "ssm"])
+def test_a_customer_managed_key_is_used_by_that_service_alone(name):
+    (statement,) = (one for one in statements(name) if "kms" in str(one["Action"]))
+    assert (statement["Action"], statement["Sid"]) == ("kms:Decrypt", "OnlyIfACustomerManagedKeyEncryptsIt")
+    assert statement["Condition"] == {"StringEquals": {"kms:ViaService": f"{name}.REGION.amazonaws.com"}}
