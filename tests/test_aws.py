@@ -279,15 +279,26 @@ def test_one_that_times_out_gives_way_to_the_next(aws_secret, stub):
     assert first.result().code == "Timeout"
 
 
-def test_a_child_that_breaks_is_named_by_its_exception_alone(aws_secret, monkeypatch):
-    monkeypatch.setattr(sys, "path", [])
-    assert str(error_of("http://127.0.0.1:9")) == "Broken: the call's process failed: ModuleNotFoundError"
-    monkeypatch.setattr(aws, "_BOOTSTRAP", f"raise ValueError('{PLANTED}')")
-    assert str(error_of("http://127.0.0.1:9")) == "Broken: the call's process failed: ValueError"
-    monkeypatch.setattr(aws, "_BOOTSTRAP", f"print('{PLANTED}')")
-    assert str(error_of("http://127.0.0.1:9")) == "Broken: the call's process failed: exit 0"
-    monkeypatch.setattr(aws, "_BOOTSTRAP", "import os; os.kill(os.getpid(), 9)")
-    assert str(error_of("http://127.0.0.1:9")) == "Broken: the call's process failed: exit -9"
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        (f"raise ValueError('{PLANTED}\\nPLANTED\\n')", "ValueError"),
+        ("import no_such_module", "ModuleNotFoundError"),
+        (f"def main(request): print('{PLANTED}')", "exit code 0"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "exit code -9"),
+        (f"import os, sys; print('{PLANTED}', file=sys.stderr); os._exit(3)", "exit code 3"),
+        ("def main(request): raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_a_child_that_breaks_tells_the_name_of_its_exception_alone(aws_secret, tmp_path, monkeypatch, broken, what):
+    (tmp_path / "chef_failover").mkdir()
+    (tmp_path / "chef_failover" / "__init__.py").touch()
+    (tmp_path / "chef_failover" / "aws_child.py").write_text(broken)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    error = error_of("http://127.0.0.1:9")
+    assert str(error) == f"Broken: the call's process ended with {what}"
+    assert error.is_passing
 
 
 def test_a_python_that_cannot_be_started(aws_secret, monkeypatch):

@@ -15,7 +15,6 @@ import base64
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -27,10 +26,16 @@ from chef_failover.errors import AwsError
 
 TIMEOUT_S = 20.0
 MESSAGE_LIMIT = 300
-_BOOTSTRAP = (
-    "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];"
-    " from chef_failover import aws_child; aws_child.main(request)"
-)
+_BOOTSTRAP = """
+import sys
+sys.excepthook = lambda cl, *_: print(cl.__name__, file=sys.stderr)
+import json
+request = json.load(sys.stdin)
+sys.path[:] = request["path"]
+from chef_failover import aws_child
+aws_child.main(request)
+"""
+"""What an exception says may quote what was read, so only its name gets out."""
 _ONE_AT_A_TIME = threading.Lock()
 """Several children side by side would not fit into the memory that the unit allows."""
 
@@ -106,9 +111,9 @@ def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         answer = json.loads(out, object_hook=_with_bytes)
     if exit_code or not isinstance(answer, dict):
-        # Only the name: what follows it may quote what was read.
-        named = re.findall(rb"^([\w.]+)(?::|$)", err, flags=re.MULTILINE)
-        raise AwsError("Broken", f"the call's process failed: {named[-1].decode() if named else f'exit {exit_code}'}")
+        last = err.decode("ascii", "replace").split()[-1:]
+        what = last[0] if last and last[0].isidentifier() else f"exit code {exit_code}"
+        raise AwsError("Broken", f"the call's process ended with {what}")
     if "error" in answer:
         error = answer["error"]
         raise AwsError(_printable(error["code"]), _printable(error["message"]), error["status"])
