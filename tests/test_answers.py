@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.answers import Answer, Finding, judge_api_version, judge_node, judge_node_head, judge_status
+from chef_failover.answers import (
+    Answer,
+    Finding,
+    judge_api_version,
+    judge_named,
+    judge_node,
+    judge_node_head,
+    judge_status,
+)
 from chef_failover.model import Outcome
 
 NODE = "i-0abc"
@@ -308,3 +316,23 @@ def test_no_body_without_its_words_is_a_success(body, status):
 def test_no_date_is_too_odd(headers):
     skewed = answer(401, {"error": ["check your clock"]}, headers)
     assert judge_node(skewed, NODE, NOW).outcome is Outcome.CLOCK_SKEW
+
+
+@pytest.mark.parametrize(
+    ("given_answer", "is_there"),
+    [
+        (answer(200, {"name": "webserver", "revision_id": "1"}), True),
+        (answer(200, {"name": "another"}), None),
+        (answer(200), None),  # goiardi 0.11, to a path that it does not know
+        (answer(404, {"error": ["Cannot load policy webserver in policy group production"]}), False),
+        (answer(404, {"error": ["Cannot load policy webserver"]}), None),
+        (answer(404, {"error": ["Not found"]}), None),
+        (answer(404, {"error": ["organization 'webserver-production' does not exist."]}), None),
+        (answer(404, {"message": "no such page"}), None),
+        (answer(404), None),
+        (answer(403, {"error": ["missing read permission"]}), None),
+        (answer(500, {"error": ["webserver production"]}), None),
+    ],
+)
+def test_whether_a_policy_is_there(given_answer, is_there):
+    assert judge_named(given_answer, "webserver", "production") is is_there

@@ -17,6 +17,8 @@ METHODS = {
     ("clients",): ("GET", "POST"),
     ("clients", "NAME"): ("GET", "PUT"),
     ("principals", "NAME"): ("GET",),
+    ("environments", "NAME"): ("GET",),
+    ("policy_groups", "GROUP", "policies", "NAME"): ("GET",),
     ("server_api_version",): ("GET",),
 }
 """What there is below the organization, and what may be done with it."""
@@ -30,6 +32,8 @@ class Route:
     organization: str | None
     resource: tuple[str, ...]
     name: str
+    group: str = ""
+    """The policy group, where there is one."""
 
 
 def answer(request: Request) -> Response | None:
@@ -56,9 +60,13 @@ def route(request: Request) -> Route:
     organization = None
     if segments[:1] == ("organizations",) and len(segments) > 2:
         organization, segments = segments[1], segments[2:]
-    name = segments[1] if len(segments) == 2 else ""
-    resource = (segments[0], "NAME") if name else segments
-    return Route(organization, resource if resource in METHODS else (), name)
+    name = group = ""
+    match segments:
+        case (kind, name):
+            segments = (kind, "NAME")
+        case ("policy_groups", group, "policies", name):
+            segments = ("policy_groups", "GROUP", "policies", "NAME")
+    return Route(organization, segments if segments in METHODS else (), name, group)
 
 
 def not_found() -> Response:

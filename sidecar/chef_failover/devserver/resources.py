@@ -1,10 +1,10 @@
-"""Pure: nodes, clients and principals, once a request is known to be in order.
+"""Pure: nodes, clients, principals, environments and policies, once a request is known to be in order.
 
 An ACL is reduced to what the default ones amount to: a node reads every node, and writes its own; a validator creates
 clients and does nothing else; nobody lists clients.
 
 Sources: github.com/chef/chef-server chef_wm_nodes.erl, chef_wm_named_node.erl, chef_wm_clients.erl, chef_key_base.erl,
-chef_wm_named_principal.erl.
+chef_wm_named_principal.erl, chef_wm_named_environment.erl, oc_chef_wm_policy_group_policy_rev.erl.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def perform(state: ChefState, call: Call, new_key: NewKey) -> Response:
     match call.route.resource, call.request.method:
         case ("principals", _), _:
             return _principal(state, call)
-        case ("nodes",), _:
-            return _nodes(state, call)
-        case ("nodes", _), _:
-            return _node(state, call)
+        case (("environments" | "policy_groups"), *_), _:
+            return _shared(state, call)
+        case ("nodes", *_), _:
+            return _node(state, call) if call.route.name else _nodes(state, call)
         case ("clients",), "POST":
             return _create_client(state, call, new_key)
         case ("clients",), _:
@@ -137,6 +137,21 @@ def _node(state: ChefState, call: Call) -> Response:
     elif call.user == state.validator:
         return missing_permission("read")
     return json_response(200, state.nodes[name])
+
+
+def _shared(state: ChefState, call: Call) -> Response:
+    """What many nodes share, and every client may read."""
+    name, group = call.route.name, call.route.group
+    if call.user == state.validator:
+        return missing_permission("read")
+    if group:
+        if (group, name) not in state.policies:
+            return error_response(404, f"Cannot load policy {name} in policy group {group}")
+        revision = {"revision_id": "0" * 40, "name": name, "run_list": [], "cookbook_locks": {}}
+        return json_response(200, revision)
+    if name not in state.environments:
+        return error_response(404, f"Cannot load environment {name}")
+    return json_response(200, {"name": name, "chef_type": "environment", "json_class": "Chef::Environment"})
 
 
 def _create_client(state: ChefState, call: Call, new_key: NewKey) -> Response:

@@ -11,13 +11,15 @@ import attrs
 class ChefState:
     """What a server remembers. ``organization`` None: paths have no ``/organizations/NAME`` (goiardi, Chef 11).
 
-    ``clients`` has each client's public key (PEM), ``nodes`` each node object by name; ``protocols`` is what the server
-    accepts, ``{"1.0", "1.1"}`` for an old one.
+    ``clients`` has each client's public key (PEM), ``nodes`` each node object by name, ``policies`` each policy by its
+    group and name; ``protocols`` is what the server accepts, ``{"1.0", "1.1"}`` for an old one.
     """
 
     organization: str | None = "default"
     clients: dict[str, str] = attrs.field(factory=dict)
     nodes: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    environments: set[str] = attrs.field(factory=lambda: {"_default"})
+    policies: set[tuple[str, str]] = attrs.field(factory=set)
     protocols: frozenset[str] = frozenset({"1.0", "1.1", "1.3"})
 
     @property

@@ -1,0 +1,290 @@
+"""Node objects on embedded servers, where every answer can be had, and on two real ones (goiardi)."""
+
+import datetime
+import json
+
+import attrs
+import pytest
+
+from chef_failover import node_objects
+from chef_failover.chef_api import ChefAuth
+from chef_failover.deadline import ProbeError
+from chef_failover.devserver.authority import Authority
+from chef_failover.devserver.faults import Fault
+from chef_failover.devserver.messages import Response, json_response
+from chef_failover.devserver.server import DevServer
+from chef_failover.exchange import Exchange, Target
+from chef_failover.libcrypto import PrivateKey
+from chef_failover.lookup import Resolver
+from chef_failover.model import NodeObject, Outcome, ReadinessPolicy
+from chef_failover.readiness import differences, differences_of, wants_seed, why_not_ready
+from chef_failover.trust import TrustStore
+
+from goiardi import Goiardi, public_pem
+from worlds import bare, server
+
+NODE = "i-0abc"
+WEB = NodeObject(("recipe[web]", "role[base]"), "staging", normal='{"app":{"port":80},"tags":["a"]}')
+POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
+
+
+@pytest.fixture(scope="module")
+def key():
+    return PrivateKey.generate()
+
+
+@pytest.fixture
+def auth(key):
+    return ChefAuth(NODE, key)
+
+
+@pytest.fixture
+def dev(key):
+    with DevServer("main", Authority()) as dev:
+        dev.register(NODE, public_pem(key))
+        dev.state.environments.add("staging")
+        yield dev
+
+
+@pytest.fixture
+def exchange(dev, tmp_path):
+    (tmp_path / "ca.pem").write_bytes(dev.ca_pem)
+    return Exchange(Target(dev.chef_server_url, 5.0, tmp_path / "ca.pem", NODE), Resolver(), TrustStore(()))
+
+
+@pytest.fixture
+def answering(dev, monkeypatch):
+    """Makes the server answer everything with these bytes."""
+
+    def answering(body, status=200):
+        response = Response(status, body, (("Content-Type", "application/json"),))
+        monkeypatch.setattr(dev, "_answer", lambda request: response)
+
+    return answering
+
+
+# --- embedded servers -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_created_is_what_is_read(dev, exchange, auth):
+    assert node_objects.read(exchange, auth) is None
+    assert node_objects.create(exchange, auth, NODE, WEB)
+    assert node_objects.read(exchange, auth) == WEB
+    assert dev.state.nodes[NODE] == {
+        "name": NODE,
+        "chef_type": "node",
+        "json_class": "Chef::Node",
+        "chef_environment": "staging",
+        "run_list": ["recipe[web]", "role[base]"],
+        "normal": {"app": {"port": 80}, "tags": ["a"]},
+        "default": {},
+        "override": {},
+        "automatic": {},
+    }
+
+
+def test_somebody_else_s_object_is_not_touched(dev, exchange, auth):
+    dev.put_node(NODE, ["recipe[db]"], normal={"theirs": True})
+    before = json.dumps(dev.state.nodes[NODE])
+    assert not node_objects.create(exchange, auth, NODE, WEB)
+    assert json.dumps(dev.state.nodes[NODE]) == before
+    theirs = node_objects.read(exchange, auth)
+    assert differences(WEB, theirs) == (
+        "run list",
+        "environment: _default, not staging",
+        "normal attributes: app, tags, theirs",
+    )
+
+
+def test_a_large_object(dev, exchange, auth):
+    large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 200_000}, separators=(",", ":")))
+    assert node_objects.create(exchange, auth, NODE, large)
+    assert node_objects.read(exchange, auth) == large
+
+
+def test_one_that_is_too_large_for_the_server_is_said(exchange, auth):
+    large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 2_000_000}))
+    with pytest.raises(ProbeError, match="HTTP 413 .*JSON must be no more than 2000000 bytes") as raised:
+        node_objects.create(exchange, auth, NODE, large)
+    assert raised.value.outcome is Outcome.SERVER_ERROR
+
+
+def test_a_reading_tells_of_object_environment_and_policy(dev, exchange, auth):
+    def check(policy=POLICY):
+        return node_objects.check(exchange, auth, policy, clock=lambda: 5.0)
+
+    assert check() == node_objects.NodeCheck(5.0, policy_found=False)
+    dev.state.policies.add(("production", "webserver"))
+    assert check() == node_objects.NodeCheck(5.0, policy_found=True)
+    dev.put_node(NODE, policy_name="db", policy_group="production", chef_environment="qa")
+    found = check(ReadinessPolicy())
+    assert (found.policy_found, found.environment_found, found.node.does_something) == (False, False, True)
+    dev.state.environments.add("qa")
+    assert check(ReadinessPolicy()).environment_found is True
+    assert node_objects.policy_exists(exchange, auth, "production", "webserver") is True
+    assert node_objects.policy_exists(exchange, auth, "a/b", "web server?") is False
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (Fault.REFUSE, Outcome.REFUSED),
+        (Fault.MAINTENANCE, Outcome.MAINTENANCE),
+        (Fault.UNAUTHORIZED_UNKNOWN_CLIENT, Outcome.NOT_ASSOCIATED),
+    ],
+)
+def test_no_object_is_told_from_no_answer(dev, exchange, auth, fault, outcome):
+    dev.put_node(NODE, ["recipe[web]"])
+    dev.fault = fault
+    for ask in (lambda: node_objects.read(exchange, auth), lambda: node_objects.create(exchange, auth, NODE, WEB)):
+        with pytest.raises(ProbeError) as raised:
+            ask()
+        assert raised.value.outcome is outcome
+    found = node_objects.check(exchange, auth, ReadinessPolicy())
+    assert found.node is None
+    assert found.trouble == raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "HTTP 200 OK with an empty body"),
+        (b"<html></html>", "HTTP 200 OK with something that no Chef server says"),
+        (b"[1]", "HTTP 200 OK with something that no Chef server says"),
+        (b"[" * 100_000, "HTTP 200 OK with something that no Chef server says"),
+        (b'{"name": "another"}', "HTTP 200 OK with something that no Chef server says"),
+        (b'{"name": "i-0abc", "run_list": 5}', "has a run_list that is not a list of texts"),
+        (b'{"name": "i-0abc", "normal": [1]}', "has normal attributes that are not a JSON object"),
+        (b'{"name": "i-0abc", "normal": {"a": NaN}}', "has normal attributes that are not JSON"),
+        (b'{"name": "i-0abc", "normal": {"a": 1e999}}', "has normal attributes that are not JSON"),
+        (b'{"name": "i-0abc", "normal": {"a": ' + b"9" * 10_000 + b"}}", "something that no Chef server says"),
+        (b'{"name": "i-0abc", "normal": {"a": "' + b"x" * 5_000_000 + b'"}}', "an answer longer than 4 MiB"),
+    ],
+    ids=lambda value: None,
+)
+def test_what_is_no_node_object_is_trouble_and_nothing_worse(exchange, auth, answering, body, words):
+    answering(body)
+    found = node_objects.check(exchange, auth, POLICY)
+    assert found.node is None
+    assert words in found.trouble
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"created", b"[]"])
+def test_a_201_that_no_chef_server_sends_created_nothing(exchange, auth, answering, body):
+    answering(body, 201)
+    with pytest.raises(ProbeError):
+        node_objects.create(exchange, auth, NODE, WEB)
+
+
+def test_a_clock_that_is_off_is_said(dev, exchange, key):
+    def ahead():
+        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)
+
+    with pytest.raises(ProbeError, match="clock skew") as raised:
+        node_objects.create(exchange, ChefAuth(NODE, key, utc_now=ahead), NODE, WEB, utc_now=ahead)
+    assert raised.value.outcome is Outcome.CLOCK_SKEW
+
+
+def test_what_a_server_refuses_is_said(exchange, auth, monkeypatch, dev):
+    refusal = json_response(403, {"error": ["missing create permission"]})
+    monkeypatch.setattr(dev, "_answer", lambda request: refusal)
+    with pytest.raises(ProbeError, match="HTTP 403: missing create permission"):
+        node_objects.create(exchange, auth, NODE, WEB)
+    assert node_objects.policy_exists(exchange, auth, "production", "webserver") is None
+
+
+# --- goiardi --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, key):
+    folder = tmp_path_factory.mktemp("goiardi")
+    with Goiardi(folder / "main") as main, Goiardi(folder / "standby") as standby:
+        yield main, standby
+
+
+@pytest.fixture
+def node(request, two):
+    """A node of its own for each test, registered with both; what asks each in its name."""
+    name, key = f"node-{abs(hash(request.node.name)) % 10**8}", PrivateKey.generate()
+    exchanges = []
+    for one in two:
+        one.register(name, public_pem(key))
+        exchanges.append(Exchange(Target(one.url, 10.0, one.ca_file, name), Resolver(), TrustStore(())))
+    return name, ChefAuth(name, key), *exchanges
+
+
+def looked_at(node, policy=None):
+    """The world as a reading of both servers leaves it, the first one in use."""
+    _, auth, *exchanges = node
+    policy = policy or ReadinessPolicy()
+    servers = [
+        server(name, node_check=node_objects.check(exchange, auth, policy, clock=lambda: 1.0))
+        for name, exchange in zip(("main", "standby"), exchanges, strict=True)
+    ]
+    return bare(*servers, current="main", readiness=policy)
+
+
+def test_the_second_gets_what_the_first_has_by_the_node_s_own_key(node):
+    name, auth, main, standby = node
+    node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))
+    world = looked_at(node)
+    assert why_not_ready(world, world.server("standby")) == "has no object of this node"
+    assert wants_seed(world, world.server("standby"))
+    assert node_objects.create(standby, auth, name, node_objects.read(main, auth))
+    world = looked_at(node)
+    assert [why_not_ready(world, one) for one in world.servers] == [None, None]
+    assert differences_of(world, world.server("standby")) == ()
+    assert not wants_seed(world, world.server("standby"))
+
+
+def test_a_foreign_object_stays_as_it_is_and_its_differences_are_said(node):
+    name, auth, main, standby = node
+    theirs = NodeObject(("recipe[db]",), normal='{"app":{"port":81}}')
+    node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))
+    node_objects.create(standby, auth, name, theirs)
+    world = looked_at(node)
+    assert differences_of(world, world.server("standby")) == ("run list", "normal attributes: app, tags")
+    assert not wants_seed(world, world.server("standby"))
+    assert not node_objects.create(standby, auth, name, WEB)
+    assert node_objects.read(standby, auth) == theirs
+
+
+def test_an_object_that_chef_client_made_there_is_not_ready(node):
+    name, auth, main, standby = node
+    node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))
+    node_objects.create(standby, auth, name, NodeObject())
+    world = looked_at(node)
+    assert why_not_ready(world, world.server("standby")) == "its object of this node has an empty run list"
+    assert not wants_seed(world, world.server("standby"))
+
+
+def test_a_node_that_nobody_has_seen_is_new(node):
+    world = looked_at(node)
+    assert [why_not_ready(world, one) for one in world.servers] == [None, None]
+
+
+def test_an_environment_that_does_not_exist_is_said(node):
+    name, auth, main, _ = node
+    node_objects.create(main, auth, name, WEB)
+    world = looked_at(node)
+    assert why_not_ready(world, world.server("main")) == (
+        "environment staging, where its object puts this node, does not exist there"
+    )
+
+
+def test_whether_a_policy_exists_cannot_be_told_there(node):
+    name, auth, main, _ = node
+    assert node_objects.policy_exists(main, auth, "production", "webserver") is None
+    world = looked_at(node, POLICY)
+    assert [one.node_check.trouble for one in world.servers] == ["", ""]
+    assert [why_not_ready(world, one) for one in world.servers] == [None, None]
+    with pytest.raises(ProbeError, match="Invalid key policy_"):  # goiardi 0.11 knows no policies at all
+        node_objects.create(main, auth, name, attrs.evolve(WEB, policy_name="web", policy_group="prod"))
+
+
+def test_a_large_object_on_a_real_server(node):
+    name, auth, main, _ = node
+    large = NodeObject(("recipe[web]",), normal=json.dumps({"blob": "x" * 200_000}, separators=(",", ":")))
+    assert node_objects.create(main, auth, name, large)
+    assert node_objects.read(main, auth) == large
