@@ -13,6 +13,8 @@ from chef_failover.model import (
     Choice,
     Health,
     HealthState,
+    NodeCheck,
+    NodeObject,
     Outcome,
     ProbeResult,
     Registration,
@@ -88,6 +90,22 @@ def test_the_facts_have_the_shape_of_the_contract(snapshot, expected):
     rendered = render.facts(snapshot, ABOUT)
     assert shape(rendered) == shape(expected("facts.json"))
     assert rendered["server"] == expected("facts.json")["server"]
+
+
+def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
+    main, standby = snapshot.servers
+    wanted = NodeObject(("recipe[web]",), "production", normal='{"app":{"port":80}}')
+    standby = attrs.evolve(standby, node_check=NodeCheck(95.0, attrs.evolve(wanted, normal="{}")))
+    main = attrs.evolve(
+        main,
+        state=HealthState(Health.UP, changed_at=-900.0),
+        last=standby.last,
+        node_check=NodeCheck(95.0, wanted),
+        readiness=HealthState(Health.UP, changed_at=-900.0),
+    )
+    world = attrs.evolve(snapshot, servers=(main, standby), choice=None, transitions=snapshot.transitions[:1])
+    rendered = render.servers(settle(world, now=100.0, on=ON), ABOUT, now=100.0)
+    assert rendered == expected("servers.json")
 
 
 def test_the_state_has_the_shape_of_the_contract(snapshot, expected):

@@ -4,16 +4,18 @@ import datetime
 import threading
 import time
 
+import attrs
 import pytest
 
-from chef_failover import config
+from chef_failover import config, node_objects
 from chef_failover.assembly import Surroundings
 from chef_failover.chef_api import ChefAuth
 from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
-from chef_failover.model import Health, Outcome
+from chef_failover.model import Health, NodeCheck, Outcome, ReadinessPolicy, Standing
 from chef_failover.probes import Prober
+from chef_failover.readiness import differences_of, reference, wants_seed
 from chef_failover.sidecar import Sidecar
 from chef_failover.trust import TrustStore
 
@@ -22,6 +24,8 @@ from goiardi import Goiardi, public_pem
 NODE = "i-0abc"
 BARE = "i-0bare"
 """A client without a node object."""
+HALF = "i-0half"
+"""A client with a node object on the first server only."""
 TIMEOUT_S = 1.0
 SLACK_S = 0.5
 FAILBACK_S = 2.0
@@ -39,6 +43,7 @@ def servers(tmp_path_factory, key):
         for server in (main, standby):
             server.register(NODE, public_pem(key), run_list=("recipe[web]",))
             server.register(BARE, public_pem(key))
+            server.register(HALF, public_pem(key), run_list=("recipe[web]",) if server is main else None)
             server.save()
         yield main, standby
 
@@ -125,13 +130,13 @@ def make_sidecar(servers, key, tmp_path):
     (tmp_path / "client.pem").write_bytes(key.private_pem())
     started = []
 
-    def make(interval="30s"):
+    def make(interval="30s", node=NODE):
         listed = [
             {"name": name, "url": server.url, "ca_file": str(server.ca_file)}
             for name, server in zip(("mainserver", "standbyserver"), servers, strict=True)
         ]
         text = f"""
-            node: {{name: {NODE}, organization: null}}
+            node: {{name: {node}, organization: null}}
             servers: {listed}
             health: {{interval: {interval}, retry_interval: 100ms, timeout: {TIMEOUT_S}s, fresh_for: 0s}}
             selection: {{failback: {FAILBACK_S}s}}
@@ -195,3 +200,48 @@ def test_main_killed_later_and_back(main, make_sidecar):
     until(lambda: sidecar.snapshot.choice.name == "mainserver")
     assert FAILBACK_S <= sidecar.now() - up_at < 1.5 * FAILBACK_S + 3
     assert choose(sidecar).name == "mainserver"
+
+
+def test_a_standby_without_the_node_object_is_a_last_resort_until_it_is_seeded(servers, main, key, make_sidecar):
+    sidecar = make_sidecar(interval="200ms", node=HALF)
+    assert choose(sidecar).name == "mainserver"
+    until(lambda: all(one.last for one in sidecar.snapshot.servers))
+    verdict = next(one for one in sidecar.snapshot.choice.verdicts if one.name == "standbyserver")
+    assert (verdict.standing, verdict.sentence) == (Standing.NOT_READY, "has no object of this node")
+
+    auth, fleet = ChefAuth(HALF, key), sidecar._parts.watch.fleet
+    exchanges = {
+        name: Exchange(Target(one.url, 10.0, one.ca_file, HALF), Resolver(), TrustStore(()))
+        for name, one in zip(("mainserver", "standbyserver"), servers, strict=True)
+    }
+
+    def read(name):
+        check = node_objects.check(exchanges[name], auth, ReadinessPolicy(), clock=sidecar.now)
+        fleet.take(name, check)
+
+    for name in exchanges:
+        read(name)
+    main.kill()
+    until(lambda: sidecar.snapshot.server("mainserver").health is Health.DOWN)
+    choice = choose(sidecar)
+    assert (choice.name, choice.is_degraded) == ("standbyserver", True)
+    assert choice.reason.endswith("standbyserver is not ready: has no object of this node")
+    standby = sidecar.snapshot.server("standbyserver")
+    assert wants_seed(sidecar.snapshot, standby)  # from what was read of the one in use
+    assert node_objects.create(exchanges["standbyserver"], auth, HALF, reference(sidecar.snapshot))
+    read("standbyserver")
+    until(lambda: not sidecar.snapshot.choice.is_degraded)
+    assert (choose(sidecar).name, choose(sidecar).is_degraded) == ("standbyserver", False)
+    assert differences_of(sidecar.snapshot, sidecar.snapshot.server("standbyserver")) == ()
+
+
+def test_what_was_found_is_forgotten_when_a_reload_looks_for_something_else(make_sidecar):
+    sidecar = make_sidecar(interval="200ms", node=BARE)
+    choose(sidecar)
+    sidecar._parts.watch.fleet.take("mainserver", NodeCheck(sidecar.now(), policy_found=False))
+    assert sidecar.snapshot.server("mainserver").node_check is not None
+    config = sidecar.config
+    sidecar.reload(attrs.evolve(config, node=attrs.evolve(config.node, key_bits=3072)))
+    assert sidecar.snapshot.server("mainserver").node_check is not None
+    sidecar.reload(attrs.evolve(config, readiness="check"))
+    assert sidecar.snapshot.server("mainserver").node_check is None
