@@ -1,34 +1,37 @@
-"""Runs a piece of code again and again in a process of its own, killed -9 one line later each time.
+"""Runs a piece of code again and again in processes of its own, each killed -9 one line later than the one before.
 
-Every line of the modules under test that is about to run is a place to die, so that each system call there is followed
-and preceded by one. What is on disk afterwards is for the test to judge.
+Every line of the modules under test that is about to run is a place to die, so that each system call there has one
+before and one after it. What is on disk afterwards is for the test to judge.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-_CHILD = """
+_PARENT = """
 import os, signal, sys
-sys.path.insert(0, {tests!r})
-left = int(sys.argv[1])
 {code}
-def trace(frame, event, argument):
-    global left
-    if os.path.basename(frame.f_code.co_filename) not in {modules!r}:
-        return None
-    if event == "line":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return trace
-sys.settrace(trace)
-act()
+def run(left):
+    def trace(frame, event, argument):
+        nonlocal left
+        if os.path.basename(frame.f_code.co_filename) not in {modules!r}:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    sys.settrace(trace)
+    act()
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        run(int(line))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -37,13 +40,18 @@ def deaths(code: str, *modules: str) -> Iterator[int]:
 
     The last run, which nobody kills, is no death: then it is over.
     """
-    program = _CHILD.format(code=code, modules=modules, tests=str(Path(__file__).parent))
+    command = [sys.executable, "-c", _PARENT.format(code=code, modules=modules)]
     at = 1
-    while True:
-        command = [sys.executable, "-c", program, str(at)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ)
-        if ended.returncode == 0:
-            return
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
-        yield at
-        at += 1
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as parent:
+        try:
+            while (ended := _run(parent, at)) != 0:
+                assert ended == -signal.SIGKILL
+                yield at
+                at += 1
+        finally:
+            parent.stdin.close()
+
+
+def _run(parent, at):
+    parent.stdin.write(f"{at}\n")
+    return int(parent.stdout.readline())

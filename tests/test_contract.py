@@ -69,7 +69,7 @@ def snapshot(contract):
     return settle(world, now=100.0, on=ON)
 
 
-ABOUT = About("0.1.0", "web-1", "/var/lib/chef-failover/client.pem")
+ABOUT = About("0.1.0", "web-1", "/var/lib/chef-failover/client.pem", "i-0123456789abcdef0")
 
 
 def shape(document):

@@ -56,6 +56,7 @@ class Surroundings:
     resolver: Resolver = attrs.field(factory=Resolver)
     trust: TrustStore = attrs.field(factory=TrustStore)
     node_name: Callable[[str], str] = lambda pattern: identity.node_name(pattern, identity.sources())
+    instance_id: Callable[[str | None], str | None] = identity.this_instance
     on_change: Callable[[Snapshot], None] = lambda _: None
 
 

@@ -108,7 +108,7 @@ class _Connection(HTTPSConnection):
         self._resolver = resolver
 
     def _new_conn(self) -> socket.socket:
-        return _connect(self._look_up(), self._deadline)
+        return connect(self._look_up(), self._deadline)
 
     def connect(self) -> None:
         try:
@@ -171,8 +171,12 @@ class Adapter(requests.adapters.HTTPAdapter):
         conn.ca_certs = conn.ca_cert_dir = None
 
 
-def _connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
-    """A connection to the first address that takes one; each gets its share of the time that is left."""
+def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
+    """A connection to the first address that takes one; each gets its share of the time that is left.
+
+    Raises:
+        ProbeError: none does.
+    """
     if not addresses:
         raise ProbeError(Outcome.DNS, "the name has no address")
     failures = []

@@ -27,6 +27,10 @@ class ValidatorKeyError(KeyFileError):
         self.is_passing = is_passing
 
 
+class MetadataError(ChefFailoverError):
+    """EC2's metadata service does not say what we ask."""
+
+
 class IdentityError(ChefFailoverError):
     """The node's name cannot be found out."""
 

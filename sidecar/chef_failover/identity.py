@@ -1,18 +1,23 @@
-"""I/O: what this node is called."""
+"""I/O: what this node is called, and which machine it is."""
 
 from __future__ import annotations
 
 import functools
+import re
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-import requests
+from chef_failover.errors import IdentityError, MetadataError
+from chef_failover.imds import Imds
+from chef_failover.lookup import Address, Resolver
 
-from chef_failover.errors import IdentityError
-
-IMDS_URL = "http://169.254.169.254"
-"""EC2's instance metadata service. Only its second version is spoken: a token first, then the question."""
-_IMDS_TIMEOUT_S = 1.0
+DMI = Path("/sys/class/dmi/id")
+"""Where Linux shows what the firmware says of the machine."""
+LOOKUP_S = 5.0
+"""For the machine's full name."""
+_INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+_INSTANCE_ID_PATH = "/latest/meta-data/instance-id"
 
 
 def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
@@ -27,13 +32,25 @@ def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
     return pattern
 
 
-def sources(imds_url: str = IMDS_URL) -> dict[str, Callable[[], str]]:
+def sources(imds: Imds | None = None, dmi: Path = DMI) -> dict[str, Callable[[], str]]:
     """Where each placeholder of a node's name comes from."""
     return {
-        "instance_id": functools.partial(instance_id, imds_url),
-        "hostname": lambda: socket.gethostname().partition(".")[0],
+        "instance_id": functools.partial(instance_id, imds or Imds(), dmi),
+        "hostname": hostname,
         "fqdn": fqdn,
     }
+
+
+def hostname() -> str:
+    """This machine's short name.
+
+    Raises:
+        IdentityError: nobody has named it yet.
+    """
+    name = socket.gethostname().partition(".")[0]
+    if name in ("", "localhost"):
+        raise IdentityError(f"node.name needs {{hostname}}, and this machine has none: it is called {name!r}")
+    return name
 
 
 def fqdn() -> str:
@@ -44,37 +61,64 @@ def fqdn() -> str:
             node, so it is not taken instead.
     """
     try:
-        found = socket.getaddrinfo(socket.gethostname(), None, flags=socket.AI_CANONNAME)
+        found = Resolver(_canonical).lookup(socket.gethostname(), 0, LOOKUP_S)
     except OSError as error:
-        raise IdentityError(f"node.name needs {{fqdn}}, and this machine's name does not resolve: {error}") from error
+        reason = f"no answer within {LOOKUP_S:.0f} s" if isinstance(error, TimeoutError) else str(error)
+        raise IdentityError(f"node.name needs {{fqdn}}, and this machine's name does not resolve: {reason}") from error
     name = found[0][3]
     if "." not in name or name.startswith("localhost"):
         raise IdentityError(f"node.name needs {{fqdn}}, and this machine has none: its name resolves to {name!r}")
     return name
 
 
-def instance_id(imds_url: str = IMDS_URL) -> str:
-    """This EC2 instance's id, from IMDSv2, without a proxy.
+def instance_id(imds: Imds, dmi: Path = DMI) -> str:
+    """This EC2 instance's id: as a Nitro machine's firmware tells it, which costs nothing, else as IMDSv2 does.
 
     Raises:
-        IdentityError: the metadata service does not answer, or not like one.
+        IdentityError: neither gives it.
     """
-    session = requests.Session()
-    session.trust_env = False
+    tag = _firmware(dmi, "board_asset_tag")
+    if _firmware(dmi, "sys_vendor") == "Amazon EC2" and _INSTANCE_ID.fullmatch(tag):
+        return tag
     try:
-        with session:
-            lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-            token = session.put(f"{imds_url}/latest/api/token", headers=lifetime, timeout=_IMDS_TIMEOUT_S)
-            token.raise_for_status()
-            answer = session.get(
-                f"{imds_url}/latest/meta-data/instance-id",
-                headers={"X-aws-ec2-metadata-token": token.text},
-                timeout=_IMDS_TIMEOUT_S,
-            )
-            answer.raise_for_status()
-    except requests.RequestException as error:
-        raise IdentityError(
-            f"node.name needs {{instance_id}}, and the EC2 metadata service at {imds_url} does not give it"
-            f" ({type(error).__name__}); on another machine write {{fqdn}} or a literal name"
-        ) from error
-    return answer.text.strip()
+        found = imds.text(_INSTANCE_ID_PATH)
+    except MetadataError as error:
+        right = "on a machine that is no EC2 instance write {fqdn} or a literal name"
+        raise IdentityError(f"node.name needs {{instance_id}}, and {error}; {right}") from error
+    if not is_instance_id(found):
+        raise IdentityError(f"node.name needs {{instance_id}}, and the metadata service gives {found[:40]!r}")
+    return found
+
+
+def this_instance(pattern: str | None, imds: Imds | None = None, dmi: Path = DMI) -> str | None:
+    """The instance that we run on, or None where this is none, or where it cannot be found out now.
+
+    ``pattern`` is the configured node name: what it says is on EC2 is so, whatever the firmware says.
+    """
+    if "{instance_id}" not in (pattern or "") and not _is_ec2(dmi):
+        return None
+    try:
+        return instance_id(imds or Imds(), dmi)
+    except IdentityError:
+        return None
+
+
+def is_instance_id(text: object) -> bool:
+    """Whether ``text`` is such an id, as EC2 gives them."""
+    return isinstance(text, str) and _INSTANCE_ID.fullmatch(text) is not None
+
+
+def _is_ec2(dmi: Path) -> bool:
+    """Nitro machines have Amazon for a vendor, and Xen's, the older ones, a BIOS of Amazon's (as Ohai has it)."""
+    return _firmware(dmi, "sys_vendor") == "Amazon EC2" or _firmware(dmi, "bios_version").endswith(".amazon")
+
+
+def _firmware(dmi: Path, name: str) -> str:
+    try:
+        return (dmi / name).read_bytes().decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _canonical(host: str, _port: int) -> list[Address]:
+    return list(socket.getaddrinfo(host, None, flags=socket.AI_CANONNAME))

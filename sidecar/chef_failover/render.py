@@ -17,11 +17,12 @@ Document = dict[str, Any]
 
 @attrs.frozen
 class About:
-    """What every document may say of the node. ``client_key`` is a path; None leaves chef-client's own."""
+    """What documents may say of the node. ``client_key`` is a path; None leaves chef-client's own."""
 
     version: str
     node_name: str | None = None
     client_key: str | None = None
+    instance_id: str | None = None
 
 
 def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
@@ -98,6 +99,7 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
     choice = snapshot.choice
     return {
         "written_at": _utc(on),
+        "instance_id": about.instance_id,
         "choice": _use(snapshot, choice, about, on) if choice else None,
         "associations": {
             found.name: _registration(found) for found in snapshot.servers if found.registration.identity is not None

@@ -10,7 +10,7 @@ import logging
 
 import attrs
 
-from chef_failover import __version__, render, state
+from chef_failover import __version__, clone, render, state
 from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_policy
 from chef_failover.config import Config
 from chef_failover.fleet import log_changes
@@ -38,7 +38,12 @@ class Sidecar:
         self._state_path = config.state_dir / state.FILE_NAME
         self._keeper = Keeper(self._save)
         self.runs = Runs(self._look_at, self._around.clock)
+        instance_id = self._around.instance_id(config.node.name)
+        if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
+            log.warning("%s", said)
         remembered = state.read(self._state_path, self._around.utc_now())
+        self._instance_id = remembered.instance_id or instance_id
+        self._is_new_here = remembered.instance_id is None and instance_id is not None
         for sentence in remembered.problems:
             log.warning("%s", sentence)
         self._parts = self._assemble(config, remembered, ())
@@ -57,7 +62,7 @@ class Sidecar:
     def about(self) -> About:
         """What views say of the node."""
         path = self._parts.key.path_for_chef_client() if self._parts.key else None
-        return About(__version__, self._parts.node_name, str(path) if path else None)
+        return About(__version__, self._parts.node_name, str(path) if path else None, self._instance_id)
 
     def now(self) -> float:
         """Monotonic seconds, comparable with every instant in `snapshot`."""
@@ -70,6 +75,8 @@ class Sidecar:
     def start(self) -> None:
         """Begin probing."""
         self._keeper.start()
+        if self._is_new_here:
+            self._keeper.change()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
 
     def stop(self, timeout_s: float = 0.0) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from chef_failover.identity import is_instance_id
 from chef_failover.model import Association, Registration, Snapshot, Transition
 
 SCHEMA = 1
@@ -36,6 +37,8 @@ class Remembered:
     problems: tuple[str, ...] = ()
     is_useless: bool = False
     """The file holds nothing that we can use."""
+    instance_id: str | None = None
+    """The EC2 instance that it was written on."""
 
 
 def of(snapshot: Snapshot) -> Remembered:
@@ -135,7 +138,15 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
         transitions = tuple(transition for transition in transitions if transition.on <= now)
     entries = document.get("associations") or {}
     registrations = {(name, entry["chef_server_url"]): _registration(entry) for name, entry in entries.items()}
-    return Remembered(name, since, transitions, registrations, tuple(problems))
+    instance_id = document.get("instance_id")
+    return Remembered(
+        name,
+        since,
+        transitions,
+        registrations,
+        tuple(problems),
+        instance_id=instance_id if is_instance_id(instance_id) else None,
+    )
 
 
 def _transition(entry: Mapping[str, Any]) -> Transition:
