@@ -189,6 +189,18 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(applicant):
     assert len(asked) < 200 * 13
 
 
+def test_beyond_the_burst_the_service_turns_back(aws_secret, applicant):
+    registered = []
+    with OpsworksStub(polls=0, rate=0.001, burst=1, on_registered=lambda *one: registered.append(one)) as stub:
+        ours = provider(stub)
+        ticket = ours.associate(applicant, None).ticket
+        turned_back = ours.associate(applicant, None)
+        assert (turned_back.event, turned_back.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
+        stub.rate = None
+        assert ours.associate(applicant, ticket).event is Event.CONFIRM
+    assert registered == [("mainserver", "i-0abc", applicant.key.public_pem().decode())]
+
+
 # Without a wire
 
 
