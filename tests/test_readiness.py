@@ -185,6 +185,8 @@ def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new)
     assert is_new_node(bare(*servers)) == is_new
 
 
+NONE_KNOWN = "no server is known to have more than an empty object of this node, and a has none"
+
 # --- seeding --------------------------------------------------------------------------------------------------------
 
 
@@ -194,12 +196,17 @@ def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new)
         (holding("a"), None),
         (holding("a", health=DOWN), None),
         (holding("a", EMPTY), "the object on a, which is in use, has an empty run list"),
-        (without("a"), "a, which is in use, has no object of this node that could be read"),
+        (without("a"), NONE_KNOWN),
         (
             attrs.evolve(holding("a"), proof=word(False, 5.0)),
-            "a, which is in use, has no object of this node that could be read",
+            NONE_KNOWN,
         ),
         (server("a"), "the object on a, which is in use, has not been read yet"),
+        (holding("a", None, node_check=NodeCheck(0.0, trouble="no")), NONE_KNOWN),
+        (
+            holding("a", node_check=NodeCheck(0.0, trouble="no")),
+            "the object on a, which is in use, has not been read yet",
+        ),
         (server("b"), "no server is in use"),
     ],
 )
@@ -232,6 +239,22 @@ def test_only_a_missing_object_is_created(standby, readiness, wants):
     snapshot = bare(holding("a"), standby, current="a", readiness=readiness)
     assert wants_seed(snapshot, standby) == wants
     assert not wants_seed(snapshot, snapshot.server("a"))
+
+
+def test_a_last_resort_without_the_object_is_seeded_from_what_was_read_of_the_others():
+    dead = holding("b", health=DOWN, priority=2), holding("c", OTHER, DOWN, priority=3)
+    snapshot = bare(without("a", priority=9), holding("d", EMPTY, DOWN, priority=1), *dead, current="a")
+    assert reference(snapshot) == WEB
+    assert wants_seed(snapshot, snapshot.server("a"))
+    assert differences_of(snapshot, snapshot.server("c")) == ("run list",)
+    gone = attrs.evolve(dead[0], proof=word(False, 5.0)), attrs.evolve(dead[1], proof=word(False, 5.0))
+    assert reference(bare(without("a"), *gone, current="a")) is None
+
+
+def test_what_an_operator_emptied_is_not_filled_from_elsewhere():
+    snapshot = bare(holding("a", EMPTY), holding("b", health=DOWN), without("c"), current="a")
+    assert reference(snapshot) is None
+    assert not wants_seed(snapshot, snapshot.server("c"))
 
 
 def test_nothing_is_created_from_an_object_that_does_nothing():
@@ -350,4 +373,3 @@ def test_a_seed_does_something_and_never_meets_an_object(readings):
             if wants_seed(snapshot, one):
                 assert reference(snapshot).does_something
                 assert one.node_check.node is None
-                assert one.name != snapshot.choice.name

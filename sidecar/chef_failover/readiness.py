@@ -108,21 +108,27 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
 
 
 def reference(snapshot: Snapshot) -> NodeObject | None:
-    """The object on the server in use, if it does something: what the others should have, and are seeded from."""
-    return None if nothing_to_seed_from(snapshot) else _node_in_use(snapshot)
+    """What the others should have, and are seeded from: the object on the server in use, if it does something.
+
+    Where that server has none, because the node had to go there when the one with the object died, it is what was read
+    of the most preferred server that has one.
+    """
+    source = _source(snapshot)
+    return _useful_node(source) if source is not None else None
 
 
 def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
     """Why there is no `reference`; None when there is one."""
-    name = snapshot.choice.name if snapshot.choice else ""
-    server, node = snapshot.server(name), _node_in_use(snapshot)
-    if server is None:
+    source = _source(snapshot)
+    if source is None:
         return "no server is in use"
-    if server.node_check is None:
-        return f"the object on {name}, which is in use, has not been read yet"
-    if node is None:
-        return f"{name}, which is in use, has no object of this node that could be read"
-    return None if node.does_something else f"the object on {name}, which is in use, has an empty run list"
+    if reference(snapshot) is not None:
+        return None
+    if source.has_node_object is False:
+        return f"no server is known to have more than an empty object of this node, and {source.name} has none"
+    if source.node_check is None or source.node_check.node is None:
+        return f"the object on {source.name}, which is in use, has not been read yet"
+    return f"the object on {source.name}, which is in use, has an empty run list"
 
 
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
@@ -231,11 +237,21 @@ def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:
     return f"{what} is in policy group {policy.policy_group}"
 
 
-def _node_in_use(snapshot: Snapshot) -> NodeObject | None:
-    server = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    if server is None or server.node_check is None or server.has_node_object is False:
+def _source(snapshot: Snapshot) -> ServerSnapshot | None:
+    """The server whose object is the `reference`, if that does something."""
+    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    if in_use is None or in_use.has_node_object is not False:
+        return in_use
+    useful = [one for one in snapshot.servers if _useful_node(one) is not None]
+    return min(useful, key=lambda one: one.priority, default=in_use)
+
+
+def _useful_node(server: ServerSnapshot) -> NodeObject | None:
+    """The object that was read there and is there still, if it does something."""
+    check = server.node_check
+    if check is None or check.node is None or server.has_node_object is False:
         return None
-    return server.node_check.node
+    return check.node if check.node.does_something else None
 
 
 def _answers_node(server: ServerSnapshot) -> bool:
