@@ -94,7 +94,7 @@ STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group
     [
         (None, {}, None, "not known yet"),
         (NodeCheck(0.0, WEB), {}, None, "has an object of this node"),
-        (NodeCheck(0.0), {}, "has no object of this node", None),
+        (NodeCheck(0.0), {"policy": CHECK}, "has no object of this node", None),
         (NodeCheck(0.0), {"policy": OFF}, None, "not looked at: readiness is off"),
         (
             NodeCheck(0.0),
@@ -154,6 +154,23 @@ STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group
 )
 def test_why_it_is_not_ready_and_what_is_said_of_it(check, more, why_not, said):
     assert read(check, **more) == (why_not, said or why_not)
+
+
+def said_of(name, *servers, **more):
+    snapshot = bare(*servers, **more)
+    return sentence(snapshot, snapshot.server(name))
+
+
+def test_why_a_missing_object_is_not_created_is_said():
+    assert said_of("b", holding("a"), without("b"), current="a") == "has no object of this node"
+    assert said_of("b", holding("a", EMPTY), without("b"), current="a") == (
+        "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
+    )
+    assert said_of("b", holding("a", EMPTY), without("b"), readiness=CHECK) == "has no object of this node"
+    refused = attrs.evolve(without("b"), node_check=NodeCheck(1.0, trouble="it cannot be created there: HTTP 403"))
+    assert said_of("b", holding("a"), refused, current="a") == (
+        "has no object of this node (it cannot be created there: HTTP 403)"
+    )
 
 
 def test_a_server_that_only_a_probe_has_spoken_of():

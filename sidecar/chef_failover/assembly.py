@@ -212,7 +212,9 @@ def _caretaker(
         auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
         return node_objects.create(exchange, auth, key.node_name, node, utc_now=around.utc_now)
 
-    care = NodeCare(server.name, fleet=fleet, check=check, create=create, clock=around.clock, rng=around.rng)
+    care = NodeCare(
+        server.name, fleet=fleet, check=check, create=create, look_at=look_at, clock=around.clock, rng=around.rng
+    )
     return Caretaker(server.name, enrolment, care)
 
 

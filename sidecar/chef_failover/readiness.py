@@ -93,9 +93,8 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     if policy.mode is ReadinessMode.OFF:
         return "not looked at: readiness is off"
     why_not = why_not_ready(snapshot, server)
-    trouble = f" ({check.trouble})" if check is not None and check.trouble else ""
     if why_not is not None:
-        return f"{why_not}{trouble}"
+        return f"{why_not}{_why_not_mended(snapshot, server)}"
     lack = missing(snapshot, server)
     if lack is not None:
         return f"counts as ready until this is said again: {lack}"
@@ -107,28 +106,37 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
 # --- what is to be done? --------------------------------------------------------------------------------------------
 
 
+def source(snapshot: Snapshot) -> ServerSnapshot | None:
+    """The server whose object is the `reference`, if that does something."""
+    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    if in_use is None or in_use.has_node_object is not False:
+        return in_use
+    useful = [one for one in snapshot.servers if _useful_node(one) is not None]
+    return min(useful, key=lambda one: one.priority, default=in_use)
+
+
 def reference(snapshot: Snapshot) -> NodeObject | None:
     """What the others should have, and are seeded from: the object on the server in use, if it does something.
 
     Where that server has none, because the node had to go there when the one with the object died, it is what was read
     of the most preferred server that has one.
     """
-    source = _source(snapshot)
-    return _useful_node(source) if source is not None else None
+    holder = source(snapshot)
+    return _useful_node(holder) if holder is not None else None
 
 
 def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
     """Why there is no `reference`; None when there is one."""
-    source = _source(snapshot)
-    if source is None:
+    holder = source(snapshot)
+    if holder is None:
         return "no server is in use"
     if reference(snapshot) is not None:
         return None
-    if source.has_node_object is False:
-        return f"no server is known to have more than an empty object of this node, and {source.name} has none"
-    if source.node_check is None or source.node_check.node is None:
-        return f"the object on {source.name}, which is in use, has not been read yet"
-    return f"the object on {source.name}, which is in use, has an empty run list"
+    if holder.has_node_object is False:
+        return f"no server is known to have more than an empty object of this node, and {holder.name} has none"
+    if holder.node_check is None or holder.node_check.node is None:
+        return f"the object on {holder.name}, which is in use, has not been read yet"
+    return f"the object on {holder.name}, which is in use, has an empty run list"
 
 
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
@@ -220,6 +228,16 @@ def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> st
     return _printable(f"policy {name} is not in policy group {group}")
 
 
+def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    """Why its object cannot be read or created, as the rest of a sentence."""
+    policy, check = snapshot.policy.readiness, server.node_check
+    if check is not None and check.trouble:
+        return f" ({check.trouble})"
+    is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and server.has_node_object is False
+    why_not = nothing_to_seed_from(snapshot) if is_ours else None
+    return f" (it is not created, since {why_not})" if why_not else ""
+
+
 def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     if is_new_node(snapshot):
         return "no server is known to have an object of this node; its first run creates it"
@@ -235,15 +253,6 @@ def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:
     if server.node_check.policy_found is None:
         return f"whether {what} is in policy group {policy.policy_group} cannot be told there"
     return f"{what} is in policy group {policy.policy_group}"
-
-
-def _source(snapshot: Snapshot) -> ServerSnapshot | None:
-    """The server whose object is the `reference`, if that does something."""
-    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    if in_use is None or in_use.has_node_object is not False:
-        return in_use
-    useful = [one for one in snapshot.servers if _useful_node(one) is not None]
-    return min(useful, key=lambda one: one.priority, default=in_use)
 
 
 def _useful_node(server: ServerSnapshot) -> NodeObject | None:

@@ -15,7 +15,7 @@ from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_p
 from chef_failover.config import Config
 from chef_failover.fleet import log_changes
 from chef_failover.keeper import Keeper
-from chef_failover.model import Choice, HealthState, ServerSnapshot, Snapshot
+from chef_failover.model import Choice, HealthState, ReadinessPolicy, ServerSnapshot, Snapshot
 from chef_failover.render import About
 from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
@@ -115,7 +115,7 @@ class Sidecar:
         """
         before, former = self._parts, self.snapshot
         known = former.servers
-        if readiness_policy(config) != readiness_policy(self.config):  # what was found is not what is looked for now
+        if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
             known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
         self._parts = self._assemble(config, state.of(former), known)
         before.stop()
@@ -141,3 +141,8 @@ class Sidecar:
         snapshot = self.snapshot
         state.write(self._state_path, render.state(snapshot, self.about, on=self.utc_now()))
         state.write_names(self._state_path.with_name(state.UNASSOCIATED_FILE_NAME), render.unassociated(snapshot))
+
+
+def _needs_of(config: Config) -> tuple[str | None, ReadinessPolicy]:
+    """Whose node objects are looked for, and what else."""
+    return config.node.name, readiness_policy(config)
