@@ -103,7 +103,7 @@ STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group
             "no server is known to have an object of this node; its first run creates it",
         ),
         (NodeCheck(0.0, EMPTY), {}, "its object of this node has an empty run list", None),
-        (NodeCheck(0.0, EMPTY), {"holder": False}, "its object of this node has an empty run list", None),
+        (NodeCheck(0.0, EMPTY), {"holder": False}, None, "has an object of this node"),  # on purpose
         (NodeCheck(0.0, trouble="no answer"), {}, None, "cannot be read: no answer"),
         (NodeCheck(0.0, STAGED, policy_found=None), {}, None, "has an object of this node"),
         (NodeCheck(0.0, STAGED, policy_found=False), {}, "policy web is not in policy group prod", None),
@@ -194,6 +194,8 @@ def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be
         ([without("a"), without("b")], True),
         ([without("a"), holding("b")], False),
         ([without("a"), holding("b", EMPTY)], False),
+        ([without("a"), server("b", DOWN, had_work=True)], False),
+        ([without("a"), without("b", had_work=True)], True),
         ([without("a"), holding("b", health=DOWN)], False),
         ([without("a"), server("b", DOWN, readiness=HealthState(UP))], False),
     ],

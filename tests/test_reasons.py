@@ -73,7 +73,7 @@ def test_why_a_better_server_is_passed_over(better, sentence):
     ("a", "b", "readiness", "sentence"),
     [
         (without("a"), holding("b"), ReadinessPolicy(), "has no object of this node"),
-        (holding("a", EMPTY), server("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
+        (holding("a", EMPTY), holding("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
         (
             holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=HealthState(DOWN)),
             server("b"),

@@ -233,6 +233,7 @@ def _first_snapshot(
             chef_server_url=config.chef_server_url(server),
             priority=config.priority(server),
             ca_file=str(server.ca_file) if server.ca_file else None,
+            had_work=server.name in remembered.with_work,
         )
         same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
         registration = _first_registration(

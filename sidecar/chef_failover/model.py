@@ -226,6 +226,8 @@ class ServerSnapshot:
     """The same as ``state``, of whether what a run of this node needs was found there."""
     node_check: NodeCheck | None = None
     """The last whole reading of what a run needs; probes only tell whether there is an object."""
+    had_work: bool = False
+    """A former life found an object of this node there that does something."""
     is_drained: bool = False
     changed_on: datetime.datetime | None = None
 

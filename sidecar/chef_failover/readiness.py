@@ -8,8 +8,9 @@ What speaks of it: each signed probe tells whether there is an object at all, an
 in it. Both are words on one question, *is what a run needs there?*, and go through the same rise and fall as everything
 else that is said of a server.
 
-A missing object is only held against a server while another is known to have one. A node that no server has an object
-of is a new node: its first run creates the object, and it may do so anywhere.
+A missing object is only held against a server while another is known to have one: else the node is new, and its first
+run creates the object wherever it likes. An empty one is only held against a server while another was read and does
+something: else the run list is empty on purpose.
 
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
 policy must exist on the server.
@@ -48,7 +49,7 @@ _NAMED = 8
 
 def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
-    return None if _is_excused(snapshot) else _lack(server, snapshot.policy.readiness)
+    return None if _is_excused(snapshot) else _lack(snapshot, server)
 
 
 def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -71,7 +72,15 @@ def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 def is_new_node(snapshot: Snapshot) -> bool:
     """No server is known to have an object of this node, so its first run is still to come."""
-    return not any(server.readiness.health is Health.UP or server.has_node_object for server in snapshot.servers)
+    return not any(_is_known_to_have(server) for server in snapshot.servers)
+
+
+def has_work(server: ServerSnapshot) -> bool:
+    """An object of this node that does something was read there, in this life or else in a former one."""
+    if server.has_node_object is False:
+        return False
+    node = server.node_check.node if server.node_check else None
+    return server.had_work if node is None else node.does_something
 
 
 def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> HealthState:
@@ -79,7 +88,7 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: 
     policy = snapshot.policy.readiness
     if _is_excused(snapshot):
         return HealthState()  # what was held against it before is no longer
-    is_good = _lack(server, policy) is None
+    is_good = _lack(snapshot, server) is None
     is_told = server.node_check is not None if policy.has_policy else server.has_node_object is not None
     if is_good and not is_told:
         return server.readiness
@@ -199,8 +208,13 @@ def _is_excused(snapshot: Snapshot) -> bool:
     return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new_node(snapshot))
 
 
-def _lack(server: ServerSnapshot, policy: ReadinessPolicy) -> str | None:
-    check = server.node_check
+def _is_known_to_have(server: ServerSnapshot) -> bool:
+    said = server.had_work if server.has_node_object is None else server.has_node_object
+    return said or server.readiness.health is Health.UP
+
+
+def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    policy, check = snapshot.policy.readiness, server.node_check
     if policy.has_policy:
         return _lack_of_policy(policy.policy_name, policy.policy_group, check) if check else None
     if server.has_node_object is False:
@@ -211,12 +225,12 @@ def _lack(server: ServerSnapshot, policy: ReadinessPolicy) -> str | None:
         return (
             None if check.trouble or server.has_node_object is None else "has a new object of this node, not read yet"
         )
+    if not check.node.does_something and any(map(has_work, snapshot.servers)):
+        return "its object of this node has an empty run list"
     return _lack_of_object(check.node, check)
 
 
 def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
-    if not node.does_something:
-        return "its object of this node has an empty run list"
     if check.environment_found is False:
         return f"environment {_printable(node.environment)}, where its object puts this node, does not exist there"
     return _lack_of_policy(node.policy_name, node.policy_group, check)

@@ -104,6 +104,7 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         "associations": {
             found.name: _registration(found) for found in snapshot.servers if found.registration.identity is not None
         },
+        "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
         "transitions": [_transition(entry) for entry in snapshot.transitions],
     }

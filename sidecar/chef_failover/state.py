@@ -35,6 +35,8 @@ class Remembered:
     registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
     """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
     problems: tuple[str, ...] = ()
+    with_work: frozenset[str] = frozenset()
+    """The servers that had an object of this node which does something."""
     is_useless: bool = False
     """The file holds nothing that we can use."""
     instance_id: str | None = None
@@ -145,6 +147,7 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
         transitions,
         registrations,
         tuple(problems),
+        with_work=frozenset(map(str, document.get("with_work") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
     )
 
