@@ -184,6 +184,20 @@ def facts(config_path: Path) -> None:
 
 
 @cli.command()
+@_config_option
+@click.option("--force", "is_forced", is_flag=True, help="Also on a node that is registered with a server.")
+def seal(config_path: Path, is_forced: bool) -> None:
+    """Remove this node's identity and state, before an image is taken of it.
+
+    The key goes if it was made here, with everything in the state directory. Each thing that is removed is told.
+    """
+    from chef_failover.seal import seal as remove_all  # noqa: PLC0415
+
+    for sentence in remove_all(configuration.load(config_path), is_forced=is_forced):
+        click.echo(sentence)
+
+
+@cli.command()
 @click.option("--keep", is_flag=True, help="Stay up at the end, and print what to try in another terminal.")
 def demo(keep: bool) -> None:
     """Watch a failover and a failback, on Chef servers embedded in this program."""
