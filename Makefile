@@ -4,7 +4,7 @@ PYTHON  ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3;
 VENV    := .venv
 BIN     := $(VENV)/bin
 DESTDIR ?=
-# What the packages are made of, and where they are put.
+# What packages are made of, for which machines, and where they are put.
 ARCHES  ?= x86_64 aarch64
 WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
 RPMS    ?= dist
@@ -41,6 +41,9 @@ wheelhouse: $(VENV)/bin/python ## Fetch the wheels that packages are made of; no
 
 rpm: ## Make the RPMs in dist/ from the wheelhouse, for x86_64 and aarch64
 	@for arch in $(ARCHES); do packaging/build-rpm $$arch build/wheelhouse/$$arch $(RPMS) || exit 1; done
+
+repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://...
+	@packaging/make-repo $(RPMS) $(RPMS)/repo
 
 install: TREE := $(DESTDIR)/usr/lib/chef-failover
 install: ## Install on this node (as root) by hand, or below DESTDIR for a package; both from the wheelhouse

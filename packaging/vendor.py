@@ -33,6 +33,7 @@ UNUSED = (
     "**/*.c",
     "*.data",
     "*.dist-info/RECORD",
+    "*.dist-info/WHEEL",
 )
 LICENSE_NAMES = ("licenses/*", "LICEN[CS]E*", "NOTICE*", "COPYING*")
 SPDX = {

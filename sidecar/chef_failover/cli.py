@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import json
 import logging
 import sys
@@ -201,6 +202,11 @@ def seal(config_path: Path, is_forced: bool) -> None:
 @click.option("--keep", is_flag=True, help="Stay up at the end, and print what to try in another terminal.")
 def demo(keep: bool) -> None:
     """Watch a failover and a failback, on Chef servers embedded in this program."""
+    if importlib.util.find_spec("cryptography") is None:
+        raise ChefFailoverError(
+            "the demo's Chef servers need the Python package cryptography, which the RPM leaves out because nothing "
+            "else does; run `make demo` in the sources of chef-failover"
+        )
     from chef_failover.demo import run  # noqa: PLC0415
 
     run(is_kept=keep)
