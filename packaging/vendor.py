@@ -21,7 +21,8 @@ from pathlib import Path
 from pins import Pin, packaged
 
 SOURCE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
-AWS_SERVICES = {"ec2", "s3", "secretsmanager", "ssm", "sts"}
+AWS_SERVICES = {"secretsmanager", "ssm", "sts"}
+"""The last one for credentials by an assumed role. Models that botocore does not have come with our own code."""
 UNUSED = (
     "markupsafe/_speedups*",  # _native.py does the same
     "yaml/_yaml*",  # the bindings to libyaml; we use the loader written in Python

@@ -99,7 +99,7 @@ class Node:
         return self.run(f"systemctl show --value -p {name} {unit}").strip()
 
     def dnf(self, command: str, *, check: bool = True) -> str:
-        return self.run(f"dnf -q -y --setopt=pluginpath=/none --setopt=install_weak_deps=False {command}", check=check)
+        return self.run(f"dnf -y --setopt=pluginpath=/none --setopt=install_weak_deps=False {command}", check=check)
 
     def write(self, path: str, text: str) -> None:
         target = self.root / path.lstrip("/")
