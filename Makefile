@@ -21,9 +21,14 @@ demo: $(VENV)/run ## Watch a failover and a failback, in under a minute
 	@$(BIN)/chef-failover demo
 
 test: parts $(VENV)/dev lint ## Install what the tests need, and run all of them
-	$(BIN)/coverage run -m pytest --ignore tests/test_leaks.py
+	$(BIN)/coverage run -m pytest --ignore tests/test_leaks.py --ignore tests/packaging
 	$(BIN)/python -m pytest tests/test_leaks.py # not under coverage, which keeps something of every thread
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
+
+test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the packages, and test them on real systems
+	@packaging/install-test-parts packaging
+	@for arch in amd64 arm64; do test -d build/roots/$$arch || packaging/make-test-root $$arch build/roots/$$arch || exit 1; done
+	tests/packaging/alone $(BIN)/python -m pytest --timeout 600 --durations 10 tests/packaging
 
 lint: $(VENV)/dev ## Ruff and mypy
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ RUN_TXT = Path(__file__).parents[1] / "requirements" / "run.txt"
 
 LEFT_OUT = {"cryptography", "cffi", "pycparser"}
 """The first, with what only it needs, serves the demo's embedded Chef servers and nothing else. It would bring a second
-OpenSSL onto every node, out of reach of the distribution's fixes, half of the package's size, and its only machine code.
+OpenSSL onto every node, out of reach of the distribution's fixes, and the only machine code in the package.
 """
 
 
@@ -21,7 +21,6 @@ class Pin:
     name: str
     version: str
     hashes: frozenset[str]
-    is_conditional: bool
     text: str
 
 
@@ -33,7 +32,5 @@ def packaged(run_txt: Path = RUN_TXT) -> dict[str, Pin]:
 
 
 def _pin(entry: str) -> Pin:
-    head, _, rest = entry.partition(" ")
-    name, _, version = head.partition("==")
-    hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry))
-    return Pin(name, version, hashes, is_conditional=rest.startswith(";"), text=entry + "\n")
+    name, _, version = entry.split(maxsplit=1)[0].partition("==")
+    return Pin(name, version, frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)), entry + "\n")

@@ -1,7 +1,7 @@
 """Makes the tree of Python code that is installed: ``vendor.py WHEELS TREE LICENSES SBOM``. No network, no pip.
 
 Every wheel must be one of requirements/run.txt, by its hash. What no node needs is left out: modules compiled for one
-Python, where there is the same in Python, and AWS services that we do not call. So one tree serves CPython 3.11 to 3.14.
+Python where there is the same in Python, and AWS services that we do not call. So one tree serves 3.11 to 3.14.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Fetches the wheels that the packages are made of: ``wheelhouse.py ARCH DIRECTORY``. The only step that needs a network.
+"""Fetches the wheels that packages are made of, the only step that needs a network: ``wheelhouse.py ARCH DIRECTORY``.
 
-pip checks every wheel against its pinned hash. Wheels that are there already are not fetched again.
+pip checks every wheel against its pinned hash. With all of them there, nothing is asked of anybody.
 """
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -20,27 +21,31 @@ GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
 def main() -> None:
-    """Fetch, and remove what is pinned no longer."""
+    """Remove what is pinned no longer, and fetch what is missing."""
     arch, directory = sys.argv[1], Path(sys.argv[2])
-    pins = packaged()
     directory.mkdir(parents=True, exist_ok=True)
+    missing = packaged()
     for wheel in directory.glob("*.whl"):
-        name, version = wheel.name.split("-")[:2]
-        pin = pins.get(name.replace("_", "-").lower())
-        if pin is None or pin.version != version:
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        name = next((pin.name for pin in missing.values() if digest in pin.hashes), None)
+        if name is None:
             wheel.unlink()
+        else:
+            del missing[name]
     compiled = [f"--platform={glibc}_{arch}" for glibc in GLIBC]
-    _download(directory, [pin for pin in pins.values() if pin.name not in PURE], compiled)
-    _download(directory, [pin for pin in pins.values() if pin.name in PURE], [])
+    _download(directory, [pin for pin in missing.values() if pin.name not in PURE], compiled)
+    _download(directory, [pin for pin in missing.values() if pin.name in PURE], [])
 
 
 def _download(directory: Path, pins: list[Pin], platforms: list[str]) -> None:
+    if not pins:
+        return
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
         requirements.writelines(pin.text for pin in pins)
         requirements.flush()
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-        command += ["--no-deps", "--only-binary=:all:", f"--python-version={FLOOR}", *platforms, "--platform=any"]
-        subprocess.run([*command, f"--dest={directory}", f"--requirement={requirements.name}"], check=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        which = ["--no-deps", "--only-binary=:all:", f"--python-version={FLOOR}", *platforms, "--platform=any"]
+        subprocess.run([*pip, *which, f"--dest={directory}", f"--requirement={requirements.name}"], check=True)
 
 
 main()

@@ -9,24 +9,24 @@ import pytest
 
 from machines import until
 from node import AVAILABLE, SYSTEM, booted, call, make_stubs
+from packages import ARCHES, NEW, OLD, ROOT, build
 from parts import missing_part, require_program
 
-ROOT = Path(__file__).parents[2]
-ARCHES = ("x86_64", "aarch64")
-OLD, NEW = "0.0.1", "99.0.0"
-"""Versions before and after all others."""
 _numbers = itertools.count()
 
 
-def build(directory, arch, version, **environ):
-    """Build the package of ``version`` for ``arch`` from this working tree."""
-    require_program("rpmbuild", "rpm")
-    wheels = ROOT / "build" / "wheelhouse" / arch
-    if not wheels.is_dir():
-        missing_part("there is no wheelhouse (make wheelhouse)")
-    environ = os.environ | {"VERSION": version, "PAYLOAD": "w3.zstdio"} | environ  # a quick compression
-    call(ROOT / "packaging" / "build-rpm", arch, wheels, directory, env=environ)
-    return directory / f"chef-failover-{version}-1.amzn2023.{arch}.rpm"
+_figures = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figure(pytestconfig):
+    """Takes a sentence with a measured figure, to be told at the end."""
+    return pytestconfig.stash.setdefault(_figures, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for sentence in config.stash.get(_figures, []):
+        terminalreporter.write_line(f"measured: {sentence}")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,13 @@ import pytest
 from chef_failover import client
 from chef_failover.errors import SidecarUnavailableError
 
-from conftest import ARCHES, OLD, ROOT, build
 from machines import dev_servers, until, write_config
 from node import AVAILABLE, PROVIDES, SYSTEM, call, make_stubs
+from packages import ARCHES, OLD, ROOT, build
 from parts import missing_part, require_program
 
 sys.path.insert(0, str(ROOT / "packaging"))
-import pins  # noqa: E402 # what the package is made of
+import pins  # what the package is made of
 
 LIMIT_BYTES = 10_000_000
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
@@ -66,19 +67,19 @@ def test_rpmlint_finds_nothing_that_has_no_reason(rpms):
 def test_every_filter_of_rpmlint_is_needed(rpms):
     rpmlint = require_program("rpmlint", "rpmlint")
     said = call(rpmlint, *sorted(rpms.glob("*.rpm")), ROOT / "rpm.spec", check=False)
-    config = (ROOT / "packaging" / "rpmlint.toml").read_text()
-    filters = re.findall(r"'([^']+)'", config.partition("Filters")[2])
-    assert [text for text in filters if not re.search(text, said)] == []
+    config = tomllib.loads((ROOT / "packaging" / "rpmlint.toml").read_text())
+    assert [text for text in config["Filters"] if not re.search(text, said)] == []
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-def test_two_builds_are_the_same_and_small_enough(tmp_path, arch):
-    """As released, and from a wheelhouse in another place at another time."""
-    wheels = ROOT / "build" / "wheelhouse" / arch
-    twice = [build(tmp_path / name, arch, OLD, PAYLOAD="w19.zstdio" if arch == "x86_64" else "w3.zstdio") for name in "ab"]
-    assert len({hashlib.sha256(package.read_bytes()).hexdigest() for package in twice}) == 1, wheels
-    print(f"{arch}: {twice[0].stat().st_size} bytes")
-    assert twice[0].stat().st_size < LIMIT_BYTES
+def test_a_second_build_is_the_same_and_both_are_small(tmp_path, rpm, arch, figure):
+    """Quickly compressed, as here, they are larger than released ones."""
+    again = build(tmp_path, arch, OLD)
+    digests = {hashlib.sha256(package.read_bytes()).hexdigest() for package in (again, rpm(arch))}
+    assert len(digests) == 1
+    size, unpacked = again.stat().st_size, int(query(again, "--qf", "%{SIZE}"))
+    figure(f"the package for {arch}: {size / 1e6:.1f} MB, installed {unpacked / 1e6:.1f} MB")
+    assert size < LIMIT_BYTES
 
 
 def test_a_wheel_with_other_bytes_is_refused(tmp_path):
@@ -86,8 +87,8 @@ def test_a_wheel_with_other_bytes_is_refused(tmp_path):
     (flask,) = wheels.glob("flask-*.whl")
     flask.write_bytes(flask.read_bytes() + b"\0")
     out = [tmp_path / name for name in ("tree", "licenses", "sbom")]
-    ended = subprocess.run([sys.executable, ROOT / "packaging" / "vendor.py", wheels, *out], capture_output=True, text=True)
-    assert (ended.returncode, "0 wheels" in ended.stderr, "flask==" in ended.stderr) == (1, True, True)
+    said = call(sys.executable, ROOT / "packaging" / "vendor.py", wheels, *out, check=False)
+    assert said.startswith(f"vendor.py: 0 wheels in {wheels} are flask==")
 
 
 def test_the_sbom_and_the_licences_are_complete(rpms, unpacked):
@@ -110,12 +111,16 @@ def test_the_sbom_and_the_licences_are_complete(rpms, unpacked):
 
 def test_the_configuration_is_the_admins(rpm):
     flags = query(rpm("x86_64"), "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]")
-    assert re.findall(r"^(\S+) (/etc/chef-failover/.*)$", flags, flags=re.MULTILINE) == [("cn", "/etc/chef-failover/config.yml")]
+    assert re.findall(r"^(\S+) (/etc/chef-failover/.*)$", flags, flags=re.MULTILINE) == [
+        ("cn", "/etc/chef-failover/config.yml")
+    ]
 
 
 def test_nothing_is_required_but_what_amazon_linux_has(rpm):
     for arch in ARCHES:
-        required = {line for line in query(rpm(arch), "--requires").splitlines() if not line.startswith(("rpmlib", "config"))}
+        required = {
+            line for line in query(rpm(arch), "--requires").splitlines() if not line.startswith(("rpmlib", "config"))
+        }
         known = {*SYSTEM, *(what for provided in PROVIDES.values() for what in provided)}
         assert required - known == {"(python3.13 or python3.12 or python3.11 or python3.14)"}
 
@@ -129,7 +134,9 @@ def test_both_architectures_hold_the_same(unpacked):
 def test_every_aws_service_that_we_call_is_there(unpacked):
     source = "".join(path.read_text() for path in (ROOT / "sidecar").rglob("*.py"))
     data = [unpacked("x86_64") / TREE / name for name in ("botocore/data", "chef_failover/aws_models")]
-    known = {service.name for directory in data if directory.is_dir() for service in directory.iterdir() if service.is_dir()}
+    known = {
+        service.name for directory in data if directory.is_dir() for service in directory.iterdir() if service.is_dir()
+    }
     called = set(re.findall(r"""(?:call|client)\(\s*"([a-z-]+)",""", source))
     assert called <= known
 
@@ -194,12 +201,14 @@ def _answer(process, folder):
 
 def find_python(version):
     """An interpreter of this version: on PATH, or where its managers put it."""
-    homes = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions", Path.home() / ".local/share/uv/python"]
+    homes = [
+        Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions",
+        Path.home() / ".local/share/uv/python",
+    ]
     managed = [path for home in homes for path in sorted(home.glob(f"*{version}.*/bin/python{version}"))]
     named = [Path(directory) / f"python{version}" for directory in os.environ["PATH"].split(":")]
-    for python in [*named, *managed]:
-        if python.is_file():
-            said = subprocess.run([python, "-I", "-c", "import sys; print(sys.version)"], capture_output=True, text=True)
-            if said.returncode == 0 and said.stdout.startswith(f"{version}."):
-                return python
-    return None
+    return next((python for python in [*named, *managed] if python.is_file() and _is(python, version)), None)
+
+
+def _is(python, version):
+    return call(python, "-I", "-c", "import sys; print(sys.version)", check=False).startswith(f"{version}.")
