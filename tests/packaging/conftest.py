@@ -91,6 +91,7 @@ def _dress(root, repository):
     make_stubs(root / "srv" / "system", SYSTEM, "x86_64")
     make_stubs(root / "srv" / "amazonlinux", AVAILABLE, "x86_64")
     call("createrepo_c", "--quiet", root / "srv" / "amazonlinux")
+    (root / "usr" / "share" / "licenses").mkdir()  # of the package filesystem there
     repos = root / "etc" / "yum.repos.d"
     repos.mkdir(parents=True, exist_ok=True)
     shutil.copy(repository / "chef-failover.repo", repos)
