@@ -72,8 +72,8 @@ install: ## Install on this node (as root) by hand, or below DESTDIR for a packa
 	install -D -m 0644 packaging/chef-failover.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/chef-failover.conf
 	test -e $(DESTDIR)/etc/chef-failover/config.yml || \
 	  install -D -m 0644 packaging/config.yml $(DESTDIR)/etc/chef-failover/config.yml
-	test -n "$(DESTDIR)" || { systemd-sysusers chef-failover.conf && systemd-tmpfiles --create chef-failover.conf && \
-	  systemctl daemon-reload; }
+	test -n "$(DESTDIR)" || { systemd-sysusers chef-failover.conf && systemd-tmpfiles --create chef-failover.conf; }
+	test -n "$(DESTDIR)" || test ! -d /run/systemd/system || systemctl daemon-reload
 
 lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
