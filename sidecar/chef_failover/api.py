@@ -129,7 +129,11 @@ def _changes(sidecar: Sidecar) -> flask.Blueprint:
     def associate(name: str) -> flask.typing.ResponseReturnValue:
         if sidecar.snapshot.server(name) is None:
             return _problem(404, "No such server", f"the configuration has no server {name!r}")
-        if not sidecar.associate(name):
+        body = flask.request.get_json(silent=True, force=True) if flask.request.content_length else {}
+        replaces = body.get("replace", False) if isinstance(body, dict) else None
+        if not isinstance(replaces, bool):
+            return _problem(400, "Not an order to associate", 'write {"replace": true}, or nothing')
+        if not sidecar.associate(name, replaces=replaces):
             detail = f"servers[].association of {name} is none: somebody else registers the node there"
             return _problem(409, "Nothing to associate", detail)
         return {"schema": render.SCHEMA, "status": "ok"}, 202

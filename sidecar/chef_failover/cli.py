@@ -151,8 +151,11 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
 @_json_option
 @click.argument("servers", metavar="[SERVER]...", nargs=-1)
 @click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered there.")
+@click.option("--replace", is_flag=True, help="Remove an older registration of its name first (opsworks-cm alone).")
 @_timeout_option
-def associate(config_path: Path, as_json: bool, servers: tuple[str, ...], is_waiting: bool, timeout_s: float) -> None:
+def associate(
+    config_path: Path, *, as_json: bool, servers: tuple[str, ...], is_waiting: bool, replace: bool, timeout_s: float
+) -> None:
     """Try now to register the node: with SERVERs, or with all that it is to register with.
 
     The sidecar does this by itself; the command is for a person who has just mended what was in the way.
@@ -162,7 +165,7 @@ def associate(config_path: Path, as_json: bool, servers: tuple[str, ...], is_wai
     if not names:
         raise ChefFailoverError("no server has an association to make: servers[].association is none for all of them")
     for name in names:
-        _ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST")
+        _ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST", body={"replace": replace})
 
     def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
         asked = {**document, "servers": [entry for entry in document["servers"] if entry["name"] in names]}
@@ -256,8 +259,10 @@ def _wait(
         time.sleep(WAIT_PERIOD_S)
 
 
-def _ask(config: Config, target: str, *, method: str = "GET", timeout_s: float = 10.0) -> dict[str, Any]:
-    reply = client.ask(config.listen.socket, target, method=method, timeout_s=timeout_s)
+def _ask(
+    config: Config, target: str, *, method: str = "GET", body: object = None, timeout_s: float = 10.0
+) -> dict[str, Any]:
+    reply = client.ask(config.listen.socket, target, method=method, body=body, timeout_s=timeout_s)
     if reply.status >= 400:
         raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
     return reply.body

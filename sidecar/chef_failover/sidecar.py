@@ -103,9 +103,12 @@ class Sidecar:
         if report.event != "started" and report.server is not None:
             self._parts.caretakers.reread(report.server)
 
-    def associate(self, name: str) -> bool:
-        """Try to register with that server at once; False when registering there is somebody else's affair."""
-        return self._parts.caretakers.hurry(name)
+    def associate(self, name: str, *, replaces: bool = False) -> bool:
+        """Try to register with that server at once; False when registering there is somebody else's affair.
+
+        With ``replaces`` an older registration under this node's name goes first, where a node may do that.
+        """
+        return self._parts.caretakers.hurry(name, replaces=replaces)
 
     def reload(self, config: Config) -> None:
         """Go on with ``config``; what is known of servers that stay the same is kept.
