@@ -91,6 +91,8 @@ class ProbeResult:
     """The failure happened on this machine (no route, no name server): the server had no part in it."""
     is_signed: bool = False
     """The server was asked in the node's name, so what it said holds for the node."""
+    certificate_expires_on: datetime.datetime | None = None
+    """Wall time of the server certificate's end; None when nothing was answered."""
 
     @property
     def said_of_node_object(self) -> bool | None:
