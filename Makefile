@@ -9,7 +9,7 @@ ARCHES  ?= x86_64 aarch64
 WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
 RPMS    ?= dist
 # The modules that decide must be covered whole, every branch.
-DECISIONS := */association/machine.py,*/answers.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/readiness.py,*/reasons.py,*/selection.py,*/world.py
+DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/readiness.py,*/reasons.py,*/run_history.py,*/selection.py,*/world.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-packaging lint bench lock parts wheelhouse rpm repo install clean

@@ -1,5 +1,6 @@
 """The JSON files of contract/ bind the API to the Ruby shim and the Ohai plugin: what we serve has just their shape."""
 
+import datetime
 import json
 
 import attrs
@@ -24,6 +25,7 @@ from chef_failover.model import (
     Standing,
 )
 from chef_failover.render import About
+from chef_failover.run_history import Run, RunHistory
 from chef_failover.selection import select
 from chef_failover.sidecar import Sidecar
 from chef_failover.world import settle
@@ -69,7 +71,14 @@ def snapshot(contract):
     return settle(world, now=100.0, on=ON)
 
 
-ABOUT = About("0.1.0", "web-1", "/var/lib/chef-failover/client.pem", "i-0123456789abcdef0")
+FAILED_RUN = "5b3f0f4e-8a53-4d57-9d5c-0e1f0f7f3b11"
+ENDED, SEVEN_S = ON - datetime.timedelta(seconds=2), datetime.timedelta(seconds=7)
+HISTORY = (
+    RunHistory()
+    .add(Run("4a0c", "mainserver", "succeeded", None, ON.replace(hour=9, minute=30, second=12)))
+    .add(Run(FAILED_RUN, "standbyserver", "failed", "Errno::ECONNREFUSED", ENDED, ENDED - SEVEN_S, 7.25))
+)
+ABOUT = About("0.1.0", "web-1", "/var/lib/chef-failover/client.pem", "i-0123456789abcdef0", HISTORY)
 
 
 def shape(document):
@@ -90,6 +99,7 @@ def test_the_facts_have_the_shape_of_the_contract(snapshot, expected):
     rendered = render.facts(snapshot, ABOUT)
     assert shape(rendered) == shape(expected("facts.json"))
     assert rendered["server"] == expected("facts.json")["server"]
+    assert rendered["runs"] == expected("facts.json")["runs"]
 
 
 def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
@@ -115,6 +125,7 @@ def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
     assert rendered.keys() == wanted.keys()
     assert rendered["servers"].keys() == wanted["servers"].keys()
     assert shape(rendered["associations"]) == shape(wanted["associations"])
+    assert shape(rendered["runs"]) == shape(wanted["runs"])
     assert wanted["servers"]["mainserver"].keys() <= rendered["servers"]["mainserver"].keys()
     assert [shape(entry) for entry in wanted["transitions"][1:]] == [shape(entry) for entry in rendered["transitions"]]
 
@@ -143,8 +154,20 @@ def test_the_shim_s_reports_are_taken(http, expected, name):
 def test_a_run_is_under_way_until_its_end_is_reported(http, idle, expected):
     http.post("/v1/runs", json=expected("run_started.json"))
     assert [run.server for run in idle.runs.under_way] == ["standbyserver"]
+    assert http.get("/v1/runs").json["under_way"] == [expected("run_started.json")["run_id"]]
     http.post("/v1/runs", json=expected("run_failed.json"))
     assert idle.runs.under_way == ()
+
+
+def test_the_last_runs_have_the_shape_of_the_contract(http, expected):
+    wanted = {"schema": 1, **expected("state.json")["runs"], "under_way": []}
+    for name in ("run_started.json", "run_failed.json"):
+        http.post("/v1/runs", json=expected(name))
+    answer = http.get("/v1/runs").json
+    assert shape(answer["last"][0]) == shape(wanted["last"][1])
+    assert (answer.keys(), answer["since_success"], answer["last_success_at"]) == (wanted.keys(), 1, None)
+    assert http.get("/v1/facts").json["runs"] == http.get("/v1/servers").json["runs"]
+    assert http.get("/v1/facts").json["runs"]["last"] == answer["last"][0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
-    *("errors", "model", "durations", "health", "readiness", "reasons", "selection", "world"),
+    *("errors", "model", "durations", "health", "readiness", "reasons", "selection", "world", "run_history", "counts"),
     *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",
@@ -31,8 +31,8 @@ ORDER = [
         "aws",
         "offline",
     ),
-    *("fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
-    *("render", "state", "clone", "keeper", "assembly", "sidecar"),
+    *("tally", "fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
+    *("render", "state", "clone", "keeper", "assembly", "metrics", "textfile", "sidecar", "logs"),
     *("api", "listeners", "systemd", "daemon"),
     *("client", "last_resort", "tables", "progress", "check", "seal", "devserver", "demo", "cli"),
 ]

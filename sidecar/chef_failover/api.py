@@ -87,6 +87,17 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
     def facts() -> flask.typing.ResponseReturnValue:
         return render.facts(sidecar.snapshot, sidecar.about)
 
+    @api.get("/v1/runs")
+    def runs() -> flask.typing.ResponseReturnValue:
+        return render.runs(sidecar.runs.history, [report.run_id for report in sidecar.runs.under_way])
+
+    @api.get("/metrics")
+    def metrics() -> flask.typing.ResponseReturnValue:
+        from chef_failover import metrics  # noqa: PLC0415 - a megabyte, for those who scrape
+
+        text = metrics.expose(sidecar.measure(), accept=flask.request.headers.get("Accept", ""))
+        return flask.Response(text.body, content_type=text.content_type)
+
     return api
 
 

@@ -41,6 +41,7 @@ from chef_failover.node_care import NodeCare
 from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
 from chef_failover.state import Remembered
+from chef_failover.tally import Tally
 from chef_failover.trust import TrustStore
 from chef_failover.watch import Watch
 
@@ -70,6 +71,11 @@ class Assembly:
     watch: Watch
     caretakers: Caretakers
 
+    @property
+    def faults(self) -> int:
+        """How often one of the loops broke by a fault of ours."""
+        return self.watch.faults + self.caretakers.faults
+
     def start(self) -> None:
         """Begin to probe and to register."""
         self.watch.start()
@@ -89,6 +95,7 @@ def assemble(
     *,
     on_change: Callable[[Config, Snapshot], None],
     write_down: Callable[[], None],
+    tally: Tally,
 ) -> Assembly:
     """Everything for ``config``, not started yet.
 
@@ -99,6 +106,7 @@ def assemble(
         around: the machine.
         on_change: called after each change that is worth keeping.
         write_down: keeps the state before it returns; may raise OSError.
+        tally: counts what happens.
 
     Raises:
         IdentityError: the node's name cannot be found out.
@@ -111,6 +119,7 @@ def assemble(
         clock=around.clock,
         utc_now=around.utc_now,
         on_change=functools.partial(on_change, config),
+        tally=tally,
     )
     probers = {
         str(server.name): make_prober(config, server, node_name, _signer(fleet, server.name, key), around)

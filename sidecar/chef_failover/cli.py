@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import click
 
-from chef_failover import __version__, client, last_resort, tables
+from chef_failover import __version__, client, last_resort, logs, tables
 from chef_failover import config as configuration
 from chef_failover.config import Config
 from chef_failover.durations import parse_duration_s
@@ -281,6 +281,6 @@ def _pretty(document: object) -> str:
 
 
 def _log_to_stderr(level: int) -> None:
-    # journald adds the time and the unit; waitress and urllib3 say nothing that an operator needs below WARNING.
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    # waitress and urllib3 say nothing that an operator needs below WARNING.
+    logging.basicConfig(level=logging.WARNING, format=logs.TEXT, stream=sys.stderr)
     logging.getLogger("chef_failover").setLevel(level)

@@ -40,6 +40,8 @@ _IDLE_S = 30.0
 
 QUESTION = "/v1/server"
 """The one request whose answer may have to wait for a probe."""
+LABOUR = frozenset({"/metrics"})
+"""What takes milliseconds to render, and at the first time to import: threads do it, and the loop goes on answering."""
 
 App = Callable[..., Any]
 
@@ -56,7 +58,8 @@ class _Dispatcher(ThreadedTaskDispatcher):
 
     def add_task(self, task: Any) -> None:  # noqa: ANN401
         """Called by waitress, under locks of its own, with an HTTPChannel that has a whole request."""
-        if task.requests[0].path == QUESTION and self._must_wait():
+        path = task.requests[0].path
+        if path in LABOUR or (path == QUESTION and self._must_wait()):
             super().add_task(task)
         else:
             self._ready.append(task)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
 from chef_failover import readiness
 from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Transition
+from chef_failover.run_history import Run, RunHistory
 
 SCHEMA = 1
 
@@ -23,6 +25,7 @@ class About:
     node_name: str | None = None
     client_key: str | None = None
     instance_id: str | None = None
+    runs: RunHistory = RunHistory()
 
 
 def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
@@ -53,6 +56,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
         "reason": choice.reason if choice else None,
         "since": _utc(snapshot.chosen_on),
         "offline": snapshot.offline,
+        "runs": _runs_in_brief(about.runs),
         "servers": [
             {
                 "name": verdict.name,
@@ -91,7 +95,13 @@ def facts(snapshot: Snapshot, about: About) -> Document:
             "reason": choice.reason,
         },
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
+        "runs": _runs_in_brief(about.runs),
     }
+
+
+def runs(history: RunHistory, under_way: Iterable[str]) -> Document:
+    """``GET /v1/runs``: the last chef-client runs, oldest first, and those under way."""
+    return {"schema": SCHEMA, **_runs(history), "under_way": list(under_way)}
 
 
 def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Document:
@@ -106,6 +116,7 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         },
         "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
+        "runs": _runs(about.runs),
         "transitions": [_transition(entry) for entry in snapshot.transitions],
     }
 
@@ -177,6 +188,30 @@ def _registration(found: ServerSnapshot) -> Document:
         "ticket": registration.ticket,
         "identity": registration.identity,
         "since": _utc(registration.on),
+    }
+
+
+def _runs(history: RunHistory) -> Document:
+    return {
+        "since_success": history.since_success,
+        "last_success_at": _utc(history.last_success_on),
+        "last": [_run(entry) for entry in history.runs],
+    }
+
+
+def _runs_in_brief(history: RunHistory) -> Document:
+    return {**_runs(history), "last": _run(history.last) if history.last else None}
+
+
+def _run(entry: Run) -> Document:
+    return {
+        "run_id": entry.run_id,
+        "server": entry.server,
+        "result": entry.result,
+        "error_class": entry.error_class,
+        "started_at": _utc(entry.started_on),
+        "ended_at": _utc(entry.ended_on),
+        "duration_s": entry.duration_s,
     }
 
 

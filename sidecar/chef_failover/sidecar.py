@@ -13,12 +13,16 @@ import attrs
 from chef_failover import __version__, clone, render, state
 from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_policy
 from chef_failover.config import Config
+from chef_failover.counts import Measured
 from chef_failover.fleet import log_changes
 from chef_failover.keeper import Keeper
 from chef_failover.model import Choice, HealthState, ReadinessPolicy, ServerSnapshot, Snapshot
 from chef_failover.render import About
+from chef_failover.run_history import Run
 from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
+from chef_failover.tally import Tally
+from chef_failover.textfile import Textfile
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,9 @@ class Sidecar:
         self._around = surroundings or Surroundings()
         self._state_path = config.state_dir / state.FILE_NAME
         self._keeper = Keeper(self._save)
-        self.runs = Runs(self._look_at, self._around.clock)
+        self._textfile = Textfile(self._metrics)
+        self._faults_before = 0
+        self.tally = Tally(self._around.utc_now)
         instance_id = self._around.instance_id(config.node.name)
         if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
             log.warning("%s", said)
@@ -46,6 +52,13 @@ class Sidecar:
         self._is_new_here = remembered.instance_id is None and instance_id is not None
         for sentence in remembered.problems:
             log.warning("%s", sentence)
+        self.runs = Runs(
+            self._look_at,
+            self._around.clock,
+            utc_now=self._around.utc_now,
+            history=remembered.history,
+            on_end=self._run_ended,
+        )
         self._parts = self._assemble(config, remembered, ())
 
     @property
@@ -62,7 +75,9 @@ class Sidecar:
     def about(self) -> About:
         """What views say of the node."""
         path = self._parts.key.path_for_chef_client() if self._parts.key else None
-        return About(__version__, self._parts.node_name, str(path) if path else None, self._instance_id)
+        return About(
+            __version__, self._parts.node_name, str(path) if path else None, self._instance_id, self.runs.history
+        )
 
     def now(self) -> float:
         """Monotonic seconds, comparable with every instant in `snapshot`."""
@@ -78,12 +93,27 @@ class Sidecar:
         if self._is_new_here:
             self._keeper.change()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
+        self._textfile.use(self.config.metrics.textfile)
 
     def stop(self, timeout_s: float = 0.0) -> bool:
         """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
         self._parts.stop()
+        self._textfile.stop(LAST_SAVE_S)
         self._keeper.stop(max(timeout_s, LAST_SAVE_S))
         return self._parts.watch.join(timeout_s)
+
+    def measure(self) -> Measured:
+        """What metrics show."""
+        return Measured(
+            version=__version__,
+            snapshot=self.snapshot,
+            history=self.runs.history,
+            counts=self.tally.read(),
+            runs_under_way=len(self.runs.under_way),
+            faults=self._faults_before + self._parts.faults,
+            fingerprint=self.config.fingerprint,
+            now=self.now(),
+        )
 
     def late(self) -> tuple[str, ...]:
         """The servers whose probing loop hangs."""
@@ -122,23 +152,52 @@ class Sidecar:
             known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
         self._parts = self._assemble(config, state.of(former), known)
         before.stop()
+        self._faults_before += before.faults
         self._parts.start()
+        self._textfile.use(config.metrics.textfile)
+        self.tally.reloaded(is_good=True)
+        self.tally.changed(former, self.snapshot)
         log_changes(former, self.snapshot)
         self._changed(config, self.snapshot)
 
+    def reload_refused(self) -> None:
+        """There was a new configuration, and it is no good."""
+        self.tally.reloaded(is_good=False)
+        self._textfile.change()
+
     def _assemble(self, config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...]) -> Assembly:
-        write_down = self._keeper.save_now
-        return assemble(config, remembered, known, self._around, on_change=self._changed, write_down=write_down)
+        parts = assemble(
+            config,
+            remembered,
+            known,
+            self._around,
+            on_change=self._changed,
+            write_down=self._keeper.save_now,
+            tally=self.tally,
+        )
+        self.tally.watch([server.name for server in config.servers])
+        return parts
 
     def _look_at(self, name: str) -> None:
         self._parts.watch.look_at(name)
+
+    def _run_ended(self, run: Run) -> None:
+        self.tally.ran(run.server, run.result)
+        self._keeper.change()
+        self._textfile.change()
 
     def _changed(self, config: Config, snapshot: Snapshot) -> None:
         """Something of ``config`` has changed; what a reload has left behind changes nothing any more."""
         if config is self.config:
             self._keeper.change()
+            self._textfile.change()
             self._parts.caretakers.wake()
             self._around.on_change(snapshot)
+
+    def _metrics(self) -> bytes:
+        from chef_failover import metrics  # noqa: PLC0415 - a megabyte, for those who have a textfile
+
+        return metrics.expose(self.measure()).body
 
     def _save(self) -> None:
         snapshot = self.snapshot

@@ -18,6 +18,7 @@ import attrs
 
 from chef_failover.identity import is_instance_id
 from chef_failover.model import Association, Registration, Snapshot, Transition
+from chef_failover.run_history import RUNS_KEPT, Run, RunHistory
 
 SCHEMA = 1
 FILE_NAME = "state.json"
@@ -34,6 +35,7 @@ class Remembered:
     transitions: tuple[Transition, ...] = ()
     registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
     """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
+    history: RunHistory = RunHistory()
     problems: tuple[str, ...] = ()
     with_work: frozenset[str] = frozenset()
     """The servers that had an object of this node which does something."""
@@ -88,7 +90,7 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         OSError: the directory cannot be written.
     """
-    _replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
+    replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
 
 
 def write_names(path: Path, names: Iterable[str]) -> None:
@@ -103,10 +105,15 @@ def write_names(path: Path, names: Iterable[str]) -> None:
             return
     except FileNotFoundError:
         pass
-    _replace(path, data)
+    replace(path, data)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of ``path``, which everybody may read: all of it or none, whatever happens.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     try:
@@ -146,6 +153,7 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
         since,
         transitions,
         registrations,
+        _history(document.get("runs") or {}, now),
         tuple(problems),
         with_work=frozenset(map(str, document.get("with_work") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
@@ -155,6 +163,31 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
 def _transition(entry: Mapping[str, Any]) -> Transition:
     server, reason = entry["server"], str(entry["reason"])
     return Transition(_time(entry["at"]), server, str(entry["from"]), str(entry["to"]), reason)
+
+
+def _history(entry: Mapping[str, Any], now: datetime.datetime) -> RunHistory:
+    """Times after ``now`` are not believed; that the clock was set back is said once, of other times."""
+    runs = tuple(run for run in map(_run, entry.get("last") or ()) if run.ended_on <= now)
+    since_success = entry.get("since_success", 0)
+    if not isinstance(since_success, int):
+        raise ValueError("its number of runs since the last success is none")
+    last_success_on = _time(entry["last_success_at"]) if entry.get("last_success_at") else None
+    return RunHistory(runs[-RUNS_KEPT:], since_success, min(last_success_on, now) if last_success_on else None)
+
+
+def _run(entry: Mapping[str, Any]) -> Run:
+    duration_s = entry["duration_s"]
+    if not isinstance(duration_s, int | float | None) or not isinstance(entry["run_id"], str):
+        raise ValueError("a run in it is not one of ours")
+    return Run(
+        run_id=entry["run_id"],
+        server=entry["server"],
+        result=str(entry["result"]),
+        error_class=entry["error_class"],
+        ended_on=_time(entry["ended_at"]),
+        started_on=_time(entry["started_at"]) if entry["started_at"] else None,
+        duration_s=duration_s,
+    )
 
 
 def _registration(entry: Mapping[str, Any]) -> Registration:

@@ -37,7 +37,26 @@ def status(document: Document) -> str:
     ]
     degraded = " (degraded)" if document["degraded"] else ""
     head = f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
-    return f"{head}\n\n{_table(rows)}"
+    return "\n\n".join(filter(None, [head, _table(rows), _runs(document)]))
+
+
+def _runs(document: Document) -> str:
+    """How chef-client's last runs went; empty before the first."""
+    runs = document.get("runs") or {}
+    last = runs.get("last")
+    if last is None:
+        return ""
+    how = f" with {last['error_class']}" if last["error_class"] else ""
+    took = f", after {last['duration_s']:.0f} s" if last["duration_s"] is not None else ""
+    words = (
+        f"The last run {last['result']}{how} on {last['server'] or 'an unknown server'} at {last['ended_at']}{took}."
+    )
+    if not runs["since_success"]:
+        return words
+    since = (
+        f" since the last success at {runs['last_success_at']}" if runs["last_success_at"] else ", and none succeeded"
+    )
+    return f"{words} Failed{since}: {runs['since_success']}."
 
 
 def check(document: Document, config_path: str) -> str:
