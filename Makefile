@@ -8,6 +8,7 @@ DESTDIR ?=
 ARCHES  ?= x86_64 aarch64
 WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
 RPMS    ?= dist
+AXE     := tests/axe/node_modules/axe-core/axe.min.js
 # The modules that decide must be covered whole, every branch.
 DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/readiness.py,*/reasons.py,*/run_history.py,*/selection.py,*/world.py
 
@@ -20,7 +21,7 @@ help: ## Show this
 demo: $(VENV)/run ## Watch a failover and a failback, in under a minute
 	@$(BIN)/chef-failover demo
 
-test: parts $(VENV)/dev lint ## Install what the tests need, and run all of them
+test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all of them
 	$(BIN)/coverage run -m pytest --ignore tests/test_leaks.py --ignore tests/packaging
 	$(BIN)/python -m pytest tests/test_leaks.py # not under coverage, which keeps something of every thread
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
@@ -38,7 +39,7 @@ lint: $(VENV)/dev ## Ruff and mypy
 bench: parts $(VENV)/dev ## Speed and memory, as ratios measured in one run
 	$(BIN)/python -m bench
 
-parts: ## Install Ruby, Ohai, goiardi and the like from the system's packages
+parts: ## Install Ruby, Ohai, goiardi, Chromium and the like from the system's packages
 	@packaging/install-test-parts
 
 wheelhouse: $(VENV)/bin/python ## Fetch the wheels that packages are made of; nothing after this needs a network
@@ -83,6 +84,11 @@ lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis sidecar/*.egg-info
+
+$(AXE): tests/axe/package-lock.json
+	@npm ci --prefix tests/axe --ignore-scripts --silent --no-audit --no-fund || \
+	  echo 'axe-core could not be fetched with npm; the tests of the page skip.' >&2
+	@test ! -e $@ || touch $@
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; name it: make PYTHON=/path/to/python3'; exit 1; }

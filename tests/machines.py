@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,13 @@ def until(condition, timeout_s=15.0):
         assert time.monotonic() < limit, "it did not happen in time"
         time.sleep(0.01)
     return value
+
+
+def free_port():
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from chef_failover import render
+from chef_failover import page, render
 from chef_failover.model import Health
 from chef_failover.runs import parse_report
 from chef_failover.sidecar import Sidecar
@@ -37,6 +37,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(_questions(sidecar))
     app.register_blueprint(_signs_of_life(sidecar))
+    app.register_blueprint(page.make_blueprint(sidecar))
     if may_change:
         app.register_blueprint(_changes(sidecar))
     else:
