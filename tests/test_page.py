@@ -15,7 +15,7 @@ from chef_failover.render import About
 from chef_failover.sidecar import Sidecar
 from chef_failover.timeline import entries, lines
 
-from worlds import ON, empty, server, world
+from worlds import ON, WEB, holding, server, without, world
 
 ABOUT = About("0.1.0", "web-1")
 HOSTILE = "</bdi><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
@@ -25,8 +25,8 @@ def ago(hours):
     return ON - datetime.timedelta(hours=hours)
 
 
-def shown(snapshot, **more):
-    return overview(render.servers(snapshot, ABOUT, now=0.0) | more, on=ON)
+def shown(snapshot):
+    return overview(render.servers(snapshot, ABOUT, now=0.0), on=ON)
 
 
 @pytest.fixture
@@ -104,7 +104,8 @@ def test_only_reading_and_only_under_this_machine_s_names(app):
 
 def test_what_servers_say_is_text(app, monkeypatch):
     main = attrs.evolve(server("main"), registration=Registration(Association.FAILED, HOSTILE))
-    standby = empty("standby", HOSTILE)
+    standby = server("standby", Health.DOWN)
+    standby = attrs.evolve(standby, last=attrs.evolve(standby.last, detail=HOSTILE))
     snapshot = world(main, standby, transitions=(Transition(ago(1), "main", "UP", "DOWN", HOSTILE),))
     show(monkeypatch, snapshot)
     for path in ("/", "/fragment"):
@@ -158,13 +159,15 @@ def test_the_headline_answers_why(servers, more, mood, text):
 
 def test_what_a_standby_lacks():
     refused = attrs.evolve(server("c"), registration=Registration(Association.REFUSED, "no such validator"))
-    snapshot = world(server("a"), server("b", Health.DOWN), refused, empty("d"), server("e"))
-    lacks = {standby.name: standby.lacks for standby in shown(snapshot).standbys}
+    other = holding("e", attrs.evolve(WEB, run_list=("recipe[db]",)))
+    servers = (holding("a"), holding("b", health=Health.DOWN), refused, without("d"), other, holding("f"))
+    lacks = {standby.name: standby.lacks for standby in shown(world(*servers)).standbys}
     assert lacks == {
         "b": ("it is DOWN: refused",),
         "c": ("this node's registration there is refused",),
-        "d": ("it has no node object that a run could use",),
-        "e": (),
+        "d": ("it is not ready: has no object of this node",),
+        "e": ("its node object differs: run list",),
+        "f": (),
     }
 
 
@@ -194,7 +197,7 @@ def test_a_registration_says_when_it_is_tried_again(registration, next_attempt):
 # ---- the last day
 
 
-def day(*changes, runs=(), choice="main", health="UP"):
+def day(*changes, choice="main", health="UP"):
     return {
         "choice": choice,
         "servers": [{"name": "main", "health": health}, {"name": "standby", "health": "UP"}],
@@ -202,11 +205,13 @@ def day(*changes, runs=(), choice="main", health="UP"):
             {"at": ago(hours).isoformat(), "server": subject, "from": before, "to": after, "reason": "so"}
             for hours, subject, before, after in changes
         ],
-        "runs": [
-            {"at": ago(hours).isoformat(), "server": name, "result": result, "duration_s": 61.0, "error_class": error}
-            for hours, name, result, error in runs
-        ],
     }
+
+
+def run(hours, name, result, error=None):
+    """As ``GET /v1/runs`` has it."""
+    times = {"started_at": None, "ended_at": ago(hours).isoformat(), "duration_s": 61.0}
+    return {"run_id": f"{hours}", "server": name, "result": result, "error_class": error, **times}
 
 
 def told(document):
@@ -215,7 +220,7 @@ def told(document):
             [(span.what, round(span.start_s / 3600, 2), round(span.length_s / 3600, 2)) for span in line.health],
             [(round(span.start_s / 3600, 2), round(span.length_s / 3600, 2)) for span in line.in_use],
         )
-        for line in lines(document, on=ON)
+        for line in lines(document, (), on=ON)
     }
 
 
@@ -255,26 +260,22 @@ def test_degraded_is_in_use_too_and_a_server_that_left_the_list_is_not_shown():
 
 
 def test_a_line_in_words():
-    runs = [(3, "main", "succeeded", None), (1, "main", "failed", "Errno::ECONNREFUSED"), (30, "main", "failed", None)]
-    document = day((30, "main", "UNKNOWN", "UP"), (2, "main", "UP", "DOWN"), runs=runs)
-    main, standby = lines(document, on=ON)
+    runs = [run(30, "main", "failed"), run(3, "main", "succeeded"), run(1, "main", "failed", "Errno::ECONNREFUSED")]
+    document = day((30, "main", "UNKNOWN", "UP"), (2, "main", "UP", "DOWN"))
+    main, standby = lines(document, runs, on=ON)
     assert main.in_words == "main in the last day: UP for 22 h, DOWN for 2 h, in use for 24 h, 2 runs, 1 of them failed"
     assert standby.in_words == "standby in the last day: UP for 24 h, never in use"
     assert [run.is_well for run in main.runs] == [True, False]
 
 
 def test_the_list_has_changes_and_runs_of_the_last_day_the_latest_first():
+    runs = [run(4, None, "failed"), run(3, "main", "failed", "Errno::ECONNREFUSED"), run(1, "standby", "succeeded")]
     document = day(
         (25, "main", "UNKNOWN", "UP"),
         (2, "main", "UP", "DOWN"),
         (2, None, "main", "standby"),
-        runs=[
-            (1, "standby", "succeeded", None),
-            (3, "main", "failed", "Errno::ECONNREFUSED"),
-            (4, None, "failed", None),
-        ],
     )
-    assert [(entry.kind, entry.subject, entry.what, entry.reason) for entry in entries(document, on=ON)] == [
+    assert [(entry.kind, entry.subject, entry.what, entry.reason) for entry in entries(document, runs, on=ON)] == [
         ("run", "A run", "succeeded after 61 s on standby", ""),
         ("choice", "The choice", "main → standby", "so"),
         ("server", "main", "UP → DOWN", "so"),
@@ -285,5 +286,5 @@ def test_the_list_has_changes_and_runs_of_the_last_day_the_latest_first():
 
 def test_a_clock_that_was_set_back_leaves_no_hole():
     ahead = day((-1, "main", "UP", "DOWN"), health="DOWN")
-    assert all(span.length_s >= 0 and span.start_s >= 0 for line in lines(ahead, on=ON) for span in line.health)
-    assert len(entries(ahead, on=ON)) == 1
+    assert all(span.length_s >= 0 and span.start_s >= 0 for line in lines(ahead, (), on=ON) for span in line.health)
+    assert len(entries(ahead, (), on=ON)) == 1

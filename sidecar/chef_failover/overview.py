@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -69,8 +70,14 @@ class Overview:
     entries: tuple[timeline.Entry, ...]
 
 
-def overview(document: Document, *, on: datetime.datetime) -> Overview:
-    """The page for ``document``, as `render.servers` has it, at the wall time ``on``."""
+def overview(document: Document, runs: Sequence[Document] = (), *, on: datetime.datetime) -> Overview:
+    """The page at the wall time ``on``.
+
+    Args:
+        document: as `render.servers` has it.
+        runs: those that have ended, each as ``GET /v1/runs`` has it.
+        on: now.
+    """
     servers = document["servers"]
     return Overview(
         node=document["node_name"] or "this node",
@@ -80,8 +87,8 @@ def overview(document: Document, *, on: datetime.datetime) -> Overview:
         servers=tuple(map(_row, servers)),
         standbys=tuple(Standby(entry["name"], _lacks(entry)) for entry in servers if not entry["chosen"]),
         registrations=tuple(map(_registration, servers)),
-        lines=timeline.lines(document, on=on),
-        entries=timeline.entries(document, on=on),
+        lines=timeline.lines(document, runs, on=on),
+        entries=timeline.entries(document, runs, on=on),
     )
 
 
@@ -111,7 +118,8 @@ def _lacks(entry: Document) -> tuple[str, ...]:
     if entry["association"] != "associated":
         lacks.append(f"this node's registration there is {entry['association']}")
     if not entry["ready"]:
-        lacks.append("it has no node object that a run could use")
+        lacks.append(f"it is not ready: {entry['readiness']}")
+    lacks += [f"its node object differs: {difference}" for difference in entry["differences"]]
     return tuple(lacks)
 
 

@@ -69,8 +69,14 @@ class Entry:
     reason: str
 
 
-def lines(document: Document, *, on: datetime.datetime) -> tuple[Line, ...]:
-    """A line for each server of ``document``, as `render.servers` has it, over the day that ends at ``on``."""
+def lines(document: Document, runs: Sequence[Document], *, on: datetime.datetime) -> tuple[Line, ...]:
+    """A line for each server over the day that ends at ``on``.
+
+    Args:
+        document: as `render.servers` has it.
+        runs: those that have ended, each as ``GET /v1/runs`` has it.
+        on: now.
+    """
     transitions = document["transitions"]
     times = [_seconds(entry["at"], on) for entry in transitions]
     changes = list(zip(times, transitions, strict=True))
@@ -84,18 +90,18 @@ def lines(document: Document, *, on: datetime.datetime) -> tuple[Line, ...]:
             in_use=tuple(span for span in used if span.what.removesuffix(_DEGRADED) == entry["name"]),
             runs=tuple(
                 Mark(at, run["result"] == "succeeded")
-                for run in document.get("runs", ())
-                if run["server"] == entry["name"] and (at := _seconds(run["at"], on)) >= 0
+                for run in runs
+                if run["server"] == entry["name"] and (at := _seconds(run["ended_at"], on)) >= 0
             ),
         )
         for entry in document["servers"]
     )
 
 
-def entries(document: Document, *, on: datetime.datetime) -> tuple[Entry, ...]:
-    """What happened in the day that ends at ``on``, the latest first."""
+def entries(document: Document, runs: Sequence[Document], *, on: datetime.datetime) -> tuple[Entry, ...]:
+    """What happened in the day that ends at ``on``, the latest first; the arguments are those of `lines`."""
     happened = [_change(entry) for entry in document["transitions"]]
-    happened += [_run(run) for run in document.get("runs", ())]
+    happened += [_run(run) for run in runs]
     recent = [entry for entry in happened if _seconds(entry.at, on) >= 0]
     return tuple(sorted(recent, key=lambda entry: entry.at)[::-1])
 
@@ -108,9 +114,9 @@ def _change(entry: Document) -> Entry:
 
 
 def _run(run: Document) -> Entry:
-    took = f" after {in_words(run['duration_s'])}" if run.get("duration_s") is not None else ""
+    took = f" after {in_words(run['duration_s'])}" if run["duration_s"] is not None else ""
     where = f" on {run['server']}" if run["server"] else ""
-    return Entry(run["at"], "run", "A run", f"{run['result']}{took}{where}", run.get("error_class") or "")
+    return Entry(run["ended_at"], "run", "A run", f"{run['result']}{took}{where}", run["error_class"] or "")
 
 
 def _health(server: Document, changes: Iterable[tuple[float, Document]], known_from: float) -> tuple[Span, ...]:
