@@ -13,7 +13,7 @@ AXE     := tests/axe/node_modules/axe-core/axe.min.js
 DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/readiness.py,*/reasons.py,*/run_history.py,*/selection.py,*/world.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-packaging lint bench lock parts wheelhouse rpm repo install clean
+.PHONY: help demo test test-packaging lint man bench lock parts wheelhouse rpm repo install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(VENV)/dev ## Ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+man: $(VENV)/run ## Make the manual and the shell completions, in build/share
+	$(BIN)/python packaging/manual.py build/share
 
 bench: parts $(VENV)/dev ## Speed and memory, as ratios measured in one run
 	$(BIN)/python -m bench
@@ -61,6 +64,7 @@ install: ## Install on this node (as root) by hand, or below DESTDIR for a packa
 	install -m 0644 LICENSE $(DESTDIR)/usr/share/licenses/chef-failover/LICENSE
 	$(PYTHON) -m compileall -q --invalidation-mode unchecked-hash -s "$(DESTDIR)" $(TREE)
 	chmod -R u=rwX,go=rX $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover
+	PYTHONPATH=$(TREE) $(PYTHON) -B packaging/manual.py $(DESTDIR)/usr/share
 	install -D -m 0755 packaging/chef-failover $(DESTDIR)/usr/bin/chef-failover
 	install -D -m 0644 ruby_shim/lib/chef_failover.rb $(DESTDIR)/usr/share/chef-failover/ruby/chef_failover.rb
 	for dir in chef cinc; do \

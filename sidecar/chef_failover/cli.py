@@ -218,7 +218,7 @@ def demo(keep: bool) -> None:
 def main() -> None:
     """Run the command line, and turn every error into its exit code."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="chef-failover", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code if isinstance(error, click.UsageError) else EXIT_NO)
