@@ -2,6 +2,8 @@
 
 import datetime
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import attrs
@@ -122,6 +124,9 @@ def test_nothing_of_the_page_is_loaded_before_somebody_looks(app):
     assert "jinja_env" not in vars(app)
     client.get("/")
     assert "jinja_env" in vars(app)
+    said = "import sys, chef_failover.daemon; print([name for name in sys.modules if name.endswith('.overview')])"
+    ended = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
 
 
 def test_the_fragment_is_the_part_of_the_page_that_changes(app, monkeypatch):

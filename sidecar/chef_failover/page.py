@@ -13,7 +13,6 @@ import secrets
 import flask
 
 from chef_failover import render
-from chef_failover.overview import overview
 from chef_failover.sidecar import Sidecar
 
 _POLICY = (
@@ -38,6 +37,8 @@ def make_blueprint(sidecar: Sidecar) -> flask.Blueprint:
         return _html("fragment.html", _NOTHING)
 
     def _html(template: str, policy: str, **more: str) -> flask.Response:
+        from chef_failover.overview import overview  # noqa: PLC0415 - memory, for those who look
+
         document = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now())
         shown = overview(document, on=sidecar.utc_now())
         response = flask.make_response(flask.render_template(template, page=shown, **more))
