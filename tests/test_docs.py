@@ -55,7 +55,7 @@ def test_the_defaults_are_the_ones_documented():
                 text = text.replace('"', "")
             assert config.parse(text) == Config(), key
         else:
-            assert default in (None, attrs.NOTHING, (), "default", "none", "seed", "text", config.INHERIT), key
+            assert default in (None, attrs.NOTHING, (), "default", "none", "seed", "warn", "text", config.INHERIT), key
 
 
 def yaml_blocks(page):

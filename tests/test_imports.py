@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
-    *("errors", "model", "durations", "health", "readiness", "reasons", "selection", "world", "run_history", "counts"),
+    *("errors", "model", "durations", "health", "readiness", "parity"),
+    *("reasons", "selection", "world", "run_history", "counts"),
     *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",

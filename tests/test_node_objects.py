@@ -114,7 +114,7 @@ def test_a_reading_tells_of_object_environment_and_policy(dev, exchange, auth):
         return node_objects.check(exchange, auth, policy, clock=lambda: 5.0)
 
     assert check() == node_objects.NodeCheck(5.0, policy_found=False)
-    dev.state.policies.add(("production", "webserver"))
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
     assert check() == node_objects.NodeCheck(5.0, policy_found=True)
     dev.put_node(NODE, policy_name="db", policy_group="production", chef_environment="qa")
     found = check(ReadinessPolicy())

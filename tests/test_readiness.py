@@ -12,6 +12,7 @@ from chef_failover.model import (
     NodeCheck,
     NodeObject,
     Outcome,
+    ParityMode,
     ProbeResult,
     ReadinessMode,
     ReadinessPolicy,
@@ -312,7 +313,8 @@ def test_nothing_is_created_from_an_object_that_does_nothing():
         (holding("a", health=DOWN), {}, math.inf),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), {}, math.inf),
         (server("a", registration=Registration(Association.REQUESTED)), {}, math.inf),
-        (server("a"), {"readiness": OFF}, math.inf),
+        (server("a"), {"readiness": OFF, "parity": ParityMode.OFF}, math.inf),
+        (server("a"), {"readiness": OFF}, -math.inf),
         (without("a", at=50.0), {"readiness": POLICY}, 50.0 + INTERVAL_S),
         (
             without("a", at=50.0, node_check=NodeCheck(50.0, policy_found=False)),

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from chef_failover.model import (
     Association,
+    Content,
     Health,
     HealthState,
     NodeCheck,
     Outcome,
+    ParityMode,
     ProbeResult,
     ReadinessMode,
     ReadinessPolicy,
@@ -302,6 +304,7 @@ checks = st.none() | st.builds(
     st.sampled_from([None, True, False]),
     st.sampled_from([None, True, False]),
     st.sampled_from(["", "no answer"]),
+    st.none() | st.builds(Content, st.floats(0, 1000), st.just(("web", "prod")), st.sampled_from([None, "1", "2"])),
 )
 
 
@@ -331,6 +334,8 @@ def snapshots(draw):
         failback_s=draw(st.sampled_from([0.0, 600.0, math.inf])),
         pinned=draw(st.sampled_from([None, *names])),
         readiness=draw(st.sampled_from([ReadinessPolicy(), CHECK, OFF, POLICY])),
+        parity=draw(st.sampled_from(ParityMode)),
+        lagging_since=draw(st.sampled_from([None, 500.0, math.inf])),
     )
 
 

@@ -13,6 +13,7 @@ from chef_failover.model import (
     NodeCheck,
     NodeObject,
     Outcome,
+    ParityMode,
     ProbeResult,
     ReadinessPolicy,
     SelectionPolicy,
@@ -77,14 +78,16 @@ def without(name, health=Health.UP, **more):
     return holding(name, None, health, **more)
 
 
-def world(*servers, current=None, failback_s=600.0, identity="web-1", now=0.0, readiness=None, **more):
+def world(
+    *servers, current=None, failback_s=600.0, identity="web-1", now=0.0, readiness=None, parity=ParityMode.WARN, **more
+):
     """A snapshot of ``servers``, settled, with ``current`` as the server in use so far."""
     from chef_failover.model import Choice, Standing
 
     choice = Choice(current, Standing.ELIGIBLE) if current else None
     snapshot = Snapshot(
         servers,
-        SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy()),
+        SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy(), parity),
         choice=choice,
         chosen_on=ON if current else None,
         is_choice_remembered=current is not None,
@@ -93,12 +96,12 @@ def world(*servers, current=None, failback_s=600.0, identity="web-1", now=0.0, r
     return settle(snapshot, now=now, on=ON)
 
 
-def bare(*servers, current=None, failback_s=600.0, identity="web-1", readiness=None, **more):
+def bare(*servers, current=None, failback_s=600.0, identity="web-1", readiness=None, parity=ParityMode.WARN, **more):
     """Like `world`, not settled: just what selection gets."""
     from chef_failover.model import Choice, Standing
 
     choice = Choice(current, Standing.ELIGIBLE) if current else None
-    policy = SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy())
+    policy = SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy(), parity)
     return Snapshot(servers, policy, choice=choice, **more)
 
 

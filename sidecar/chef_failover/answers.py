@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +23,11 @@ from chef_failover.model import Outcome
 
 NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
 """The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
+
+
+COOKBOOKS_KEPT = 5000
+"""Cookbooks of one server that are looked at; a server with more is not compared."""
+_COOKBOOK, _VERSION = re.compile(r"[A-Za-z0-9_.-]{1,200}"), re.compile(r"[0-9]{1,18}\.[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 @attrs.frozen
@@ -127,6 +133,46 @@ def judge_named(answer: Answer, name: str, *more: str) -> bool | None:
             return None
         rest = rest.replace(known, "")
     return None if "organization" in rest.lower() else False
+
+
+def judge_revision(answer: Answer, policy_name: str) -> str | None:
+    """The answer to a signed ``GET`` of a policy in its group: its revision; None when the answer does not tell."""
+    body = answer.json()
+    revision = body.get("revision_id") if body and body.get("name") == policy_name else None
+    is_one = answer.status == HTTPStatus.OK and isinstance(revision, str) and 0 < len(revision) <= 255
+    return revision if is_one and str(revision).isprintable() else None
+
+
+def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
+    """The answer to a signed ``GET`` of cookbooks with ``num_versions=1``: the version of each, by name.
+
+    None when it is not such a list: an old server has no such path, goiardi answers 200 with nothing to a path that it
+    does not know, and a server may refuse to tell. A cookbook of which no version is admitted is left out.
+    """
+    body = answer.json()
+    if answer.status != HTTPStatus.OK or body is None or len(body) > COOKBOOKS_KEPT:
+        return None
+    found = {}
+    for name, entry in body.items():
+        versions = entry.get("versions") if isinstance(entry, dict) else None
+        if not isinstance(versions, list) or not _COOKBOOK.fullmatch(name):
+            return None
+        if versions:
+            version = versions[0].get("version") if isinstance(versions[0], dict) else None
+            if not is_version(version):
+                return None
+            found[name] = str(version)
+    return found
+
+
+def is_version(version: object) -> bool:
+    """Is it a cookbook's version: two or three numbers with dots between?"""
+    return isinstance(version, str) and _VERSION.fullmatch(version) is not None
+
+
+def is_cookbook(name: object) -> bool:
+    """Could a cookbook have this name?"""
+    return isinstance(name, str) and _COOKBOOK.fullmatch(name) is not None
 
 
 def retry_after_s(answer: Answer) -> float:

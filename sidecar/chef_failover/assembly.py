@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 import random
 import socket
 import time
@@ -29,6 +30,7 @@ from chef_failover.model import (
     Choice,
     NodeCheck,
     NodeObject,
+    ParityMode,
     ReadinessMode,
     ReadinessPolicy,
     Registration,
@@ -214,8 +216,16 @@ def _caretaker(
         sign = signer()
         if sign is None:
             return None
-        auth = sign(SIGNING_PROTOCOLS[0])
-        return node_objects.check(exchange, auth, policy, clock=around.clock, utc_now=around.utc_now)
+        known = fleet.snapshot.server(server.name)
+        return node_objects.check(
+            exchange,
+            sign(SIGNING_PROTOCOLS[0]),
+            policy,
+            compares=config.parity != "off",
+            former=known.node_check.content if known and known.node_check else None,
+            clock=around.clock,
+            utc_now=around.utc_now,
+        )
 
     def create(node: NodeObject) -> bool:
         auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
@@ -254,10 +264,13 @@ def _first_snapshot(
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
     return Snapshot(
         servers=tuple(servers),
-        policy=SelectionPolicy(config.selection.failback, identity, readiness_policy(config)),
+        policy=SelectionPolicy(
+            config.selection.failback, identity, readiness_policy(config), ParityMode(config.parity)
+        ),
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
+        lagging_since=math.inf if choice else None,
         transitions=remembered.transitions,
     )
 

@@ -146,6 +146,7 @@ class Config:
     listen: Listen = Listen()
     state_dir: Path = Path("/var/lib/chef-failover")
     readiness: Literal["seed", "check", "off"] = "seed"
+    parity: Literal["warn", "require", "off"] = "warn"
     metrics: MetricsSettings = MetricsSettings()
     log_format: Literal["text", "json"] = "text"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import enum
 import math
+from collections.abc import Mapping
 from typing import Self
 
 import attrs
@@ -39,7 +40,9 @@ class Standing(enum.IntEnum):
     """UP, and its latest probe failed or is overdue."""
     RISING = 6
     """DOWN, and its latest probe succeeded."""
-    ELIGIBLE = 7
+    STALE = 7
+    """Well in every way, but with an older policy or older cookbooks than the server in use."""
+    ELIGIBLE = 8
 
 
 class Outcome(enum.StrEnum):
@@ -192,6 +195,46 @@ class NodeObject:
         return bool(self.run_list) or self.has_policy
 
 
+class ParityMode(enum.StrEnum):
+    """What we do about standbys with an older policy or older cookbooks than the server in use."""
+
+    OFF = "off"
+    """Nothing; they are not compared."""
+    WARN = "warn"
+    REQUIRE = "require"
+    """Besides, pass them over while another server is as new."""
+
+
+@attrs.frozen
+class Content:
+    """What a run of this node would get from one server, as far as it can be compared with another's.
+
+    Either ``revision`` or ``cookbooks`` is there; neither when the server cannot tell.
+    """
+
+    read_at: float
+    """On the monotonic clock."""
+    policy: tuple[str, str] | None = None
+    """Name and group of the policy that was asked for; None for a node with a run list."""
+    revision: str | None = None
+    """Of that policy."""
+    environment: str | None = None
+    """Where the cookbooks were asked for."""
+    cookbooks: Mapping[str, str] | None = None
+    """The latest version of every cookbook that the environment there admits."""
+    used: Mapping[str, str | None] = attrs.field(factory=dict)
+    """The cookbooks of the node, by its object there, each with the version of the last run if that is known."""
+    changed_at: float = -math.inf
+    """When a reading found it to be no longer what the one before had found."""
+    former: Content | None = None
+    """What it was until then, without a past of its own."""
+
+    @property
+    def is_readable(self) -> bool:
+        """The server could tell."""
+        return self.revision is not None or self.cookbooks is not None
+
+
 @attrs.frozen
 class NodeCheck:
     """What the last whole reading found on one server."""
@@ -206,6 +249,8 @@ class NodeCheck:
     """The same of the environment."""
     trouble: str = ""
     """Why the object could not be read whole, in words."""
+    content: Content | None = None
+    """What a run would get there; None when nobody asked."""
 
 
 @attrs.frozen
@@ -345,6 +390,7 @@ class SelectionPolicy:
     identity: str
     """The node's name, or its host name: spreads the fleet over equal servers and over the hold-down."""
     readiness: ReadinessPolicy = ReadinessPolicy()
+    parity: ParityMode = ParityMode.WARN
 
 
 @attrs.frozen
@@ -358,6 +404,8 @@ class Snapshot:
     chosen_on: datetime.datetime | None = None
     is_choice_remembered: bool = False
     """The choice was made before this life, or before the last reload, by what was known then."""
+    lagging_since: float | None = None
+    """When the node had to move to a server that was stale, or maybe was: infinite for before this life."""
     pinned: str | None = None
     offline: str | None = None
     """Why this node has no network at all, in words; None while it has."""

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
+import attrs
 import requests.auth
 
-from chef_failover import node_document
-from chef_failover.answers import judge_created, judge_named, judge_node
+from chef_failover import node_document, parity
+from chef_failover.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_revision
 from chef_failover.deadline import ProbeError
 from chef_failover.exchange import Ask, Exchange
-from chef_failover.model import DEFAULT_ENVIRONMENT, NodeCheck, NodeObject, Outcome, ReadinessPolicy
+from chef_failover.model import DEFAULT_ENVIRONMENT, Content, NodeCheck, NodeObject, Outcome, ReadinessPolicy
 from chef_failover.node_document import NotANodeObjectError
 
 UtcNow = Callable[[], datetime.datetime]
@@ -36,22 +38,47 @@ def check(
     auth: requests.auth.AuthBase,
     policy: ReadinessPolicy,
     *,
+    compares: bool = False,
+    former: Content | None = None,
     clock: Callable[[], float] = time.monotonic,
     utc_now: UtcNow = _utc_now,
 ) -> NodeCheck:
-    """One whole reading of what a run needs there. Whatever the server or the network does is a value."""
+    """One whole reading of what a run needs there. Whatever the server or the network does is a value.
+
+    Args:
+        exchange: speaks to the server.
+        auth: signs as this node.
+        policy: what the configuration says.
+        compares: also read what can be compared with other servers: a policy's revision, or the cookbooks' versions.
+        former: what of that the reading before found; cookbooks are not asked for again so soon.
+        clock: monotonic seconds.
+        utc_now: wall time, which servers have, too.
+    """
+    node = content = policy_found = environment_found = None
     try:
         with exchange.open() as ask:
-            node = _read(ask, exchange, auth, utc_now())
+            document = _read(ask, exchange, auth, utc_now())
+            node = _parse(document)
             needed = policy if policy.has_policy else node
-            policy_found = environment_found = None
             if needed is not None and needed.has_policy:
-                policy_found = _has_policy(ask, exchange, auth, str(needed.policy_group), str(needed.policy_name))
+                name, group = str(needed.policy_name), str(needed.policy_group)
+                answer = _ask_policy(ask, exchange, auth, group, name)
+                policy_found = judge_named(answer, name, group)
+                content = Content(clock(), (name, group), judge_revision(answer, name))
             if node is not None:
                 environment_found = _has_environment(ask, exchange, auth, node.environment)
+                if content is None and compares:
+                    used = node_document.cookbooks_used(document or {})
+                    content = _cookbooks(
+                        lambda path: ask("GET", f"{exchange.target.chef_server_url}/{path}", auth),
+                        node.environment,
+                        used,
+                        former,
+                        clock,
+                    )
     except ProbeError as error:
         return NodeCheck(clock(), trouble=error.detail)
-    return NodeCheck(clock(), node, policy_found, environment_found)
+    return NodeCheck(clock(), node, policy_found, environment_found, content=content if compares else None)
 
 
 def read(exchange: Exchange, auth: requests.auth.AuthBase, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
@@ -61,7 +88,7 @@ def read(exchange: Exchange, auth: requests.auth.AuthBase, *, utc_now: UtcNow = 
         ProbeError: neither is certain.
     """
     with exchange.open() as ask:
-        return _read(ask, exchange, auth, utc_now())
+        return _parse(_read(ask, exchange, auth, utc_now()))
 
 
 def policy_exists(exchange: Exchange, auth: requests.auth.AuthBase, group: str, name: str) -> bool | None:
@@ -71,7 +98,7 @@ def policy_exists(exchange: Exchange, auth: requests.auth.AuthBase, group: str, 
         ProbeError: there is no answer.
     """
     with exchange.open() as ask:
-        return _has_policy(ask, exchange, auth, group, name)
+        return judge_named(_ask_policy(ask, exchange, auth, group, name), name, group)
 
 
 def create(
@@ -93,22 +120,46 @@ def create(
     return True
 
 
-def _read(ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, utc_now: datetime.datetime) -> NodeObject | None:
+def _read(
+    ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, utc_now: datetime.datetime
+) -> Mapping[str, Any] | None:
     answer = ask("GET", exchange.target.node_url, auth)
     finding = judge_node(answer, exchange.target.node_name or "", utc_now)
     if not finding.outcome.serves_node:
         raise ProbeError(finding.outcome, finding.detail)
-    if not finding.has_node_object:
-        return None
+    return answer.json() if finding.has_node_object else None
+
+
+def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
     try:
-        return node_document.parse(answer.json() or {})
+        return None if document is None else node_document.parse(document)
     except NotANodeObjectError as error:
         raise ProbeError(Outcome.NOT_CHEF, f"its object of this node {error}") from error
 
 
-def _has_policy(ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, group: str, name: str) -> bool | None:
+def _ask_policy(ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, group: str, name: str) -> Answer:
     path = f"policy_groups/{quote(group, safe='')}/policies/{quote(name, safe='')}"
-    return judge_named(ask("GET", f"{exchange.target.chef_server_url}/{path}", auth), name, group)
+    return ask("GET", f"{exchange.target.chef_server_url}/{path}", auth)
+
+
+def _cookbooks(
+    get: Callable[[str], Answer],
+    environment: str,
+    used: Mapping[str, str | None],
+    former: Content | None,
+    clock: Callable[[], float],
+) -> Content:
+    """The latest versions that the environment admits: one request, unless it was made a short time ago."""
+    if former is not None and parity.is_recent(former, environment, clock()):
+        return attrs.evolve(former, used=used)
+    place = "" if environment == DEFAULT_ENVIRONMENT else f"environments/{quote(environment, safe='')}/"
+    try:
+        answer = get(f"{place}cookbooks?num_versions=1")
+    except ProbeError:
+        cookbooks = None  # what a run needs has been read, and stays so
+    else:
+        cookbooks = judge_cookbooks(answer)
+    return Content(clock(), environment=environment, cookbooks=cookbooks, used=used)
 
 
 def _has_environment(ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, name: str) -> bool | None:

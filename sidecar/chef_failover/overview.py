@@ -119,6 +119,8 @@ def _lacks(entry: Document) -> tuple[str, ...]:
         lacks.append(f"this node's registration there is {entry['association']}")
     if not entry["ready"]:
         lacks.append(f"it is not ready: {entry['readiness']}")
+    if entry["stale"]:
+        lacks.append(f"it is stale: {entry['parity']}")
     lacks += [f"its node object differs: {difference}" for difference in entry["differences"]]
     return tuple(lacks)
 

@@ -28,6 +28,7 @@ from chef_failover.model import (
     HealthState,
     NodeCheck,
     NodeObject,
+    ParityMode,
     ReadinessMode,
     ReadinessPolicy,
     ServerSnapshot,
@@ -171,7 +172,9 @@ def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_a
         chance: from 0 to below 1, for the jitter; the same until the next reading.
         asked_at: when somebody last asked for a reading: after a chef-client run, on an operator's word.
     """
-    if snapshot.policy.readiness.mode is ReadinessMode.OFF or not _answers_node(server):
+    policy = snapshot.policy
+    is_off = policy.readiness.mode is ReadinessMode.OFF and policy.parity is ParityMode.OFF
+    if is_off or not _answers_node(server):
         return math.inf
     check = server.node_check
     if check is None or asked_at > check.read_at or _is_outdated(server):

@@ -18,15 +18,16 @@ _WORDS = {
     Standing.DRAINED: "drained",
     Standing.FAILING: "failing",
     Standing.RISING: "coming back",
+    Standing.STALE: "stale",
     Standing.ELIGIBLE: "held down",
 }
 
 
 def explain(choice: Choice, snapshot: Snapshot) -> Choice:
-    """``choice`` with its reason and every verdict's sentence filled in."""
+    """``choice`` with its reason and every verdict's sentence filled in, unless it has one."""
     by_name = {server.name: server for server in snapshot.servers}
     verdicts = tuple(
-        attrs.evolve(verdict, sentence=_sentence(verdict, by_name[verdict.name], choice, snapshot))
+        attrs.evolve(verdict, sentence=verdict.sentence or _sentence(verdict, by_name[verdict.name], choice, snapshot))
         for verdict in choice.verdicts
     )
     return attrs.evolve(choice, verdicts=verdicts, reason=_reason(choice, verdicts, snapshot))

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from chef_failover import readiness
+from chef_failover import parity, readiness
 from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Transition
 from chef_failover.run_history import Run, RunHistory
 
@@ -66,6 +66,8 @@ def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
                 **_association(found, now),
                 "readiness": readiness.sentence(snapshot, found),
                 "differences": list(readiness.differences_of(snapshot, found)),
+                "stale": parity.stale(snapshot, found, now=now) is not None,
+                "parity": parity.sentence(snapshot, found, now=now),
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,

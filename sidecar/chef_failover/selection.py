@@ -16,6 +16,9 @@ The hold-down: a server that comes before the one in use must have been UP for `
 and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. Between servers
 that all fail there is nothing to gain by moving, so the node stays.
 
+With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
+there is none of these it counts as well: a stale run is better than none.
+
 Equal priorities are ordered by rendezvous hashing: each node has its own order, and losing a server
 moves only its nodes.
 """
@@ -34,12 +37,14 @@ from chef_failover.model import (
     Choice,
     Health,
     Outcome,
+    ParityMode,
     ProbeResult,
     ServerSnapshot,
     Snapshot,
     Standing,
     Verdict,
 )
+from chef_failover.parity import stale
 from chef_failover.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.reasons import explain
 
@@ -59,6 +64,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         return None
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, snapshot, current, runs_from) for server in snapshot.servers}
+    lags = _put_stale_ones_back(standings, snapshot, now)
     preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
     if current is not None:
@@ -82,6 +88,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             is_better=preferences[server.name] < preferences[best.name],
             is_reachable=server.last is not None and server.last.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
+            sentence=lags.get(server.name, ""),
         )
         for server in sorted(snapshot.servers, key=lambda server: preferences[server.name])
     )
@@ -165,6 +172,23 @@ def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None
     if not is_settled and (is_denied or is_proving(snapshot, server)):
         return Standing.RISING
     return Standing.DRAINED if server.is_drained else Standing.ELIGIBLE
+
+
+def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now: float) -> dict[str, str]:
+    """Lower the stale ones among the ELIGIBLE, if others remain; why, by name. A pinned one is where it is wanted."""
+    if snapshot.policy.parity is not ParityMode.REQUIRE:
+        return {}
+    eligible = {name for name, standing in standings.items() if standing is Standing.ELIGIBLE}
+    lags = {
+        server.name: words
+        for server in snapshot.servers
+        if server.name in eligible and server.name != snapshot.pinned
+        if (words := stale(snapshot, server, now=now)) is not None
+    }
+    if lags.keys() == eligible:
+        return {}
+    standings |= dict.fromkeys(lags, Standing.STALE)
+    return lags
 
 
 def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:

@@ -37,7 +37,12 @@ def status(document: Document) -> str:
     ]
     degraded = " (degraded)" if document["degraded"] else ""
     head = f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
-    return "\n\n".join(filter(None, [head, _table(rows), _runs(document)]))
+    return "\n\n".join(filter(None, [head, _table(rows), _stale(document), _runs(document)]))
+
+
+def _stale(document: Document) -> str:
+    """A line for each server that has something older than the one in use; empty when there is none."""
+    return "\n".join(f"{entry['name']} is stale: {entry['parity']}." for entry in document["servers"] if entry["stale"])
 
 
 def _runs(document: Document) -> str:
@@ -122,7 +127,9 @@ def _association(entry: Document) -> str:
 def _readiness(entry: Document) -> str:
     if not entry["ready"]:
         return "no"
-    return "differs" if entry["differences"] else "yes"
+    if entry["differences"]:
+        return "differs"
+    return "stale" if entry["stale"] else "yes"
 
 
 def _last_probe(entry: Document) -> str:

@@ -19,6 +19,7 @@ from chef_failover.model import (
     Standing,
     Transition,
 )
+from chef_failover.parity import lags_from, renewed
 from chef_failover.readiness import heard, sentence
 from chef_failover.selection import select
 
@@ -67,6 +68,8 @@ def take(
     former = server.node_check
     if check.trouble and former is not None:
         check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble)
+    elif check.content is not None:
+        check = attrs.evolve(check, content=renewed(former.content if former else None, check.content))
     changed = attrs.evolve(server, node_check=check)
     snapshot = snapshot.with_server(changed)
     if not check.trouble:
@@ -93,7 +96,9 @@ def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
     changed = Transition(on, None, _label(before), _label(choice), choice.reason)
     if before is None or before.name != choice.name:
-        return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False), changed)
+        lagging = lags_from(snapshot, choice.name, now=now)
+        moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
+        return _remember(moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
 

@@ -18,6 +18,8 @@ METHODS = {
     ("clients", "NAME"): ("GET", "PUT"),
     ("principals", "NAME"): ("GET",),
     ("environments", "NAME"): ("GET",),
+    ("environments", "NAME", "cookbooks"): ("GET",),
+    ("cookbooks",): ("GET",),
     ("policy_groups", "GROUP", "policies", "NAME"): ("GET",),
     ("server_api_version",): ("GET",),
 }
@@ -64,6 +66,8 @@ def route(request: Request) -> Route:
     match segments:
         case (kind, name):
             segments = (kind, "NAME")
+        case ("environments", name, "cookbooks"):
+            segments = ("environments", "NAME", "cookbooks")
         case ("policy_groups", group, "policies", name):
             segments = ("policy_groups", "GROUP", "policies", "NAME")
     return Route(organization, segments if segments in METHODS else (), name, group)

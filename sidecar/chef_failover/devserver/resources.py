@@ -67,7 +67,7 @@ def perform(state: ChefState, call: Call, new_key: NewKey) -> Response:
     match call.route.resource, call.request.method:
         case ("principals", _), _:
             return _principal(state, call)
-        case (("environments" | "policy_groups"), *_), _:
+        case (("environments" | "policy_groups" | "cookbooks"), *_), _:
             return _shared(state, call)
         case ("nodes", *_), _:
             return _node(state, call) if call.route.name else _nodes(state, call)
@@ -147,11 +147,18 @@ def _shared(state: ChefState, call: Call) -> Response:
     if group:
         if (group, name) not in state.policies:
             return error_response(404, f"Cannot load policy {name} in policy group {group}")
-        revision = {"revision_id": "0" * 40, "name": name, "run_list": [], "cookbook_locks": {}}
-        return json_response(200, revision)
-    if name not in state.environments:
+        revision = state.policies[group, name]
+        return json_response(200, {"revision_id": revision, "name": name, "run_list": [], "cookbook_locks": {}})
+    if call.route.resource != ("cookbooks",) and name not in state.environments:
         return error_response(404, f"Cannot load environment {name}")
+    if call.route.resource[-1] == "cookbooks":
+        return json_response(200, {one: _cookbook(call, one, state.cookbooks[one]) for one in sorted(state.cookbooks)})
     return json_response(200, {"name": name, "chef_type": "environment", "json_class": "Chef::Environment"})
+
+
+def _cookbook(call: Call, name: str, version: str) -> dict[str, Any]:
+    uri = call.uri("cookbooks", name)
+    return {"url": uri, "versions": [{"url": f"{uri}/{version}", "version": version}]}
 
 
 def _create_client(state: ChefState, call: Call, new_key: NewKey) -> Response:

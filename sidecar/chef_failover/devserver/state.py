@@ -11,15 +11,17 @@ import attrs
 class ChefState:
     """What a server remembers. ``organization`` None: paths have no ``/organizations/NAME`` (goiardi, Chef 11).
 
-    ``clients`` has each client's public key (PEM), ``nodes`` each node object by name, ``policies`` each policy by its
-    group and name; ``protocols`` is what the server accepts, ``{"1.0", "1.1"}`` for an old one.
+    ``clients`` has each client's public key (PEM), ``nodes`` each node object by name, ``policies`` the revision of
+    each policy by its group and name, ``cookbooks`` the only version of each, the same in all environments;
+    ``protocols`` is what the server accepts, ``{"1.0", "1.1"}`` for an old one.
     """
 
     organization: str | None = "default"
     clients: dict[str, str] = attrs.field(factory=dict)
     nodes: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     environments: set[str] = attrs.field(factory=lambda: {"_default"})
-    policies: set[tuple[str, str]] = attrs.field(factory=set)
+    policies: dict[tuple[str, str], str] = attrs.field(factory=dict)
+    cookbooks: dict[str, str] = attrs.field(factory=dict)
     protocols: frozenset[str] = frozenset({"1.0", "1.1", "1.3"})
 
     @property

@@ -1,0 +1,179 @@
+"""Pure: whether a standby would give this node an older policy, or older cookbooks, than the server in use.
+
+What is compared is what a run would get: the revision of the node's policy, or, for a node with a run list, the latest
+version that its environment admits of each cookbook that it uses. A server that has no such endpoint, or does not
+answer it usably, cannot be told, and is never stale.
+
+Which of two is the older one? Versions of cookbooks say so themselves; and what the node's last run had is new enough,
+whatever has been uploaded since. Revisions of a policy are digests without an order. There the server in use is right,
+unless the other one was seen to change after it, to something that the one in use did not have before.
+
+A deployment reaches the servers one after the other, and we read each of them every ten minutes. So a standby that has
+what the server in use had before its last change is not held to be stale until it has been read ten minutes later.
+
+After a failover to a stale standby, that standby is in use and still stale. It is not what others are compared with
+until it changes itself: or else the main server, back again, would be called stale and the node would never return.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import attrs
+
+from chef_failover.health import JITTER
+from chef_failover.model import Content, ParityMode, ServerSnapshot, Snapshot
+from chef_failover.readiness import INTERVAL_S
+
+SETTLING_S = INTERVAL_S
+"""How long a deployment may take to reach all servers."""
+VALID_S = 2 * INTERVAL_S
+"""What was read longer ago does not count: two readings have failed since."""
+_NAMED = 3
+"""Cookbooks that are named at the most."""
+_SHORT = 7
+"""Characters of a revision that people are shown, where they tell the difference."""
+
+
+def stale(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str | None:
+    """What is older there than on the server in use, as words of their own; None: nothing that we know of."""
+    reference, theirs = _reference(snapshot, now), _content(server, now)
+    if reference is None or theirs is None or reference.name == server.name:
+        return None
+    ours = _content(reference, now)
+    if ours is None or _is_settling(ours, theirs):
+        return None
+    return _behind(ours, theirs, reference.name)
+
+
+def sentence(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str:
+    """How it compares, for people."""
+    if snapshot.policy.parity is ParityMode.OFF:
+        return "not compared: parity is off"
+    words = stale(snapshot, server, now=now)
+    if words is not None:
+        return words
+    if _content(server, now) is None:
+        return _why_untold(server)
+    reference = _reference(snapshot, now)
+    if reference is None or _content(reference, now) is None:
+        return "cannot be told: nothing is known to compare it with"
+    return "the others are compared with it" if reference is server else f"as new as on {reference.name}"
+
+
+def lags_from(snapshot: Snapshot, name: str, *, now: float) -> float | None:
+    """`Snapshot.lagging_since` after a move to the server ``name``; ``snapshot`` is the world before."""
+    left = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    taken = snapshot.server(name)
+    if left is None or taken is None:
+        return None
+    was_lagging = snapshot.lagging_since is not None and _reference(snapshot, now) is None
+    is_lagging = stale(snapshot, taken, now=now) is not None or (was_lagging and taken.priority >= left.priority)
+    return now if is_lagging else None
+
+
+def renewed(former: Content | None, content: Content) -> Content:
+    """``content``, just read, with what is remembered of the one before."""
+    if former is None or not former.is_readable or not content.is_readable or _question(former) != _question(content):
+        return attrs.evolve(content, changed_at=-math.inf, former=None)
+    if (former.revision, former.cookbooks) == (content.revision, content.cookbooks):
+        return attrs.evolve(content, changed_at=former.changed_at, former=former.former)
+    return attrs.evolve(content, changed_at=content.read_at, former=attrs.evolve(former, former=None))
+
+
+def is_recent(content: Content | None, environment: str, now: float) -> bool:
+    """The cookbooks of ``environment`` were asked for there so short a time ago that nobody needs to ask again."""
+    if content is None or content.policy is not None or content.environment != environment:
+        return False
+    return now - content.read_at < INTERVAL_S * (1 - JITTER)
+
+
+# --- on the way -----------------------------------------------------------------------------------------------------
+
+
+def _content(server: ServerSnapshot, now: float) -> Content | None:
+    """What it could tell, if that still counts."""
+    content = server.node_check.content if server.node_check else None
+    return content if content is not None and content.is_readable and now - content.read_at <= VALID_S else None
+
+
+def _reference(snapshot: Snapshot, now: float) -> ServerSnapshot | None:
+    """The server in use, unless it may itself be stale, or nothing is to be compared."""
+    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    if in_use is None or snapshot.policy.parity is ParityMode.OFF:
+        return None
+    if snapshot.lagging_since is None or all(in_use.priority <= one.priority for one in snapshot.servers):
+        return in_use
+    content = _content(in_use, now)
+    return in_use if content is not None and content.changed_at > snapshot.lagging_since else None
+
+
+def _why_untold(server: ServerSnapshot) -> str:
+    content = server.node_check.content if server.node_check else None
+    if content is None:
+        return "not read yet"
+    if content.is_readable:
+        return "cannot be told: what was read there is too old"
+    what = "the revision of the policy" if content.policy else "versions of cookbooks"
+    return f"cannot be told: the server does not say {what}"
+
+
+def _question(content: Content) -> object:
+    return content.policy, content.environment
+
+
+def _is_settling(ours: Content, theirs: Content) -> bool:
+    """They may just have been read before a deployment that we have been read after."""
+    is_early = theirs.read_at < ours.changed_at + SETTLING_S
+    return is_early and ours.former is not None and _behind(ours.former, theirs, "") is None
+
+
+def _behind(ours: Content, theirs: Content, name: str) -> str | None:
+    """What is older in ``theirs``; the server ``name`` has ``ours``."""
+    if _question(ours) != _question(theirs):
+        return None  # another policy or environment altogether: readiness names that
+    if ours.policy is not None:
+        return _behind_in_policy(ours, theirs, name)
+    older = _older_cookbooks(ours, theirs.cookbooks or {})
+    said = [f"{cookbook} {version or 'missing'} there, {here} on {name}" for cookbook, version, here in older]
+    if not said:
+        return None
+    more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+    count = "1 cookbook is" if len(said) == 1 else f"{len(said)} cookbooks are"
+    return f"{count} older: {'; '.join(said[:_NAMED])}{more}"
+
+
+def _behind_in_policy(ours: Content, theirs: Content, name: str) -> str | None:
+    was_ours = ours.former is not None and ours.former.revision == theirs.revision
+    is_ahead = theirs.changed_at > ours.changed_at and not was_ours
+    if ours.policy is None or theirs.revision == ours.revision or is_ahead:
+        return None
+    there, here = str(theirs.revision), str(ours.revision)
+    if there[:_SHORT] != here[:_SHORT]:
+        there, here = there[:_SHORT], here[:_SHORT]
+    return f"policy {_printable(ours.policy[0])} is at {there} there, and at {here} on {name}"
+
+
+def _older_cookbooks(ours: Content, theirs: Mapping[str, str]) -> list[tuple[str, str | None, str]]:
+    """Name, version there (None: there is none) and version here, of each that is too old."""
+    found = []
+    for cookbook, used in sorted(ours.used.items()):
+        here = (ours.cookbooks or {}).get(cookbook)
+        if here is None:
+            continue  # not even the server in use has it any more
+        wanted = min(here, used or here, key=_ordered)
+        version = theirs.get(cookbook)
+        if version is None or _ordered(version) < _ordered(wanted):
+            found.append((cookbook, version, here))
+    return found
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    numbers = [int(number) for number in version.split(".")]
+    return tuple(numbers + [0] * (3 - len(numbers)))
+
+
+def _printable(text: str) -> str:
+    """What a server says, fit for a line: cut, and without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text[:300])
