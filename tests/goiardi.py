@@ -85,6 +85,20 @@ class Goiardi:
         if run_list is not None:
             self._post("nodes", {"name": name, "run_list": list(run_list)}, "admin")
 
+    def put_cookbook(self, name: str, version: str) -> None:
+        """A cookbook without files, as the administrator."""
+        content = {
+            "name": f"{name}-{version}",
+            "cookbook_name": name,
+            "version": version,
+            "json_class": "Chef::CookbookVersion",
+            "chef_type": "cookbook_version",
+            "frozen?": False,
+            "metadata": {"name": name, "version": version},
+        }
+        path = f"cookbooks/{name}/{version}"
+        self.request("PUT", path, "admin", self._key("admin"), content).raise_for_status()
+
     def delete_client(self, name: str) -> None:
         """As the administrator."""
         self.request("DELETE", f"clients/{name}", "admin", self._key("admin")).raise_for_status()

@@ -17,6 +17,7 @@ from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.model import NodeObject, Outcome, ReadinessPolicy
+from chef_failover.parity import stale
 from chef_failover.readiness import differences, differences_of, wants_seed, why_not_ready
 from chef_failover.trust import TrustStore
 
@@ -193,6 +194,76 @@ def test_what_a_server_refuses_is_said(exchange, auth, monkeypatch, dev):
     assert node_objects.policy_exists(exchange, auth, "production", "webserver") is None
 
 
+def test_a_reading_tells_the_revision_of_the_policy_without_asking_more(dev, exchange, auth):
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
+    found = node_objects.check(exchange, auth, POLICY, compares=True, clock=lambda: 5.0).content
+    assert (found.policy, found.revision, found.read_at) == (("webserver", "production"), "1a2b3c4d5e", 5.0)
+    asked = [target for _, target, _ in dev.requests]
+    assert len(asked) == len(set(asked)) == 2
+    assert node_objects.check(exchange, auth, POLICY).content is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "path"), [("_default", "cookbooks"), ("staging", "environments/staging/cookbooks")]
+)
+def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, exchange, auth, environment, path):
+    dev.state.cookbooks |= {"apache2": "5.2.0", "other": "1.0"}
+    used = {"apache2": {"version": "5.1.0"}}
+    dev.put_node(NODE, ["recipe[web]"], chef_environment=environment, automatic={"cookbooks": used})
+
+    def check(now, former=None):
+        return node_objects.check(
+            exchange, auth, ReadinessPolicy(), compares=True, former=former, clock=lambda: now
+        ).content
+
+    first = check(1.0)
+    assert (first.cookbooks, first.used) == ({"apache2": "5.2.0", "other": "1.0"}, {"apache2": "5.1.0"})
+    used["apache2"]["version"] = "5.2.0"
+    dev.state.cookbooks["apache2"] = "5.3.0"
+    again = check(100.0, first)
+    assert again == attrs.evolve(first, used={"apache2": "5.2.0"})
+    assert check(600.0, again).cookbooks["apache2"] == "5.3.0"
+    asked = [target for _, target, _ in dev.requests if target.endswith(f"{path}?num_versions=1")]
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        (200, b""),
+        (200, b"[]"),
+        (200, b'{"web": 1}'),
+        (200, b'{"web": {"versions": 1}}'),
+        (200, b'{"web": {"versions": [1]}}'),
+        (200, b'{"web": {"versions": [{"version": 1}]}}'),
+        (200, b'{"web": {"versions": [{"version": "1.0-beta"}]}}'),
+        (200, b'{"a b": {"versions": []}}'),
+        (200, json.dumps({f"c{number}": {"versions": []} for number in range(5001)}).encode()),
+        (200, b"x" * 5_000_000),
+        (403, b'{"error": ["missing read permission"]}'),
+        (404, b'{"error": ["not found"]}'),
+        (405, b""),
+        (500, b""),
+    ],
+    ids=lambda value: None,
+)
+def test_a_server_that_does_not_tell_versions_cannot_be_told_and_the_rest_is_read(
+    dev, exchange, auth, monkeypatch, answered
+):
+    dev.put_node(NODE, ["recipe[web]"])
+    honest, said = dev._answer, Response(*answered, (("Content-Type", "application/json"),))
+    monkeypatch.setattr(dev, "_answer", lambda one: said if "cookbooks" in one.target else honest(one))
+    found = node_objects.check(exchange, auth, ReadinessPolicy(), compares=True)
+    assert (found.trouble, found.node.run_list, found.content.is_readable) == ("", ("recipe[web]",), False)
+
+
+def test_a_cookbook_of_which_no_version_is_admitted_is_left_out(dev, exchange, auth, monkeypatch):
+    dev.put_node(NODE, ["recipe[web]"])
+    honest, listed = dev._answer, json_response(200, {"web": {"versions": []}})
+    monkeypatch.setattr(dev, "_answer", lambda one: listed if "cookbooks" in one.target else honest(one))
+    assert node_objects.check(exchange, auth, ReadinessPolicy(), compares=True).content.cookbooks == {}
+
+
 # --- goiardi --------------------------------------------------------------------------------------------------------
 
 
@@ -214,12 +285,12 @@ def node(request, two):
     return name, ChefAuth(name, key), *exchanges
 
 
-def looked_at(node, policy=None):
+def looked_at(node, policy=None, *, compares=False):
     """The world as a reading of both servers leaves it, the first one in use."""
     _, auth, *exchanges = node
     policy = policy or ReadinessPolicy()
     servers = [
-        server(name, node_check=node_objects.check(exchange, auth, policy, clock=lambda: 1.0))
+        server(name, node_check=node_objects.check(exchange, auth, policy, compares=compares, clock=lambda: 1.0))
         for name, exchange in zip(("main", "standby"), exchanges, strict=True)
     ]
     return bare(*servers, current="main", readiness=policy)
@@ -288,3 +359,25 @@ def test_a_large_object_on_a_real_server(node):
     large = NodeObject(("recipe[web]",), normal=json.dumps({"blob": "x" * 200_000}, separators=(",", ":")))
     assert node_objects.create(main, auth, name, large)
     assert node_objects.read(main, auth) == large
+
+
+def test_older_cookbooks_on_a_real_server(node, two):
+    name, auth, main, standby = node
+    for exchange in (main, standby):
+        node_objects.create(exchange, auth, name, NodeObject(("recipe[web]", "recipe[web::ssl]")))
+    two[0].put_cookbook("web", "1.0.0")
+    two[0].put_cookbook("web", "1.2.0")
+    world = looked_at(node, compares=True)
+    assert stale(world, world.server("standby"), now=1.0) == "1 cookbook is older: web missing there, 1.2.0 on main"
+    two[1].put_cookbook("web", "1.0.0")
+    world = looked_at(node, compares=True)
+    assert stale(world, world.server("standby"), now=1.0) == "1 cookbook is older: web 1.0.0 there, 1.2.0 on main"
+    two[1].put_cookbook("web", "1.2.0")
+    world = looked_at(node, compares=True)
+    assert stale(world, world.server("standby"), now=1.0) is None
+
+
+def test_a_policy_that_a_real_server_does_not_tell_of_is_not_compared(node):
+    world = looked_at(node, POLICY, compares=True)
+    assert [one.node_check.content.is_readable for one in world.servers] == [False, False]
+    assert stale(world, world.server("standby"), now=1.0) is None

@@ -1,0 +1,65 @@
+"""Whole sidecars and embedded servers that hold different policies."""
+
+import pytest
+
+from chef_failover import config
+from chef_failover.libcrypto import PrivateKey
+from chef_failover.render import About, servers
+from chef_failover.sidecar import Sidecar
+
+from machines import dev_servers, until, write_config
+
+OLD, NEW = "4d5e6f7a8b", "1a2b3c4d5e"
+POLICY = "{name: web-1, policy_name: webserver, policy_group: production}"
+RUN_LIST = "{name: web-1}"
+WORDS = {
+    POLICY: "policy webserver is at 4d5e6f7 there, and at 1a2b3c4 on mainserver",
+    RUN_LIST: "1 cookbook is older: web 1.9.0 there, 2.0.0 on mainserver",
+}
+
+
+@pytest.fixture
+def three(tmp_path):
+    key = PrivateKey.generate()
+    (tmp_path / "client.pem").write_bytes(key.private_pem())
+    with dev_servers("mainserver", "near", "far") as three:
+        for one, revision in zip(three, (NEW, OLD, NEW), strict=True):
+            one.register("web-1", key.public_pem())
+            one.put_node("web-1", ["recipe[web]"])
+            one.state.policies["production", "webserver"] = revision
+            one.state.cookbooks["web"] = "2.0.0" if revision is NEW else "1.9.0"
+        yield three
+
+
+def started(tmp_path, three, **more):
+    sidecar = Sidecar(config.load(write_config(tmp_path, three, **more)))
+    sidecar.start()
+    until(lambda: all(one.node_check for one in sidecar.snapshot.servers))
+    return sidecar
+
+
+def shown(sidecar):
+    now = max(one.last.finished_at for one in sidecar.snapshot.servers)
+    return {
+        entry["name"]: (entry["stale"], entry["parity"])
+        for entry in servers(sidecar.snapshot, About("1"), now=now)["servers"]
+    }
+
+
+@pytest.mark.parametrize("node", [POLICY, RUN_LIST])
+@pytest.mark.parametrize(("parity", "goes_to"), [("require", "far"), ("warn", "near"), ("off", "near")])
+def test_when_the_main_server_dies(tmp_path, three, node, parity, goes_to):
+    sidecar = started(tmp_path, three, node=node, more=f"parity: {parity}\n")
+    is_off = parity == "off"
+    try:
+        assert sidecar.snapshot.choice.name == "mainserver"
+        assert shown(sidecar)["near"] == ((False, "not compared: parity is off") if is_off else (True, WORDS[node]))
+        assert not shown(sidecar)["far"][0]
+        three[0].stop()
+        until(lambda: sidecar.snapshot.choice.name != "mainserver")
+        assert sidecar.snapshot.choice.name == goes_to
+        if parity == "require":
+            assert f"near is stale: {WORDS[node]}" in sidecar.snapshot.choice.reason
+    finally:
+        sidecar.stop(1.0)
+    assert any("cookbooks" in target for _, target, _ in three[1].requests) == (node != POLICY and not is_off)
