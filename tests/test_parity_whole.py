@@ -9,6 +9,7 @@ from chef_failover.sidecar import Sidecar
 
 from machines import dev_servers, until, write_config
 
+HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 5s, fresh_for: 0s}"
 OLD, NEW = "4d5e6f7a8b", "1a2b3c4d5e"
 POLICY = "{name: web-1, policy_name: webserver, policy_group: production}"
 RUN_LIST = "{name: web-1}"
@@ -32,9 +33,9 @@ def three(tmp_path):
 
 
 def started(tmp_path, three, **more):
-    sidecar = Sidecar(config.load(write_config(tmp_path, three, **more)))
+    sidecar = Sidecar(config.load(write_config(tmp_path, three, health=HEALTH, failback="immediately", **more)))
     sidecar.start()
-    until(lambda: all(one.node_check for one in sidecar.snapshot.servers))
+    until(lambda: all(one.node_check and not one.node_check.trouble for one in sidecar.snapshot.servers))
     return sidecar
 
 
@@ -52,12 +53,12 @@ def test_when_the_main_server_dies(tmp_path, three, node, parity, goes_to):
     sidecar = started(tmp_path, three, node=node, more=f"parity: {parity}\n")
     is_off = parity == "off"
     try:
-        assert sidecar.snapshot.choice.name == "mainserver"
+        until(lambda: sidecar.snapshot.choice.name == "mainserver")
+        until(lambda: shown(sidecar)["mainserver"] != (False, "not read yet"))
         assert shown(sidecar)["near"] == ((False, "not compared: parity is off") if is_off else (True, WORDS[node]))
         assert not shown(sidecar)["far"][0]
         three[0].stop()
-        until(lambda: sidecar.snapshot.choice.name != "mainserver")
-        assert sidecar.snapshot.choice.name == goes_to
+        until(lambda: sidecar.snapshot.choice.name == goes_to)
         if parity == "require":
             assert f"near is stale: {WORDS[node]}" in sidecar.snapshot.choice.reason
     finally:
