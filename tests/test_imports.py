@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
-    *("errors", "model", "durations", "health", "readiness", "reasons", "selection", "world"),
+    *("errors", "model", "durations", "health", "readiness", "steering", "reasons", "selection", "world"),
     *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",
@@ -32,8 +32,8 @@ ORDER = [
         "offline",
     ),
     *("fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
-    *("render", "state", "clone", "keeper", "assembly", "sidecar"),
-    *("api", "listeners", "systemd", "daemon"),
+    *("boot", "render", "state", "clone", "keeper", "assembly", "sidecar"),
+    *("listeners", "order_requests", "steering_api", "api", "systemd", "daemon"),
     *("client", "last_resort", "tables", "progress", "check", "devserver", "demo", "cli"),
 ]
 FORBIDDEN_IN_PURE = {

@@ -39,6 +39,10 @@ class SidecarUnavailableError(ChefFailoverError):
     """Nobody answered on the sidecar's socket."""
 
 
+class RefusedError(ChefFailoverError):
+    """A person has asked for something that makes no sense as things are, unless it is forced."""
+
+
 class AlreadyRunningError(ChefFailoverError):
     """Another sidecar answers on the socket that we were to open."""
 
