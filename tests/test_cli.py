@@ -86,7 +86,7 @@ def test_status_tells_why(servers, tmp_path):
         lines = ended.stdout.splitlines()
         assert lines[0].startswith("Using standbyserver since 2")
         assert lines[0].endswith(": mainserver is DOWN: connection refused")
-        assert lines[2].split() == ["SERVER", "HEALTH", "LAST", "PROBE", "ASSOCIATION", "WHY"]
+        assert lines[2].split() == ["SERVER", "HEALTH", "LAST", "PROBE", "ASSOCIATION", "READY", "WHY"]
         assert lines[3].split()[:3] == ["mainserver", "DOWN", "refused,"]
         assert lines[4].split()[:3] == ["*", "standbyserver", "UP"]
         assert json.loads(run("status", "--config", path, "--json").stdout)["choice"] == "standbyserver"

@@ -14,6 +14,7 @@ from chef_failover import render
 from chef_failover.model import Health
 from chef_failover.runs import parse_report
 from chef_failover.sidecar import Sidecar
+from chef_failover.steering_api import steering
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -39,6 +40,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     app.register_blueprint(_signs_of_life(sidecar))
     if may_change:
         app.register_blueprint(_changes(sidecar))
+        app.register_blueprint(steering(sidecar))
     else:
         app.before_request(_refuse_all_but_reading)
     app.register_error_handler(HTTPException, _problem_of)

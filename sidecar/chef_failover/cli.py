@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -175,6 +176,60 @@ def associate(config_path: Path, as_json: bool, servers: tuple[str, ...], is_wai
         click.echo(_pretty(document) if as_json else "\n".join(is_far(document)[1]))
 
 
+_reason_option = click.option("--reason", help="Why, for everybody who wonders later.")
+_for_option = click.option("--for", "for_s", type=_Duration(), help="How long; without it, until a person ends it.")
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.argument("server")
+@_reason_option
+@_for_option
+@click.option("--force", is_flag=True, help="Even if no other server is left.")
+def drain(
+    config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, force: bool
+) -> None:
+    """Take SERVER out of use on this node, for maintenance.
+
+    The next run goes elsewhere; a run under way ends where it is. It is still used if no other server is well.
+    """
+    asked = {"reason": reason, "for_s": for_s, "force": force}
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/drain", asked, as_json=as_json)
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.argument("server")
+def undrain(config_path: Path, as_json: bool, server: str) -> None:
+    """Let this node use SERVER again."""
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/undrain", {}, as_json=as_json)
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.argument("server")
+@_reason_option
+@_for_option
+@click.option("--strict", is_flag=True, help="Stay with SERVER even if it is down, or would refuse this node.")
+def pin(
+    config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, strict: bool
+) -> None:
+    """Have this node use SERVER; with --for, a failover rehearsed that ends by itself."""
+    asked = {"reason": reason, "for_s": for_s, "strict": strict}
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/pin", asked, as_json=as_json)
+
+
+@cli.command()
+@_config_option
+@_json_option
+def unpin(config_path: Path, as_json: bool) -> None:
+    """End the pin: the node uses the best server again."""
+    _steer(config_path, "/v1/unpin", {}, as_json=as_json)
+
+
 @cli.command()
 @_config_option
 def facts(config_path: Path) -> None:
@@ -236,8 +291,20 @@ def _wait(
         time.sleep(WAIT_PERIOD_S)
 
 
-def _ask(config: Config, target: str, *, method: str = "GET", timeout_s: float = 10.0) -> dict[str, Any]:
-    reply = client.ask(config.listen.socket, target, method=method, timeout_s=timeout_s)
+def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bool) -> None:
+    """Have the sidecar do what is asked. Behind sudo, it also gets the name of who asked for it."""
+    config = configuration.load(config_path)
+    body = asked | {"on_behalf_of": os.environ.get("SUDO_USER") or None}
+    document = _ask(config, target, method="POST", body=body)
+    click.echo(_pretty(document) if as_json else tables.steered(document))
+    if document["not_kept"]:
+        click.echo(f"This cannot be written down, and a restart forgets it: {document['not_kept']}", err=True)
+
+
+def _ask(
+    config: Config, target: str, *, method: str = "GET", body: object = None, timeout_s: float = 10.0
+) -> dict[str, Any]:
+    reply = client.ask(config.listen.socket, target, method=method, body=body, timeout_s=timeout_s)
     if reply.status >= 400:
         raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
     return reply.body

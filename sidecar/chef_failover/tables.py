@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chef_failover.durations import in_words
@@ -22,15 +22,15 @@ def status(document: Document) -> str:
         )
     if not document["servers"]:
         return "No server is configured, so chef-client keeps its own chef_server_url."
-    rows = [("", "SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST PROBE", "WHY")]
+    rows = [("", "SERVER", "HEALTH", "LAST PROBE", "ASSOCIATION", "READY", "WHY")]
     rows += [
         (
             "*" if entry["chosen"] else "",
             entry["name"],
             entry["health"],
+            _last_probe(entry),
             entry["association"],
             _readiness(entry),
-            _last_probe(entry),
             entry["reason"],
         )
         for entry in document["servers"]
@@ -38,6 +38,30 @@ def status(document: Document) -> str:
     degraded = " (degraded)" if document["degraded"] else ""
     head = f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
     return f"{head}\n\n{_table(rows)}"
+
+
+def steered(document: Document) -> str:
+    """What a drain, a pin or the end of one has led to."""
+    lines = [] if document["changed"] else ["Nothing has changed."]
+    lines += [*orders(document["pin"], document["drains"])]
+    if document["choice"]:
+        degraded = " (degraded)" if document["degraded"] else ""
+        lines.append(f"Using {document['choice']}{degraded}: {document['reason']}")
+    return "\n".join(lines)
+
+
+def orders(pin: Document | None, drains: Mapping[str, Document]) -> tuple[str, ...]:
+    """One line for each drain, and for the pin."""
+    lines = [f"Drained: {name}, {_of_whom(drain)}" for name, drain in drains.items()]
+    if pin:
+        lines.append(f"Pinned{' strictly' if pin['strict'] else ''}: {pin['server']}, {_of_whom(pin)}")
+    return tuple(lines)
+
+
+def _of_whom(order: Document) -> str:
+    ends = f"until {order['ends']}" if order["ends"] else "until that is taken back"
+    reason = f": {order['reason']}" if order["reason"] else ""
+    return f"by {order['who']} since {order['created']}, {ends}{reason}"
 
 
 def check(document: Document, config_path: str) -> str:
