@@ -6,7 +6,7 @@ BIN     := $(VENV)/bin
 DESTDIR ?=
 PREFIX  ?= /usr
 # The modules that decide must be covered whole, every branch.
-DECISIONS := */answers.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/order_requests.py,*/readiness.py,*/reasons.py,*/selection.py,*/steering.py,*/world.py
+DECISIONS := */answers.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/order_requests.py,*/prospects.py,*/readiness.py,*/reasons.py,*/selection.py,*/steering.py,*/world.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench lock parts install install-files clean

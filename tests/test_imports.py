@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
-    *("errors", "model", "durations", "health", "readiness", "steering", "reasons", "selection", "world"),
+    *("errors", "model", "durations", "health", "readiness", "steering", "reasons", "selection", "prospects", "world"),
     *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",

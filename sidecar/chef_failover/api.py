@@ -83,7 +83,7 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/v1/servers")
     def servers() -> flask.typing.ResponseReturnValue:
-        return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now())
+        return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
 
     @api.get("/v1/facts")
     def facts() -> flask.typing.ResponseReturnValue:

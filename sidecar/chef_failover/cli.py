@@ -93,19 +93,21 @@ def server(config_path: Path, as_json: bool) -> None:
 @cli.command()
 @_config_option
 @_json_option
+@click.argument("server", required=False)
 @click.option("--watch", is_flag=True, help="Print again every two seconds, until interrupted.")
-def status(config_path: Path, as_json: bool, watch: bool) -> None:
-    """Show every server, and why it is or is not the one in use."""
+def status(config_path: Path, as_json: bool, server: str | None, watch: bool) -> None:
+    """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
     config = configuration.load(config_path)
     while True:
         document = _status(config)
+        text, is_well = _status_in_words(document, server)
         if watch and sys.stdout.isatty():
             click.clear()
-        click.echo(_pretty(document) if as_json else tables.status(document))
+        click.echo(_pretty(document) if as_json else text)
         if not watch:
             break
         time.sleep(WATCH_PERIOD_S)
-    if document.get("error") or document.get("degraded"):
+    if not is_well:
         sys.exit(EXIT_NO)
 
 
@@ -316,6 +318,17 @@ def _status(config: Config) -> dict[str, Any]:
         return _ask(config, "/v1/servers")
     except SidecarUnavailableError as error:
         return last_resort.status(config, str(error))
+
+
+def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str, bool]:
+    """The text, and whether all is well: with the node, or with the one server that was asked for."""
+    if document.get("error") or server is None:
+        return tables.status(document), not (document.get("error") or document.get("degraded"))
+    text = tables.status_of(document, server)
+    if text is None:
+        names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
+        raise ChefFailoverError(f"the configuration has no server {server!r}; it has: {names}")
+    return text, not any(entry["lacks"] for entry in document["servers"] if entry["name"] == server)
 
 
 def _pretty(document: object) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
-from chef_failover import readiness
-from chef_failover.model import Association, Choice, Order, Pin, ServerSnapshot, Snapshot, Transition
+from chef_failover import prospects, readiness
+from chef_failover.model import Association, Choice, Drain, Order, Pin, ServerSnapshot, Snapshot, Transition
 
 SCHEMA = 1
 
@@ -42,8 +43,11 @@ def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: 
     }
 
 
-def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
-    """``GET /v1/servers``: every server, in order of preference, and why it is or is not the one."""
+def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.datetime | None = None) -> Document:
+    """``GET /v1/servers``: every server, in order of preference, and why it is or is not the one.
+
+    ``on`` is wall time, for what certificates say of themselves.
+    """
     choice = snapshot.choice
     verdicts = choice.verdicts if choice else ()
     return {
@@ -70,6 +74,8 @@ def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
                 "reason": verdict.sentence,
                 "age_s": round(now - found.last.finished_at, 3) if found.last else None,
                 "drain": _order(found.drain),
+                "lacks": list(prospects.lacks(snapshot, found, now=now, on=on)),
+                "to_be_used": prospects.to_be_used(snapshot, verdict, choice, now=now) if choice else None,
             }
             for verdict in verdicts
             if (found := snapshot.server(verdict.name))
@@ -130,6 +136,23 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
         "pin": {**_pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
         "transitions": [_transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def remembered(
+    chosen_on: datetime.datetime | None,
+    reason: str | None,
+    pin: Pin | None,
+    drains: Iterable[Drain],
+    transitions: Iterable[Transition],
+) -> Document:
+    """What was written down, in the form of `servers`."""
+    return {
+        "since": _utc(chosen_on),
+        "reason": reason,
+        "pin": _pin(pin),
+        "drains": {drain.server: _order(drain) for drain in drains},
+        "transitions": [_transition(entry) for entry in transitions],
     }
 
 

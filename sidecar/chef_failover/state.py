@@ -38,6 +38,8 @@ class Remembered:
     """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
     drains: tuple[Drain, ...] = ()
     pin: Pin | None = None
+    reason: str | None = None
+    """Why the choice was made, in words."""
     problems: tuple[str, ...] = ()
     is_useless: bool = False
     """The file holds nothing that we can use."""
@@ -163,6 +165,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         registrations,
         drains,
         pin,
+        str(choice["reason"]) if choice.get("reason") else None,
         problems=tuple(problems),
         instance_id=instance_id if is_instance_id(instance_id) else None,
     )
