@@ -34,7 +34,7 @@ ORDER = [
     *("fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
     *("boot", "render", "state", "clone", "keeper", "assembly", "sidecar"),
     *("listeners", "order_requests", "steering_api", "api", "systemd", "daemon"),
-    *("client", "last_resort", "tables", "progress", "check", "devserver", "demo", "cli"),
+    *("client", "last_resort", "tables", "progress", "check", "diagnosis", "devserver", "demo", "cli"),
 ]
 FORBIDDEN_IN_PURE = {
     "time", "random", "secrets", "socket", "ssl", "threading", "logging", "os", "subprocess", "requests", "urllib3",

@@ -114,15 +114,27 @@ def status(config_path: Path, as_json: bool, server: str | None, watch: bool) ->
 @cli.command()
 @_config_option
 @_json_option
-def check(config_path: Path, as_json: bool) -> None:
-    """Validate the configuration and probe each server once, without a daemon."""
+@click.option(
+    "--node", "with_node", is_flag=True, help="Look at this node, too: network, clock, key, files, shim, unit."
+)
+def check(config_path: Path, as_json: bool, with_node: bool) -> None:
+    """Validate the configuration and probe each server once, without a daemon.
+
+    With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
+    """
     from chef_failover.check import check as probe_all  # noqa: PLC0415
 
     _log_to_stderr(logging.WARNING)
     config = configuration.load(config_path)
     document = probe_all(config)
+    if with_node:
+        from chef_failover.diagnosis.whole import diagnose  # noqa: PLC0415
+
+        found = diagnose(config, config_path, document)
+        document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(_pretty(document) if as_json else tables.check(document, str(config_path)))
-    if not all(entry["usable"] for entry in document["servers"]):
+    is_well = all(entry["ok"] is not False for entry in document.get("node", []))
+    if not is_well or not all(entry["usable"] for entry in document["servers"]):
         sys.exit(EXIT_NO)
 
 

@@ -39,6 +39,10 @@ class SidecarUnavailableError(ChefFailoverError):
     """Nobody answered on the sidecar's socket."""
 
 
+class UnseenError(ChefFailoverError):
+    """A check cannot see what it is about, from here or as this user."""
+
+
 class RefusedError(ChefFailoverError):
     """A person has asked for something that makes no sense as things are, unless it is forced."""
 

@@ -148,7 +148,10 @@ def check(document: Document, config_path: str) -> str:
         else "unsigned (no node name, or no client key that can be read)"
     )
     head = f"{config_path} is valid. Probes are {how}."
-    return f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
+    servers = f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
+    marks = {True: "ok", False: "!!", None: "--"}
+    node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
+    return f"{servers}\n\n{_table(node)}" if node else servers
 
 
 def progress(document: Document, *, must_be_associated: bool, with_all: bool = False) -> tuple[bool, tuple[str, ...]]:
