@@ -4,12 +4,16 @@ PYTHON  ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3;
 VENV    := .venv
 BIN     := $(VENV)/bin
 DESTDIR ?=
-PREFIX  ?= /usr
+# What packages are made of, for which machines, and where they are put.
+ARCHES  ?= x86_64 aarch64
+WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
+RPMS    ?= dist
+AXE     := tests/axe/node_modules/axe-core/axe.min.js
 # The modules that decide must be covered whole, every branch.
-DECISIONS := */answers.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/order_requests.py,*/prospects.py,*/readiness.py,*/reasons.py,*/selection.py,*/steering.py,*/world.py
+DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/health.py,*/model.py,*/node_document.py,*/order_requests.py,*/prospects.py,*/readiness.py,*/reasons.py,*/run_history.py,*/selection.py,*/steering.py,*/world.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock parts install install-files clean
+.PHONY: help demo test test-packaging lint man bench lock parts wheelhouse rpm repo install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,40 +21,64 @@ help: ## Show this
 demo: $(VENV)/run ## Watch a failover and a failback, in under a minute
 	@$(BIN)/chef-failover demo
 
-test: parts $(VENV)/dev lint ## Install what the tests need, and run all of them
-	$(BIN)/coverage run -m pytest --ignore tests/test_leaks.py
+test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all of them
+	$(BIN)/coverage run -m pytest --ignore tests/test_leaks.py --ignore tests/packaging
 	$(BIN)/python -m pytest tests/test_leaks.py # not under coverage, which keeps something of every thread
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
+
+test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the packages, and test them on real systems
+	@packaging/install-test-parts packaging
+	@for arch in amd64 arm64; do test -d build/roots/$$arch || packaging/make-test-root $$arch build/roots/$$arch || exit 1; done
+	tests/packaging/alone $(BIN)/python -m pytest --timeout 600 --durations 10 tests/packaging
 
 lint: $(VENV)/dev ## Ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+man: $(VENV)/run ## Make the manual and the shell completions, in build/share
+	$(BIN)/python packaging/manual.py build/share
+
 bench: parts $(VENV)/dev ## Speed and memory, as ratios measured in one run
 	$(BIN)/python -m bench
 
-parts: ## Install Ruby, Ohai, goiardi and the like from the system's packages
+parts: ## Install Ruby, Ohai, goiardi, Chromium and the like from the system's packages
 	@packaging/install-test-parts
 
-install: install-files ## Install on this node (as root), by hand: program, shim, unit, sample configuration
-	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; name it: make install PYTHON=python3.11'; exit 1; }
-	$(PYTHON) -m venv --clear $(PREFIX)/lib/chef-failover
-	$(PREFIX)/lib/chef-failover/bin/python -m pip install -q --require-hashes -r requirements/run.txt
-	$(PREFIX)/lib/chef-failover/bin/python -m pip install -q --no-deps .
-	ln -sf $(PREFIX)/lib/chef-failover/bin/chef-failover $(PREFIX)/bin/chef-failover
-	getent passwd chef-failover >/dev/null || useradd -r -U -d /var/lib/chef-failover -s /sbin/nologin chef-failover
-	systemctl daemon-reload
+wheelhouse: $(VENV)/bin/python ## Fetch the wheels that packages are made of; nothing after this needs a network
+	@for arch in $(ARCHES); do $(BIN)/python packaging/wheelhouse.py $$arch build/wheelhouse/$$arch || exit 1; done
 
-install-files: ## Install the files alone, below DESTDIR if that is set
-	install -D -m 0644 ruby_shim/lib/chef_failover.rb $(DESTDIR)$(PREFIX)/share/chef-failover/ruby/chef_failover.rb
+rpm: ## Make the RPMs in dist/ from the wheelhouse, for x86_64 and aarch64
+	@for arch in $(ARCHES); do packaging/build-rpm $$arch build/wheelhouse/$$arch $(RPMS) || exit 1; done
+
+repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://...
+	@packaging/make-repo $(RPMS) $(RPMS)/repo
+
+install: TREE := $(DESTDIR)/usr/lib/chef-failover
+install: ## Install on this node (as root) by hand, or below DESTDIR for a package; both from the wheelhouse
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; name it: make install PYTHON=python3.11'; exit 1; }
+	rm -rf $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover
+	$(PYTHON) -B packaging/vendor.py $(WHEELHOUSE) $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover \
+	  $(DESTDIR)/usr/share/chef-failover/sbom.cdx.json
+	install -m 0644 packaging/main.py $(TREE)/__main__.py
+	install -m 0644 LICENSE $(DESTDIR)/usr/share/licenses/chef-failover/LICENSE
+	$(PYTHON) -m compileall -q --invalidation-mode unchecked-hash -s "$(DESTDIR)" $(TREE)
+	chmod -R u=rwX,go=rX $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover
+	PYTHONPATH=$(TREE) $(PYTHON) -B packaging/manual.py $(DESTDIR)/usr/share
+	install -D -m 0755 packaging/chef-failover $(DESTDIR)/usr/bin/chef-failover
+	install -D -m 0644 ruby_shim/lib/chef_failover.rb $(DESTDIR)/usr/share/chef-failover/ruby/chef_failover.rb
 	for dir in chef cinc; do \
 	  install -D -m 0644 ruby_shim/client.d/chef_failover.rb $(DESTDIR)/etc/$$dir/client.d/chef_failover.rb && \
 	  install -D -m 0644 ruby_shim/ohai/chef_failover.rb $(DESTDIR)/etc/$$dir/ohai/plugins/chef_failover.rb || exit 1; \
 	done
-	install -D -m 0644 packaging/chef-failover.service $(DESTDIR)$(PREFIX)/lib/systemd/system/chef-failover.service
+	install -D -m 0644 packaging/chef-failover.service $(DESTDIR)/usr/lib/systemd/system/chef-failover.service
+	install -D -m 0644 packaging/90-chef-failover.preset $(DESTDIR)/usr/lib/systemd/system-preset/90-chef-failover.preset
+	install -D -m 0644 packaging/chef-failover.sysusers $(DESTDIR)/usr/lib/sysusers.d/chef-failover.conf
+	install -D -m 0644 packaging/chef-failover.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/chef-failover.conf
 	test -e $(DESTDIR)/etc/chef-failover/config.yml || \
 	  install -D -m 0644 packaging/config.yml $(DESTDIR)/etc/chef-failover/config.yml
+	test -n "$(DESTDIR)" || { systemd-sysusers chef-failover.conf && systemd-tmpfiles --create chef-failover.conf; }
+	test -n "$(DESTDIR)" || test ! -d /run/systemd/system || systemctl daemon-reload
 
 lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -60,6 +88,11 @@ lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis sidecar/*.egg-info
+
+$(AXE): tests/axe/package-lock.json
+	@npm ci --prefix tests/axe --ignore-scripts --silent --no-audit --no-fund || \
+	  echo 'axe-core could not be fetched with npm; the tests of the page skip.' >&2
+	@test ! -e $@ || touch $@
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; name it: make PYTHON=/path/to/python3'; exit 1; }

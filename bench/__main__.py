@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "sidecar")]
 
-from bench import detection, figures, parts, recipe, rest, shim  # noqa: E402
+from bench import cold_start, detection, figures, parts, recipe, rest, shim  # noqa: E402
 from bench.figures import Figure, Skipped  # noqa: E402
 
 _RESULT = ROOT / "build" / "bench.json"
@@ -36,6 +36,7 @@ def main() -> int:
         resting = background.enter_context(rest.Rest())
         beside = background.enter_context(recipe.Recipe())
         take("d: start", rest.start)
+        take("e: an empty node", cold_start.measure)
         take("c: detection against HAProxy", detection.measure)
         take("b: shim against the recipe", beside.measure)
         take("d: rest", resting.measure)

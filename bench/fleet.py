@@ -22,15 +22,22 @@ class Fleet:
         self.main = servers[0]
         self._directory = directory
 
-    def config(self, name: str, *, health: str = "", key: Path | None = None) -> Path:
-        """A configuration in a directory of its own; ``health`` is the inside of that YAML mapping."""
+    def config(self, name: str, *, health: str = "", key: Path | None = None, registers: bool = False) -> Path:
+        """A configuration in a directory of its own; ``health`` is the inside of that YAML mapping.
+
+        With ``registers`` the node registers itself with each server, by that server's own validator.
+        """
         home = self._directory / name
         home.mkdir(mode=0o700)
         (home / "ca.pem").write_bytes(self.main.ca_pem)
         key_line = f", client_key: {key}" if key else ""
-        servers = "".join(
-            f"  - name: {server.name}\n    url: {server.url}\n    ca_file: {home}/ca.pem\n" for server in self.servers
-        )
+        servers = ""
+        for server in self.servers:
+            servers += f"  - name: {server.name}\n    url: {server.url}\n    ca_file: {home}/ca.pem\n"
+            if registers:
+                validator = home / f"{server.name}-validator.pem"
+                validator.write_bytes(server.validator_key.private_pem())
+                servers += f"    association: {{provider: chef-server, validator_key: 'file:{validator}'}}\n"
         path = home / "config.yml"
         path.write_text(
             f"node: {{name: {NODE}{key_line}}}\nservers:\n{servers}health: {{{health}}}\n"

@@ -29,3 +29,20 @@ def aws_secret(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     return secret
+
+
+@pytest.fixture
+def nobody(tmp_path):
+    """The test runs as somebody without rights, whose ``tmp_path`` is."""
+    if os.geteuid():
+        yield
+        return
+    for directory in tmp_path.parents:
+        if directory.stat().st_uid == 0 and directory != directory.parent:
+            directory.chmod(directory.stat().st_mode | 0o011)
+    os.chown(tmp_path, 65534, 65534)
+    os.setegid(65534)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+    os.setegid(0)

@@ -99,6 +99,11 @@ class Goiardi:
     def _post(self, path: str, content: dict[str, object], user: str) -> None:
         self.request("POST", path, user, self._key(user), content).raise_for_status()
 
+    @property
+    def validator_pem(self) -> Path:
+        """The key of the client that may create clients."""
+        return self._folder / f"{VALIDATOR}.pem"
+
     def _key(self, user: str) -> PrivateKey:
         return load_key(self._folder / f"{user}.pem")
 

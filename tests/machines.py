@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from chef_failover.devserver.authority import Authority
 from chef_failover.devserver.server import DevServer
 from chef_failover.errors import SidecarUnavailableError
 
+ROOT = Path(__file__).parents[1]
 HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 1s, rise: 2, fall: 3, fresh_for: 0s}"
 
 
@@ -25,6 +27,13 @@ def until(condition, timeout_s=15.0):
         assert time.monotonic() < limit, "it did not happen in time"
         time.sleep(0.01)
     return value
+
+
+def free_port():
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
 
 
 @contextlib.contextmanager

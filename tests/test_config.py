@@ -56,6 +56,11 @@ def test_loopback_off(text):
     assert config.parse(f"listen: {{loopback: {text}}}").listen.loopback is None
 
 
+@pytest.mark.parametrize("text", ["off", '"off"', "false"])
+def test_readiness_off(text):
+    assert config.parse(f"readiness: {text}").readiness == "off"
+
+
 EVERYTHING_WRONG = """\
 node:
   name: "{foo}"

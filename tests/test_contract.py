@@ -25,6 +25,7 @@ from chef_failover.model import (
     Standing,
 )
 from chef_failover.render import About
+from chef_failover.run_history import Run, RunHistory
 from chef_failover.selection import select
 from chef_failover.sidecar import Sidecar
 from chef_failover.steering import with_order
@@ -71,8 +72,20 @@ def snapshot(contract):
     return settle(world, now=100.0, on=ON)
 
 
+FAILED_RUN = "5b3f0f4e-8a53-4d57-9d5c-0e1f0f7f3b11"
+ENDED, SEVEN_S = ON - datetime.timedelta(seconds=2), datetime.timedelta(seconds=7)
+HISTORY = (
+    RunHistory()
+    .add(Run("4a0c", "mainserver", "succeeded", None, ON.replace(hour=9, minute=30, second=12)))
+    .add(Run(FAILED_RUN, "standbyserver", "failed", "Errno::ECONNREFUSED", ENDED, ENDED - SEVEN_S, 7.25))
+)
 ABOUT = About(
-    "0.1.0", "web-1", "/var/lib/chef-failover/client.pem", "i-0123456789abcdef0", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+    "0.1.0",
+    "web-1",
+    "/var/lib/chef-failover/client.pem",
+    "i-0123456789abcdef0",
+    boot_id="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    runs=HISTORY,
 )
 UPGRADE = {"lasts_s": 7200.0, "ends_at": 7300.0, "ends_on": ON + datetime.timedelta(hours=2), "in_use": "mainserver"}
 DRAIN = drain("mainserver", reason="kernel upgrade", **UPGRADE)
@@ -102,7 +115,7 @@ def test_the_answer_is_the_contract_to_the_letter(snapshot, expected):
 def test_the_facts_have_the_shape_of_the_contract(snapshot, expected):
     rendered = render.facts(with_order(with_order(snapshot, DRAIN), PIN), ABOUT)
     assert shape(rendered) == shape(expected("facts.json"))
-    for key in ("server", "pin", "drains"):
+    for key in ("server", "pin", "drains", "runs"):
         assert rendered[key] == expected("facts.json")[key]
 
 
@@ -140,6 +153,7 @@ def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
     ]
     assert rendered["servers"].keys() == wanted["servers"].keys()
     assert shape(rendered["associations"]) == shape(wanted["associations"])
+    assert shape(rendered["runs"]) == shape(wanted["runs"])
     assert wanted["servers"]["mainserver"].keys() <= rendered["servers"]["mainserver"].keys()
     assert [shape(entry) for entry in wanted["transitions"][1:]] == [shape(entry) for entry in rendered["transitions"]]
 
@@ -168,8 +182,20 @@ def test_the_shim_s_reports_are_taken(http, expected, name):
 def test_a_run_is_under_way_until_its_end_is_reported(http, idle, expected):
     http.post("/v1/runs", json=expected("run_started.json"))
     assert [run.server for run in idle.runs.under_way] == ["standbyserver"]
+    assert http.get("/v1/runs").json["under_way"] == [expected("run_started.json")["run_id"]]
     http.post("/v1/runs", json=expected("run_failed.json"))
     assert idle.runs.under_way == ()
+
+
+def test_the_last_runs_have_the_shape_of_the_contract(http, expected):
+    wanted = {"schema": 1, **expected("state.json")["runs"], "under_way": []}
+    for name in ("run_started.json", "run_failed.json"):
+        http.post("/v1/runs", json=expected(name))
+    answer = http.get("/v1/runs").json
+    assert shape(answer["last"][0]) == shape(wanted["last"][1])
+    assert (answer.keys(), answer["since_success"], answer["last_success_at"]) == (wanted.keys(), 1, None)
+    assert http.get("/v1/facts").json["runs"] == http.get("/v1/servers").json["runs"]
+    assert http.get("/v1/facts").json["runs"]["last"] == answer["last"][0]
 
 
 @pytest.mark.parametrize(

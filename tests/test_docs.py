@@ -16,7 +16,7 @@ from chef_failover.model import Outcome, Standing
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SECTIONS = {"node", "health", "selection", "listen"}
+SECTIONS = {"node", "health", "selection", "listen", "metrics"}
 
 
 def keys(cl, prefix=""):
@@ -53,7 +53,7 @@ def test_the_defaults_are_the_ones_documented():
                 text = text.replace('"', "")
             assert config.parse(text) == Config(), key
         else:
-            assert default in (None, attrs.NOTHING, (), "default", "none", "seed", config.INHERIT), key
+            assert default in (None, attrs.NOTHING, (), "default", "none", "seed", "text", config.INHERIT), key
 
 
 def test_the_yaml_in_the_readme_is_valid():

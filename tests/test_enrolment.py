@@ -249,6 +249,23 @@ def test_a_signed_probe_proves_it_and_clears_the_attempts():
     assert bench.registration.attempts == 0
 
 
+def test_a_persons_word_to_replace_reaches_the_provider_until_it_has_acted_on_it():
+    seen = []
+
+    class Provider(Script):
+        def associate(self, applicant, ticket):
+            seen.append(applicant.replaces)
+            return super().associate(applicant, ticket)
+
+    bench = Bench(Provider(REFUSE, FAIL, Answer(Event.GO_ON, ticket="t"), CONFIRM))
+    bench.enrolment.step()
+    bench.enrolment.hurry(replaces=True)
+    for _ in range(3):
+        bench.now = max(bench.now, bench.registration.retry_at)
+        bench.enrolment.step()
+    assert seen == [False, True, True, False]
+
+
 def test_hurry_tries_at_once():
     bench = Bench(Script(REFUSE, CONFIRM))
     bench.enrolment.step()

@@ -7,15 +7,15 @@ import time
 import attrs
 import pytest
 
-from chef_failover import config, node_objects
+from chef_failover import config
 from chef_failover.assembly import Surroundings
 from chef_failover.chef_api import ChefAuth
 from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
-from chef_failover.model import Health, NodeCheck, Outcome, ReadinessPolicy, Standing
+from chef_failover.model import Health, NodeCheck, Outcome, ReadinessMode, ReadinessPolicy, Standing
 from chef_failover.probes import Prober
-from chef_failover.readiness import differences_of, reference, wants_seed
+from chef_failover.readiness import differences_of
 from chef_failover.sidecar import Sidecar
 from chef_failover.trust import TrustStore
 
@@ -130,7 +130,7 @@ def make_sidecar(servers, key, tmp_path):
     (tmp_path / "client.pem").write_bytes(key.private_pem())
     started = []
 
-    def make(interval="30s", node=NODE):
+    def make(interval="30s", node=NODE, readiness="seed"):
         listed = [
             {"name": name, "url": server.url, "ca_file": str(server.ca_file)}
             for name, server in zip(("mainserver", "standbyserver"), servers, strict=True)
@@ -142,6 +142,7 @@ def make_sidecar(servers, key, tmp_path):
             selection: {{failback: {FAILBACK_S}s}}
             listen: {{socket: {tmp_path}/sidecar.sock, loopback: off}}
             state_dir: {tmp_path}
+            readiness: {readiness}
         """
         sidecar = Sidecar(config.parse(text), Surroundings(trust=TrustStore(())))
         sidecar.start()
@@ -202,37 +203,31 @@ def test_main_killed_later_and_back(main, make_sidecar):
     assert choose(sidecar).name == "mainserver"
 
 
-def test_a_standby_without_the_node_object_is_a_last_resort_until_it_is_seeded(servers, main, key, make_sidecar):
-    sidecar = make_sidecar(interval="200ms", node=HALF)
+def test_a_standby_without_the_node_object_is_a_last_resort(main, make_sidecar):
+    sidecar = make_sidecar(interval="200ms", node=HALF, readiness="check")
     assert choose(sidecar).name == "mainserver"
-    until(lambda: all(one.last for one in sidecar.snapshot.servers))
+    until(lambda: all(one.node_check for one in sidecar.snapshot.servers))
     verdict = next(one for one in sidecar.snapshot.choice.verdicts if one.name == "standbyserver")
     assert (verdict.standing, verdict.sentence) == (Standing.NOT_READY, "has no object of this node")
-
-    auth, fleet = ChefAuth(HALF, key), sidecar._parts.watch.fleet
-    exchanges = {
-        name: Exchange(Target(one.url, 10.0, one.ca_file, HALF), Resolver(), TrustStore(()))
-        for name, one in zip(("mainserver", "standbyserver"), servers, strict=True)
-    }
-
-    def read(name):
-        check = node_objects.check(exchanges[name], auth, ReadinessPolicy(), clock=sidecar.now)
-        fleet.take(name, check)
-
-    for name in exchanges:
-        read(name)
     main.kill()
-    until(lambda: sidecar.snapshot.server("mainserver").health is Health.DOWN)
+    until(lambda: sidecar.snapshot.choice.name == "standbyserver")
     choice = choose(sidecar)
     assert (choice.name, choice.is_degraded) == ("standbyserver", True)
     assert choice.reason.endswith("standbyserver is not ready: has no object of this node")
-    standby = sidecar.snapshot.server("standbyserver")
-    assert wants_seed(sidecar.snapshot, standby)  # from what was read of the one in use
-    assert node_objects.create(exchanges["standbyserver"], auth, HALF, reference(sidecar.snapshot))
-    read("standbyserver")
+
+
+def test_a_last_resort_is_seeded_from_what_was_read_of_the_server_that_died(main, make_sidecar):
+    sidecar = make_sidecar(interval="200ms", node=HALF, readiness="check")
+    until(lambda: all(one.node_check for one in sidecar.snapshot.servers))
+    main.kill()
+    until(lambda: sidecar.snapshot.choice.name == "standbyserver")
+    fleet, policy = sidecar._parts.watch.fleet, sidecar.snapshot.policy
+    seeds = attrs.evolve(policy, readiness=ReadinessPolicy(ReadinessMode.SEED))
+    fleet._snapshot = attrs.evolve(fleet.snapshot, policy=seeds)
+    sidecar._parts.caretakers.wake()
     until(lambda: not sidecar.snapshot.choice.is_degraded)
-    assert (choose(sidecar).name, choose(sidecar).is_degraded) == ("standbyserver", False)
-    assert differences_of(sidecar.snapshot, sidecar.snapshot.server("standbyserver")) == ()
+    standby = sidecar.snapshot.server("standbyserver")
+    assert (standby.node_check.node.run_list, differences_of(sidecar.snapshot, standby)) == (("recipe[web]",), ())
 
 
 def test_what_was_found_is_forgotten_when_a_reload_looks_for_something_else(make_sidecar):

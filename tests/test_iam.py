@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import attrs
 import pytest
 
 from chef_failover.association import validator_key
@@ -46,6 +47,11 @@ def called(name):
         provider = OpsworksCm("mainserver", region="us-east-1", call=recorder, rng=random.Random(1))
         applicant = Applicant("i-0abc", PrivateKey.generate())
         answers = [provider.associate(applicant, ticket) for ticket in (None, "ticket")]
+        optional = Recorder()
+        replacing = OpsworksCm("mainserver", region="us-east-1", call=optional, rng=random.Random(1))
+        answers.append(replacing.associate(attrs.evolve(applicant, replaces=True), None))
+        (statement,) = (one for one in statements(name) if one["Sid"].startswith("OnlyIf"))
+        assert {statement["Action"]} == optional.actions
         assert all(f"packaging/iam/{name}.json" in answer.detail for answer in answers)
     else:
         with pytest.raises(ValidatorKeyError, match=f"packaging/iam/{name}.json"):

@@ -10,6 +10,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
     *("errors", "model", "durations", "health", "readiness", "steering", "reasons", "selection", "prospects", "world"),
+    *("run_history", "counts"),
     *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",
@@ -31,10 +32,11 @@ ORDER = [
         "aws",
         "offline",
     ),
-    *("fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
-    *("boot", "render", "state", "clone", "keeper", "assembly", "sidecar"),
+    *("tally", "fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
+    *("boot", "render", "state", "clone", "keeper", "assembly", "metrics", "textfile", "sidecar", "logs"),
+    *("timeline", "overview", "page"),
     *("listeners", "order_requests", "steering_api", "api", "systemd", "daemon"),
-    *("client", "last_resort", "tables", "progress", "check", "diagnosis", "devserver", "demo", "cli"),
+    *("client", "last_resort", "tables", "progress", "check", "diagnosis", "seal", "devserver", "demo", "cli"),
 ]
 FORBIDDEN_IN_PURE = {
     "time", "random", "secrets", "socket", "ssl", "threading", "logging", "os", "subprocess", "requests", "urllib3",

@@ -55,23 +55,6 @@ def never(bits):
     raise AssertionError("no key is to be made here")
 
 
-@pytest.fixture
-def nobody(tmp_path):
-    """Makes what runs in it somebody without rights, whoever runs the tests."""
-    if os.geteuid():
-        yield
-        return
-    for directory in tmp_path.parents:
-        if directory.stat().st_uid == 0 and directory != directory.parent:
-            directory.chmod(directory.stat().st_mode | 0o011)
-    os.chown(tmp_path, 65534, 65534)
-    os.setegid(65534)
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
-    os.setegid(0)
-
-
 # --- making one
 
 

@@ -4,6 +4,7 @@ import json
 import random
 import re
 
+import attrs
 import pytest
 from botocore import exceptions
 from botocore.stub import Stubber
@@ -189,6 +190,18 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(applicant):
     assert len(asked) < 200 * 13
 
 
+def test_beyond_the_burst_the_service_turns_back(aws_secret, applicant):
+    registered = []
+    with OpsworksStub(polls=0, rate=0.001, burst=1, on_registered=lambda *one: registered.append(one)) as stub:
+        ours = provider(stub)
+        ticket = ours.associate(applicant, None).ticket
+        turned_back = ours.associate(applicant, None)
+        assert (turned_back.event, turned_back.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
+        stub.rate = None
+        assert ours.associate(applicant, ticket).event is Event.CONFIRM
+    assert registered == [("mainserver", "i-0abc", applicant.key.public_pem().decode())]
+
+
 # Without a wire
 
 
@@ -302,6 +315,38 @@ def test_a_clone_takes_nobodys_name(aws_secret, stub, applicant):
     assert stub.nodes["mainserver"] == {"i-0abc": "another's key"}
 
 
+def test_on_a_persons_word_the_older_registration_goes_first(aws_secret, stub, applicant):
+    stub.nodes["mainserver"]["i-0abc"] = "another's key"
+    ours, asked = provider(stub), attrs.evolve(applicant, replaces=True)
+    answer = ours.associate(asked, None)
+    while answer.event is Event.GO_ON:
+        answer = ours.associate(applicant, answer.ticket)
+    assert answer.event is Event.CONFIRM
+    assert stub.nodes["mainserver"] == {"i-0abc": applicant.key.public_pem().decode()}
+    calls = [seen.operation for seen in stub.seen if seen.operation != "DescribeNodeAssociationStatus"]
+    assert calls == ["DisassociateNode", "AssociateNode"]
+    assert stub.seen[0].attributes == {"CHEF_AUTOMATE_ORGANIZATION": "default"}
+
+
+def test_there_may_be_nothing_to_replace(aws_secret, stub, applicant):
+    stub.polls = 0
+    ours = provider(stub)
+    answer = ours.associate(attrs.evolve(applicant, replaces=True), None)
+    assert ours.associate(applicant, ours.associate(applicant, answer.ticket).ticket).event is Event.CONFIRM
+
+
+@pytest.mark.parametrize(
+    ("answer", "event"),
+    [
+        (AwsError("AccessDeniedException", "no", 400), Event.REFUSE),
+        (AwsError("ThrottlingException", "slow", 400), Event.FAIL),
+        ({}, Event.FAIL),
+    ],
+)
+def test_what_an_error_means_for_a_replacement(applicant, answer, event):
+    assert after(answer, applicant=attrs.evolve(applicant, replaces=True)).event is event
+
+
 def test_a_deadline_is_an_answer_too(aws_secret, stub, applicant):
     stub.faults.append(DRIP)
 
@@ -323,7 +368,8 @@ def stubber(aws_secret):
 
 def test_the_model_is_ours_and_has_what_we_call(stubber):
     meta = stubber.client.meta
-    assert set(meta.service_model.operation_names) == {"AssociateNode", "DescribeNodeAssociationStatus"}
+    operations = {"AssociateNode", "DescribeNodeAssociationStatus", "DisassociateNode"}
+    assert set(meta.service_model.operation_names) == operations
     assert meta.endpoint_url == "https://opsworks-cm.us-east-1.amazonaws.com"
     assert meta.service_model.signature_version == "v4"
     metadata = json.loads((MODELS / "opsworkscm/2016-11-01/service-2.json").read_text())["metadata"]

@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cryptography import x509
 
 from chef_failover import offline
 from chef_failover.chef_api import ChefAuth
@@ -794,3 +795,18 @@ def test_ipv6(authority, ca_file, probe):
         pytest.skip("no IPv6 here")
     with server:
         assert probe(server.url, signs=False).outcome is Outcome.OK
+
+
+# What a probe learns by the way.
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_probe_learns_when_the_server_s_certificate_ends(server, probe, signs):
+    def shown():
+        return x509.load_pem_x509_certificate(ssl.get_server_certificate(("127.0.0.1", server.port)).encode())
+
+    assert probe(server.chef_server_url, signs=signs).certificate_expires_on == shown().not_valid_after_utc
+    server.fault = Fault.SERVER_ERROR
+    assert probe(server.chef_server_url, signs=signs).certificate_expires_on == shown().not_valid_after_utc
+    server.fault = Fault.CERT_EXPIRED
+    assert probe(server.chef_server_url, signs=signs).certificate_expires_on is None

@@ -54,13 +54,6 @@ def test_what_a_server_lacks(one, expected):
     assert lacks(bare(holding("a"), one), "b") == expected
 
 
-@attrs.frozen
-class Dated(ProbeResult):
-    """A probe result as it is once probes look at certificates."""
-
-    certificate_expires_on: datetime.datetime | None = None
-
-
 @pytest.mark.parametrize(
     ("days", "expected"),
     [
@@ -72,7 +65,7 @@ class Dated(ProbeResult):
 )
 def test_a_certificate_that_expires(days, expected):
     on = None if days is None else ON + datetime.timedelta(days=days)
-    snapshot = bare(attrs.evolve(server("a"), last=Dated(Outcome.OK, "ok", 0.0, certificate_expires_on=on)))
+    snapshot = bare(attrs.evolve(server("a"), last=ProbeResult(Outcome.OK, "ok", 0.0, certificate_expires_on=on)))
     assert lacks(snapshot, "a") == expected
     assert lacks(snapshot, "a", on=None) == ()
 

@@ -94,7 +94,7 @@ STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group
     [
         (None, {}, None, "not known yet"),
         (NodeCheck(0.0, WEB), {}, None, "has an object of this node"),
-        (NodeCheck(0.0), {}, "has no object of this node", None),
+        (NodeCheck(0.0), {"policy": CHECK}, "has no object of this node", None),
         (NodeCheck(0.0), {"policy": OFF}, None, "not looked at: readiness is off"),
         (
             NodeCheck(0.0),
@@ -103,7 +103,7 @@ STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group
             "no server is known to have an object of this node; its first run creates it",
         ),
         (NodeCheck(0.0, EMPTY), {}, "its object of this node has an empty run list", None),
-        (NodeCheck(0.0, EMPTY), {"holder": False}, "its object of this node has an empty run list", None),
+        (NodeCheck(0.0, EMPTY), {"holder": False}, None, "has an object of this node"),  # on purpose
         (NodeCheck(0.0, trouble="no answer"), {}, None, "cannot be read: no answer"),
         (NodeCheck(0.0, STAGED, policy_found=None), {}, None, "has an object of this node"),
         (NodeCheck(0.0, STAGED, policy_found=False), {}, "policy web is not in policy group prod", None),
@@ -156,6 +156,23 @@ def test_why_it_is_not_ready_and_what_is_said_of_it(check, more, why_not, said):
     assert read(check, **more) == (why_not, said or why_not)
 
 
+def said_of(name, *servers, **more):
+    snapshot = bare(*servers, **more)
+    return sentence(snapshot, snapshot.server(name))
+
+
+def test_why_a_missing_object_is_not_created_is_said():
+    assert said_of("b", holding("a"), without("b"), current="a") == "has no object of this node"
+    assert said_of("b", holding("a", EMPTY), without("b"), current="a") == (
+        "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
+    )
+    assert said_of("b", holding("a", EMPTY), without("b"), readiness=CHECK) == "has no object of this node"
+    refused = attrs.evolve(without("b"), node_check=NodeCheck(1.0, trouble="it cannot be created there: HTTP 403"))
+    assert said_of("b", holding("a"), refused, current="a") == (
+        "has no object of this node (it cannot be created there: HTTP 403)"
+    )
+
+
 def test_a_server_that_only_a_probe_has_spoken_of():
     snapshot = bare(server("a", says=True), server("b", says=False))
     assert sentence(snapshot, snapshot.server("a")) == "has an object of this node, not read whole yet"
@@ -177,6 +194,8 @@ def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be
         ([without("a"), without("b")], True),
         ([without("a"), holding("b")], False),
         ([without("a"), holding("b", EMPTY)], False),
+        ([without("a"), server("b", DOWN, had_work=True)], False),
+        ([without("a"), without("b", had_work=True)], True),
         ([without("a"), holding("b", health=DOWN)], False),
         ([without("a"), server("b", DOWN, readiness=HealthState(UP))], False),
     ],
@@ -184,6 +203,8 @@ def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be
 def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new):
     assert is_new_node(bare(*servers)) == is_new
 
+
+NONE_KNOWN = "no server is known to have more than an empty object of this node, and a has none"
 
 # --- seeding --------------------------------------------------------------------------------------------------------
 
@@ -194,12 +215,17 @@ def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new)
         (holding("a"), None),
         (holding("a", health=DOWN), None),
         (holding("a", EMPTY), "the object on a, which is in use, has an empty run list"),
-        (without("a"), "a, which is in use, has no object of this node that could be read"),
+        (without("a"), NONE_KNOWN),
         (
             attrs.evolve(holding("a"), proof=word(False, 5.0)),
-            "a, which is in use, has no object of this node that could be read",
+            NONE_KNOWN,
         ),
         (server("a"), "the object on a, which is in use, has not been read yet"),
+        (holding("a", None, node_check=NodeCheck(0.0, trouble="no")), NONE_KNOWN),
+        (
+            holding("a", node_check=NodeCheck(0.0, trouble="no")),
+            "the object on a, which is in use, has not been read yet",
+        ),
         (server("b"), "no server is in use"),
     ],
 )
@@ -232,6 +258,22 @@ def test_only_a_missing_object_is_created(standby, readiness, wants):
     snapshot = bare(holding("a"), standby, current="a", readiness=readiness)
     assert wants_seed(snapshot, standby) == wants
     assert not wants_seed(snapshot, snapshot.server("a"))
+
+
+def test_a_last_resort_without_the_object_is_seeded_from_what_was_read_of_the_others():
+    dead = holding("b", health=DOWN, priority=2), holding("c", OTHER, DOWN, priority=3)
+    snapshot = bare(without("a", priority=9), holding("d", EMPTY, DOWN, priority=1), *dead, current="a")
+    assert reference(snapshot) == WEB
+    assert wants_seed(snapshot, snapshot.server("a"))
+    assert differences_of(snapshot, snapshot.server("c")) == ("run list",)
+    gone = attrs.evolve(dead[0], proof=word(False, 5.0)), attrs.evolve(dead[1], proof=word(False, 5.0))
+    assert reference(bare(without("a"), *gone, current="a")) is None
+
+
+def test_what_an_operator_emptied_is_not_filled_from_elsewhere():
+    snapshot = bare(holding("a", EMPTY), holding("b", health=DOWN), without("c"), current="a")
+    assert reference(snapshot) is None
+    assert not wants_seed(snapshot, snapshot.server("c"))
 
 
 def test_nothing_is_created_from_an_object_that_does_nothing():
@@ -350,4 +392,3 @@ def test_a_seed_does_something_and_never_meets_an_object(readings):
             if wants_seed(snapshot, one):
                 assert reference(snapshot).does_something
                 assert one.node_check.node is None
-                assert one.name != snapshot.choice.name

@@ -73,7 +73,7 @@ def test_why_a_better_server_is_passed_over(better, sentence):
     ("a", "b", "readiness", "sentence"),
     [
         (without("a"), holding("b"), ReadinessPolicy(), "has no object of this node"),
-        (holding("a", EMPTY), server("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
+        (holding("a", EMPTY), holding("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
         (
             holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=HealthState(DOWN)),
             server("b"),
@@ -124,4 +124,5 @@ def test_offline_and_pinned():
     assert sentences(bare(dead("a"), server("b"), offline="no route to any Chef server"))[0] == (
         "this node is offline (no route to any Chef server), so nothing moves"
     )
-    assert sentences(bare(server("a"), server("b"), pin=pin("b")))[0] == "pinned by alice"
+    reason, said = sentences(bare(server("a"), server("b"), pin=pin("b")))
+    assert (reason, said["a"]) == ("pinned by alice", "would be used, if this node were not pinned to b")

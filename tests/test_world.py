@@ -185,11 +185,19 @@ def test_one_stray_404_moves_nothing_and_three_do_and_it_comes_back_after_the_ho
 
 
 def test_an_empty_object_is_found_by_a_reading_and_confirmed_by_the_probes_that_follow():
-    snapshot = was_read(says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1), "a", 2.0, EMPTY)
+    snapshot = was_read(says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1), "b", 1.5, WEB)
+    snapshot = was_read(snapshot, "a", 2.0, EMPTY)
     assert snapshot.choice.name == "a"
     assert snapshot.server("a").is_changing
     snapshot = says(says(snapshot, "a", True, 3.0), "a", True, 4.0)
     assert snapshot.choice.reason == "a is not ready: its object of this node has an empty run list"
+
+
+def test_a_run_list_that_is_empty_everywhere_is_meant_so_and_moves_nobody():
+    snapshot = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
+    for at, name in ((2.0, "a"), (2.5, "b"), (600.0, "a"), (601.0, "b")):
+        snapshot = says(was_read(snapshot, name, at, EMPTY), name, True, at + 0.1)
+        assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", False)
 
 
 def test_an_object_that_nobody_has_read_is_not_believed_where_there_was_none():

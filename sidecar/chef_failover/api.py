@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from chef_failover import render
+from chef_failover import page, render
 from chef_failover.model import Health
 from chef_failover.runs import parse_report
 from chef_failover.sidecar import Sidecar
@@ -38,6 +38,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(_questions(sidecar))
     app.register_blueprint(_signs_of_life(sidecar))
+    app.register_blueprint(page.make_blueprint(sidecar))
     if may_change:
         app.register_blueprint(_changes(sidecar))
         app.register_blueprint(steering(sidecar))
@@ -89,6 +90,17 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
     def facts() -> flask.typing.ResponseReturnValue:
         return render.facts(sidecar.snapshot, sidecar.about)
 
+    @api.get("/v1/runs")
+    def runs() -> flask.typing.ResponseReturnValue:
+        return render.runs(sidecar.runs.history, [report.run_id for report in sidecar.runs.under_way])
+
+    @api.get("/metrics")
+    def metrics() -> flask.typing.ResponseReturnValue:
+        from chef_failover import metrics  # noqa: PLC0415 - a megabyte, for those who scrape
+
+        text = metrics.expose(sidecar.measure(), accept=flask.request.headers.get("Accept", ""))
+        return flask.Response(text.body, content_type=text.content_type)
+
     return api
 
 
@@ -131,7 +143,11 @@ def _changes(sidecar: Sidecar) -> flask.Blueprint:
     def associate(name: str) -> flask.typing.ResponseReturnValue:
         if sidecar.snapshot.server(name) is None:
             return _problem(404, "No such server", f"the configuration has no server {name!r}")
-        if not sidecar.associate(name):
+        body = flask.request.get_json(silent=True, force=True) if flask.request.content_length else {}
+        replaces = body.get("replace", False) if isinstance(body, dict) else None
+        if not isinstance(replaces, bool):
+            return _problem(400, "Not an order to associate", 'write {"replace": true}, or nothing')
+        if not sidecar.associate(name, replaces=replaces):
             detail = f"servers[].association of {name} is none: somebody else registers the node there"
             return _problem(409, "Nothing to associate", detail)
         return {"schema": render.SCHEMA, "status": "ok"}, 202

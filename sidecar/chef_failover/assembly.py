@@ -42,6 +42,7 @@ from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
 from chef_failover.state import Remembered
 from chef_failover.steering import with_order
+from chef_failover.tally import Tally
 from chef_failover.trust import TrustStore
 from chef_failover.watch import Watch
 
@@ -72,6 +73,11 @@ class Assembly:
     watch: Watch
     caretakers: Caretakers
 
+    @property
+    def faults(self) -> int:
+        """How often one of the loops broke by a fault of ours."""
+        return self.watch.faults + self.caretakers.faults
+
     def start(self) -> None:
         """Begin to probe and to register."""
         self.watch.start()
@@ -91,6 +97,7 @@ def assemble(
     *,
     on_change: Callable[[Config, Snapshot], None],
     write_down: Callable[[], None],
+    tally: Tally,
 ) -> Assembly:
     """Everything for ``config``, not started yet.
 
@@ -101,6 +108,7 @@ def assemble(
         around: the machine.
         on_change: called after each change that is worth keeping.
         write_down: keeps the state before it returns; may raise OSError.
+        tally: counts what happens.
 
     Raises:
         IdentityError: the node's name cannot be found out.
@@ -113,6 +121,7 @@ def assemble(
         clock=around.clock,
         utc_now=around.utc_now,
         on_change=functools.partial(on_change, config),
+        tally=tally,
     )
     probers = {
         str(server.name): make_prober(config, server, node_name, _signer(fleet, server.name, key), around)
@@ -214,7 +223,9 @@ def _caretaker(
         auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
         return node_objects.create(exchange, auth, key.node_name, node, utc_now=around.utc_now)
 
-    care = NodeCare(server.name, fleet=fleet, check=check, create=create, clock=around.clock, rng=around.rng)
+    care = NodeCare(
+        server.name, fleet=fleet, check=check, create=create, look_at=look_at, clock=around.clock, rng=around.rng
+    )
     return Caretaker(server.name, enrolment, care)
 
 
@@ -233,6 +244,7 @@ def _first_snapshot(
             chef_server_url=config.chef_server_url(server),
             priority=config.priority(server),
             ca_file=str(server.ca_file) if server.ca_file else None,
+            had_work=server.name in remembered.with_work,
         )
         same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
         registration = _first_registration(

@@ -47,11 +47,11 @@ class Caretaker:
             self._is_woken = True
             self._wake.notify()
 
-    def hurry(self) -> bool:
+    def hurry(self, *, replaces: bool) -> bool:
         """Try to register now, as if for the first time; False when that is somebody else's affair."""
         if not self._enrolment.is_ours:
             return False
-        self._enrolment.hurry()
+        self._enrolment.hurry(replaces=replaces)
         self.wake()
         return True
 
@@ -109,10 +109,10 @@ class Caretakers:
         for caretaker in self._all:
             caretaker.wake()
 
-    def hurry(self, name: str) -> bool:
+    def hurry(self, name: str, *, replaces: bool) -> bool:
         """See `Caretaker.hurry`."""
         caretaker = self._by_name.get(name)
-        return caretaker is not None and caretaker.hurry()
+        return caretaker is not None and caretaker.hurry(replaces=replaces)
 
     def reread(self, name: str) -> None:
         """See `Caretaker.reread`."""

@@ -19,12 +19,13 @@ def check(config: Config) -> dict[str, Any]:
     """
     around = Surroundings()
     node_name = around.node_name(config.node.name) if config.node.name else None
-    policy = readiness_policy(config)
-    needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy
     signer = ClientKey(config, node_name).signer if node_name else lambda: None
     probers = [make_prober(config, server, node_name, signer, around) for server in config.servers]
     with ThreadPoolExecutor(max_workers=max(1, len(probers))) as pool:
         results = list(pool.map(lambda prober: prober.probe(), probers))
+    policy = readiness_policy(config)
+    is_new_node = not any(result.said_of_node_object for result in results)
+    needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy and not is_new_node
     return {
         "schema": 1,
         "node_name": node_name,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from urllib.parse import quote
 
 import click
 
-from chef_failover import __version__, client, last_resort, tables
+from chef_failover import __version__, client, last_resort, logs, tables
 from chef_failover import config as configuration
 from chef_failover.config import Config
 from chef_failover.durations import parse_duration_s
@@ -165,8 +166,11 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
 @_json_option
 @click.argument("servers", metavar="[SERVER]...", nargs=-1)
 @click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered there.")
+@click.option("--replace", is_flag=True, help="Remove an older registration of its name first (opsworks-cm alone).")
 @_timeout_option
-def associate(config_path: Path, as_json: bool, servers: tuple[str, ...], is_waiting: bool, timeout_s: float) -> None:
+def associate(
+    config_path: Path, *, as_json: bool, servers: tuple[str, ...], is_waiting: bool, replace: bool, timeout_s: float
+) -> None:
     """Try now to register the node: with SERVERs, or with all that it is to register with.
 
     The sidecar does this by itself; the command is for a person who has just mended what was in the way.
@@ -176,7 +180,7 @@ def associate(config_path: Path, as_json: bool, servers: tuple[str, ...], is_wai
     if not names:
         raise ChefFailoverError("no server has an association to make: servers[].association is none for all of them")
     for name in names:
-        _ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST")
+        _ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST", body={"replace": replace})
 
     def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
         asked = {**document, "servers": [entry for entry in document["servers"] if entry["name"] in names]}
@@ -253,9 +257,28 @@ def facts(config_path: Path) -> None:
 
 
 @cli.command()
+@_config_option
+@click.option("--force", "is_forced", is_flag=True, help="Also on a node that is registered with a server.")
+def seal(config_path: Path, is_forced: bool) -> None:
+    """Remove this node's identity and state, before an image is taken of it.
+
+    The key goes if it was made here, with everything in the state directory. Each thing that is removed is told.
+    """
+    from chef_failover.seal import seal as remove_all  # noqa: PLC0415
+
+    for sentence in remove_all(configuration.load(config_path), is_forced=is_forced):
+        click.echo(sentence)
+
+
+@cli.command()
 @click.option("--keep", is_flag=True, help="Stay up at the end, and print what to try in another terminal.")
 def demo(keep: bool) -> None:
     """Watch a failover and a failback, on Chef servers embedded in this program."""
+    if importlib.util.find_spec("cryptography") is None:
+        raise ChefFailoverError(
+            "the demo's Chef servers need the Python package cryptography, which the RPM leaves out because nothing "
+            "else does; run `make demo` in the sources of chef-failover"
+        )
     from chef_failover.demo import run  # noqa: PLC0415
 
     run(is_kept=keep)
@@ -264,7 +287,7 @@ def demo(keep: bool) -> None:
 def main() -> None:
     """Run the command line, and turn every error into its exit code."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="chef-failover", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code if isinstance(error, click.UsageError) else EXIT_NO)
@@ -340,7 +363,7 @@ def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str,
     if text is None:
         names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
         raise ChefFailoverError(f"the configuration has no server {server!r}; it has: {names}")
-    return text, not any(entry["lacks"] for entry in document["servers"] if entry["name"] == server)
+    return text, any(entry["standing"] == "eligible" for entry in document["servers"] if entry["name"] == server)
 
 
 def _pretty(document: object) -> str:
@@ -348,6 +371,6 @@ def _pretty(document: object) -> str:
 
 
 def _log_to_stderr(level: int) -> None:
-    # journald adds the time and the unit; waitress and urllib3 say nothing that an operator needs below WARNING.
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    # waitress and urllib3 say nothing that an operator needs below WARNING.
+    logging.basicConfig(level=logging.WARNING, format=logs.TEXT, stream=sys.stderr)
     logging.getLogger("chef_failover").setLevel(level)

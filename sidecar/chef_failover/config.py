@@ -6,6 +6,7 @@ it stands on. Nothing else reads the file on our side; the Ruby shim reads the s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -127,6 +128,13 @@ class Listen:
 
 
 @attrs.frozen
+class MetricsSettings:
+    """Ways out for metrics, beside ``GET /metrics``. ``textfile`` is for node_exporter's textfile collector."""
+
+    textfile: Path | None = None
+
+
+@attrs.frozen
 class Config:
     """The whole configuration, valid by construction."""
 
@@ -138,11 +146,18 @@ class Config:
     listen: Listen = Listen()
     state_dir: Path = Path("/var/lib/chef-failover")
     readiness: Literal["seed", "check", "off"] = "seed"
+    metrics: MetricsSettings = MetricsSettings()
+    log_format: Literal["text", "json"] = "text"
 
     @property
     def client_key(self) -> Path:
         """The node's key: as configured, or beside the state."""
         return self.node.client_key or self.state_dir / "client.pem"
+
+    @property
+    def fingerprint(self) -> int:
+        """48 bits that are the same wherever the same version has the same configuration, whatever its comments."""
+        return int.from_bytes(hashlib.blake2b(repr(self).encode(), digest_size=6).digest())
 
     def organization(self, server: Server) -> str | None:
         """The organization of ``server``, or None where there is none."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from chef_failover import config as configuration
-from chef_failover import render
+from chef_failover import logs, render
 from chef_failover.api import create_app, create_socket_app
 from chef_failover.assembly import Surroundings
 from chef_failover.config import Config
@@ -35,6 +35,7 @@ def serve(config_path: Path) -> None:
     # Blocked here, before any thread exists, signals are taken one at a time by the loop below, never in a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     config = configuration.load(config_path)
+    logs.use(config.log_format)
     systemd = Notifier()
     around = Surroundings(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
     sidecar = Sidecar(config, around)
@@ -102,8 +103,10 @@ def _reload(sidecar: Sidecar, config_path: Path) -> None:
         fixed = attrs.evolve(config, listen=before.listen, state_dir=before.state_dir)
         sidecar.reload(fixed)
     except ChefFailoverError as error:
+        sidecar.reload_refused()
         log.error("the configuration in use stays, since the new one is no good:\n%s", error)
         return
+    logs.use(config.log_format)
     log.info("reloaded %s: %s", config_path, _servers_in_words(sidecar))
     if fixed != config:
         log.warning("listen and state_dir have changed in %s; they need a restart", config_path)

@@ -7,12 +7,13 @@ knows what it was doing, a failure is given its class here, as `ProbeError`, whi
 
 from __future__ import annotations
 
+import datetime
 import errno
 import functools
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests.adapters
@@ -102,10 +103,18 @@ class _TlsSocket(_Bounded, ssl.SSLSocket):
 
 
 class _Connection(HTTPSConnection):
-    def __init__(self, *args: Any, deadline: Deadline, resolver: Resolver, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401
+        deadline: Deadline,
+        resolver: Resolver,
+        meet: Callable[[Mapping[str, Any]], None],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._deadline = deadline
         self._resolver = resolver
+        self._meet = meet
 
     def _new_conn(self) -> socket.socket:
         return connect(self._look_up(), self._deadline)
@@ -123,6 +132,7 @@ class _Connection(HTTPSConnection):
         except OSError as error:
             raise ProbeError(Outcome.REFUSED, "connection reset during the TLS handshake") from error
         self.sock.deadline = self._deadline  # type: ignore[union-attr]
+        self._meet(self.sock.getpeercert() or {})  # type: ignore[union-attr]
 
     def _tunnel(self) -> None:
         try:
@@ -149,10 +159,19 @@ class Adapter(requests.adapters.HTTPAdapter):
     def __init__(self, deadline: Deadline, resolver: Resolver, context: ssl.SSLContext) -> None:
         context.sslsocket_class = _TlsSocket
         pool = type("_Pool", (HTTPSConnectionPool,), {})
-        pool.ConnectionCls = functools.partial(_Connection, deadline=deadline, resolver=resolver)  # type: ignore[attr-defined]
+        pool.ConnectionCls = functools.partial(  # type: ignore[attr-defined]
+            _Connection, deadline=deadline, resolver=resolver, meet=self._meet
+        )
+        self._certificate: Mapping[str, Any] = {}
         self._pools = {"https": pool}
         self._context = context
         super().__init__()
+
+    @property
+    def certificate_expires_on(self) -> datetime.datetime | None:
+        """When the certificate ends that the server showed last; None before there was one that can be trusted."""
+        until = self._certificate.get("notAfter")
+        return until and datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(until), datetime.UTC)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Called by the base class's constructor."""
@@ -169,6 +188,9 @@ class Adapter(requests.adapters.HTTPAdapter):
         """Leaves trust to the context, where the base class would add certifi's bundle."""
         conn.cert_reqs = "CERT_REQUIRED"
         conn.ca_certs = conn.ca_cert_dir = None
+
+    def _meet(self, certificate: Mapping[str, Any]) -> None:
+        self._certificate = certificate
 
 
 def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:

@@ -35,6 +35,10 @@ class IdentityError(ChefFailoverError):
     """The node's name cannot be found out."""
 
 
+class SealError(ChefFailoverError):
+    """This node is not to be sealed, or could not be in whole."""
+
+
 class SidecarUnavailableError(ChefFailoverError):
     """Nobody answered on the sidecar's socket."""
 

@@ -7,6 +7,7 @@ redirect, read no endless body, and fail as `ProbeError` with its class and its 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 from collections.abc import Callable, Iterator
 from http.client import RemoteDisconnected
@@ -59,6 +60,10 @@ class Target:
 class Ask(Protocol):
     """Sends one request to an absolute URL; ``document`` becomes its JSON body."""
 
+    @property
+    def certificate_expires_on(self) -> datetime.datetime | None:
+        """When the server's certificate ends, once it has been asked."""
+
     def __call__(
         self, method: str, url: str, auth: requests.auth.AuthBase | None = None, document: object = None
     ) -> Answer:
@@ -84,31 +89,44 @@ class Exchange:
         Raises:
             ProbeError: whatever the server or the network did, or ``ca_file`` holds no certificate.
         """
-        with self._session(Deadline(self.target.timeout_s)) as session:
+        adapter = self._adapter(Deadline(self.target.timeout_s))
+        with self._session(adapter) as session:
+            yield _Conversation(session, adapter)
 
-            def ask(
-                method: str, url: str, auth: requests.auth.AuthBase | None = None, document: object = None
-            ) -> Answer:
-                try:
-                    return _request(session, method, url, auth, document)
-                except requests.RequestException as error:
-                    raise ProbeError(*_judge_broken(error)) from error
-
-            yield ask
-
-    def _session(self, deadline: Deadline) -> requests.Session:
+    def _adapter(self, deadline: Deadline) -> Adapter:
         ca_file = self.target.ca_file
         try:
             context = self._trust.context(ca_file)
         except OSError as error:
             raise ProbeError(Outcome.TLS, f"ca_file {ca_file}: {error.strerror or error}") from error
+        return Adapter(deadline, self._resolver, context)
+
+    def _session(self, adapter: Adapter) -> requests.Session:
         session = _Session()
         session.trust_env = False
-        session.mount("https://", Adapter(deadline, self._resolver, context))
+        session.mount("https://", adapter)
         session.headers = chef_headers() | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}  # type: ignore[assignment]
         if self.target.uses_environment_proxy:
             session.proxies = requests.utils.get_environ_proxies(self.target.root_url)
         return session
+
+
+class _Conversation:
+    def __init__(self, session: requests.Session, adapter: Adapter) -> None:
+        self._session = session
+        self._adapter = adapter
+
+    @property
+    def certificate_expires_on(self) -> datetime.datetime | None:
+        return self._adapter.certificate_expires_on
+
+    def __call__(
+        self, method: str, url: str, auth: requests.auth.AuthBase | None = None, document: object = None
+    ) -> Answer:
+        try:
+            return _request(self._session, method, url, auth, document)
+        except requests.RequestException as error:
+            raise ProbeError(*_judge_broken(error)) from error
 
 
 class _Session(requests.Session):

@@ -12,6 +12,7 @@ from chef_failover.health import Thresholds
 from chef_failover.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
 from chef_failover.selection import most_wanted, select_for_run
 from chef_failover.steering import next_end
+from chef_failover.tally import Tally
 from chef_failover.world import enroll, observe, settle, take
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ class Fleet:
     """The Chef servers as we know them.
 
     Transitions happen under the lock; ``snapshot`` is read without it. ``on_change`` is called, outside the lock, after
-    each change of a server's health or of the choice.
+    each change of a server's health or of the choice; ``tally`` counts what happens.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Fleet:
         clock: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         on_change: Callable[[Snapshot], None] = lambda _: None,
+        tally: Tally | None = None,
     ) -> None:
         self._thresholds = thresholds
         self._clock = clock
         self._utc_now = utc_now
         self._on_change = on_change
+        self._tally = tally or Tally()
         self._changed = threading.Condition()
         self._snapshot = settle(snapshot, now=clock(), on=utc_now())
 
@@ -53,8 +56,8 @@ class Fleet:
             after = observe(before, server, result, thresholds=self._thresholds, offline=offline, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        if log_changes(before, after):
-            self._on_change(after)
+        self._tally.probed(name, result)
+        self._tell(before, after)
         return next(server.is_changing for server in after.servers if server.name == name)
 
     def register(self, name: str, registration: Registration) -> None:
@@ -67,8 +70,8 @@ class Fleet:
             after = enroll(before, server, registration, now=self._clock(), on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        if log_changes(before, after):
-            self._on_change(after)
+        self._tally.registered(name, server.registration, registration)
+        self._tell(before, after)
 
     def take(self, name: str, check: NodeCheck) -> bool:
         """Take in what a whole reading found on one server; whether a change of that server is under way."""
@@ -80,8 +83,7 @@ class Fleet:
             after = take(before, server, check, thresholds=self._thresholds, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        if log_changes(before, after):
-            self._on_change(after)
+        self._tell(before, after)
         return any(server.is_changing for server in after.servers if server.name == name)
 
     def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> Snapshot:
@@ -94,8 +96,7 @@ class Fleet:
             after = change(before, self._clock(), self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        if log_changes(before, after):
-            self._on_change(after)
+        self._tell(before, after)
         return after
 
     def end_what_is_over(self) -> float:
@@ -122,13 +123,25 @@ class Fleet:
             while self.most_wanted(runs_from) == name and (left_s := limit - self._clock()) > 0:
                 self._changed.wait(left_s)
 
+    def _tell(self, before: Snapshot, after: Snapshot) -> None:
+        """Everybody who has to know of a change, outside the lock."""
+        self._tally.changed(before, after)
+        if log_changes(before, after):
+            self._on_change(after)
+
 
 def log_changes(before: Snapshot, after: Snapshot) -> bool:
     """One line for each change; whether there was one that is worth keeping."""
     new = [transition for transition in after.transitions if transition not in before.transitions]
     for transition in new:
         what = transition.server or "choice"
-        log.info("%s %s->%s %s", what, transition.before, transition.after, transition.reason)
+        fields = {
+            "server": transition.server,
+            "from": transition.before,
+            "to": transition.after,
+            "reason": transition.reason,
+        }
+        log.info("%s %s->%s %s", what, transition.before, transition.after, transition.reason, extra=fields)
     if after.offline != before.offline:
         what = f"is offline: {after.offline}; nothing moves" if after.offline else "is back on the network"
         log.warning("node %s", what)

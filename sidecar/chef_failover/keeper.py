@@ -1,4 +1,4 @@
-"""Shell: keeps the latest state on disk, on a thread of its own, so that a slow disk delays no probe and no answer."""
+"""Shell: keeps something on disk, on a thread of its own, so that a slow disk delays no probe and no answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,23 @@ log = logging.getLogger(__name__)
 class Keeper:
     """Calls ``save()`` after each `change`, as often as the disk keeps up: several changes may become one write.
 
-    A state that cannot be written is said once for each reason, and is never fatal.
+    What cannot be written is said once for each reason, and is never fatal.
+
+    Args:
+        save: writes; may raise OSError.
+        lost: what is said after the reason when it does.
+        every_s: saves at least so often, changed or not.
     """
 
-    def __init__(self, save: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        save: Callable[[], None],
+        lost: str = "the state cannot be written: %s; a restart will not know the choice",
+        every_s: float | None = None,
+    ) -> None:
         self._save = save
+        self._lost = lost
+        self._every_s = every_s
         self._saving = threading.Lock()
         self._wake = threading.Condition()
         self._is_dirty = False
@@ -55,7 +67,8 @@ class Keeper:
         while True:
             with self._wake:
                 while not self._is_dirty and not self._is_stopping:
-                    self._wake.wait()
+                    is_woken = self._wake.wait(self._every_s)
+                    self._is_dirty |= not is_woken
                 if not self._is_dirty:
                     return
                 self._is_dirty = False
@@ -68,5 +81,5 @@ class Keeper:
         except OSError as error:
             trouble = error.strerror or str(error)
             if trouble != self._trouble:
-                log.error("the state cannot be written: %s; a restart will not know the choice", trouble)
+                log.error(self._lost, trouble)
         self._trouble = trouble

@@ -48,6 +48,8 @@ SLOW_CHANGES = ("/drain", "/undrain", "/pin", "/unpin")
 """How requests end whose answer has to wait for the disk, and for whoever knows the names of users."""
 PEER = "chef_failover.peer_uid"
 """Where the WSGI environment has the uid of who has connected to the Unix socket, as the kernel tells it."""
+LABOUR = frozenset({"/metrics"})
+"""What takes milliseconds to render, and at the first time to import: threads do it, and the loop goes on answering."""
 
 App = Callable[..., Any]
 
@@ -65,7 +67,7 @@ class _Dispatcher(ThreadedTaskDispatcher):
     def add_task(self, task: Any) -> None:  # noqa: ANN401
         """Called by waitress, under locks of its own, with an HTTPChannel that has a whole request."""
         path = task.requests[0].path
-        if path.endswith(SLOW_CHANGES) or (path == QUESTION and self._must_wait()):
+        if path in LABOUR or path.endswith(SLOW_CHANGES) or (path == QUESTION and self._must_wait()):
             super().add_task(task)
         else:
             self._ready.append(task)

@@ -91,6 +91,8 @@ class ProbeResult:
     """The failure happened on this machine (no route, no name server): the server had no part in it."""
     is_signed: bool = False
     """The server was asked in the node's name, so what it said holds for the node."""
+    certificate_expires_on: datetime.datetime | None = None
+    """Wall time of the server certificate's end; None when nothing was answered."""
 
     @property
     def said_of_node_object(self) -> bool | None:
@@ -257,6 +259,8 @@ class ServerSnapshot:
     """The same as ``state``, of whether what a run of this node needs was found there."""
     node_check: NodeCheck | None = None
     """The last whole reading of what a run needs; probes only tell whether there is an object."""
+    had_work: bool = False
+    """A former life found an object of this node there that does something."""
     drain: Drain | None = None
     changed_on: datetime.datetime | None = None
 
@@ -324,7 +328,7 @@ class Verdict:
     name: str
     standing: Standing
     is_better: bool
-    """By configuration, or by a pin, this server comes before the chosen one."""
+    """By configuration this server comes before the chosen one."""
     is_reachable: bool
     """It answered its last probe: if it was passed over, then for another reason."""
     hold_down_s: float = 0.0
@@ -351,7 +355,7 @@ class Choice:
 
     @property
     def passed_over(self) -> tuple[Verdict, ...]:
-        """The servers that come before the chosen one by configuration or by a pin."""
+        """The servers that come before the chosen one by configuration."""
         return tuple(verdict for verdict in self.verdicts if verdict.is_better)
 
 

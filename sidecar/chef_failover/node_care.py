@@ -29,6 +29,7 @@ class NodeCare:
         fleet: what is known, and where the result goes.
         check: reads it whole; None while there is no key to sign with.
         create: creates it there; False when it exists by now. May raise ProbeError.
+        look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
         clock: monotonic seconds, the same as the fleet's.
         rng: for the jitter.
     """
@@ -40,6 +41,7 @@ class NodeCare:
         fleet: Fleet,
         check: Callable[[], NodeCheck | None],
         create: Callable[[NodeObject], bool],
+        look_at: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
     ) -> None:
@@ -47,6 +49,7 @@ class NodeCare:
         self._fleet = fleet
         self._check = check
         self._create = create
+        self._look_at = look_at
         self._clock = clock
         self._rng = rng
         self._chance = rng.random()
@@ -67,13 +70,15 @@ class NodeCare:
             reference = readiness.reference(snapshot)
             if reference is None or server.node_check is None or not readiness.wants_seed(snapshot, server):
                 return left_s
-            self._seed(reference, server.node_check, snapshot.choice.name if snapshot.choice else "")
+            source = readiness.source(snapshot)
+            self._seed(reference, server.node_check, source.name if source else "")
             return 0.0
         check = self._check()
         if check is None:
             return math.inf
         self._chance = self._rng.random()
-        self._fleet.take(self._name, check)
+        if self._fleet.take(self._name, check):
+            self._look_at(self._name)
         return 0.0
 
     def _seed(self, reference: NodeObject, check: NodeCheck, source: str) -> None:

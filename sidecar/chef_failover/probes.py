@@ -59,6 +59,7 @@ class Prober:
         try:
             with self._exchange.open() as ask:
                 finding = self._ask_status(ask) if signer is None else self._ask_for_node(ask, signer)
+                certificate_expires_on = ask.certificate_expires_on
         except ProbeError as error:
             return ProbeResult(error.outcome, error.detail, self._clock(), never_left_node=error.never_left_node)
         finished = self._clock()
@@ -70,6 +71,7 @@ class Prober:
             latency_s=latency_s if finding.outcome.is_alive else None,
             has_node_object=finding.has_node_object,
             is_signed=signer is not None,
+            certificate_expires_on=certificate_expires_on,
         )
 
     def _ask_status(self, ask: Ask) -> Finding:

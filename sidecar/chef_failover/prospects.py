@@ -10,7 +10,7 @@ import math
 
 from chef_failover.durations import in_words
 from chef_failover.model import Association, Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
-from chef_failover.readiness import PROVING, why_not_ready
+from chef_failover.readiness import PROVING, differences_of, why_not_ready
 from chef_failover.steering import drained, in_force
 
 CERTIFICATE_NOTICE_S = 21 * 86400.0
@@ -40,6 +40,7 @@ def lacks(snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetim
     not_ready = why_not_ready(snapshot, server)
     if not_ready is not None:
         found.append(not_ready)
+    found += [f"has another object of this node: {difference}" for difference in differences_of(snapshot, server)]
     if server.drain is not None:
         found.append(f"is {drained(server.drain, now)}")
     expiry = certificate(server, on)
@@ -48,7 +49,7 @@ def lacks(snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetim
 
 def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:
     """That its certificate ends soon, or has; None while that is far away, or not known."""
-    ends_on: datetime.datetime | None = getattr(server.last, "certificate_expires_on", None)
+    ends_on = server.last.certificate_expires_on if server.last else None
     if ends_on is None or on is None:
         return None
     left_s = (ends_on - on).total_seconds()

@@ -8,8 +8,9 @@ What speaks of it: each signed probe tells whether there is an object at all, an
 in it. Both are words on one question, *is what a run needs there?*, and go through the same rise and fall as everything
 else that is said of a server.
 
-A missing object is only held against a server while another is known to have one. A node that no server has an object
-of is a new node: its first run creates the object, and it may do so anywhere.
+A missing object is only held against a server while another is known to have one: else the node is new, and its first
+run creates the object wherever it likes. An empty one is only held against a server while another was read and does
+something: else the run list is empty on purpose.
 
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
 policy must exist on the server.
@@ -48,7 +49,7 @@ _NAMED = 8
 
 def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
-    return None if _is_excused(snapshot) else _lack(server, snapshot.policy.readiness)
+    return None if _is_excused(snapshot) else _lack(snapshot, server)
 
 
 def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -71,7 +72,15 @@ def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 def is_new_node(snapshot: Snapshot) -> bool:
     """No server is known to have an object of this node, so its first run is still to come."""
-    return not any(server.readiness.health is Health.UP or server.has_node_object for server in snapshot.servers)
+    return not any(_is_known_to_have(server) for server in snapshot.servers)
+
+
+def has_work(server: ServerSnapshot) -> bool:
+    """An object of this node that does something was read there, in this life or else in a former one."""
+    if server.has_node_object is False:
+        return False
+    node = server.node_check.node if server.node_check else None
+    return server.had_work if node is None else node.does_something
 
 
 def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> HealthState:
@@ -79,7 +88,7 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: 
     policy = snapshot.policy.readiness
     if _is_excused(snapshot):
         return HealthState()  # what was held against it before is no longer
-    is_good = _lack(server, policy) is None
+    is_good = _lack(snapshot, server) is None
     is_told = server.node_check is not None if policy.has_policy else server.has_node_object is not None
     if is_good and not is_told:
         return server.readiness
@@ -93,9 +102,8 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     if policy.mode is ReadinessMode.OFF:
         return "not looked at: readiness is off"
     why_not = why_not_ready(snapshot, server)
-    trouble = f" ({check.trouble})" if check is not None and check.trouble else ""
     if why_not is not None:
-        return f"{why_not}{trouble}"
+        return f"{why_not}{_why_not_mended(snapshot, server)}"
     lack = missing(snapshot, server)
     if lack is not None:
         return f"counts as ready until this is said again: {lack}"
@@ -107,22 +115,37 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
 # --- what is to be done? --------------------------------------------------------------------------------------------
 
 
+def source(snapshot: Snapshot) -> ServerSnapshot | None:
+    """The server whose object is the `reference`, if that does something."""
+    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    if in_use is None or in_use.has_node_object is not False:
+        return in_use
+    useful = [one for one in snapshot.servers if _useful_node(one) is not None]
+    return min(useful, key=lambda one: one.priority, default=in_use)
+
+
 def reference(snapshot: Snapshot) -> NodeObject | None:
-    """The object on the server in use, if it does something: what the others should have, and are seeded from."""
-    return None if nothing_to_seed_from(snapshot) else _node_in_use(snapshot)
+    """What the others should have, and are seeded from: the object on the server in use, if it does something.
+
+    Where that server has none, because the node had to go there when the one with the object died, it is what was read
+    of the most preferred server that has one.
+    """
+    holder = source(snapshot)
+    return _useful_node(holder) if holder is not None else None
 
 
 def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
     """Why there is no `reference`; None when there is one."""
-    name = snapshot.choice.name if snapshot.choice else ""
-    server, node = snapshot.server(name), _node_in_use(snapshot)
-    if server is None:
+    holder = source(snapshot)
+    if holder is None:
         return "no server is in use"
-    if server.node_check is None:
-        return f"the object on {name}, which is in use, has not been read yet"
-    if node is None:
-        return f"{name}, which is in use, has no object of this node that could be read"
-    return None if node.does_something else f"the object on {name}, which is in use, has an empty run list"
+    if reference(snapshot) is not None:
+        return None
+    if holder.has_node_object is False:
+        return f"no server is known to have more than an empty object of this node, and {holder.name} has none"
+    if holder.node_check is None or holder.node_check.node is None:
+        return f"the object on {holder.name}, which is in use, has not been read yet"
+    return f"the object on {holder.name}, which is in use, has an empty run list"
 
 
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
@@ -185,8 +208,13 @@ def _is_excused(snapshot: Snapshot) -> bool:
     return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new_node(snapshot))
 
 
-def _lack(server: ServerSnapshot, policy: ReadinessPolicy) -> str | None:
-    check = server.node_check
+def _is_known_to_have(server: ServerSnapshot) -> bool:
+    said = server.had_work if server.has_node_object is None else server.has_node_object
+    return said or server.readiness.health is Health.UP
+
+
+def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    policy, check = snapshot.policy.readiness, server.node_check
     if policy.has_policy:
         return _lack_of_policy(policy.policy_name, policy.policy_group, check) if check else None
     if server.has_node_object is False:
@@ -197,12 +225,12 @@ def _lack(server: ServerSnapshot, policy: ReadinessPolicy) -> str | None:
         return (
             None if check.trouble or server.has_node_object is None else "has a new object of this node, not read yet"
         )
+    if not check.node.does_something and any(map(has_work, snapshot.servers)):
+        return "its object of this node has an empty run list"
     return _lack_of_object(check.node, check)
 
 
 def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
-    if not node.does_something:
-        return "its object of this node has an empty run list"
     if check.environment_found is False:
         return f"environment {_printable(node.environment)}, where its object puts this node, does not exist there"
     return _lack_of_policy(node.policy_name, node.policy_group, check)
@@ -212,6 +240,16 @@ def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> st
     if check.policy_found is not False:
         return None
     return _printable(f"policy {name} is not in policy group {group}")
+
+
+def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    """Why its object cannot be read or created, as the rest of a sentence."""
+    policy, check = snapshot.policy.readiness, server.node_check
+    if check is not None and check.trouble:
+        return f" ({check.trouble})"
+    is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and server.has_node_object is False
+    why_not = nothing_to_seed_from(snapshot) if is_ours else None
+    return f" (it is not created, since {why_not})" if why_not else ""
 
 
 def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
@@ -231,11 +269,12 @@ def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:
     return f"{what} is in policy group {policy.policy_group}"
 
 
-def _node_in_use(snapshot: Snapshot) -> NodeObject | None:
-    server = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    if server is None or server.node_check is None or server.has_node_object is False:
+def _useful_node(server: ServerSnapshot) -> NodeObject | None:
+    """The object that was read there and is there still, if it does something."""
+    check = server.node_check
+    if check is None or check.node is None or server.has_node_object is False:
         return None
-    return server.node_check.node
+    return check.node if check.node.does_something else None
 
 
 def _answers_node(server: ServerSnapshot) -> bool:

@@ -74,7 +74,7 @@ def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot
 def _sentence_of_standing(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot) -> str:
     match verdict.standing:
         case Standing.ELIGIBLE:
-            return _sentence_of_eligible(verdict, server, choice)
+            return _sentence_of_eligible(verdict, server, choice, snapshot.pinned)
         case Standing.TURNS_NODE_AWAY:
             return _sentence_of_refusal(server)
         case Standing.NOT_READY:
@@ -93,9 +93,11 @@ def _sentence_of_refusal(server: ServerSnapshot) -> str:
     return f"turned this node away {PROVING}"
 
 
-def _sentence_of_eligible(verdict: Verdict, server: ServerSnapshot, choice: Choice) -> str:
+def _sentence_of_eligible(verdict: Verdict, server: ServerSnapshot, choice: Choice, pinned_to: str | None) -> str:
     if verdict.name == choice.name:
         return f"in use, {server.detail}"
+    if verdict.is_better and choice.name == pinned_to:
+        return f"would be used, if this node were not pinned to {pinned_to}"
     if math.isinf(verdict.hold_down_s):
         return "UP again, but failback is never"
     if verdict.hold_down_s > 0:

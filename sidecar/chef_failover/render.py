@@ -11,6 +11,7 @@ import attrs
 
 from chef_failover import prospects, readiness
 from chef_failover.model import Association, Choice, Drain, Order, Pin, ServerSnapshot, Snapshot, Transition
+from chef_failover.run_history import Run, RunHistory
 
 SCHEMA = 1
 
@@ -26,6 +27,7 @@ class About:
     client_key: str | None = None
     instance_id: str | None = None
     boot_id: str | None = None
+    runs: RunHistory = RunHistory()
 
 
 def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
@@ -60,6 +62,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
         "since": _utc(snapshot.chosen_on),
         "offline": snapshot.offline,
         "pin": _pin(snapshot.pin),
+        "runs": _runs_in_brief(about.runs),
         "servers": [
             {
                 "name": verdict.name,
@@ -103,6 +106,7 @@ def facts(snapshot: Snapshot, about: About) -> Document:
         "pin": _pin(snapshot.pin),
         "drains": _drains(snapshot),
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
+        "runs": _runs_in_brief(about.runs),
     }
 
 
@@ -121,6 +125,11 @@ def steered(before: Snapshot, after: Snapshot, trouble: str | None) -> Document:
     }
 
 
+def runs(history: RunHistory, under_way: Iterable[str]) -> Document:
+    """``GET /v1/runs``: the last chef-client runs, oldest first, and those under way."""
+    return {"schema": SCHEMA, **_runs(history), "under_way": list(under_way)}
+
+
 def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Document:
     """What state.json keeps; the Ruby shim reads its ``choice`` like an answer."""
     choice = snapshot.choice
@@ -132,9 +141,11 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         "associations": {
             found.name: _registration(found) for found in snapshot.servers if found.registration.identity is not None
         },
+        "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
         "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
         "pin": {**_pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
+        "runs": _runs(about.runs),
         "transitions": [_transition(entry) for entry in snapshot.transitions],
     }
 
@@ -259,6 +270,30 @@ def _kept(order: Order) -> Document:
         "lasts_s": None if is_endless else order.lasts_s,
         "ends_at": None if is_endless else round(order.ends_at, 3),
         "in_use": order.in_use,
+    }
+
+
+def _runs(history: RunHistory) -> Document:
+    return {
+        "since_success": history.since_success,
+        "last_success_at": _utc(history.last_success_on),
+        "last": [_run(entry) for entry in history.runs],
+    }
+
+
+def _runs_in_brief(history: RunHistory) -> Document:
+    return {**_runs(history), "last": _run(history.last) if history.last else None}
+
+
+def _run(entry: Run) -> Document:
+    return {
+        "run_id": entry.run_id,
+        "server": entry.server,
+        "result": entry.result,
+        "error_class": entry.error_class,
+        "started_at": _utc(entry.started_on),
+        "ended_at": _utc(entry.ended_on),
+        "duration_s": entry.duration_s,
     }
 
 

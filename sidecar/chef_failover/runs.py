@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,9 @@ from typing import Any
 import attrs
 import cachetools
 
-RUNS_KEPT = 64
+from chef_failover.run_history import Run, RunHistory
+
+RUNS_UNDER_WAY = 64
 FORGOTTEN_AFTER_S = 6 * 3600.0
 """A run whose end nobody reports (killed, rebooted) is no longer under way after this."""
 EVENTS = ("started", "succeeded", "failed")
@@ -26,17 +29,38 @@ class RunReport:
     error_class: str | None = None
 
 
+@attrs.frozen
+class _Started:
+    """A run under way: ``at`` is an instant of the monotonic clock, ``on`` the same in wall time."""
+
+    report: RunReport
+    at: float
+    on: datetime.datetime
+
+
 class Runs:
-    """Runs under way.
+    """Runs under way, and the last ones that ended.
 
     A failed one makes ``look_at(server)`` happen at once, whatever its error: the exception's class does not tell,
-    since a cut connection can surface in chef-client as NoMethodError.
+    since a cut connection can surface in chef-client as NoMethodError. Every end is told to ``on_end``.
     """
 
-    def __init__(self, look_at: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        look_at: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        history: RunHistory = RunHistory(),  # noqa: B008 - a frozen value
+        on_end: Callable[[Run], None] = lambda _: None,
+    ) -> None:
         self._look_at = look_at
-        self._under_way: cachetools.TTLCache[str, RunReport] = cachetools.TTLCache(
-            RUNS_KEPT, FORGOTTEN_AFTER_S, timer=clock
+        self._clock = clock
+        self._utc_now = utc_now
+        self._on_end = on_end
+        self._history = history
+        self._under_way: cachetools.TTLCache[str, _Started] = cachetools.TTLCache(
+            RUNS_UNDER_WAY, FORGOTTEN_AFTER_S, timer=clock
         )
         self._lock = threading.Lock()
 
@@ -44,15 +68,27 @@ class Runs:
     def under_way(self) -> tuple[RunReport, ...]:
         """The runs that started and have not ended."""
         with self._lock:
-            return tuple(self._under_way.values())
+            return tuple(started.report for started in self._under_way.values())
+
+    @property
+    def history(self) -> RunHistory:
+        """The runs that have ended."""
+        return self._history
 
     def report(self, report: RunReport) -> None:
         """Take in one report."""
+        now, on = self._clock(), self._utc_now()
+        ended = None
         with self._lock:
             if report.event == "started":
-                self._under_way[report.run_id] = report
+                self._under_way[report.run_id] = _Started(report, now, on)
             else:
-                self._under_way.pop(report.run_id, None)
+                run = _ended(report, self._under_way.pop(report.run_id, None), now, on)
+                history = self._history.add(run)
+                ended = run if history is not self._history else None
+                self._history = history
+        if ended is not None:
+            self._on_end(ended)
         if report.event == "failed" and report.server is not None:
             self._look_at(report.server)
 
@@ -78,6 +114,18 @@ def parse_report(body: object) -> RunReport:
     if problems:
         raise ValueError("; ".join(problems))
     return RunReport(body["run_id"], body["event"], body.get("server"), body.get("error_class"))
+
+
+def _ended(report: RunReport, started: _Started | None, now: float, on: datetime.datetime) -> Run:
+    return Run(
+        run_id=report.run_id,
+        server=report.server,
+        result=report.event,
+        error_class=report.error_class,
+        ended_on=on,
+        started_on=started.on if started else None,
+        duration_s=round(now - started.at, 3) if started else None,
+    )
 
 
 def _is_text(value: Any) -> bool:  # noqa: ANN401

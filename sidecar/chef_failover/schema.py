@@ -144,6 +144,8 @@ def _is_literal(cl: Any) -> bool:
 
 
 def _literal(value: object, cl: Any) -> object:
+    if value is False and "off" in get_args(cl):
+        return "off"  # which YAML reads as false
     if value not in get_args(cl):
         raise ValueError(f"{_yaml(value)} is not one of: {', '.join(map(str, get_args(cl)))}")
     return value

@@ -88,7 +88,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         Verdict(
             name=server.name,
             standing=standings[server.name],
-            is_better=(server.name != pinned, preferences[server.name]) < (best.name != pinned, preferences[best.name]),
+            is_better=preferences[server.name] < preferences[best.name],
             is_reachable=server.last is not None and server.last.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
         )

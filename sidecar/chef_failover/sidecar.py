@@ -15,12 +15,16 @@ import attrs
 from chef_failover import __version__, clone, render, state
 from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_policy
 from chef_failover.config import Config
+from chef_failover.counts import Measured
 from chef_failover.fleet import log_changes
 from chef_failover.keeper import Keeper
-from chef_failover.model import Choice, HealthState, ServerSnapshot, Snapshot
+from chef_failover.model import Choice, HealthState, ReadinessPolicy, ServerSnapshot, Snapshot
 from chef_failover.render import About
+from chef_failover.run_history import Run
 from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
+from chef_failover.tally import Tally
+from chef_failover.textfile import Textfile
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,9 @@ class Sidecar:
         self._around = surroundings or Surroundings()
         self._state_path = config.state_dir / state.FILE_NAME
         self._keeper = Keeper(self._save)
-        self.runs = Runs(self._look_at, self._around.clock)
+        self._textfile = Textfile(self._metrics)
+        self._faults_before = 0
+        self.tally = Tally(self._around.utc_now)
         instance_id = self._around.instance_id(config.node.name)
         if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
             log.warning("%s", said)
@@ -50,6 +56,13 @@ class Sidecar:
         for sentence in remembered.problems:
             log.warning("%s", sentence)
         self._swapping = threading.Lock()
+        self.runs = Runs(
+            self._look_at,
+            self._around.clock,
+            utc_now=self._around.utc_now,
+            history=remembered.history,
+            on_end=self._run_ended,
+        )
         self._parts = self._assemble(config, remembered, ())
         log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
@@ -67,8 +80,14 @@ class Sidecar:
     def about(self) -> About:
         """What views say of the node."""
         path = self._parts.key.path_for_chef_client() if self._parts.key else None
-        key = str(path) if path else None
-        return About(__version__, self._parts.node_name, key, self._instance_id, self._boot_id)
+        return About(
+            __version__,
+            self._parts.node_name,
+            str(path) if path else None,
+            self._instance_id,
+            boot_id=self._boot_id,
+            runs=self.runs.history,
+        )
 
     def now(self) -> float:
         """Monotonic seconds, comparable with every instant in `snapshot`."""
@@ -84,12 +103,27 @@ class Sidecar:
         if self._is_new_here:
             self._keeper.change()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
+        self._textfile.use(self.config.metrics.textfile)
 
     def stop(self, timeout_s: float = 0.0) -> bool:
         """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
         self._parts.stop()
+        self._textfile.stop(LAST_SAVE_S)
         self._keeper.stop(max(timeout_s, LAST_SAVE_S))
         return self._parts.watch.join(timeout_s)
+
+    def measure(self) -> Measured:
+        """What metrics show."""
+        return Measured(
+            version=__version__,
+            snapshot=self.snapshot,
+            history=self.runs.history,
+            counts=self.tally.read(),
+            runs_under_way=len(self.runs.under_way),
+            faults=self._faults_before + self._parts.faults,
+            fingerprint=self.config.fingerprint,
+            now=self.now(),
+        )
 
     def late(self) -> tuple[str, ...]:
         """The servers whose probing loop hangs."""
@@ -109,9 +143,12 @@ class Sidecar:
         if report.event != "started" and report.server is not None:
             self._parts.caretakers.reread(report.server)
 
-    def associate(self, name: str) -> bool:
-        """Try to register with that server at once; False when registering there is somebody else's affair."""
-        return self._parts.caretakers.hurry(name)
+    def associate(self, name: str, *, replaces: bool = False) -> bool:
+        """Try to register with that server at once; False when registering there is somebody else's affair.
+
+        With ``replaces`` an older registration under this node's name goes first, where a node may do that.
+        """
+        return self._parts.caretakers.hurry(name, replaces=replaces)
 
     def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> tuple[Snapshot, str | None]:
         """Let a person's word have its effect, and write it down; the world after it, and why that failed.
@@ -135,29 +172,56 @@ class Sidecar:
         with self._swapping:
             before, former = self._parts, self.snapshot
             known = former.servers
-            if readiness_policy(config) != readiness_policy(
-                self.config
-            ):  # what was found is not what is looked for now
+            if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
                 known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
             self._parts = self._assemble(config, state.of(former), known)
         before.stop()
+        self._faults_before += before.faults
         self._parts.start()
+        self._textfile.use(config.metrics.textfile)
+        self.tally.reloaded(is_good=True)
+        self.tally.changed(former, self.snapshot)
         log_changes(former, self.snapshot)
         self._changed(config, self.snapshot)
 
+    def reload_refused(self) -> None:
+        """There was a new configuration, and it is no good."""
+        self.tally.reloaded(is_good=False)
+        self._textfile.change()
+
     def _assemble(self, config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...]) -> Assembly:
-        write_down = self._keeper.save_now
-        return assemble(config, remembered, known, self._around, on_change=self._changed, write_down=write_down)
+        parts = assemble(
+            config,
+            remembered,
+            known,
+            self._around,
+            on_change=self._changed,
+            write_down=self._keeper.save_now,
+            tally=self.tally,
+        )
+        self.tally.watch([server.name for server in config.servers])
+        return parts
 
     def _look_at(self, name: str) -> None:
         self._parts.watch.look_at(name)
+
+    def _run_ended(self, run: Run) -> None:
+        self.tally.ran(run.server, run.result)
+        self._keeper.change()
+        self._textfile.change()
 
     def _changed(self, config: Config, snapshot: Snapshot) -> None:
         """Something of ``config`` has changed; what a reload has left behind changes nothing any more."""
         if config is self.config:
             self._keeper.change()
+            self._textfile.change()
             self._parts.caretakers.wake()
             self._around.on_change(snapshot)
+
+    def _metrics(self) -> bytes:
+        from chef_failover import metrics  # noqa: PLC0415 - a megabyte, for those who have a textfile
+
+        return metrics.expose(self.measure()).body
 
     def _save(self) -> None:
         snapshot = self.snapshot
@@ -169,3 +233,8 @@ def _ends_meanwhile(remembered: Remembered, snapshot: Snapshot) -> tuple[Snapsho
     """The world without and with what ended while nobody watched; the first choice of a life is no news."""
     old = [entry for entry in snapshot.transitions if entry.server is None or entry in remembered.transitions]
     return attrs.evolve(snapshot, transitions=tuple(old)), snapshot
+
+
+def _needs_of(config: Config) -> tuple[str | None, ReadinessPolicy]:
+    """Whose node objects are looked for, and what else."""
+    return config.node.name, readiness_policy(config)

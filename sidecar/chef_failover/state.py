@@ -19,6 +19,7 @@ import attrs
 
 from chef_failover.identity import is_instance_id
 from chef_failover.model import Association, Drain, Pin, Registration, Snapshot, Transition
+from chef_failover.run_history import RUNS_KEPT, Run, RunHistory
 from chef_failover.steering import ends_at_after_reboot
 
 SCHEMA = 1
@@ -36,11 +37,14 @@ class Remembered:
     transitions: tuple[Transition, ...] = ()
     registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
     """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
+    history: RunHistory = RunHistory()
     drains: tuple[Drain, ...] = ()
     pin: Pin | None = None
     reason: str | None = None
     """Why the choice was made, in words."""
     problems: tuple[str, ...] = ()
+    with_work: frozenset[str] = frozenset()
+    """The servers that had an object of this node which does something."""
     is_useless: bool = False
     """The file holds nothing that we can use."""
     instance_id: str | None = None
@@ -51,7 +55,9 @@ def of(snapshot: Snapshot) -> Remembered:
     """What would be remembered of ``snapshot``."""
     registrations = {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
     choice = snapshot.choice.name if snapshot.choice else None
-    return Remembered(choice, snapshot.chosen_on, snapshot.transitions, registrations, snapshot.drains, snapshot.pin)
+    return Remembered(
+        choice, snapshot.chosen_on, snapshot.transitions, registrations, drains=snapshot.drains, pin=snapshot.pin
+    )
 
 
 @attrs.frozen
@@ -102,7 +108,7 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         OSError: the directory cannot be written.
     """
-    _replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
+    replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
 
 
 def write_names(path: Path, names: Iterable[str]) -> None:
@@ -117,10 +123,15 @@ def write_names(path: Path, names: Iterable[str]) -> None:
             return
     except FileNotFoundError:
         pass
-    _replace(path, data)
+    replace(path, data)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of ``path``, which everybody may read: all of it or none, whatever happens.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     try:
@@ -163,10 +174,12 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         since,
         transitions,
         registrations,
-        drains,
-        pin,
-        str(choice["reason"]) if choice.get("reason") else None,
+        _history(document.get("runs") or {}, now),
+        drains=drains,
+        pin=pin,
+        reason=str(choice["reason"]) if choice.get("reason") else None,
         problems=tuple(problems),
+        with_work=frozenset(map(str, document.get("with_work") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
     )
 
@@ -218,6 +231,31 @@ def _order(entry: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) ->
         "ends_on": ends_on,
         "in_use": in_use,
     }
+
+
+def _history(entry: Mapping[str, Any], now: datetime.datetime) -> RunHistory:
+    """Times after ``now`` are not believed; that the clock was set back is said once, of other times."""
+    runs = tuple(run for run in map(_run, entry.get("last") or ()) if run.ended_on <= now)
+    since_success = entry.get("since_success", 0)
+    if not isinstance(since_success, int):
+        raise ValueError("its number of runs since the last success is none")
+    last_success_on = _time(entry["last_success_at"]) if entry.get("last_success_at") else None
+    return RunHistory(runs[-RUNS_KEPT:], since_success, min(last_success_on, now) if last_success_on else None)
+
+
+def _run(entry: Mapping[str, Any]) -> Run:
+    duration_s = entry["duration_s"]
+    if not isinstance(duration_s, int | float | None) or not isinstance(entry["run_id"], str):
+        raise ValueError("a run in it is not one of ours")
+    return Run(
+        run_id=entry["run_id"],
+        server=entry["server"],
+        result=str(entry["result"]),
+        error_class=entry["error_class"],
+        ended_on=_time(entry["ended_at"]),
+        started_on=_time(entry["started_at"]) if entry["started_at"] else None,
+        duration_s=duration_s,
+    )
 
 
 def _registration(entry: Mapping[str, Any]) -> Registration:

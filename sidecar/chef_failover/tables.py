@@ -19,15 +19,15 @@ def status(document: Document) -> str:
         return _without_sidecar(document)
     if not document["servers"]:
         return "No server is configured, so chef-client keeps its own chef_server_url."
-    rows = [("", "SERVER", "HEALTH", "LAST PROBE", "ASSOCIATION", "READY", "WHY")]
+    rows = [("", "SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST PROBE", "WHY")]
     rows += [
         (
             "*" if entry["chosen"] else "",
             entry["name"],
             entry["health"],
-            _last_probe(entry),
             entry["association"],
             _readiness(entry),
+            _last_probe(entry),
             entry["reason"],
         )
         for entry in document["servers"]
@@ -44,6 +44,7 @@ def status(document: Document) -> str:
             "What they lack to take over, or will:",
             [(entry["name"], lack) for entry in document["servers"] for lack in entry["lacks"]],
         ),
+        _runs(document),
         _transitions(document["transitions"][-STATUS_TRANSITIONS:]),
     ]
     return "\n\n".join(section for section in sections if section)
@@ -133,6 +134,25 @@ def _of_whom(order: Document) -> str:
     ends = f"until {order['ends']}" if order["ends"] else "until that is taken back"
     reason = f": {order['reason']}" if order["reason"] else ""
     return f"by {order['who']} since {order['created']}, {ends}{reason}"
+
+
+def _runs(document: Document) -> str:
+    """How chef-client's last runs went; empty before the first."""
+    runs = document.get("runs") or {}
+    last = runs.get("last")
+    if last is None:
+        return ""
+    how = f" with {last['error_class']}" if last["error_class"] else ""
+    took = f", after {last['duration_s']:.0f} s" if last["duration_s"] is not None else ""
+    words = (
+        f"The last run {last['result']}{how} on {last['server'] or 'an unknown server'} at {last['ended_at']}{took}."
+    )
+    if not runs["since_success"]:
+        return words
+    since = (
+        f" since the last success at {runs['last_success_at']}" if runs["last_success_at"] else ", and none succeeded"
+    )
+    return f"{words} Failed{since}: {runs['since_success']}."
 
 
 def check(document: Document, config_path: str) -> str:

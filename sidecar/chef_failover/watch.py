@@ -86,6 +86,11 @@ class Watch:
         allowance_s = LATE_AFTER_S + self._timeout_s
         return tuple(name for name, monitor in self._monitors.items() if monitor.is_late(now, allowance_s))
 
+    @property
+    def faults(self) -> int:
+        """How often a probe broke by a fault of ours."""
+        return sum(monitor.faults for monitor in self._monitors.values())
+
     def look_at(self, name: str) -> None:
         """Probe that server now, whatever its last result; unknown names are nobody's."""
         if name in self._monitors:

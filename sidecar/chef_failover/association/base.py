@@ -16,6 +16,8 @@ class Applicant:
 
     node_name: str
     key: PrivateKey
+    replaces: bool = False
+    """A person has said that what is registered under this name by another key is to go, where a node may do that."""
 
 
 class Provider(Protocol):

@@ -59,14 +59,16 @@ class Enrolment:
         self._clock = clock
         self._utc_now = utc_now
         self._rng = rng
+        self._replaces = False
 
     @property
     def is_ours(self) -> bool:
         """Whether registering there is our affair at all."""
         return self._provider.repairs
 
-    def hurry(self) -> None:
-        """Somebody has mended something: try now, as if for the first time."""
+    def hurry(self, *, replaces: bool = False) -> None:
+        """Somebody has mended something: try now, as if for the first time. See `Applicant` for ``replaces``."""
+        self._replaces = replaces
         server = self._server()
         if server is not None and server.association is not Association.ASSOCIATED:
             self._fleet.register(self._name, attrs.evolve(server.registration, attempts=0, retry_at=self._clock()))
@@ -99,12 +101,13 @@ class Enrolment:
 
     def _attempt(self, registration: Registration) -> None:
         try:
-            applicant = self._applicant()
+            applicant = attrs.evolve(self._applicant(), replaces=self._replaces)
             if registration.ticket is None:
                 identity = identity_of(applicant.node_name, applicant.key.public_pem())
                 registration = self._enter(attrs.evolve(registration, identity=identity), Answer(Event.BEGIN))
                 self._write_down()
             answer = self._provider.associate(applicant, registration.ticket)
+            self._replaces = self._replaces and answer.event is Event.FAIL
         except KeyFileError as error:
             answer = Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
         except OSError as error:

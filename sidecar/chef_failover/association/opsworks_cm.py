@@ -7,10 +7,11 @@ The service allows an account five calls a second. A fleet that boots as one is 
 so by asking after them. So whoever is turned back starts anew over a wide span, and whoever asks after a token doubles
 its pause each time it is throttled, and shortens it again with every answer.
 
-There is no DisassociateNode here. The service gives no reason for a registration that FAILED, so it would be called on
-a guess; it takes the server away from whoever holds the name, so two clones would take it from each other for ever; and
-IAM knows no resource for it, so every node could remove every other one. What FAILED because an earlier life had
-registered the very same key is confirmed by the Chef server itself; all else is said to a person.
+DisassociateNode is called on a person's word alone (``chef-failover associate --replace``), never on our own. The
+service gives no reason for a registration that FAILED, so it would be a guess; it takes the server away from whoever
+holds the name, so two clones would take it from each other for ever; and IAM knows no resource for it, so every node
+that may call it could remove every other one. What FAILED because an earlier life had registered the very same key is
+confirmed by the Chef server itself; all else is said to a person.
 
 Sources: the API reference of AWS OpsWorks CM, 2016-11-01; userdata.sh of its starter kits of 2018 and 2019.
 """
@@ -32,6 +33,8 @@ ATTRIBUTE_NAMES = (
     ("CHEF_ORGANIZATION", "CHEF_NODE_PUBLIC_KEY"),
 )
 """For organization and key, as the starter kits have them from 2019 on and before."""
+REMOVAL = "removal "
+"""Begins the ticket of a DisassociateNode."""
 POLL_S = 5.0
 LONGEST_POLL_S = 160.0
 
@@ -71,7 +74,21 @@ class OpsworksCm:
 
     def associate(self, applicant: Applicant, ticket: str | None) -> Answer:
         """Begin, or ask after ``ticket``, the service's token."""
-        return self._begin(applicant) if ticket is None else self._ask_after(applicant, ticket)
+        if ticket is not None:
+            return self._ask_after(applicant, ticket)
+        return self._remove(applicant) if applicant.replaces else self._begin(applicant)
+
+    def _remove(self, applicant: Applicant) -> Answer:
+        """Have what is registered under this name removed, and begin once it is."""
+        attributes = [{"Name": ATTRIBUTE_NAMES[0][0], "Value": self._organization}]
+        try:
+            reply = self._ask("DisassociateNode", NodeName=applicant.node_name, EngineAttributes=attributes)
+        except AwsError as error:
+            return judge(error, "DisassociateNode", self._place)
+        token = reply.get("NodeAssociationStatusToken")
+        if not token:
+            return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
+        return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} was asked to remove the older registration")
 
     def _begin(self, applicant: Applicant) -> Answer:
         self._poll_s = POLL_S
@@ -96,11 +113,14 @@ class OpsworksCm:
     def _ask_after(self, applicant: Applicant, ticket: str) -> Answer:
         service = self._place.service
         try:
-            reply = self._ask("DescribeNodeAssociationStatus", NodeAssociationStatusToken=ticket)
+            token = ticket.removeprefix(REMOVAL)
+            reply = self._ask("DescribeNodeAssociationStatus", NodeAssociationStatusToken=token)
         except AwsError as error:
             return self._judge_question(error, ticket)
         self._poll_s = max(POLL_S, 0.9 * self._poll_s)
         match reply.get("NodeAssociationStatus"):
+            case "SUCCESS" | "FAILED" if ticket.startswith(REMOVAL):  # FAILED: there was nothing, or we hear of it now
+                return self._begin(applicant)
             case "SUCCESS":
                 return Answer(Event.CONFIRM, f"{service} registered this node")
             case "FAILED":
@@ -117,7 +137,7 @@ class OpsworksCm:
     def _judge_question(self, error: AwsError, ticket: str) -> Answer:
         """Whatever may pass leaves the request itself under way."""
         service = self._place.service
-        error = AwsError(error.code, error.message.replace(ticket, "…"), error.status)
+        error = AwsError(error.code, error.message.replace(ticket.removeprefix(REMOVAL), "…"), error.status)
         if error.code in ("ResourceNotFoundException", "ValidationException"):
             return Answer(Event.FAIL, f"{service} knows nothing of the request that was made; it is made anew")
         if not error.is_passing:

@@ -1,0 +1,253 @@
+"""Makes the manual and the shell completions: ``manual.py SHARE``, where SHARE becomes or is /usr/share.
+
+Nothing is written down twice: commands and options are click's, configuration keys and troubleshooting are the README's
+tables, and paths are the code's defaults. It needs what the program needs, and the README beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
+
+from chef_failover import __version__, config, state
+from chef_failover.cli import cli
+from chef_failover.config import Config
+
+README = Path(__file__).parents[1] / "README.md"
+NAME = "chef-failover"
+COMPLETION_VARIABLE = "_CHEF_FAILOVER_COMPLETE"
+COMPLETIONS = {
+    "bash": f"bash-completion/completions/{NAME}",
+    "zsh": f"zsh/site-functions/_{NAME}",
+    "fish": f"fish/vendor_completions.d/{NAME}.fish",
+}
+_SHIM = "the file that loads the shim into chef-client; the same below /etc/cinc"
+
+
+def main() -> None:
+    """Write every file below the folder that the one argument names."""
+    share = Path(sys.argv[1])
+    readme = Readme(README.read_text(encoding="utf-8"))
+    day = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC)
+    _write(share / "man" / "man8" / f"{NAME}.8", program_page(readme, f"{day:%Y-%m-%d}"))
+    _write(share / "man" / "man5" / f"{NAME}.yml.5", configuration_page(readme, f"{day:%Y-%m-%d}"))
+    for shell, path in COMPLETIONS.items():
+        _write(share / path, completion(shell))
+
+
+class Readme:
+    """The README by its sections."""
+
+    def __init__(self, text: str) -> None:
+        parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+        self._sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    def paragraphs(self, section: str) -> list[str]:
+        """The section's plain paragraphs, without blocks, tables and pictures."""
+        text = re.sub(r"^```.*?^```\n|<!--.*?-->", "", self._section(section), flags=re.DOTALL | re.MULTILINE)
+        paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+        return [part for part in paragraphs if part and not part.startswith(("|", "!", "#", "- ", "More: "))]
+
+    def rows(self, section: str) -> list[list[str]]:
+        """The cells of each row of the section's tables, without their heads."""
+        lines = [line for line in self._section(section).splitlines() if line.startswith("|")]
+        rules = {number for number, line in enumerate(lines) if set(line) <= set("|-: ")}
+        heads = rules | {number - 1 for number in rules}
+        return [
+            [cell.strip() for cell in line[1:].rstrip("|").split("|")]
+            for number, line in enumerate(lines)
+            if number not in heads
+        ]
+
+    def blocks(self, section: str, language: str) -> list[str]:
+        """The section's code blocks in ``language``."""
+        return re.findall(rf"^```{language}\n(.*?)^```", self._section(section), flags=re.DOTALL | re.MULTILINE)
+
+    def _section(self, name: str) -> str:
+        if name not in self._sections:
+            raise SystemExit(f"README.md has no section {name!r}, of which the manual is made")
+        return self._sections[name]
+
+
+def program_page(readme: Readme, day: str) -> str:
+    """chef-failover(8) in roff."""
+    codes = {row[0].strip("`").split()[1]: row[2] for row in readme.rows("What you see")}
+    lines = [
+        _title(NAME, 8, day, "System Administration"),
+        ".SH NAME",
+        f"{_text(NAME)} \\- {_text(_sentence(cli.help)[0].lower() + _sentence(cli.help)[1:])}",
+        ".SH SYNOPSIS",
+        f".B {_code(NAME)}",
+        r"\fICOMMAND\fR [\fIOPTION\fR]...",
+        ".SH DESCRIPTION",
+        *_paragraphs(readme.paragraphs("How it decides")),
+        ".SH COMMANDS",
+    ]
+    context = _context(cli, NAME)
+    for name, command in cli.commands.items():
+        lines += _command(name, command, context, codes.get(name, ""))
+    lines += [".SH OPTIONS", *_options(cli, context)]
+    lines += [".SH EXIT STATUS", *_paragraphs(["Besides what is said of each command:"])]
+    lines += _items(
+        [("2", "wrong usage or configuration"), ("3", "a bug; please report it"), ("130", "interrupted")], _bold
+    )
+    lines += [".SH FILES", *_items(files(), _path)]
+    lines += [".SH DIAGNOSTICS", *_paragraphs(readme.paragraphs("Troubleshooting"))]
+    rows = readme.rows("Troubleshooting")
+    lines += _items(
+        ((sign, f"{meaning}; do: {remedy}" if remedy else meaning) for sign, meaning, remedy in rows), _text
+    )
+    lines += [".SH SEE ALSO", f".BR {_code(NAME)}.yml (5),", ".BR systemctl (1),", ".BR journalctl (1)"]
+    return _page(lines)
+
+
+def configuration_page(readme: Readme, day: str) -> str:
+    """chef-failover.yml(5) in roff."""
+    lines = [
+        _title(f"{NAME}.yml", 5, day, "File Formats"),
+        ".SH NAME",
+        rf"{_text(NAME)}.yml \- configuration of {_text(NAME)}",
+        ".SH SYNOPSIS",
+        rf"\fI{_code(str(config.DEFAULT_PATH))}\fR",
+        ".SH DESCRIPTION",
+        *_paragraphs(readme.paragraphs("Configuration")),
+        ".SH KEYS",
+        *_items(((key, f"{meaning}. Default: {default}") for key, default, meaning in keys(readme)), _bold),
+        ".SH EXAMPLES",
+    ]
+    for block in readme.blocks("Install it on a node", "yaml"):
+        lines += [".PP", ".nf", ".RS 4", *(_code(line) or r"\&" for line in block.splitlines()), ".RE", ".fi"]
+    lines += [".SH SEE ALSO", f".BR {_code(NAME)} (8)"]
+    return _page(lines)
+
+
+def keys(readme: Readme) -> list[tuple[str, str, str]]:
+    """Every key with its default and its meaning, in Markdown, as the README's table has them."""
+    rows = [row for row in readme.rows("Configuration") if row[0].startswith("`")]
+    return [(row[0].strip("`"), row[1], row[2]) for row in rows]
+
+
+def files() -> list[tuple[str, str]]:
+    """The paths that an operator meets, and what each is."""
+    defaults = Config()
+    return [
+        (str(config.DEFAULT_PATH), "the configuration"),
+        (str(defaults.listen.socket), "where the sidecar answers, for root and the group of the service"),
+        (str(defaults.state_dir / state.FILE_NAME), "what the sidecar remembers"),
+        (str(defaults.state_dir / state.UNASSOCIATED_FILE_NAME), "the servers that do not know this node, one a line"),
+        ("/etc/chef/client.d/chef_failover.rb", _SHIM),
+    ]
+
+
+def completion(shell: str) -> str:
+    """The script that makes ``shell`` complete our command line."""
+    found = get_completion_class(shell)
+    if found is None:
+        raise SystemExit(f"click knows no completion for {shell}")
+    # Not the class's own source(): bash's would look for a bash to run, and the one that matters is elsewhere.
+    return ShellComplete.source(found(cli, {}, NAME, COMPLETION_VARIABLE)).lstrip("\n")
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)
+
+
+def _command(name: str, command: click.Command, parent: click.Context, codes: str) -> Iterator[str]:
+    context = _context(command, name, parent)
+    yield f".SS {_code(name)} {_code(' '.join(command.collect_usage_pieces(context)))}"
+    yield from _paragraphs(textwrap.dedent(command.help or "").split("\n\n"))
+    yield from _options(command, context)
+    if codes:
+        yield from _paragraphs([f"Exit status: {codes}."])
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    records = (parameter.get_help_record(context) for parameter in command.get_params(context))
+    yield from _items((record for record in records if record and record[1]), _bold)
+
+
+def _items(pairs: Iterable[tuple[str, str]], style: Callable[[str], str]) -> Iterator[str]:
+    for term, text in pairs:
+        yield ".TP"
+        yield style(term)
+        yield from _fill(text)
+
+
+def _paragraphs(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        yield ".PP"
+        yield from _fill(text)
+
+
+def _fill(markdown: str) -> Iterator[str]:
+    """Lines of running text; words that begin like a request are guarded."""
+    for line in textwrap.wrap(_text(" ".join(markdown.split())), 78, break_long_words=False, break_on_hyphens=False):
+        yield rf"\&{line}" if line.startswith((".", "'")) else line
+
+
+def _text(markdown: str) -> str:
+    """Markdown's few marks as roff's."""
+    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", markdown)
+    parts = re.split(r"`([^`]+)`", text)
+    plain = (re.sub(r"\*\*([^*]+)\*\*|\*([^*]+)\*", _emphasis, _escape(part)) for part in parts[::2])
+    code = [_bold(part) for part in parts[1::2]] + [""]
+    return "".join(text for pair in zip(plain, code, strict=True) for text in pair)
+
+
+def _emphasis(found: re.Match[str]) -> str:
+    return rf"\fB{found[1]}\fR" if found[1] else rf"\fI{found[2]}\fR"
+
+
+def _bold(text: str) -> str:
+    return rf"\fB{_code(text)}\fR"
+
+
+def _path(text: str) -> str:
+    return rf"\fI{_code(text)}\fR"
+
+
+def _code(text: str) -> str:
+    """What is typed: its hyphens stay hyphens, and nothing in it is a request."""
+    escaped = _escape(text).replace("-", r"\-")
+    return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped
+
+
+def _escape(text: str) -> str:
+    escaped = text.replace("\\", r"\e").replace("'", r"\(aq").replace("~", r"\(ti").replace("^", r"\(ha")
+    return "".join(char if char.isascii() else rf"\[u{ord(char):04X}]" for char in escaped)
+
+
+def _title(name: str, section: int, day: str, what: str) -> str:
+    return f'.TH {_code(name.upper())} {section} {day} "{_code(f"{NAME} {__version__}")}" "{what}"'
+
+
+def _sentence(text: str | None) -> str:
+    return (text or "").partition(".")[0]
+
+
+def _page(lines: Sequence[str]) -> str:
+    """The lines, without paragraphs that would begin right below a heading, where one begins anyway."""
+    kept = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if line != ".PP" or before[:3] not in (".SH", ".SS")
+    ]
+    return "\n".join(kept) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o644)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Pure: the chef-client runs that have ended, as far as we remember them."""
+
+from __future__ import annotations
+
+import datetime
+
+import attrs
+
+RUNS_KEPT = 20
+
+
+@attrs.frozen
+class Run:
+    """One run that has ended. ``started_on`` is None when nobody reported its start."""
+
+    run_id: str
+    server: str | None
+    result: str
+    """``succeeded`` or ``failed``."""
+    error_class: str | None
+    ended_on: datetime.datetime
+    started_on: datetime.datetime | None = None
+    duration_s: float | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """It converged this node."""
+        return self.result == "succeeded"
+
+
+@attrs.frozen
+class RunHistory:
+    """The last runs, oldest first, and what has to be known of those before them."""
+
+    runs: tuple[Run, ...] = ()
+    since_success: int = 0
+    """Runs that failed since the last one that succeeded, or since we know."""
+    last_success_on: datetime.datetime | None = None
+
+    @property
+    def last(self) -> Run | None:
+        """The latest."""
+        return self.runs[-1] if self.runs else None
+
+    def add(self, run: Run) -> RunHistory:
+        """With one more; a run whose end was told before is not counted again."""
+        if any(known.run_id == run.run_id for known in self.runs):
+            return self
+        runs = (*self.runs, run)[-RUNS_KEPT:]
+        if run.is_success:
+            return RunHistory(runs, 0, run.ended_on)
+        return RunHistory(runs, self.since_success + 1, self.last_success_on)

@@ -1,0 +1,304 @@
+"""The package on a node: a real systemd as PID 1, a real dnf, real Chef servers (goiardi), Ohai and the shim."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import stat
+import time
+
+import pytest
+
+from chef_failover.libcrypto import PrivateKey
+
+from goiardi import Goiardi, public_pem
+from machines import until
+from packages import NEW, OLD, ROOT
+
+SERVICE = "chef-failover"
+CONFIG = "/etc/chef-failover/config.yml"
+NAMES = ("mainserver", "standbyserver")
+NODE = "i-0abc"
+CALM = "{interval: 1h, timeout: 2s, fresh_for: 1h}"
+"""Nothing is probed after the first answer unless somebody asks for it."""
+READY_S = 1.0
+SHIM = (
+    "config = {}; config.instance_eval(File.read('/etc/chef/client.d/chef_failover.rb')); "
+    "puts config.fetch(:chef_server_url, 'untouched')"
+)
+LIVING = ("/srv", "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache", "/var/lib/dnf")
+LIVING += ("/var/lib/rpm",)
+"""Where files come and go by themselves."""
+
+
+@pytest.fixture(scope="module")
+def key():
+    return PrivateKey.generate()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, key):
+    """Main and standby, with the node in both."""
+    folder = tmp_path_factory.mktemp("goiardi")
+    with Goiardi(folder / "main") as main, Goiardi(folder / "standby") as standby:
+        for server in (main, standby):
+            server.register(NODE, public_pem(key), run_list=("recipe[base]",))
+            server.save()
+        yield main, standby
+
+
+@pytest.fixture
+def servers(both):
+    yield both
+    for server in both:
+        server.start()
+
+
+def configure(node, servers, *, health="{interval: 1s, retry_interval: 200ms, timeout: 1s, fresh_for: 0s}"):
+    """What an admin writes, and the node's key."""
+    listed = ""
+    for name, server in zip(NAMES, servers, strict=True):
+        node.write(f"/etc/chef-failover/{name}.pem", server.ca_file.read_text())
+        listed += f"  - {{name: {name}, url: '{server.url}', ca_file: /etc/chef-failover/{name}.pem}}\n"
+    me = f"{{name: {NODE}, organization: null, client_key: /etc/chef-failover/client.pem}}"
+    node.write(CONFIG, f"node: {me}\nservers:\n{listed}health: {health}\n")
+
+
+def give_key(node, key):
+    """The key for the sidecar, which is not root."""
+    node.write("/etc/chef-failover/client.pem", key.private_pem().decode())
+    node.run(f"chown {SERVICE} /etc/chef-failover/client.pem; chmod 0400 /etc/chef-failover/client.pem")
+
+
+def give_chef_client(node, key, server):
+    """A chef-client as it is before we come: a client.rb that names one server, and its own key."""
+    stand_in = ROOT / "tests" / "ruby" / "chef_client_stand_in.rb"
+    program = node.root / "usr" / "bin" / "chef-client"
+    shutil.copy(stand_in, program)
+    program.chmod(0o755)
+    node.write("/etc/chef/client.pem", key.private_pem().decode())
+    node.write("/etc/chef/ca.pem", server.ca_file.read_text())
+    node.write(
+        "/etc/chef/client.rb",
+        f'chef_server_url "{server.url}"\nnode_name "{NODE}"\nclient_key "/etc/chef/client.pem"\n'
+        'ssl_ca_file "/etc/chef/ca.pem"\n',
+    )
+
+
+def chef_client(node, more=""):
+    """What one run prints, with its exit code."""
+    return node.run(f"chef-client -c /etc/chef/client.rb --once {more}; echo code $?")
+
+
+def server_in_use(node):
+    return node.run("chef-failover server").strip()
+
+
+def files_of(node):
+    """Each file of the node, with type, mode and owner."""
+    found = {}
+    for path in node.root.rglob("*"):
+        inside = f"/{path.relative_to(node.root)}"
+        if not inside.startswith(LIVING):
+            status = path.lstat()
+            found[inside] = (stat.filemode(status.st_mode), status.st_uid, status.st_gid)
+    return found
+
+
+def test_it_is_installed_enabled_and_idle(installed):
+    assert installed.run(f"rpm -V {SERVICE}") == ""
+    assert installed.run(f"systemctl is-enabled {SERVICE}").strip() == "enabled"
+    assert installed.show(SERVICE, "StatusText").strip() == "idle: no server is configured"
+    assert installed.show(SERVICE, "User").strip() == SERVICE
+    assert installed.run(f"stat -c '%U %a' /var/lib/{SERVICE}").split() == [SERVICE, "755"]
+    assert "keeps its own" in installed.run("chef-failover status", check=False)
+    assert installed.run(f'ruby -e "{SHIM}"').strip() == "untouched"
+    assert "the RPM leaves out" in installed.run("chef-failover demo", check=False)
+    installed.reboot()
+    until(lambda: installed.show(SERVICE, "ActiveState") == "active")
+
+
+def test_its_repository_must_be_there_and_whole(node):
+    """Nothing unsigned is installed, and nothing without a Python."""
+    refused = node.dnf(f"install chef-failover-{OLD} --disablerepo=amazonlinux", check=False)
+    assert "nothing provides (python3.13 or python3.12 or python3.11 or python3.14)" in refused
+    node.run("cd /srv/chef-failover/x86_64 && rm -r repodata && rpm --delsign *.rpm && createrepo_c -q .")
+    node.dnf("clean all")
+    assert "GPG verification" in node.dnf(f"install chef-failover-{OLD}", check=False)
+    trusting = "--setopt=chef-failover.repo_gpgcheck=0"
+    assert "is not signed" in node.dnf(f"install chef-failover-{OLD} {trusting}", check=False)
+    assert "not installed" in node.run("rpm -q chef-failover", check=False)
+
+
+def test_hardening_holds_and_systemd_finds_no_fault(installed):
+    assert installed.run(f"systemd-analyze verify {SERVICE}.service") == ""
+    assert (
+        installed.run(f"systemd-analyze security --threshold=12 {SERVICE}.service >/dev/null; echo $?").strip() == "0"
+    )
+    pid = installed.show(SERVICE, "MainPID")
+    status = installed.run(f"cat /proc/{pid}/status")
+    assert re.search(r"^CapBnd:\s+0+$", status, flags=re.MULTILINE)
+    assert re.search(r"^Seccomp:\s+2$", status, flags=re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, flags=re.MULTILINE)
+
+
+def test_start_to_ready_is_under_a_second(installed, figure):
+    """Work is what counts: on a machine that others use, too, time is theirs as well."""
+    took, worked = [], []
+    for _ in range(5):
+        installed.run(f"systemctl restart {SERVICE}")
+        worked.append(int(installed.show(SERVICE, "CPUUsageNSec")) / 1e9)
+        began, ready = (
+            int(installed.show(SERVICE, f"{name}TimestampMonotonic")) for name in ("ExecMainStart", "ActiveEnter")
+        )
+        took.append((ready - began) / 1e6)
+    figure(f"start to READY: {min(took):.2f} to {max(took):.2f} s, of them {min(worked):.2f} s of work")
+    assert min(worked) < READY_S
+    if os.getloadavg()[0] < os.cpu_count():
+        assert min(took) < READY_S
+
+
+def test_without_a_usable_configuration_chef_client_runs_as_before(node, servers, key):
+    main, _ = servers
+    give_chef_client(node, key, main)
+    before = chef_client(node)
+    assert before == f"stand-in: the run on {main.url} succeeded\ncode 0\n"
+    node.dnf(f"install chef-failover-{OLD}")
+    node.run(f"systemctl start {SERVICE}")
+    assert chef_client(node) == before, "not configured"
+    node.run(f"systemctl stop {SERVICE}")
+    assert chef_client(node) == before, "not running"
+    node.write(CONFIG, "servers: [what is this\n")
+    node.run(f"systemctl start {SERVICE}", check=False)
+    assert node.show(SERVICE, "ExecMainStatus") == "2"
+    time.sleep(3)  # longer than RestartSec
+    assert (node.show(SERVICE, "ActiveState"), node.show(SERVICE, "NRestarts")) == ("failed", "0"), "a person must look"
+    broken = chef_client(node)
+    assert broken.endswith(before), broken
+    assert len(broken.splitlines()) - len(before.splitlines()) <= 1, "one line says so, no more"
+
+
+def test_failover_on_chef_servers_with_ohai_and_a_reload(installed, servers, key):
+    main, standby = servers
+    configure(installed, servers)
+    give_key(installed, key)
+    pid = installed.show(SERVICE, "MainPID")
+    installed.run(f"systemctl reload {SERVICE}")
+    until(lambda: server_in_use(installed) == main.url)
+    assert installed.show(SERVICE, "MainPID") == pid
+    give_chef_client(installed, key, main)
+    assert f"run on {main.url} succeeded" in chef_client(installed)
+    main.stop()
+    until(lambda: server_in_use(installed) == standby.url)
+    told = chef_client(installed, "-l info")
+    assert f"run on {standby.url} succeeded" in told
+    facts = json.loads(installed.run("ohai -d /etc/chef/ohai/plugins chef_failover 2>/dev/null"))
+    assert (facts["available"], facts["server"]["name"]) == (True, "standbyserver"), facts
+    installed.write(CONFIG, "servers: {}\n")
+    installed.run(f"systemctl reload {SERVICE}")
+    assert "the configuration in use stays" in installed.run(f"journalctl -u {SERVICE} -o cat")
+    assert installed.show(SERVICE, "ActiveState") == "active"
+
+
+def test_a_failed_run_is_retried_at_once_on_the_standby(installed, servers, key):
+    """The service and timer under packaging/examples."""
+    main, standby = servers
+    examples = "/usr/share/doc/chef-failover/examples"
+    installed.run(f"cp {examples}/chef-client.service {examples}/chef-client.timer /etc/systemd/system/")
+    give_chef_client(installed, key, main)
+    installed.run("mkdir /etc/systemd/system/chef-client.service.d")
+    installed.run(f"cp {examples}/chef-client.service.d/retry.conf /etc/systemd/system/chef-client.service.d/")
+    quick = "[Service]\nRestartSec=3s\nExecStart=\nExecStart=/usr/bin/chef-client -c /etc/chef/client.rb --once\n"
+    installed.write("/etc/systemd/system/chef-client.service.d/test.conf", quick)
+    installed.run("systemctl daemon-reload")
+    assert installed.run("systemd-analyze verify chef-client.service chef-client.timer") == ""
+    configure(installed, servers, health=CALM)
+    give_key(installed, key)
+    installed.run(f"systemctl restart {SERVICE}")
+    until(lambda: server_in_use(installed) == main.url)
+    main.stop()
+    installed.run("systemctl start --no-block chef-client")
+    until(lambda: "succeeded" in installed.run("journalctl -u chef-client -o cat"), 30)
+    runs = re.findall(r"the run on (\S+) (failed|succeeded)", installed.run("journalctl -u chef-client -o cat"))
+    assert runs[0] == (main.url, "failed")
+    assert runs[-1] == (standby.url, "succeeded")
+    assert set(runs[1:-1]) <= {runs[0]}, "a busy machine may have needed one more"
+    installed.run("systemctl start chef-client.timer")
+    assert installed.show("chef-client.timer", "ActiveState") == "active"
+
+
+def test_a_sidecar_that_hangs_is_replaced(installed):
+    installed.write(
+        f"/etc/systemd/system/{SERVICE}.service.d/test.conf", "[Service]\nWatchdogSec=2s\nRestartSec=100ms\n"
+    )
+    installed.run(f"systemctl daemon-reload; systemctl restart {SERVICE}")
+    pid = installed.show(SERVICE, "MainPID")
+    installed.run(f"kill -STOP {pid}")
+    until(lambda: installed.show(SERVICE, "NRestarts") == "1", 30)
+    until(lambda: installed.show(SERVICE, "ActiveState") == "active", 30)
+    assert installed.show(SERVICE, "MainPID") not in (pid, "0")
+    assert "Watchdog timeout" in installed.run(f"journalctl -u {SERVICE} -o cat")
+
+
+def test_a_life_upgrade_under_load_downgrade_erase(node, servers, key):
+    node.dnf("install python3.11 createrepo_c || true", check=False)
+    before = files_of(node)
+    node.dnf(f"install chef-failover-{OLD}")
+    configure(node, servers)
+    give_key(node, key)
+    node.run(f"systemctl start {SERVICE}")
+    main, standby = servers
+    main.stop()
+    until(lambda: server_in_use(node) == standby.url)
+    since = _choice(node)
+    pid = node.show(SERVICE, "MainPID")
+
+    with _shim_in_a_loop(node) as answers:
+        until(lambda: len(answers()) > 3, 30)
+        node.dnf("upgrade chef-failover")
+        until(lambda: node.show(SERVICE, "MainPID") not in (pid, "0"), 30)
+        seen = len(answers())
+        until(lambda: len(answers()) > seen + 3, 30)
+    assert set(answers()) == {standby.url}, "through the whole upgrade"
+    assert NEW in node.run("rpm -q chef-failover")
+    assert node.show(SERVICE, "ActiveState") == "active"
+    assert standby.url in node.read(CONFIG), "noreplace"
+    assert _choice(node) == since
+
+    node.dnf(f"downgrade chef-failover-{OLD}")
+    until(lambda: node.show(SERVICE, "ActiveState") == "active")
+    assert server_in_use(node) == standby.url
+    assert _choice(node) == since
+    assert node.run("rpm -V chef-failover", check=False).split() == ["S.5....T.", "c", CONFIG]
+
+    said = node.dnf("remove --noautoremove chef-failover")
+    assert "the state in /var/lib/chef-failover" in said
+    assert node.run("systemctl list-unit-files 'chef-failover*' --no-legend", check=False).strip() == ""
+    assert "chef-failover" not in node.run("ps -e -o user:20")
+    left = {path for path, status in files_of(node).items() if before.get(path) != status}
+    written = {"/etc/chef-failover", f"{CONFIG}.rpmsave", "/etc/chef-failover/client.pem"}
+    written |= {f"/etc/chef-failover/{name}.pem" for name in NAMES}
+    kept = {path for path in left if path.startswith("/var/lib/chef-failover")}
+    accounts = {path for path in left if re.fullmatch(r"/etc/(passwd|group|shadow|gshadow)-?", path)}
+    assert left - kept - accounts - {"/var/lib", "/etc"} == written
+    assert set(before) - set(files_of(node)) == set()
+
+
+def _choice(node):
+    """The choice in the state that outlives the process, without what each probe changes."""
+    state = json.loads(node.read("/var/lib/chef-failover/state.json"))
+    return {name: state["choice"][name] for name in ("name", "since")}
+
+
+@contextlib.contextmanager
+def _shim_in_a_loop(node):
+    """A fresh Ruby again and again, as one chef-client run after the other; gives what they used so far."""
+    node.write("/srv/shim.rb", SHIM)
+    log = node.root / "srv" / "answers"
+    loop = node.popen("while [ ! -e /srv/stop ]; do ruby /srv/shim.rb; done >/srv/answers 2>/srv/warnings")
+    try:
+        yield lambda: log.read_text().split() if log.exists() else []
+    finally:
+        node.write("/srv/stop", "")
+        loop.communicate(timeout=30)

@@ -1,0 +1,214 @@
+"""The packages as files: what is in them, for whom they work, and that two builds are the same."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from chef_failover import client
+from chef_failover.errors import SidecarUnavailableError
+
+from machines import dev_servers, until, write_config
+from node import AVAILABLE, PROVIDES, SYSTEM, call, make_stubs
+from packages import ARCHES, OLD, ROOT, build
+from parts import missing_part, require_program
+
+sys.path.insert(0, str(ROOT / "packaging"))
+import pins  # what the package is made of
+
+LIMIT_BYTES = 10_000_000
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+TREE = "usr/lib/chef-failover"
+
+
+@pytest.fixture(scope="session")
+def unpacked(rpm, tmp_path_factory):
+    """The files of the package for an architecture; dnf resolves what it requires against stubs."""
+    require_program("dnf", "dnf")
+    directory = tmp_path_factory.mktemp("unpacked")
+
+    def unpack(arch):
+        root = directory / arch
+        if not root.exists():
+            repository = directory / f"{arch}-repository"
+            make_stubs(repository, (*SYSTEM, *AVAILABLE), arch)
+            shutil.copy(rpm(arch), repository)
+            call("createrepo_c", "--quiet", repository)
+            options = ["--releasever=2023", f"--forcearch={arch}", "--nogpgcheck", f"--repofrompath=all,{repository}"]
+            options += [f"--setopt={name}=/none" for name in ("reposdir", "pluginpath")]
+            options += [f"--setopt=cachedir={directory}/cache", "--setopt=tsflags=noscripts"]  # no shell to run them
+            environ = os.environ | {"HOME": str(directory)}
+            call("dnf", "-q", "-y", f"--installroot={root}", *options, "install", "chef-failover", env=environ)
+        return root
+
+    return unpack
+
+
+def query(package, *more):
+    return call("rpm", "-qp", "--nosignature", *more, package)
+
+
+def test_rpmlint_finds_nothing_that_has_no_reason(rpms):
+    rpmlint = require_program("rpmlint", "rpmlint")
+    packages = sorted(rpms.glob("*.rpm"))
+    said = call(rpmlint, "-c", ROOT / "packaging" / "rpmlint.toml", *packages, ROOT / "rpm.spec")
+    assert "0 errors, 0 warnings" in said, said
+
+
+def test_every_filter_of_rpmlint_is_needed(rpms):
+    rpmlint = require_program("rpmlint", "rpmlint")
+    said = call(rpmlint, *sorted(rpms.glob("*.rpm")), ROOT / "rpm.spec", check=False)
+    config = tomllib.loads((ROOT / "packaging" / "rpmlint.toml").read_text())
+    assert [text for text in config["Filters"] if not re.search(text, said)] == []
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_second_build_is_the_same_and_both_are_small(tmp_path, rpm, arch, figure):
+    """Quickly compressed, as here, they are larger than released ones."""
+    again = build(tmp_path, arch, OLD)
+    digests = {hashlib.sha256(package.read_bytes()).hexdigest() for package in (again, rpm(arch))}
+    assert len(digests) == 1
+    size, unpacked = again.stat().st_size, int(query(again, "--qf", "%{SIZE}"))
+    figure(f"the package for {arch}: {size / 1e6:.1f} MB, installed {unpacked / 1e6:.1f} MB")
+    assert size < LIMIT_BYTES
+
+
+def test_a_wheel_with_other_bytes_is_refused(tmp_path):
+    wheels = shutil.copytree(ROOT / "build" / "wheelhouse" / "x86_64", tmp_path / "wheels")
+    (flask,) = wheels.glob("flask-*.whl")
+    flask.write_bytes(flask.read_bytes() + b"\0")
+    out = [tmp_path / name for name in ("tree", "licenses", "sbom")]
+    said = call(sys.executable, ROOT / "packaging" / "vendor.py", wheels, *out, check=False)
+    assert said.startswith(f"vendor.py: 0 wheels in {wheels} are flask==")
+
+
+def test_the_sbom_and_the_licences_are_complete(rpms, unpacked):
+    root = unpacked("x86_64")
+    sbom = json.loads((root / "usr/share/chef-failover/sbom.cdx.json").read_text())
+    beside = rpms / f"chef-failover-{OLD}-1.amzn2023.x86_64.cdx.json"
+    assert json.loads(beside.read_text()) == sbom
+    components = {component["name"]: component for component in sbom["components"]}
+    present = {info.name.split("-")[0].lower().replace("_", "-") for info in (root / TREE).glob("*.dist-info")}
+    assert set(components) == present == set(pins.packaged())
+    licences = {"Apache-2.0"}
+    for name, pin in pins.packaged().items():
+        assert components[name]["version"] == pin.version
+        assert components[name]["hashes"][0]["content"] in pin.hashes
+        assert any((root / "usr/share/licenses/chef-failover" / name).iterdir())
+        licences |= set(re.split(r" AND | OR ", components[name]["licenses"][0]["expression"]))
+    told = query(beside.with_suffix("").with_suffix(".rpm"), "--qf", "%{LICENSE}")
+    assert set(told.split(" AND ")) == licences
+
+
+def test_the_configuration_is_the_admins(rpm):
+    flags = query(rpm("x86_64"), "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]")
+    assert re.findall(r"^(\S+) (/etc/chef-failover/.*)$", flags, flags=re.MULTILINE) == [
+        ("cn", "/etc/chef-failover/config.yml")
+    ]
+
+
+def test_nothing_is_required_but_what_amazon_linux_has(rpm):
+    for arch in ARCHES:
+        required = {
+            line for line in query(rpm(arch), "--requires").splitlines() if not line.startswith(("rpmlib", "config"))
+        }
+        known = {*SYSTEM, *(what for provided in PROVIDES.values() for what in provided)}
+        assert required - known == {"(python3.13 or python3.12 or python3.11 or python3.14)"}
+
+
+def test_both_architectures_hold_the_same(unpacked):
+    one, other = (call("find", ".", "-type", "f", cwd=unpacked(arch) / TREE).split() for arch in ARCHES)
+    assert sorted(one) == sorted(other)
+    assert not any(path.endswith(".so") for path in one)
+
+
+def test_every_aws_service_that_we_call_is_there(unpacked):
+    source = "".join(path.read_text() for path in (ROOT / "sidecar").rglob("*.py"))
+    data = [unpacked("x86_64") / TREE / name for name in ("botocore/data", "chef_failover/aws_models")]
+    known = {
+        service.name for directory in data if directory.is_dir() for service in directory.iterdir() if service.is_dir()
+    }
+    called = set(re.findall(r"""(?:call|client)\(\s*"([a-z-]+)",""", source))
+    assert called <= known
+
+
+def test_all_scripts_pass_shellcheck(rpm, tmp_path):
+    shellcheck = require_program("shellcheck", "shellcheck")
+    tracked = [ROOT / name for name in call("git", "ls-files", cwd=ROOT).splitlines()]
+    scripts = [path for path in tracked if path.is_file() and re.match(rb"#!\S*[/ ](ba)?sh\b", path.read_bytes()[:40])]
+    assert len(scripts) > 5
+    scriptlets = tmp_path / "scriptlets"
+    scriptlets.write_text(re.sub(r"^\w+ scriptlet \(.*", "", query(rpm("x86_64"), "--scripts"), flags=re.MULTILINE))
+    call(shellcheck, *scripts)
+    call(shellcheck, "--shell=sh", scriptlets)
+
+
+def test_the_units_are_tight_without_running(unpacked):
+    systemd_analyze = require_program("systemd-analyze", "systemd")
+    unit = unpacked("x86_64") / "usr/lib/systemd/system/chef-failover.service"
+    call(systemd_analyze, "security", "--offline=true", "--threshold=14", unit)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_serves_on(version, unpacked, tmp_path):
+    python = find_python(version)
+    if python is None:  # also with CI=true: not every version is to be had everywhere
+        pytest.skip(f"there is no CPython {version} here")
+    serves([python], unpacked("x86_64"), tmp_path)
+
+
+def test_it_serves_on_aarch64(unpacked, tmp_path):
+    qemu = require_program("qemu-aarch64-static", "qemu-user-static")
+    root = ROOT / "build" / "roots" / "arm64"
+    if not root.is_dir():
+        missing_part("there is no arm64 root (make test-packaging)")
+    serves([qemu, "-L", root, root / "usr/bin/python3.11"], unpacked("aarch64"), tmp_path)
+
+
+def serves(python, root, folder):
+    """The tree under ``root`` imports everything, and its sidecar gives one answer."""
+    python = [*map(str, python), "-I", "-S", "-B"]
+    modules = "boto3, flask, yaml, cattrs, chef_failover.libcrypto as own"
+    call(*python, "-c", f"import sys; sys.path[0:0] = ['{root / TREE}']; import {modules}; own.PrivateKey.generate()")
+    with dev_servers("mainserver", "standbyserver") as servers:
+        config = write_config(folder, servers)
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen([*python, root / TREE, "serve", "--config", config], stderr=log)
+        try:
+            answer = until(lambda: _answer(process, folder), 60)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    assert answer["chef_server_url"] in [f"{server.url}/organizations/default" for server in servers]
+    assert " on Python 3." in (folder / "log").read_text()
+
+
+def _answer(process, folder):
+    assert process.poll() is None, (folder / "log").read_text()
+    with contextlib.suppress(SidecarUnavailableError):
+        reply = client.ask(folder / "sidecar.sock", "/v1/server", timeout_s=30)
+        return reply.body if reply.status == 200 and not reply.body["degraded"] else None
+
+
+def find_python(version):
+    """An interpreter of this version: on PATH, or where its managers put it."""
+    homes = [
+        Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions",
+        Path.home() / ".local/share/uv/python",
+    ]
+    managed = [path for home in homes for path in sorted(home.glob(f"*{version}.*/bin/python{version}"))]
+    named = [Path(directory) / f"python{version}" for directory in os.environ["PATH"].split(":")]
+    return next((python for python in [*named, *managed] if python.is_file() and _is(python, version)), None)
+
+
+def _is(python, version):
+    return call(python, "-I", "-c", "import sys; print(sys.version)", check=False).startswith(f"{version}.")
