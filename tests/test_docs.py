@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import textwrap
 from pathlib import Path
 from typing import get_args
 
@@ -11,11 +12,12 @@ import yaml
 
 from chef_failover import config
 from chef_failover.cli import cli
-from chef_failover.config import Config, Server
+from chef_failover.config import ChefServerAssociation, Config, Server
 from chef_failover.model import Outcome, Standing
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 SECTIONS = {"node", "health", "selection", "listen", "metrics"}
 
 
@@ -56,11 +58,21 @@ def test_the_defaults_are_the_ones_documented():
             assert default in (None, attrs.NOTHING, (), "default", "none", "seed", "text", config.INHERIT), key
 
 
-def test_the_yaml_in_the_readme_is_valid():
-    blocks = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) >= 2
-    for block in blocks:
-        config.parse(block)
+def yaml_blocks(page):
+    blocks = re.findall(r"^( *)```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for _, block in blocks]
+
+
+def test_the_yaml_in_the_pages_is_valid():
+    parsed = {page.name: [config.parse(block) for block in yaml_blocks(page)] for page in PAGES}
+    assert len(parsed["README.md"]) >= 2
+    assert len(parsed["opsworks-recipe.md"]) == 1
+
+
+def test_the_readme_shows_every_provider():
+    told = {server.association.provider for block in yaml_blocks(PAGES[0]) for server in config.parse(block).servers}
+    providers = get_args(attrs.fields(attrs.resolve_types(Server)).association.type)
+    assert told == {attrs.fields(provider).provider.default for provider in providers}
 
 
 def test_the_sample_configuration_is_the_default_and_valid_when_uncommented():
@@ -71,6 +83,8 @@ def test_the_sample_configuration_is_the_default_and_valid_when_uncommented():
     parsed = config.parse(uncommented)
     assert [server.name for server in parsed.servers] == ["mainserver", "standbyserver"]
     assert (parsed.health, parsed.selection) == (Config().health, Config().selection)
+    assert isinstance(parsed.servers[0].association, ChefServerAssociation)
+    assert (parsed.node.key_bits, parsed.readiness) == (Config().node.key_bits, Config().readiness)
     assert yaml.safe_load(sample) is None
 
 
@@ -99,7 +113,7 @@ def test_the_example_answer_is_the_contract(contract):
 
 
 def test_links_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 

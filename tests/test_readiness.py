@@ -103,7 +103,12 @@ STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group
             "no server is known to have an object of this node; its first run creates it",
         ),
         (NodeCheck(0.0, EMPTY), {}, "its object of this node has an empty run list", None),
-        (NodeCheck(0.0, EMPTY), {"holder": False}, None, "has an object of this node"),  # on purpose
+        (
+            NodeCheck(0.0, EMPTY),
+            {"holder": False},
+            None,
+            "no server is known to have more than an empty object of this node",
+        ),
         (NodeCheck(0.0, trouble="no answer"), {}, None, "cannot be read: no answer"),
         (NodeCheck(0.0, STAGED, policy_found=None), {}, None, "has an object of this node"),
         (NodeCheck(0.0, STAGED, policy_found=False), {}, "policy web is not in policy group prod", None),
@@ -163,10 +168,11 @@ def said_of(name, *servers, **more):
 
 def test_why_a_missing_object_is_not_created_is_said():
     assert said_of("b", holding("a"), without("b"), current="a") == "has no object of this node"
-    assert said_of("b", holding("a", EMPTY), without("b"), current="a") == (
+    elsewhere = holding("c", health=DOWN)
+    assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, current="a") == (
         "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
     )
-    assert said_of("b", holding("a", EMPTY), without("b"), readiness=CHECK) == "has no object of this node"
+    assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, readiness=CHECK) == "has no object of this node"
     refused = attrs.evolve(without("b"), node_check=NodeCheck(1.0, trouble="it cannot be created there: HTTP 403"))
     assert said_of("b", holding("a"), refused, current="a") == (
         "has no object of this node (it cannot be created there: HTTP 403)"
@@ -193,7 +199,7 @@ def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be
         ([server("a"), server("b", DOWN)], True),
         ([without("a"), without("b")], True),
         ([without("a"), holding("b")], False),
-        ([without("a"), holding("b", EMPTY)], False),
+        ([without("a"), holding("b", EMPTY)], True),
         ([without("a"), server("b", DOWN, had_work=True)], False),
         ([without("a"), without("b", had_work=True)], True),
         ([without("a"), holding("b", health=DOWN)], False),
@@ -274,6 +280,12 @@ def test_what_an_operator_emptied_is_not_filled_from_elsewhere():
     snapshot = bare(holding("a", EMPTY), holding("b", health=DOWN), without("c"), current="a")
     assert reference(snapshot) is None
     assert not wants_seed(snapshot, snapshot.server("c"))
+
+
+def test_nothing_is_created_while_a_server_has_not_been_probed():
+    """Right after a start the first to answer is in use, whatever the better ones have."""
+    assert not wants_seed(bare(server("a", Health.UNKNOWN), without("b"), holding("c"), current="c"), without("b"))
+    assert wants_seed(bare(holding("a"), without("b"), holding("c"), current="c"), without("b"))
 
 
 def test_nothing_is_created_from_an_object_that_does_nothing():

@@ -77,12 +77,12 @@ POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
         (without("a"), holding("b"), OFF, ("a", False)),
         (without("a", readiness=HealthState()), holding("b"), POLICY, ("a", False)),
         (without("a"), holding("b", health=DOWN, at=-1.0), None, ("a", True)),
-        (without("a"), holding("b", EMPTY, readiness=HealthState(UP)), None, ("b", False)),
+        (without("a"), holding("b", EMPTY), None, ("a", False)),  # an empty one is as good as none
         (holding("a", EMPTY), holding("b"), None, ("b", False)),
         (holding("a", EMPTY), holding("b"), OFF, ("a", False)),
         (holding("a", EMPTY, readiness=HealthState(UP)), server("b"), None, ("a", False)),
         (holding("a", EMPTY), server("b", had_work=True), None, ("b", False)),
-        (holding("a", EMPTY), without("b"), None, ("a", True)),
+        (holding("a", EMPTY), without("b"), None, ("a", False)),
         (without("a"), without("b"), None, ("a", False)),  # a new node
         (without("a"), server("b", DOWN, at=-1.0), None, ("a", False)),
         (without("a", node_check=NodeCheck(0.0, policy_found=False)), server("b"), POLICY, ("b", False)),

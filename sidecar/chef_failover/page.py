@@ -40,7 +40,8 @@ def make_blueprint(sidecar: Sidecar) -> flask.Blueprint:
         from chef_failover.overview import overview  # noqa: PLC0415 - memory, for those who look
 
         document = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
-        shown = overview(document, on=sidecar.utc_now())
+        runs = render.runs(sidecar.runs.history, ())["last"]
+        shown = overview(document, runs, on=sidecar.utc_now())
         response = flask.make_response(flask.render_template(template, page=shown, **more))
         response.headers.update(_HEADERS)
         response.headers["Content-Security-Policy"] = policy

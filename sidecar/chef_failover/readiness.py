@@ -71,7 +71,7 @@ def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 
 def is_new_node(snapshot: Snapshot) -> bool:
-    """No server is known to have an object of this node, so its first run is still to come."""
+    """No server is known to have an object of this node that is not empty: nothing was given to it to do so far."""
     return not any(_is_known_to_have(server) for server in snapshot.servers)
 
 
@@ -152,7 +152,11 @@ def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """A whole reading found no object there, `reference` is what it lacks, and we are to create it."""
     policy, check = snapshot.policy.readiness, server.node_check
     is_absent = check is not None and not check.trouble and server.has_node_object is False
-    is_ours_to_mend = policy.mode is ReadinessMode.SEED and not policy.has_policy and _answers_node(server)
+    # Right after a start whoever answers first is in use; a better one may have the object that counts.
+    is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
+    is_ours_to_mend = (
+        is_settled and policy.mode is ReadinessMode.SEED and not policy.has_policy and _answers_node(server)
+    )
     return is_ours_to_mend and is_absent and reference(snapshot) is not None
 
 
@@ -209,6 +213,10 @@ def _is_excused(snapshot: Snapshot) -> bool:
 
 
 def _is_known_to_have(server: ServerSnapshot) -> bool:
+    """An object that a reading found empty is none: chef-client makes one like it wherever there is none."""
+    node = server.node_check.node if server.node_check else None
+    if node is not None and not node.does_something:
+        return False
     said = server.had_work if server.has_node_object is None else server.has_node_object
     return said or server.readiness.health is Health.UP
 
@@ -254,6 +262,8 @@ def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
 
 def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     if is_new_node(snapshot):
+        if any(one.has_node_object for one in snapshot.servers):
+            return "no server is known to have more than an empty object of this node"
         return "no server is known to have an object of this node; its first run creates it"
     if not server.has_node_object:
         return "not known yet"

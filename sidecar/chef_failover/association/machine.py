@@ -91,7 +91,7 @@ def advance(
     attempts = registration.attempts + (answer.event is Event.BEGIN)
     return Registration(
         association=after,
-        detail=answer.detail or registration.detail,
+        detail=answer.detail,
         attempts=attempts,
         retry_at=now + answer.not_before_s + chance * _span_s(answer, attempts),
         ticket=answer.ticket,
