@@ -96,6 +96,16 @@ def test_draining_everything_needs_force_and_everything_shows_it(http):
     assert http.post("/v1/servers/mainserver/undrain").json["drains"].keys() == {"standbyserver"}
 
 
+def test_a_pin_is_shown_with_who_reason_and_end(http):
+    answer = http.post(
+        "/v1/servers/standbyserver/pin", json={"strict": True, "for_s": 60, "on_behalf_of": "alice"}
+    ).json
+    assert (answer["choice"], answer["pin"]["strict"], answer["pin"]["reason"]) == ("standbyserver", True, None)
+    for target in ("/v1/servers", "/v1/facts"):
+        assert http.get(target).json["pin"] == answer["pin"]
+    assert answer["pin"]["who"] == "somebody (for alice)"
+
+
 def test_the_loopback_port_steers_nothing(tmp_path, servers):
     sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=CALM)))
     read_only = create_app(sidecar, may_change=False).test_client()
@@ -141,6 +151,7 @@ def test_a_drain_moves_the_next_run_and_outlives_restarts_and_reloads_and_the_se
             running.send(signal.SIGHUP)
             until(lambda count=count: running.log.count("reloaded") > count)
         assert running.ask("/v1/servers").body["servers"][0]["drain"]["ends"] == ends
+        both_up(running)  # the one that returned is a new one
         ended = run("undrain", "mainserver", "--config", path)
         assert ended.stdout.startswith("Using mainserver: first in order of preference")
         assert "mainserver drained->in service taken back by root; it was given by root for 2 h" in running.log

@@ -44,8 +44,8 @@ def status(document: Document) -> str:
             "What they lack to take over, or will:",
             [(entry["name"], lack) for entry in document["servers"] for lack in entry["lacks"]],
         ),
-        _runs(document),
         _transitions(document["transitions"][-STATUS_TRANSITIONS:]),
+        _runs(document),
     ]
     return "\n\n".join(section for section in sections if section)
 
