@@ -33,7 +33,7 @@ ORDER = [
     ),
     *("tally", "fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
     *("render", "state", "clone", "keeper", "assembly", "metrics", "textfile", "sidecar", "logs"),
-    *("timeline", "overview", "page"),
+    *("timeline", "overview", "page", "front"),
     *("api", "listeners", "systemd", "daemon"),
     *("client", "last_resort", "tables", "progress", "check", "seal", "devserver", "demo", "cli"),
 ]
