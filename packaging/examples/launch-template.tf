@@ -58,7 +58,7 @@ resource "aws_launch_template" "node" {
   name_prefix   = "chef-failover-"
   image_id      = data.aws_ami.node.id
   instance_type = "t3.small"
-  user_data     = filebase64("${path.module}/user-data.yaml")
+  user_data     = filebase64("${path.module}/user-data-of-ami.yml")
 
   iam_instance_profile {
     arn = aws_iam_instance_profile.node.arn

@@ -18,7 +18,7 @@ from goiardi import VALIDATOR
 from metadata_service import metadata_service
 from parts import require_program
 
-USER_DATA = Path(__file__).parents[2] / "packaging" / "examples" / "user-data.yaml"
+USER_DATA = Path(__file__).parents[2] / "packaging" / "examples" / "user-data-of-ami.yml"
 STATE = "/var/lib/chef-failover"
 READY_S = 3.0
 """What the sidecar may take from being started to READY, on a machine without KVM."""
@@ -123,7 +123,6 @@ def test_the_first_run_made_the_node_on_the_main_server(instances, servers):
         assert node_object(main, instance)["automatic"]["ohai_time"] > 0
 
 
-@pytest.mark.xfail(reason="3.2 to 3.4 s were seen on a quiet machine: 1.3 s of Flask and 0.8 s of requests to import")
 def test_ready_in_time(instances, record_property):
     """The best of some: right after boot, and with the other machine beside it, there is more to do than this.
 

@@ -79,7 +79,7 @@ def test_plugins_are_pinned():
 
 
 def test_user_data_is_valid_for_cloud_init():
-    run(require_program("cloud-init", "cloud-init"), "schema", "--config-file", EXAMPLES / "user-data.yaml")
+    run(require_program("cloud-init", "cloud-init"), "schema", "--config-file", EXAMPLES / "user-data-of-ami.yml")
 
 
 def test_terraform_fmt():
