@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
 from chef_failover import config, render
-from chef_failover.api import create_app, create_socket_app
+from chef_failover.api import create_app
+from chef_failover.front import Front
 from chef_failover.model import (
     Choice,
     Health,
@@ -32,6 +33,11 @@ from chef_failover.steering import with_order
 from chef_failover.world import obey, settle
 
 from worlds import ON, drain, pin
+
+
+def on_socket(sidecar):
+    """The application that the Unix socket has."""
+    return Front(sidecar, lambda: create_app(sidecar, may_change=True), answers_runs=True)
 
 
 @pytest.fixture
@@ -250,9 +256,12 @@ def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
         sidecar.start()
         sidecar.choose_for_run()
         until(lambda: all(server.last for server in sidecar.snapshot.servers))
-        flask, socket = create_app(sidecar, may_change=True), create_socket_app(sidecar)
+        flask, socket = (
+            create_app(sidecar, may_change=True),
+            on_socket(sidecar),
+        )
         for target, method in (("/v1/server", "GET"), ("/v1/server", "HEAD"), ("/v1/server", "PUT"), ("/livez", "GET")):
             assert get(socket, target, method) == get(flask, target, method)
         assert get(socket, "/v1/server")[2]["name"] == "mainserver"
         assert sidecar.stop(5)
-    assert get(create_socket_app(idle), "/v1/server")[0] == "404 NOT FOUND"
+    assert get(on_socket(idle), "/v1/server")[0] == "404 NOT FOUND"

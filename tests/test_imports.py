@@ -34,7 +34,7 @@ ORDER = [
     ),
     *("tally", "fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
     *("boot", "render", "state", "clone", "keeper", "assembly", "metrics", "textfile", "sidecar", "logs"),
-    *("timeline", "overview", "page"),
+    *("timeline", "overview", "page", "front"),
     *("listeners", "order_requests", "steering_api", "api", "systemd", "daemon"),
     *("client", "last_resort", "tables", "progress", "check", "diagnosis", "seal", "devserver", "demo", "cli"),
 ]
