@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
-    *("errors", "model", "durations", "health", "readiness", "reasons", "selection", "world", "run_history", "counts"),
+    *("errors", "model", "durations", "health", "readiness", "steering", "reasons", "selection", "prospects", "world"),
+    *("run_history", "counts"),
     *("urls", "key_source", "yaml_lines", "schema", "config"),
     *(
         "answers",
@@ -32,10 +33,10 @@ ORDER = [
         "offline",
     ),
     *("tally", "fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
-    *("render", "state", "clone", "keeper", "assembly", "metrics", "textfile", "sidecar", "logs"),
+    *("boot", "render", "state", "clone", "keeper", "assembly", "metrics", "textfile", "sidecar", "logs"),
     *("timeline", "overview", "page", "front"),
-    *("api", "listeners", "systemd", "daemon"),
-    *("client", "last_resort", "tables", "progress", "check", "seal", "devserver", "demo", "cli"),
+    *("listeners", "order_requests", "steering_api", "api", "systemd", "daemon"),
+    *("client", "last_resort", "tables", "progress", "check", "diagnosis", "seal", "devserver", "demo", "cli"),
 ]
 FORBIDDEN_IN_PURE = {
     "time", "random", "secrets", "socket", "ssl", "threading", "logging", "os", "subprocess", "requests", "urllib3",

@@ -8,11 +8,13 @@ import attrs
 
 from chef_failover.health import Thresholds
 from chef_failover.model import (
+    Drain,
     Health,
     HealthState,
     NodeCheck,
     NodeObject,
     Outcome,
+    Pin,
     ProbeResult,
     ReadinessPolicy,
     SelectionPolicy,
@@ -75,6 +77,16 @@ def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more)
 def without(name, health=Health.UP, **more):
     """A server that has no object of this node."""
     return holding(name, None, health, **more)
+
+
+def drain(server, **more):
+    """A drain by alice, without an end."""
+    return Drain(server=server, who="alice", created_on=ON, **more)
+
+
+def pin(server, **more):
+    """A pin by alice, without an end."""
+    return Pin(server=server, who="alice", created_on=ON, **more)
 
 
 def world(*servers, current=None, failback_s=600.0, identity="web-1", now=0.0, readiness=None, **more):

@@ -12,6 +12,7 @@ from chef_failover import front, page, render
 from chef_failover.model import Health
 from chef_failover.runs import parse_report
 from chef_failover.sidecar import Sidecar
+from chef_failover.steering_api import steering
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request's body; a run report has a few hundred."""
@@ -35,6 +36,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     app.register_blueprint(page.make_blueprint(sidecar))
     if may_change:
         app.register_blueprint(_changes(sidecar))
+        app.register_blueprint(steering(sidecar))
     else:
         app.before_request(_refuse_all_but_reading)
     app.register_error_handler(HTTPException, _problem_of)
@@ -51,7 +53,7 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/v1/servers")
     def servers() -> flask.typing.ResponseReturnValue:
-        return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now())
+        return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
 
     @api.get("/v1/facts")
     def facts() -> flask.typing.ResponseReturnValue:

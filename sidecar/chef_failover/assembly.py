@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from chef_failover import identity, node_objects, offline
+from chef_failover import boot, identity, node_objects, offline
 from chef_failover.association.base import Applicant
 from chef_failover.association.enrolment import Enrolment
 from chef_failover.association.machine import identity_of
@@ -41,6 +41,7 @@ from chef_failover.node_care import NodeCare
 from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
 from chef_failover.state import Remembered
+from chef_failover.steering import with_order
 from chef_failover.tally import Tally
 from chef_failover.trust import TrustStore
 from chef_failover.watch import Watch
@@ -58,6 +59,7 @@ class Surroundings:
     trust: TrustStore = attrs.field(factory=TrustStore)
     node_name: Callable[[str], str] = lambda pattern: identity.node_name(pattern, identity.sources())
     instance_id: Callable[[str | None], str | None] = identity.this_instance
+    boot_id: Callable[[], str | None] = boot.boot_id
     on_change: Callable[[Snapshot], None] = lambda _: None
 
 
@@ -248,18 +250,22 @@ def _first_snapshot(
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
         )
-        servers.append(attrs.evolve(same, priority=fresh.priority, registration=registration))
+        servers.append(attrs.evolve(same, priority=fresh.priority, registration=registration, drain=None))
     choice = None
     if any(server.name == remembered.choice for server in servers):
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
-    return Snapshot(
+    snapshot = Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(config.selection.failback, identity, readiness_policy(config)),
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
+        pin=remembered.pin,
         transitions=remembered.transitions,
     )
+    for drain in remembered.drains:
+        snapshot = with_order(snapshot, drain)
+    return snapshot
 
 
 def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:

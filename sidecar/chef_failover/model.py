@@ -208,6 +208,37 @@ class NodeCheck:
     """Why the object could not be read whole, in words."""
 
 
+@attrs.frozen(kw_only=True)
+class Order:
+    """What a person has said about the use of one server: why, who, since when and for how long."""
+
+    server: str
+    who: str
+    """The user who said it, as the kernel names him."""
+    reason: str = ""
+    created_on: datetime.datetime
+    lasts_s: float = math.inf
+    """As long as was asked for."""
+    ends_at: float = math.inf
+    """When it ends, on the monotonic clock: this is what ends it."""
+    ends_on: datetime.datetime | None = None
+    """The same instant as the wall clock has it, for people and for after a reboot."""
+    in_use: str | None = None
+    """The server that this node used when it was said."""
+
+
+@attrs.frozen(kw_only=True)
+class Drain(Order):
+    """The server is not to be used while another one is eligible."""
+
+
+@attrs.frozen(kw_only=True)
+class Pin(Order):
+    """The server is to be used: before all others that are as well as it is, or, strictly, however it is."""
+
+    is_strict: bool = False
+
+
 @attrs.frozen
 class ServerSnapshot:
     """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
@@ -230,7 +261,7 @@ class ServerSnapshot:
     """The last whole reading of what a run needs; probes only tell whether there is an object."""
     had_work: bool = False
     """A former life found an object of this node there that does something."""
-    is_drained: bool = False
+    drain: Drain | None = None
     changed_on: datetime.datetime | None = None
 
     @property
@@ -314,11 +345,13 @@ class Choice:
     standing: Standing
     reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    misses_pin: bool = False
+    """The node is pinned to a server that is not fit to be used, or not configured."""
 
     @property
     def is_degraded(self) -> bool:
-        """No server deserved to be chosen: this one is the best of the rest."""
-        return self.standing is not Standing.ELIGIBLE
+        """No server deserved to be chosen, or not the one that the node is pinned to: this is the best of the rest."""
+        return self.standing is not Standing.ELIGIBLE or self.misses_pin
 
     @property
     def passed_over(self) -> tuple[Verdict, ...]:
@@ -358,10 +391,22 @@ class Snapshot:
     chosen_on: datetime.datetime | None = None
     is_choice_remembered: bool = False
     """The choice was made before this life, or before the last reload, by what was known then."""
-    pinned: str | None = None
+    pin: Pin | None = None
+    absent_drains: tuple[Drain, ...] = ()
+    """Of servers that the configuration does not name now; they hold again when those return."""
     offline: str | None = None
     """Why this node has no network at all, in words; None while it has."""
     transitions: tuple[Transition, ...] = ()
+
+    @property
+    def pinned(self) -> str | None:
+        """The name of the server that the node is pinned to."""
+        return self.pin.server if self.pin else None
+
+    @property
+    def drains(self) -> tuple[Drain, ...]:
+        """All of them, also of servers that are not configured now."""
+        return (*(server.drain for server in self.servers if server.drain), *self.absent_drains)
 
     def server(self, name: str) -> ServerSnapshot | None:
         """The server of that name, or None."""

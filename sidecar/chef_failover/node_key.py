@@ -36,7 +36,7 @@ from chef_failover.libcrypto import PrivateKey
 log = logging.getLogger(__name__)
 
 ADOPTABLE = (Path("/etc/chef/client.pem"), Path("/etc/cinc/client.pem"))
-_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _WAY_OUT = (
     "another key would be refused by the servers that know this node by that one, so none is made; give the service"
     " LoadCredential=client.pem:{path}, name a copy that it may read at node.client_key, or write {own} there to have"
@@ -65,7 +65,7 @@ def places(config: Config, environ: Mapping[str, str] = os.environ) -> Places:
     if configured is not None:
         is_own = configured == own / key_file.NAME
         return Places(own, configured=None if is_own else configured, adoptable=())
-    directory = environ.get(_CREDENTIALS)
+    directory = environ.get(CREDENTIALS)
     return Places(own, credential=Path(directory) / key_file.NAME if directory else None)
 
 

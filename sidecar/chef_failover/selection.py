@@ -16,6 +16,10 @@ The hold-down: a server that comes before the one in use must have been UP for `
 and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. Between servers
 that all fail there is nothing to gain by moving, so the node stays.
 
+A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
+any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
+and pins mean, and how they end, stands in `steering`.
+
 Equal priorities are ordered by rendezvous hashing: each node has its own order, and losing a server
 moves only its nodes.
 """
@@ -42,6 +46,7 @@ from chef_failover.model import (
 )
 from chef_failover.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.reasons import explain
+from chef_failover.steering import in_force
 
 HOLD_DOWN_SPREAD = 0.5
 """The hold-down of a node lasts ``failback`` and up to this part of it more."""
@@ -57,6 +62,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     """
     if not snapshot.servers:
         return None
+    snapshot = in_force(snapshot, now)
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, snapshot, current, runs_from) for server in snapshot.servers}
     preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
@@ -66,11 +72,14 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             is_better = preferences[server.name] < preferences[current.name]
             if is_better and standings[server.name] is standings[current.name]:
                 hold_downs[server.name] = _hold_down_left_s(server, standings[server.name], snapshot, now)
+    pinned = snapshot.pinned
+    pinned_strictly = pinned if snapshot.pin and snapshot.pin.is_strict else None
     best = min(
         snapshot.servers,
         key=lambda server: (
-            server.name != snapshot.pinned,
+            server.name != pinned_strictly,
             -standings[server.name],
+            server.name != pinned,
             hold_downs[server.name] > 0,
             preferences[server.name],
         ),
@@ -85,7 +94,8 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         )
         for server in sorted(snapshot.servers, key=lambda server: preferences[server.name])
     )
-    return explain(Choice(best.name, standings[best.name], verdicts=verdicts), snapshot)
+    misses_pin = pinned is not None and best.name != pinned
+    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), snapshot, now)
 
 
 def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> str | None:
@@ -164,7 +174,7 @@ def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None
         return Standing.NOT_READY
     if not is_settled and (is_denied or is_proving(snapshot, server)):
         return Standing.RISING
-    return Standing.DRAINED if server.is_drained else Standing.ELIGIBLE
+    return Standing.DRAINED if server.drain is not None else Standing.ELIGIBLE
 
 
 def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import datetime
 import logging
+import threading
+from collections.abc import Callable
 
 import attrs
 
@@ -47,11 +49,13 @@ class Sidecar:
         instance_id = self._around.instance_id(config.node.name)
         if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
             log.warning("%s", said)
-        remembered = state.read(self._state_path, self._around.utc_now())
+        self._boot_id = self._around.boot_id()
+        remembered = state.read(self._state_path, self.utc_now(), at=self.now(), boot_id=self._boot_id)
         self._instance_id = remembered.instance_id or instance_id
         self._is_new_here = remembered.instance_id is None and instance_id is not None
         for sentence in remembered.problems:
             log.warning("%s", sentence)
+        self._swapping = threading.Lock()
         self.runs = Runs(
             self._look_at,
             self._around.clock,
@@ -60,6 +64,7 @@ class Sidecar:
             on_end=self._run_ended,
         )
         self._parts = self._assemble(config, remembered, ())
+        log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
     @property
     def config(self) -> Config:
@@ -76,7 +81,12 @@ class Sidecar:
         """What views say of the node."""
         path = self._parts.key.path_for_chef_client() if self._parts.key else None
         return About(
-            __version__, self._parts.node_name, str(path) if path else None, self._instance_id, self.runs.history
+            __version__,
+            self._parts.node_name,
+            str(path) if path else None,
+            self._instance_id,
+            boot_id=self._boot_id,
+            runs=self.runs.history,
         )
 
     def now(self) -> float:
@@ -140,17 +150,31 @@ class Sidecar:
         """
         return self._parts.caretakers.hurry(name, replaces=replaces)
 
+    def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> tuple[Snapshot, str | None]:
+        """Let a person's word have its effect, and write it down; the world after it, and why that failed.
+
+        ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
+        """
+        with self._swapping:  # or a reload would go on without it
+            snapshot = self._parts.watch.fleet.steer(change)
+        try:
+            self._keeper.save_now()
+        except OSError as error:
+            return snapshot, error.strerror or str(error)
+        return snapshot, None
+
     def reload(self, config: Config) -> None:
         """Go on with ``config``; what is known of servers that stay the same is kept.
 
         Raises:
             IdentityError: the node's name cannot be found out; then nothing has changed.
         """
-        before, former = self._parts, self.snapshot
-        known = former.servers
-        if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
-            known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
-        self._parts = self._assemble(config, state.of(former), known)
+        with self._swapping:
+            before, former = self._parts, self.snapshot
+            known = former.servers
+            if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
+                known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
+            self._parts = self._assemble(config, state.of(former), known)
         before.stop()
         self._faults_before += before.faults
         self._parts.start()
@@ -203,6 +227,12 @@ class Sidecar:
         snapshot = self.snapshot
         state.write(self._state_path, render.state(snapshot, self.about, on=self.utc_now()))
         state.write_names(self._state_path.with_name(state.UNASSOCIATED_FILE_NAME), render.unassociated(snapshot))
+
+
+def _ends_meanwhile(remembered: Remembered, snapshot: Snapshot) -> tuple[Snapshot, Snapshot]:
+    """The world without and with what ended while nobody watched; the first choice of a life is no news."""
+    old = [entry for entry in snapshot.transitions if entry.server is None or entry in remembered.transitions]
+    return attrs.evolve(snapshot, transitions=tuple(old)), snapshot
 
 
 def _needs_of(config: Config) -> tuple[str | None, ReadinessPolicy]:

@@ -1,17 +1,21 @@
-"""Pure: how one probe result, one reading or one registration changes everything we know."""
+"""Pure: how one probe result, one reading, one registration or one order changes everything we know."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable, Mapping
 
 import attrs
 
+from chef_failover.errors import RefusedError
 from chef_failover.health import Thresholds, advance
 from chef_failover.model import (
     Association,
     Choice,
+    Drain,
     Health,
     NodeCheck,
+    Pin,
     ProbeResult,
     Registration,
     ServerSnapshot,
@@ -21,6 +25,19 @@ from chef_failover.model import (
 )
 from chef_failover.readiness import heard, sentence
 from chef_failover.selection import select
+from chef_failover.steering import (
+    lifted,
+    next_end,
+    of_whom,
+    orders,
+    over,
+    redated,
+    replaced_by,
+    taken_from,
+    why_refused,
+    with_order,
+    without_order,
+)
 
 TRANSITIONS_KEPT = 50
 
@@ -85,9 +102,62 @@ def enroll(
     return settle(snapshot.with_server(changed), now=now, on=on)
 
 
+def obey(snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which a person has given ``order``.
+
+    Raises:
+        RefusedError: it makes no sense, and was not forced.
+    """
+    snapshot = settle(snapshot, now=now, on=on)
+    why = why_refused(snapshot, order)
+    if why is not None and not is_forced:
+        raise RefusedError(why)
+    former = replaced_by(snapshot, order)
+    in_use = snapshot.choice.name if snapshot.choice else None
+    order = attrs.evolve(order, in_use=former.in_use if former else in_use)
+    if isinstance(former, Pin) and former.server != order.server:
+        snapshot = _remember(snapshot, Transition(on, former.server, *_labels(former)[::-1], lifted(former, order.who)))
+    transition = Transition(on, order.server, *_labels(order), f"by {of_whom(order)}")
+    return settle(_remember(with_order(snapshot, order), transition), now=now, on=on)
+
+
+def undrain(snapshot: Snapshot, name: str, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which ``who`` has taken back the drain of that server; no news if there is none."""
+    return _lift(snapshot, lambda order: isinstance(order, Drain) and order.server == name, who=who, now=now, on=on)
+
+
+def unpin(snapshot: Snapshot, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which ``who`` has taken back the pin; no news if there is none."""
+    return _lift(snapshot, lambda order: isinstance(order, Pin), who=who, now=now, on=on)
+
+
 def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
-    """The world with its settled choice brought up to ``now``."""
-    choice = select(snapshot, now=now)
+    """The world with its settled choice brought up to ``now``, and without the orders that are over."""
+    snapshot = redated(snapshot, now, on)
+    if now >= next_end(snapshot):
+        ended = {order: over(order) for order in orders(snapshot) if order.ends_at <= now}
+        return _end(snapshot, ended, now=now, on=on)
+    return _choose(snapshot, select(snapshot, now=now), on)
+
+
+def _lift(
+    snapshot: Snapshot, is_meant: Callable[[Drain | Pin], bool], *, who: str, now: float, on: datetime.datetime
+) -> Snapshot:
+    snapshot = settle(snapshot, now=now, on=on)
+    ended = {order: lifted(order, who) for order in orders(snapshot) if is_meant(order)}
+    return _end(snapshot, ended, now=now, on=on)
+
+
+def _end(snapshot: Snapshot, ended: Mapping[Drain | Pin, str], *, now: float, on: datetime.datetime) -> Snapshot:
+    """The world without these orders, each of which ends for a reason."""
+    seen_from = taken_from(snapshot, ended)
+    for order, why in ended.items():
+        snapshot = _remember(without_order(snapshot, order), Transition(on, order.server, *_labels(order)[::-1], why))
+    choice = Choice(seen_from, Standing.ELIGIBLE) if seen_from else snapshot.choice
+    return _choose(snapshot, select(attrs.evolve(snapshot, choice=choice), now=now), on)
+
+
+def _choose(snapshot: Snapshot, choice: Choice | None, on: datetime.datetime) -> Snapshot:
     before = snapshot.choice
     if choice is None or (snapshot.offline and before is not None and snapshot.server(before.name)):
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
@@ -96,6 +166,10 @@ def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot
         return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False), changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
+
+
+def _labels(order: Drain | Pin) -> tuple[str, str]:
+    return ("in service", "drained") if isinstance(order, Drain) else ("not pinned", "pinned")
 
 
 def _count_readiness(
