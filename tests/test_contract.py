@@ -10,6 +10,7 @@ from werkzeug.test import EnvironBuilder
 
 from chef_failover import config, render
 from chef_failover.api import create_app
+from chef_failover.fleet_list import ListStanding, Origin
 from chef_failover.front import Front
 from chef_failover.model import (
     Choice,
@@ -92,6 +93,16 @@ ABOUT = About(
     "i-0123456789abcdef0",
     boot_id="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     runs=HISTORY,
+    discovery=ListStanding(
+        "s3://fleet/chef-servers.yml",
+        Origin.SOURCE,
+        '"9dd4e461268c8034f5c8564e155c67a6"',
+        fetched_on=ON,
+        confirmed_on=ON,
+        refused=(
+            "old: its host chef-old.example.org is not in trusted_hosts of config.yml, nor that of a server there",
+        ),
+    ),
 )
 UPGRADE = {"lasts_s": 7200.0, "ends_at": 7300.0, "ends_on": ON + datetime.timedelta(hours=2), "in_use": "mainserver"}
 DRAIN = drain("mainserver", reason="kernel upgrade", **UPGRADE)
@@ -144,7 +155,7 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
         readiness=HealthState(Health.UP, changed_at=-900.0),
     )
     world = attrs.evolve(snapshot, servers=(main, standby), choice=None, transitions=snapshot.transitions[:1])
-    rendered = render.servers(settle(world, now=100.0, on=ON), ABOUT, now=100.0)
+    rendered = render.servers(settle(world, now=100.0, on=ON), ABOUT, now=100.0, on=ON)
     assert rendered == expected("servers.json")
 
 

@@ -7,7 +7,7 @@ import functools
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -22,6 +22,7 @@ from chef_failover.chef_protocol import SIGNING_PROTOCOLS
 from chef_failover.config import Config, NoAssociation, Server
 from chef_failover.exchange import Exchange, Signer, Target
 from chef_failover.fleet import Fleet
+from chef_failover.fleet_list import ListedDrain, as_said
 from chef_failover.health import Pace, Thresholds
 from chef_failover.lookup import Resolver
 from chef_failover.model import (
@@ -41,10 +42,11 @@ from chef_failover.node_care import NodeCare
 from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
 from chef_failover.state import Remembered
-from chef_failover.steering import with_order
+from chef_failover.steering import ABSENT_KEPT, with_order
 from chef_failover.tally import Tally
 from chef_failover.trust import TrustStore
 from chef_failover.watch import Watch
+from chef_failover.world import follow
 
 
 @attrs.frozen
@@ -98,6 +100,7 @@ def assemble(
     on_change: Callable[[Config, Snapshot], None],
     write_down: Callable[[], None],
     tally: Tally,
+    drains: Sequence[ListedDrain] = (),
 ) -> Assembly:
     """Everything for ``config``, not started yet.
 
@@ -109,14 +112,16 @@ def assemble(
         on_change: called after each change that is worth keeping.
         write_down: keeps the state before it returns; may raise OSError.
         tally: counts what happens.
+        drains: those of the fleet's list.
 
     Raises:
         IdentityError: the node's name cannot be found out.
     """
     node_name = around.node_name(config.node.name) if config.node.name else None
     key = ClientKey(config, node_name) if node_name else None
+    first = _first_snapshot(config, remembered, known, node_name or socket.gethostname(), key)
     fleet = Fleet(
-        _first_snapshot(config, remembered, known, node_name or socket.gethostname(), key),
+        follow(first, as_said(drains), now=around.clock(), on=around.utc_now()),
         Thresholds(config.health.rise, config.health.fall),
         clock=around.clock,
         utc_now=around.utc_now,
@@ -260,12 +265,26 @@ def _first_snapshot(
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
+        absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,
     )
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)
     return snapshot
+
+
+def _absent_registrations(
+    remembered: Remembered, servers: Sequence[ServerSnapshot]
+) -> tuple[tuple[str, str, Registration], ...]:
+    """What is known of servers that are not configured now. A name that is taken again elsewhere loses it."""
+    names = {server.name for server in servers}
+    absent = [
+        (name, url, registration)
+        for (name, url), registration in remembered.registrations.items()
+        if name not in names and registration.identity is not None
+    ]
+    return tuple(absent[-ABSENT_KEPT:])
 
 
 def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:

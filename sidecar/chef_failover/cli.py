@@ -134,7 +134,7 @@ def check(config_path: Path, as_json: bool, with_node: bool) -> None:
         found = diagnose(config, config_path, document)
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(_pretty(document) if as_json else tables.check(document, str(config_path)))
-    is_well = all(entry["ok"] is not False for entry in document.get("node", []))
+    is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)
     if not is_well or not all(entry["usable"] for entry in document["servers"]):
         sys.exit(EXIT_NO)
 

@@ -6,7 +6,7 @@ import datetime
 import time
 from typing import Any
 
-from chef_failover import boot, render, state
+from chef_failover import boot, discovery, render, state
 from chef_failover.config import Config, Server
 from chef_failover.errors import ChefFailoverError
 
@@ -17,6 +17,7 @@ def server(config: Config) -> dict[str, Any]:
     Raises:
         ChefFailoverError: the configuration names no server.
     """
+    config = discovery.at_rest(config).config
     remembered = _remembered(config).choice
     chosen = next((entry for entry in config.servers if entry.name == remembered), None)
     if chosen is not None:
@@ -29,6 +30,7 @@ def server(config: Config) -> dict[str, Any]:
 
 def status(config: Config, error: str) -> dict[str, Any]:
     """Like ``GET /v1/servers``, as far as it is known, with ``error``: what state.json had, which may be old."""
+    config = discovery.at_rest(config).config
     remembered = _remembered(config)
     return {
         "schema": 1,

@@ -233,6 +233,11 @@ class Drain(Order):
 
 
 @attrs.frozen(kw_only=True)
+class FleetDrain(Drain):
+    """A drain that stands in the fleet's list, and is ended there alone. It stands beside one of this node's own."""
+
+
+@attrs.frozen(kw_only=True)
 class Pin(Order):
     """The server is to be used: before all others that are as well as it is, or, strictly, however it is."""
 
@@ -262,6 +267,8 @@ class ServerSnapshot:
     had_work: bool = False
     """A former life found an object of this node there that does something."""
     drain: Drain | None = None
+    """This node's own."""
+    fleet_drain: FleetDrain | None = None
     changed_on: datetime.datetime | None = None
 
     @property
@@ -273,6 +280,13 @@ class ServerSnapshot:
     def association(self) -> Association:
         """Shorthand for ``registration.association``."""
         return self.registration.association
+
+    @property
+    def any_drain(self) -> Drain | None:
+        """The drain that holds, of two the one that holds for longer; None when there is none."""
+        if self.drain is None or self.fleet_drain is None:
+            return self.drain or self.fleet_drain
+        return max(self.drain, self.fleet_drain, key=lambda drain: drain.ends_at)
 
     @property
     def is_changing(self) -> bool:
@@ -392,6 +406,8 @@ class Snapshot:
     is_choice_remembered: bool = False
     """The choice was made before this life, or before the last reload, by what was known then."""
     pin: Pin | None = None
+    absent_registrations: tuple[tuple[str, str, Registration], ...] = ()
+    """Of servers that are not configured now, by name and ``chef_server_url``; they hold again when those return."""
     absent_drains: tuple[Drain, ...] = ()
     """Of servers that the configuration does not name now; they hold again when those return."""
     offline: str | None = None
@@ -405,8 +421,13 @@ class Snapshot:
 
     @property
     def drains(self) -> tuple[Drain, ...]:
-        """All of them, also of servers that are not configured now."""
+        """All of this node's own, also of servers that are not configured now."""
         return (*(server.drain for server in self.servers if server.drain), *self.absent_drains)
+
+    @property
+    def fleet_drains(self) -> tuple[FleetDrain, ...]:
+        """All that stand in the fleet's list."""
+        return tuple(server.fleet_drain for server in self.servers if server.fleet_drain)
 
     def server(self, name: str) -> ServerSnapshot | None:
         """The server of that name, or None."""

@@ -41,8 +41,8 @@ def lacks(snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetim
     if not_ready is not None:
         found.append(not_ready)
     found += [f"has another object of this node: {difference}" for difference in differences_of(snapshot, server)]
-    if server.drain is not None:
-        found.append(f"is {drained(server.drain, now)}")
+    if server.any_drain is not None:
+        found.append(f"is {drained(server.any_drain, now)}")
     expiry = certificate(server, on)
     return (*found, expiry) if expiry else tuple(found)
 
@@ -90,7 +90,7 @@ def _mended(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
         found.append("it must accept this node")
     if why_not_ready(snapshot, server) is not None:
         found.append("what a run needs must be there")
-    if server.drain is not None:
+    if server.any_drain is not None:
         found.append(_UNDRAIN)
     return found
 

@@ -64,11 +64,11 @@ def _how_it_is(verdict: Verdict) -> str:
 
 def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float) -> str:
     said = _sentence_of_standing(verdict, server, choice, snapshot)
-    if server.drain is None:
+    if server.any_drain is None:
         return said
     # A server that is drained is often stopped next: then both are worth saying.
     is_all = verdict.standing is Standing.DRAINED
-    return drained(server.drain, now) if is_all else f"{said}; {drained(server.drain, now)}"
+    return drained(server.any_drain, now) if is_all else f"{said}; {drained(server.any_drain, now)}"
 
 
 def _sentence_of_standing(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot) -> str:

@@ -10,7 +10,18 @@ from typing import Any
 import attrs
 
 from chef_failover import prospects, readiness
-from chef_failover.model import Association, Choice, Drain, Order, Pin, ServerSnapshot, Snapshot, Transition
+from chef_failover.fleet_list import ListStanding
+from chef_failover.model import (
+    Association,
+    Choice,
+    Drain,
+    Order,
+    Pin,
+    Registration,
+    ServerSnapshot,
+    Snapshot,
+    Transition,
+)
 from chef_failover.run_history import Run, RunHistory
 
 SCHEMA = 1
@@ -28,6 +39,7 @@ class About:
     instance_id: str | None = None
     boot_id: str | None = None
     runs: RunHistory = RunHistory()
+    discovery: ListStanding | None = None
 
 
 def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
@@ -63,6 +75,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
         "offline": snapshot.offline,
         "pin": _pin(snapshot.pin),
         "runs": _runs_in_brief(about.runs),
+        "discovery": discovery(about.discovery, on),
         "servers": [
             {
                 "name": verdict.name,
@@ -76,7 +89,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,
                 "age_s": round(now - found.last.finished_at, 3) if found.last else None,
-                "drain": _order(found.drain),
+                "drain": _order(found.any_drain),
                 "lacks": list(prospects.lacks(snapshot, found, now=now, on=on)),
                 "to_be_used": prospects.to_be_used(snapshot, verdict, choice, now=now) if choice else None,
             }
@@ -84,6 +97,22 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
             if (found := snapshot.server(verdict.name))
         ],
         "transitions": [_transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def discovery(standing: ListStanding | None, on: datetime.datetime | None = None) -> Document | None:
+    """Where the list of servers comes from; None when it is config.yml's alone."""
+    if standing is None:
+        return None
+    age_s = (on - standing.confirmed_on).total_seconds() if on and standing.confirmed_on else None
+    return {
+        "source": standing.source,
+        "in_use": standing.origin.value,
+        "version": standing.version,
+        "fetched_at": _utc(standing.fetched_on),
+        "age_s": None if age_s is None else round(max(0.0, age_s), 1),
+        "refused": list(standing.refused),
+        "trouble": standing.trouble,
     }
 
 
@@ -139,7 +168,12 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         "boot_id": about.boot_id,
         "choice": _use(snapshot, choice, about, on) if choice else None,
         "associations": {
-            found.name: _registration(found) for found in snapshot.servers if found.registration.identity is not None
+            name: _registration(url, registration)
+            for name, url, registration in (
+                *snapshot.absent_registrations,
+                *((found.name, found.chef_server_url, found.registration) for found in snapshot.servers),
+            )
+            if registration.identity is not None
         },
         "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
@@ -223,11 +257,10 @@ def _association(found: ServerSnapshot, now: float) -> Document:
     }
 
 
-def _registration(found: ServerSnapshot) -> Document:
+def _registration(chef_server_url: str, registration: Registration) -> Document:
     """The association as state.json has it. The identity is a digest; there is no secret in it."""
-    registration = found.registration
     return {
-        "chef_server_url": found.chef_server_url,
+        "chef_server_url": chef_server_url,
         "association": registration.association.value,
         "detail": registration.detail,
         "attempts": registration.attempts,
@@ -238,7 +271,9 @@ def _registration(found: ServerSnapshot) -> Document:
 
 
 def _drains(snapshot: Snapshot) -> Document:
-    return {drain.server: _order(drain) for drain in snapshot.drains}
+    """Of a server that this node and the fleet's list have drained, the drain that holds for longer."""
+    held = {server.name: _order(server.any_drain) for server in snapshot.servers if server.any_drain}
+    return held | {drain.server: _order(drain) for drain in snapshot.absent_drains}
 
 
 def _order(order: Order | None) -> Document | None:

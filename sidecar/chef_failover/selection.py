@@ -174,7 +174,7 @@ def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None
         return Standing.NOT_READY
     if not is_settled and (is_denied or is_proving(snapshot, server)):
         return Standing.RISING
-    return Standing.DRAINED if server.drain is not None else Standing.ELIGIBLE
+    return Standing.DRAINED if server.any_drain is not None else Standing.ELIGIBLE
 
 
 def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:

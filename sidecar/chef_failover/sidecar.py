@@ -16,7 +16,9 @@ from chef_failover import __version__, clone, render, state
 from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_policy
 from chef_failover.config import Config
 from chef_failover.counts import Measured
+from chef_failover.discovery import Discovery
 from chef_failover.fleet import log_changes
+from chef_failover.fleet_list import Effective, ListedDrain, as_said
 from chef_failover.keeper import Keeper
 from chef_failover.model import Choice, HealthState, ReadinessPolicy, ServerSnapshot, Snapshot
 from chef_failover.render import About
@@ -25,6 +27,7 @@ from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
 from chef_failover.tally import Tally
 from chef_failover.textfile import Textfile
+from chef_failover.world import follow
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ LAST_SAVE_S = 0.3
 
 
 class Sidecar:
-    """Watches the servers of ``config`` from `start` to `stop`.
+    """Watches the servers of ``config``, or of the fleet's list that it names, from `start` to `stop`.
 
     Raises:
         IdentityError: the node's name cannot be found out.
@@ -63,12 +66,14 @@ class Sidecar:
             history=remembered.history,
             on_end=self._run_ended,
         )
-        self._parts = self._assemble(config, remembered, ())
+        self._discovery = Discovery(config, self._go_on_if_changed, utc_now=self._around.utc_now, rng=self._around.rng)
+        now = self._discovery.now_for(config)
+        self._parts = self._assemble(now.config, remembered, (), now.drains)
         log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
     @property
     def config(self) -> Config:
-        """The configuration at work."""
+        """The configuration at work: with the servers of the fleet's list, where there is one."""
         return self._parts.config
 
     @property
@@ -87,6 +92,7 @@ class Sidecar:
             self._instance_id,
             boot_id=self._boot_id,
             runs=self.runs.history,
+            discovery=self._discovery.standing,
         )
 
     def now(self) -> float:
@@ -104,9 +110,11 @@ class Sidecar:
             self._keeper.change()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
         self._textfile.use(self.config.metrics.textfile)
+        self._discovery.start()
 
     def stop(self, timeout_s: float = 0.0) -> bool:
         """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
+        self._discovery.stop()
         self._parts.stop()
         self._textfile.stop(LAST_SAVE_S)
         self._keeper.stop(max(timeout_s, LAST_SAVE_S))
@@ -120,7 +128,7 @@ class Sidecar:
             history=self.runs.history,
             counts=self.tally.read(),
             runs_under_way=len(self.runs.under_way),
-            faults=self._faults_before + self._parts.faults,
+            faults=self._faults_before + self._parts.faults + self._discovery.faults,
             fingerprint=self.config.fingerprint,
             now=self.now(),
         )
@@ -164,22 +172,39 @@ class Sidecar:
         return snapshot, None
 
     def reload(self, config: Config) -> None:
-        """Go on with ``config``; what is known of servers that stay the same is kept.
+        """Go on with ``config``, as config.yml has it; what is known of servers that stay the same is kept.
 
         Raises:
             IdentityError: the node's name cannot be found out; then nothing has changed.
         """
+        with self._discovery.lock:
+            now = self._discovery.now_for(config)
+            self._go_on(now.config, now.drains)
+            self._discovery.use(config, now)
+        self.tally.reloaded(is_good=True)
+
+    def _go_on_if_changed(self, now: Effective) -> None:
+        """The fleet's list has been asked for. The lock of discovery is held, as for a reload."""
+        if now.config != self.config:
+            self._go_on(now.config, now.drains)
+            names = ", ".join(server.name for server in now.config.servers)
+            log.info("servers by %s: %s", now.listing.source if now.listing else "config.yml", names)
+            return
+        said = as_said(now.drains)
+        with self._swapping:
+            self._parts.watch.fleet.steer(lambda world, at, on: follow(world, said, now=at, on=on))
+
+    def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
         with self._swapping:
             before, former = self._parts, self.snapshot
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
                 known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
-            self._parts = self._assemble(config, state.of(former), known)
+            self._parts = self._assemble(config, state.of(former), known, drains)
         before.stop()
         self._faults_before += before.faults
         self._parts.start()
         self._textfile.use(config.metrics.textfile)
-        self.tally.reloaded(is_good=True)
         self.tally.changed(former, self.snapshot)
         log_changes(former, self.snapshot)
         self._changed(config, self.snapshot)
@@ -189,7 +214,13 @@ class Sidecar:
         self.tally.reloaded(is_good=False)
         self._textfile.change()
 
-    def _assemble(self, config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...]) -> Assembly:
+    def _assemble(
+        self,
+        config: Config,
+        remembered: Remembered,
+        known: tuple[ServerSnapshot, ...],
+        drains: tuple[ListedDrain, ...],
+    ) -> Assembly:
         parts = assemble(
             config,
             remembered,
@@ -198,6 +229,7 @@ class Sidecar:
             on_change=self._changed,
             write_down=self._keeper.save_now,
             tally=self.tally,
+            drains=drains,
         )
         self.tally.watch([server.name for server in config.servers])
         return parts

@@ -53,7 +53,8 @@ class Remembered:
 
 def of(snapshot: Snapshot) -> Remembered:
     """What would be remembered of ``snapshot``."""
-    registrations = {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
+    registrations = {(name, url): registration for name, url, registration in snapshot.absent_registrations}
+    registrations |= {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
     choice = snapshot.choice.name if snapshot.choice else None
     return Remembered(
         choice, snapshot.chosen_on, snapshot.transitions, registrations, drains=snapshot.drains, pin=snapshot.pin

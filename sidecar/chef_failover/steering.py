@@ -27,10 +27,12 @@ from collections.abc import Iterable
 import attrs
 
 from chef_failover.durations import in_words
-from chef_failover.model import Drain, Order, Pin, Snapshot
+from chef_failover.model import Drain, FleetDrain, Order, Pin, Snapshot
 
 CLOCK_SLACK_S = 2.0
 """The wall clock is steered by so much without any notice."""
+FLEET = "the fleet's list"
+"""Who says what stands there."""
 ABSENT_KEPT = 50
 """Drains of servers that are not configured; of more than that the oldest go."""
 
@@ -42,7 +44,7 @@ def next_end(snapshot: Snapshot) -> float:
 
 def orders(snapshot: Snapshot) -> tuple[Drain | Pin, ...]:
     """All that people have said and not taken back."""
-    return (*snapshot.drains, *([snapshot.pin] if snapshot.pin else []))
+    return (*snapshot.drains, *snapshot.fleet_drains, *([snapshot.pin] if snapshot.pin else []))
 
 
 def with_order(snapshot: Snapshot, order: Drain | Pin) -> Snapshot:
@@ -50,6 +52,8 @@ def with_order(snapshot: Snapshot, order: Drain | Pin) -> Snapshot:
     if isinstance(order, Pin):
         return attrs.evolve(snapshot, pin=order)
     server = snapshot.server(order.server)
+    if isinstance(order, FleetDrain):
+        return snapshot.with_server(attrs.evolve(server, fleet_drain=order)) if server is not None else snapshot
     if server is not None:
         return snapshot.with_server(attrs.evolve(server, drain=order))
     others = tuple(drain for drain in snapshot.absent_drains if drain.server != order.server)
@@ -61,7 +65,12 @@ def without_order(snapshot: Snapshot, order: Drain | Pin) -> Snapshot:
     if isinstance(order, Pin):
         return attrs.evolve(snapshot, pin=None if snapshot.pin == order else snapshot.pin)
     servers = tuple(
-        attrs.evolve(server, drain=None) if server.drain == order else server for server in snapshot.servers
+        attrs.evolve(
+            server,
+            drain=None if server.drain == order else server.drain,
+            fleet_drain=None if server.fleet_drain == order else server.fleet_drain,
+        )
+        for server in snapshot.servers
     )
     absent = tuple(drain for drain in snapshot.absent_drains if drain != order)
     return attrs.evolve(snapshot, servers=servers, absent_drains=absent)
@@ -98,14 +107,14 @@ def why_refused(snapshot: Snapshot, order: Drain | Pin) -> str | None:
     """Why ``order`` makes no sense without force, as a sentence with the way out; None when it does."""
     name = order.server
     if isinstance(order, Drain):
-        if not any(server.drain is None and server.name != name for server in snapshot.servers):
+        if not any(server.any_drain is None and server.name != name for server in snapshot.servers):
             return f"no server would be left: every other one is drained; undrain one, or drain {name} with --force"
         if snapshot.pin and snapshot.pin.is_strict and snapshot.pin.server == name:
             return f"this node is {pinned(snapshot.pin)}; unpin it first, or drain {name} with --force"
         return None
     server = snapshot.server(name)
-    if server is not None and server.drain is not None and not order.is_strict:
-        return f"{name} is drained by {of_whom(server.drain)}; undrain it, or pin the node with --strict"
+    if server is not None and server.any_drain is not None and not order.is_strict:
+        return f"{name} is drained by {of_whom(server.any_drain)}; undrain it, or pin the node with --strict"
     return None
 
 
@@ -122,6 +131,39 @@ def redated(snapshot: Snapshot, now: float, on: datetime.datetime) -> Snapshot:
 def ends_at_after_reboot(ends_on: datetime.datetime, lasts_s: float, now: float, on: datetime.datetime) -> float:
     """The end on the monotonic clock of a new boot, which says ``now`` when the wall clock says ``on``."""
     return now + min(max(0.0, (ends_on - on).total_seconds()), lasts_s)
+
+
+def fleet_drain_of(
+    snapshot: Snapshot, name: str, reason: str, until: datetime.datetime | None, *, now: float, on: datetime.datetime
+) -> FleetDrain | None:
+    """The drain of a server as the fleet's list has it; None if there is no such server, or ``until`` has passed.
+
+    The one that holds already is given again, unless the list or a clock that was set has changed it.
+    """
+    server = snapshot.server(name)
+    left_s = math.inf if until is None else (until - on).total_seconds()
+    if server is None or left_s <= 0:
+        return None
+    former = server.fleet_drain
+    if former is not None and former.reason == reason and _is_same_end(former.ends_on, until):
+        return former
+    in_use = snapshot.choice.name if snapshot.choice else None
+    return FleetDrain(
+        server=name,
+        who=FLEET,
+        reason=reason,
+        created_on=former.created_on if former else on,
+        lasts_s=left_s,
+        ends_at=now + left_s,
+        ends_on=until,
+        in_use=former.in_use if former else in_use,
+    )
+
+
+def _is_same_end(one: datetime.datetime | None, other: datetime.datetime | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs((one - other).total_seconds()) <= CLOCK_SLACK_S
 
 
 # --- in words -------------------------------------------------------------------------------------------------------
@@ -147,6 +189,11 @@ def of_whom(order: Order, now: float | None = None) -> str:
 def lifted(order: Order, who: str) -> str:
     """Why it holds no more: somebody has taken it back."""
     return f"taken back by {who}; it was given by {of_whom(order)}"
+
+
+def struck(order: Order) -> str:
+    """Why it holds no more: the fleet's list does not have it any more."""
+    return f"taken off {order.who}"
 
 
 def over(order: Order) -> str:

@@ -34,7 +34,7 @@ def status(document: Document) -> str:
     ]
     drains = {entry["name"]: entry["drain"] for entry in document["servers"] if entry["drain"]}
     sections = [
-        "\n".join((_head(document), *orders(document["pin"], drains))),
+        "\n".join((_head(document), *discovery(document), *orders(document["pin"], drains))),
         _table(rows),
         _section(
             "For this node to use another server:",
@@ -73,6 +73,28 @@ def status_of(document: Document, name: str) -> str | None:
     mine = [step for step in document["transitions"] if name in (step["server"], *_names_in(step))]
     sections = [f"{name}{' is in use' if entry['chosen'] else ''}", _table([(f"  {key}", text) for key, text in rows])]
     return "\n\n".join([*sections, *filter(None, [_transitions(mine[-STATUS_TRANSITIONS:])])])
+
+
+def discovery(document: Document) -> tuple[str, ...]:
+    """Where the list of servers comes from, and what is wrong with it; nothing where config.yml alone has it."""
+    standing = document.get("discovery")
+    if not standing:
+        return ()
+    if standing["in_use"] == "config.yml":
+        head = f"Servers: those of config.yml, not of {standing['source']}"
+    else:
+        cached = ", as kept on disk" if standing["in_use"] == "cache" else ""
+        age = f", confirmed {in_words(standing['age_s'])} ago" if standing["age_s"] is not None else ""
+        which = f"version {standing['version']} of {standing['fetched_at']}"
+        head = f"Servers: from {standing['source']}{cached}, {which}{age}"
+    trouble = [f"  {line}" for line in (standing["trouble"] or "").splitlines()]
+    return (head, *trouble, *(f"  refused: {sentence}" for sentence in standing["refused"]))
+
+
+def is_list_well(document: Document) -> bool:
+    """There is no list, or all of it is used."""
+    standing = document.get("discovery")
+    return not standing or not (standing["trouble"] or standing["refused"])
 
 
 def _head(document: Document) -> str:
@@ -168,6 +190,7 @@ def check(document: Document, config_path: str) -> str:
         else "unsigned (no node name, or no client key that can be read)"
     )
     head = f"{config_path} is valid. Probes are {how}."
+    head = "\n".join((head, *discovery(document)))
     servers = f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
     marks = {True: "ok", False: "!!", None: "--"}
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]

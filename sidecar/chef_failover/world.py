@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
@@ -13,6 +13,7 @@ from chef_failover.model import (
     Association,
     Choice,
     Drain,
+    FleetDrain,
     Health,
     NodeCheck,
     Pin,
@@ -26,6 +27,8 @@ from chef_failover.model import (
 from chef_failover.readiness import heard, sentence
 from chef_failover.selection import select
 from chef_failover.steering import (
+    FLEET,
+    fleet_drain_of,
     lifted,
     next_end,
     of_whom,
@@ -33,6 +36,7 @@ from chef_failover.steering import (
     over,
     redated,
     replaced_by,
+    struck,
     taken_from,
     why_refused,
     with_order,
@@ -123,12 +127,38 @@ def obey(snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float,
 
 def undrain(snapshot: Snapshot, name: str, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
     """The world in which ``who`` has taken back the drain of that server; no news if there is none."""
-    return _lift(snapshot, lambda order: isinstance(order, Drain) and order.server == name, who=who, now=now, on=on)
+
+    def is_meant(order: Drain | Pin) -> bool:
+        return isinstance(order, Drain) and not isinstance(order, FleetDrain) and order.server == name
+
+    return _lift(snapshot, is_meant, who=who, now=now, on=on)
 
 
 def unpin(snapshot: Snapshot, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
     """The world in which ``who`` has taken back the pin; no news if there is none."""
     return _lift(snapshot, lambda order: isinstance(order, Pin), who=who, now=now, on=on)
+
+
+def follow(
+    snapshot: Snapshot,
+    listed: Iterable[tuple[str, str, datetime.datetime | None]],
+    *,
+    now: float,
+    on: datetime.datetime,
+) -> Snapshot:
+    """The world with the drains of the fleet's list, ``listed`` as server, reason and end, and with no other of its."""
+    found = {name: fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed}
+    gone: dict[Drain | Pin, str] = {
+        order: over(order) if order.server in found else struck(order)
+        for order in snapshot.fleet_drains
+        if found.get(order.server) is None
+    }
+    for order in filter(None, found.values()):
+        is_new = order not in snapshot.fleet_drains and not _is_known_drained(snapshot, order.server)
+        snapshot = with_order(snapshot, order)
+        if is_new:
+            snapshot = _remember(snapshot, Transition(on, order.server, *_labels(order), f"by {of_whom(order)}"))
+    return settle(_end(snapshot, gone, now=now, on=on), now=now, on=on)
 
 
 def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
@@ -166,6 +196,14 @@ def _choose(snapshot: Snapshot, choice: Choice | None, on: datetime.datetime) ->
         return _remember(attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False), changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
+
+
+def _is_known_drained(snapshot: Snapshot, name: str) -> bool:
+    """The last that was said of its drains is that the fleet's list has one, in this life or one before."""
+    said = [
+        entry for entry in snapshot.transitions if entry.server == name and entry.after in ("in service", "drained")
+    ]
+    return bool(said) and said[-1].after == "drained" and said[-1].reason.startswith(f"by {FLEET}")
 
 
 def _labels(order: Drain | Pin) -> tuple[str, str]:
