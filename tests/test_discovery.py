@@ -372,7 +372,7 @@ def test_the_cache_is_used_at_a_start_while_the_source_is_dead(servers, tmp_path
         assert "as kept on disk" in run("status", "--config", path).stdout
         source.write_text(listed(tmp_path, *servers))
         until(lambda: names(running) == ["mainserver", "standbyserver"])
-        assert standing(running)["in_use"] == "source"
+        until(lambda: standing(running)["in_use"] == "source")
 
 
 def test_drains_of_the_list_hold_on_the_node_and_are_ended_there(servers, tmp_path):

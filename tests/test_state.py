@@ -1,4 +1,5 @@
 import datetime
+import json
 import math
 import os
 
@@ -159,3 +160,23 @@ def test_the_boot_is_what_the_unit_or_the_kernel_says(tmp_path):
     assert boot_id({"CHEF_FAILOVER_BOOT_ID": BOOT[::-1]}, kernel) == BOOT[::-1]
     assert boot_id({"CHEF_FAILOVER_BOOT_ID": "%b"}, kernel) is None
     assert boot_id() == boot_id({})
+
+
+def test_one_association_of_a_later_version_loses_nothing_else(tmp_path):
+    whole = {
+        "chef_server_url": "https://a",
+        "detail": "",
+        "attempts": 0,
+        "ticket": None,
+        "identity": "x",
+        "since": None,
+    }
+    document = {
+        "schema": 1,
+        "choice": {"name": "a"},
+        "associations": {"a": {**whole, "association": "associated"}, "b": {**whole, "association": "paused"}},
+    }
+    (tmp_path / "state.json").write_text(json.dumps(document))
+    remembered = state.read(tmp_path / "state.json", NOW)
+    assert (remembered.choice, [name for name, _ in remembered.registrations]) == ("a", ["a"])
+    assert any("the association with b" in sentence for sentence in remembered.problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 import random
 import socket
 import time
@@ -93,6 +94,7 @@ class Assembly:
 
 def assemble(
     config: Config,
+    node_name: str | None,
     remembered: Remembered,
     known: tuple[ServerSnapshot, ...],
     around: Surroundings,
@@ -106,6 +108,7 @@ def assemble(
 
     Args:
         config: the whole configuration.
+        node_name: as the configuration has it, with its placeholders filled in; None leaves it to chef-client.
         remembered: what a former life left, or the configuration before this one.
         known: servers as the configuration before this one knew them.
         around: the machine.
@@ -113,12 +116,10 @@ def assemble(
         write_down: keeps the state before it returns; may raise OSError.
         tally: counts what happens.
         drains: those of the fleet's list.
-
-    Raises:
-        IdentityError: the node's name cannot be found out.
     """
-    node_name = around.node_name(config.node.name) if config.node.name else None
-    key = ClientKey(config, node_name) if node_name else None
+    held = [one for one in remembered.registrations.values() if one.association is Association.ASSOCIATED]
+    is_known = any(one.identity is not None for one in held)
+    key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
     first = _first_snapshot(config, remembered, known, node_name or socket.gethostname(), key)
     fleet = Fleet(
         follow(first, as_said(drains), now=around.clock(), on=around.utc_now()),
@@ -255,7 +256,10 @@ def _first_snapshot(
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
         )
-        servers.append(attrs.evolve(same, priority=fresh.priority, registration=registration, drain=None))
+        had_work = same.had_work or fresh.had_work
+        servers.append(
+            attrs.evolve(same, priority=fresh.priority, registration=registration, drain=None, had_work=had_work)
+        )
     choice = None
     if any(server.name == remembered.choice for server in servers):
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
@@ -288,9 +292,15 @@ def _absent_registrations(
 
 
 def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:
-    """What was known of the registration, if it is of this very node: another name or key is another node."""
+    """What was known of the registration, if it is of this very node: another name or key is another node.
+
+    A key that cannot be read now (``whose`` is None) says nothing. What had failed is tried again at once: whoever
+    reloads may just have mended it.
+    """
     if isinstance(server.association, NoAssociation):
         return Registration()
-    if remembered is not None and whose is not None and remembered.identity == whose:
-        return remembered
-    return Registration(Association.UNASSOCIATED)
+    if remembered is None or remembered.identity is None or whose not in (None, remembered.identity):
+        return Registration(Association.UNASSOCIATED)
+    if remembered.association in (Association.FAILED, Association.REFUSED):
+        return attrs.evolve(remembered, attempts=0, retry_at=-math.inf)
+    return remembered

@@ -224,7 +224,8 @@ def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object]
     """
     try:
         document = yaml_lines.parse(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError is a date such as 2026-13-45
+    # All but the first are PyYAML's own surprises: over a date such as 2026-13-45, !!int zz, !!timestamp zz, !!bool zz.
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         raise ConfigError((Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}"),)) from error
@@ -259,7 +260,8 @@ def cross_check_servers(value: object, *, is_nameless: bool) -> list[tuple[Steps
         if isinstance(name, str) and name in seen:
             message = f"{name!r} already names servers[{seen[name]}]; every server needs a name of its own"
             found.append((("servers", index, "name"), message))
-        seen.setdefault(name, index)
+        if isinstance(name, str):
+            seen.setdefault(name, index)
     with_priority = [index for index, server in enumerate(servers) if server.get("priority") is not None]
     if with_priority and len(with_priority) < len(servers):
         bare = next(index for index in range(len(servers)) if index not in with_priority)

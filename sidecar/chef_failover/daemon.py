@@ -118,7 +118,9 @@ def _reload(sidecar: Sidecar, config_path: Path) -> None:
         config = configuration.load(config_path)
         fixed = attrs.evolve(config, listen=before.listen, state_dir=before.state_dir)
         sidecar.reload(fixed)
-    except ChefFailoverError as error:
+    except Exception as error:
+        if not isinstance(error, ChefFailoverError):
+            log.exception("a reload broke by a fault of ours")
         sidecar.reload_refused()
         log.error("the configuration in use stays, since the new one is no good:\n%s", error)
         return

@@ -62,11 +62,16 @@ class Fleet:
 
     def register(self, name: str, registration: Registration) -> None:
         """Take in how the node's registration with one server stands."""
+        self.amend(name, lambda _: registration)
+
+    def amend(self, name: str, change: Callable[[Registration], Registration]) -> None:
+        """Replace the node's registration with one server by what ``change``, called under the lock, makes of it."""
         with self._changed:
             before = self._snapshot
-            server = next((server for server in before.servers if server.name == name), None)
+            server = before.server(name)
             if server is None:
                 return
+            registration = change(server.registration)
             after = enroll(before, server, registration, now=self._clock(), on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()

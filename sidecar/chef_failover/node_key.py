@@ -113,6 +113,7 @@ class ClientKey:
     Args:
         config: names a key, or the state directory where one is made.
         node_name: whom `signer` signs for.
+        may_make: False when servers know this node by a key: if that is gone, another one would only be refused.
         where: the places to look for the key, if not those of ``config`` on this machine.
         generate: makes a key of that many bits.
     """
@@ -122,6 +123,7 @@ class ClientKey:
         config: Config,
         node_name: str,
         *,
+        may_make: bool = True,
         where: Places | None = None,
         generate: Callable[[int], PrivateKey] = PrivateKey.generate,
     ) -> None:
@@ -137,6 +139,7 @@ class ClientKey:
         self._trouble: str | None = None
         self._trouble_in_making: str | None = None
         self._is_settled = False
+        self._may_make = may_make
 
     @property
     def trouble(self) -> str | None:
@@ -171,6 +174,12 @@ class ClientKey:
         with self._making:
             key = self.private_key()
             if key is None and self._trouble is None:
+                if not self._may_make or self._path is not None:
+                    raise KeyFileError(
+                        "node.client_key: the key by which servers know this node is gone, and is waited for;"
+                        " put it back, or begin anew with chef-failover seal --force",
+                        is_passing=True,
+                    )
                 self._make()
                 key = self.private_key()
             if key is None:

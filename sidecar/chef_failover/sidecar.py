@@ -68,7 +68,7 @@ class Sidecar:
         )
         self._discovery = Discovery(config, self._go_on_if_changed, utc_now=self._around.utc_now, rng=self._around.rng)
         now = self._discovery.now_for(config)
-        self._parts = self._assemble(now.config, remembered, (), now.drains)
+        self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
         log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
     @property
@@ -156,7 +156,8 @@ class Sidecar:
 
         With ``replaces`` an older registration under this node's name goes first, where a node may do that.
         """
-        return self._parts.caretakers.hurry(name, replaces=replaces)
+        with self._swapping:  # or a reload would go on without it
+            return self._parts.caretakers.hurry(name, replaces=replaces)
 
     def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> tuple[Snapshot, str | None]:
         """Let a person's word have its effect, and write it down; the world after it, and why that failed.
@@ -195,12 +196,15 @@ class Sidecar:
             self._parts.watch.fleet.steer(lambda world, at, on: follow(world, said, now=at, on=on))
 
     def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
+        node_name = self._name_by(config)  # which may take seconds, or fail: before anything is stopped
         with self._swapping:
-            before, former = self._parts, self.snapshot
+            before = self._parts
+            before.caretakers.stop()
+            former = self.snapshot
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
                 known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
-            self._parts = self._assemble(config, state.of(former), known, drains)
+            self._parts = self._assemble(config, node_name, state.of(former), known, drains)
         before.stop()
         self._faults_before += before.faults
         self._parts.start()
@@ -208,6 +212,9 @@ class Sidecar:
         self.tally.changed(former, self.snapshot)
         log_changes(former, self.snapshot)
         self._changed(config, self.snapshot)
+
+    def _name_by(self, config: Config) -> str | None:
+        return self._around.node_name(config.node.name) if config.node.name else None
 
     def reload_refused(self) -> None:
         """There was a new configuration, and it is no good."""
@@ -217,12 +224,14 @@ class Sidecar:
     def _assemble(
         self,
         config: Config,
+        node_name: str | None,
         remembered: Remembered,
         known: tuple[ServerSnapshot, ...],
         drains: tuple[ListedDrain, ...],
     ) -> Assembly:
         parts = assemble(
             config,
+            node_name,
             remembered,
             known,
             self._around,

@@ -19,6 +19,7 @@ import attrs
 
 from chef_failover.identity import is_instance_id
 from chef_failover.model import Association, Drain, Pin, Registration, Snapshot, Transition
+from chef_failover.readiness import has_work
 from chef_failover.run_history import RUNS_KEPT, Run, RunHistory
 from chef_failover.steering import ends_at_after_reboot
 
@@ -57,7 +58,13 @@ def of(snapshot: Snapshot) -> Remembered:
     registrations |= {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
     choice = snapshot.choice.name if snapshot.choice else None
     return Remembered(
-        choice, snapshot.chosen_on, snapshot.transitions, registrations, drains=snapshot.drains, pin=snapshot.pin
+        choice,
+        snapshot.chosen_on,
+        snapshot.transitions,
+        registrations,
+        drains=snapshot.drains,
+        pin=snapshot.pin,
+        with_work=frozenset(server.name for server in snapshot.servers if has_work(server)),
     )
 
 
@@ -166,7 +173,12 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         since = min(since, now) if since else None
         transitions = tuple(transition for transition in transitions if transition.on <= now)
     entries = document.get("associations") or {}
-    registrations = {(name, entry["chef_server_url"]): _registration(entry) for name, entry in entries.items()}
+    registrations = {}
+    for server, entry in entries.items():
+        try:
+            registrations[server, str(entry["chef_server_url"])] = _registration(entry)
+        except (ValueError, KeyError, TypeError):
+            problems.append(f"the association with {server} in {FILE_NAME} is not one of ours, and made anew")
     drains, pin, dropped = _orders(document, instant)
     problems += dropped
     instance_id = document.get("instance_id")
