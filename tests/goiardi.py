@@ -20,21 +20,24 @@ VALIDATOR = "chef-validator"
 
 
 class Goiardi:
-    """One server below ``folder``, which it takes for itself. It starts as a context manager, and ends after the block.
+    """One server below ``folder``, which it takes for itself, on an address of this machine.
+
+    It starts as a context manager, and ends after the block.
 
     ``ca_file`` is what to trust. The port stays the same over ``stop``, ``kill`` and ``start``. Clients and nodes stay,
     too, but those made since the last ``save`` or ``stop`` do not survive a ``kill``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self._program = require_program("goiardi", "goiardi")
         self._folder = folder
+        self._address = address
         self._folder.mkdir()
         (folder / "files").mkdir()
         self.ca_file = folder / "ca.pem"
         self._issue_certificate()
-        self.port = _free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.port = _free_port(address)
+        self.url = f"https://{address}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Goiardi":
@@ -49,8 +52,8 @@ class Goiardi:
         if self._process is not None:
             return
         options = {
-            "ipaddress": "127.0.0.1",
-            "hostname": "127.0.0.1",
+            "ipaddress": self._address,
+            "hostname": self._address,
             "port": self.port,
             "conf-root": self._folder,
             "ssl-cert": "server.pem",
@@ -129,7 +132,7 @@ class Goiardi:
 
     def _issue_certificate(self) -> None:
         authority = trustme.CA()
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        certificate = authority.issue_cert("localhost", self._address)
         authority.cert_pem.write_to_path(self.ca_file)
         certificate.private_key_pem.write_to_path(self._folder / "server.key")
         certificate.cert_chain_pems[0].write_to_path(self._folder / "server.pem")
@@ -155,6 +158,6 @@ def public_pem(key: PrivateKey) -> str:
     return key.public_pem().decode()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def _free_port(address: str) -> int:
+    with socket.create_server((address, 0)) as listener:
         return listener.getsockname()[1]

@@ -100,6 +100,26 @@ def test_another_name_is_another_registration(servers, tmp_path):
         until(lambda: set(associations(sidecar).values()) == {"associated"})
 
 
+def test_a_reload_tries_again_what_was_refused_and_keeps_what_holds(servers, tmp_path):
+    path = write_config(tmp_path, servers, health=QUICK, node=NODE, registers=True)
+    right = (tmp_path / "mainserver-validator.pem").read_bytes()
+    (tmp_path / "mainserver-validator.pem").write_bytes(PrivateKey.generate().private_pem())
+    with daemon(path) as sidecar:
+        until(lambda: associations(sidecar) == {"mainserver": "refused", "standbyserver": "associated"})
+        (tmp_path / "mainserver-validator.pem").write_bytes(right)
+        sidecar.send(signal.SIGHUP)
+        until(lambda: set(associations(sidecar).values()) == {"associated"})
+        (tmp_path / "client.pem").rename(tmp_path / "away.pem")
+        sidecar.send(signal.SIGHUP)
+        until(lambda: sidecar.log.count("reloaded") == 2)
+        assert set(associations(sidecar).values()) == {"associated"}
+        (tmp_path / "away.pem").rename(tmp_path / "client.pem")
+        path.write_text(path.read_text().replace("name: mainserver", "name: {instance_id}"))  # without quotes
+        sidecar.send(signal.SIGHUP)
+        until(lambda: "the configuration in use stays" in sidecar.log)
+        assert set(associations(sidecar)) == {"mainserver", "standbyserver"}
+
+
 def test_a_key_conflict_says_what_to_do_and_associate_tries_again(servers, tmp_path):
     main, _ = servers
     main.register("web-1", PrivateKey.generate().public_pem())

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -94,6 +96,45 @@ def test_status_tells_why(servers, tmp_path):
         assert json.loads(run("status", "--config", path, "--json").stdout)["choice"] == "standbyserver"
 
 
+def test_status_tells_what_would_have_to_change_and_what_happened_and_all_of_one_server(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    with daemon(path) as running:
+        running.ask("/v1/server")
+        until(lambda: [entry["health"] for entry in running.ask("/v1/servers").body["servers"]] == ["UP", "UP"])
+        run("drain", "mainserver", "--reason", "kernel upgrade", "--config", path)
+        ended = run("status", "--config", path)
+        assert ended.returncode == 0
+        assert "Drained: mainserver, by root since 2" in ended.stdout.splitlines()[1]
+        assert "use another server:\n  mainserver  its drain must end\n\nWhat they lack" in ended.stdout
+        assert "take over, or will:\n  mainserver  is drained by root: kernel upgrade\n\nLast changes:" in ended.stdout
+        assert "  choice         mainserver -> standbyserver: mainserver is drained by root" in ended.stdout
+        one = run("status", "mainserver", "--config", path)
+        assert one.returncode == 1
+        for words in (
+            "to be used   its drain must end",
+            "lacks        is drained by root",
+            "Last changes:",
+            "health       UP",
+        ):
+            assert words in one.stdout
+        assert "(standbyserver is in use)" in one.stdout
+        two = run("status", "standbyserver", "--config", path)
+        assert (two.returncode, two.stdout.startswith("standbyserver is in use\n")) == (0, True)
+        gone = run("status", "gone", "--config", path)
+        assert (gone.returncode, "it has: mainserver, standbyserver" in gone.stderr) == (1, True)
+        running.stop(signal.SIGKILL)
+        ended = run("status", "--config", path)
+        assert ended.returncode == 1
+        assert "Its last choice was: standbyserver since 2" in ended.stdout
+        assert "Drained: mainserver, by root" in ended.stdout
+        assert "Last changes:" in ended.stdout
+
+
+def test_status_starts_without_the_heavy_libraries():
+    code = "import sys, chef_failover.cli; print([m for m in ('flask', 'boto3') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_status_of_a_sidecar_that_is_down_is_a_no_with_what_is_known(servers, tmp_path):
     path = write_config(tmp_path, servers)
     (tmp_path / "state.json").write_text('{"schema": 1, "choice": {"name": "standbyserver"}}')
@@ -105,8 +146,6 @@ def test_status_of_a_sidecar_that_is_down_is_a_no_with_what_is_known(servers, tm
 
 
 def test_status_watch_goes_on_until_interrupted(servers, tmp_path):
-    import subprocess
-
     path = write_config(tmp_path, servers)
     with daemon(path):
         watching = subprocess.Popen(command("status", "--watch", "--config", path), stdout=subprocess.PIPE, text=True)

@@ -110,6 +110,24 @@ def test_every_problem_at_once_with_its_line_and_what_would_be_right():
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "servers: [{name: {instance_id}, url: https://a}]",
+        "node: {name: 2026-02-30}",
+        "node: {name: 0x_}",
+        "node: {name: !!int zz}",
+        "node: {name: !!timestamp zz}",
+        "node: {name: !!bool zz}",
+        "node: {key_bits: " + "9" * 5000 + "}",
+        "node: " + "[" * 3000,
+    ],
+)
+def test_whatever_yaml_makes_of_it_is_a_problem_and_no_surprise(text):
+    with pytest.raises(ConfigError):
+        config.parse(text)
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [
         ("a: [", "c.yml:1: not valid YAML"),

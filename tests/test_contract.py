@@ -9,7 +9,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
 from chef_failover import config, render
-from chef_failover.api import create_app, create_socket_app
+from chef_failover.api import create_app
+from chef_failover.fleet_list import ListStanding, Origin
+from chef_failover.front import Front
 from chef_failover.model import (
     Choice,
     Health,
@@ -28,9 +30,15 @@ from chef_failover.render import About
 from chef_failover.run_history import Run, RunHistory
 from chef_failover.selection import select
 from chef_failover.sidecar import Sidecar
-from chef_failover.world import settle
+from chef_failover.steering import with_order
+from chef_failover.world import obey, settle
 
-from worlds import ON
+from worlds import ON, drain, pin
+
+
+def on_socket(sidecar):
+    """The application that the Unix socket has."""
+    return Front(sidecar, lambda: create_app(sidecar, may_change=True), answers_runs=True)
 
 
 @pytest.fixture
@@ -78,7 +86,33 @@ HISTORY = (
     .add(Run("4a0c", "mainserver", "succeeded", None, ON.replace(hour=9, minute=30, second=12)))
     .add(Run(FAILED_RUN, "standbyserver", "failed", "Errno::ECONNREFUSED", ENDED, ENDED - SEVEN_S, 7.25))
 )
-ABOUT = About("0.1.0", "web-1", "/var/lib/chef-failover/client.pem", "i-0123456789abcdef0", HISTORY)
+ABOUT = About(
+    "0.1.0",
+    "web-1",
+    "/var/lib/chef-failover/client.pem",
+    "i-0123456789abcdef0",
+    boot_id="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    runs=HISTORY,
+    discovery=ListStanding(
+        "s3://fleet/chef-servers.yml",
+        Origin.SOURCE,
+        '"9dd4e461268c8034f5c8564e155c67a6"',
+        fetched_on=ON,
+        confirmed_on=ON,
+        refused=(
+            "old: its host chef-old.example.org is not in trusted_hosts of config.yml, nor that of a server there",
+        ),
+    ),
+)
+UPGRADE = {"lasts_s": 7200.0, "ends_at": 7300.0, "ends_on": ON + datetime.timedelta(hours=2), "in_use": "mainserver"}
+DRAIN = drain("mainserver", reason="kernel upgrade", **UPGRADE)
+PIN = pin("standbyserver", reason="drill", **UPGRADE)
+
+
+WELL = {
+    "state": HealthState(Health.UP, changed_at=1.0),
+    "last": ProbeResult(Outcome.OK, "answers in 21 ms", 98.8, latency_s=0.021),
+}
 
 
 def shape(document):
@@ -96,16 +130,23 @@ def test_the_answer_is_the_contract_to_the_letter(snapshot, expected):
 
 
 def test_the_facts_have_the_shape_of_the_contract(snapshot, expected):
-    rendered = render.facts(snapshot, ABOUT)
+    rendered = render.facts(with_order(with_order(snapshot, DRAIN), PIN), ABOUT)
     assert shape(rendered) == shape(expected("facts.json"))
-    assert rendered["server"] == expected("facts.json")["server"]
-    assert rendered["runs"] == expected("facts.json")["runs"]
+    for key in ("server", "pin", "drains", "runs"):
+        assert rendered[key] == expected("facts.json")[key]
+
+
+def test_what_an_order_leads_to_is_the_contract_to_the_letter(snapshot, expected):
+    well = attrs.evolve(snapshot, servers=tuple(attrs.evolve(one, **WELL) for one in snapshot.servers))
+    after = obey(settle(well, now=100.0, on=ON), DRAIN, is_forced=False, now=100.0, on=ON)
+    assert render.steered(well, after, None) == expected("steered.json")
 
 
 def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
     main, standby = snapshot.servers
     wanted = NodeObject(("recipe[web]",), "production", normal='{"app":{"port":80}}')
-    standby = attrs.evolve(standby, node_check=NodeCheck(95.0, attrs.evolve(wanted, normal="{}")))
+    upgrade = attrs.evolve(DRAIN, server="standbyserver")
+    standby = attrs.evolve(standby, node_check=NodeCheck(95.0, attrs.evolve(wanted, normal="{}")), drain=upgrade)
     main = attrs.evolve(
         main,
         state=HealthState(Health.UP, changed_at=-900.0),
@@ -114,15 +155,19 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
         readiness=HealthState(Health.UP, changed_at=-900.0),
     )
     world = attrs.evolve(snapshot, servers=(main, standby), choice=None, transitions=snapshot.transitions[:1])
-    rendered = render.servers(settle(world, now=100.0, on=ON), ABOUT, now=100.0)
+    rendered = render.servers(settle(world, now=100.0, on=ON), ABOUT, now=100.0, on=ON)
     assert rendered == expected("servers.json")
 
 
 def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
-    rendered = {"schema": 1, **render.state(snapshot, ABOUT, on=ON)}
+    steered = with_order(with_order(snapshot, DRAIN), PIN)
+    rendered = {"schema": 1, **render.state(steered, ABOUT, on=ON)}
     wanted = expected("state.json")
     assert rendered["choice"] == wanted["choice"]
     assert rendered.keys() == wanted.keys()
+    assert [rendered[key] for key in ("boot_id", "drains", "pin")] == [
+        wanted[key] for key in ("boot_id", "drains", "pin")
+    ]
     assert rendered["servers"].keys() == wanted["servers"].keys()
     assert shape(rendered["associations"]) == shape(wanted["associations"])
     assert shape(rendered["runs"]) == shape(wanted["runs"])
@@ -222,9 +267,12 @@ def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
         sidecar.start()
         sidecar.choose_for_run()
         until(lambda: all(server.last for server in sidecar.snapshot.servers))
-        flask, socket = create_app(sidecar, may_change=True), create_socket_app(sidecar)
+        flask, socket = (
+            create_app(sidecar, may_change=True),
+            on_socket(sidecar),
+        )
         for target, method in (("/v1/server", "GET"), ("/v1/server", "HEAD"), ("/v1/server", "PUT"), ("/livez", "GET")):
             assert get(socket, target, method) == get(flask, target, method)
         assert get(socket, "/v1/server")[2]["name"] == "mainserver"
         assert sidecar.stop(5)
-    assert get(create_socket_app(idle), "/v1/server")[0] == "404 NOT FOUND"
+    assert get(on_socket(idle), "/v1/server")[0] == "404 NOT FOUND"

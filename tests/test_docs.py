@@ -18,7 +18,7 @@ from chef_failover.model import Outcome, Standing
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-SECTIONS = {"node", "health", "selection", "listen", "metrics"}
+SECTIONS = {"node", "health", "selection", "listen", "metrics", "discovery"}
 
 
 def keys(cl, prefix=""):

@@ -7,10 +7,10 @@ import attrs
 import pytest
 
 from chef_failover.association.base import Applicant
-from chef_failover.association.enrolment import Enrolment
+from chef_failover.association.enrolment import WORD_HOLDS_S, Enrolment
 from chef_failover.association.machine import FIRST_SPAN_S, Answer, Event
 from chef_failover.association.none import NoProvider
-from chef_failover.errors import KeyFileError
+from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.fleet import Fleet
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.model import Association, Health, Outcome, ProbeResult, Registration, SelectionPolicy, Snapshot
@@ -264,6 +264,59 @@ def test_a_persons_word_to_replace_reaches_the_provider_until_it_has_acted_on_it
         bench.now = max(bench.now, bench.registration.retry_at)
         bench.enrolment.step()
     assert seen == [False, True, True, False]
+
+
+def test_a_persons_word_holds_for_what_is_to_be_done_now_and_not_for_later():
+    """Said of an association that stands, it must not take somebody's name away days later."""
+    seen = []
+
+    class Provider(Script):
+        def associate(self, applicant, ticket):
+            seen.append((applicant.replaces, ticket))
+            return super().associate(applicant, ticket)
+
+    bench = associated(Provider(CONFIRM))
+    bench.enrolment.hurry(replaces=True)
+    bench.probe(Outcome.NOT_ASSOCIATED, times=3)
+    bench.enrolment.step()
+    bench.enrolment.step()
+    assert seen == [(False, None)]
+    late = Bench(Provider(CONFIRM))
+    late.enrolment.hurry(replaces=True)
+    late.now += WORD_HOLDS_S + 1
+    late.enrolment.step()
+    assert seen[1:] == [(False, None)]
+
+
+def test_a_replacement_drops_what_is_under_way():
+    bench = Bench(Script(Answer(Event.GO_ON, ticket="t-1"), Answer(Event.GO_ON, ticket="t-2")))
+    bench.enrolment.step()
+    bench.enrolment.hurry(replaces=True)
+    bench.enrolment.step()
+    assert bench.enrolment._provider.asked == [("web-1", None), ("web-1", None)]
+
+
+def test_a_key_that_comes_back_ends_the_wait_for_it():
+    there = False
+
+    def applicant():
+        if not there:
+            raise KeyFileError("node.client_key: /x: No such file or directory")
+        return Applicant("web-1", KEY)
+
+    bench = Bench(Script(CONFIRM), applicant=applicant)
+    bench.enrolment.step()
+    assert bench.enrolment.step() > 5
+    there = True
+    assert bench.enrolment.step() == 0.0
+    assert bench.registration.association is Association.ASSOCIATED
+
+
+def test_a_validators_key_is_waited_for_as_long_as_it_takes():
+    bench = Bench(Script(ValidatorKeyError("association.validator_key: no")))
+    bench.enrolment.step()
+    assert bench.enrolment.step() > 0
+    assert bench.registration.association is Association.REFUSED
 
 
 def test_hurry_tries_at_once():

@@ -7,16 +7,21 @@ from pathlib import Path
 import attrs
 import pytest
 
+from chef_failover import list_fetch
 from chef_failover.association import validator_key
 from chef_failover.association.base import Applicant
 from chef_failover.association.opsworks_cm import OpsworksCm
+from chef_failover.config import DiscoverySettings
 from chef_failover.errors import AwsError, ValidatorKeyError
 from chef_failover.key_source import Store, parse_key_source
 from chef_failover.libcrypto import PrivateKey
+from chef_failover.list_address import parse_list_address
 
 POLICIES = Path(__file__).parents[1] / "packaging" / "iam"
 IAM_PREFIX = {"opsworkscm": "opsworks-cm"}
-PLACEHOLDERS = ("REGION", "ACCOUNT", "SECRET_NAME", "PARAMETER_NAME", "KEY_ID")
+PLACEHOLDERS = ("REGION", "ACCOUNT", "SECRET_NAME", "PARAMETER_NAME", "KEY_ID", "BUCKET")
+LISTS = {"s3": "s3://fleet/list.yml", "ssm-list": "ssm:/list"}
+"""The policies for the fleet's list, and where that is kept then."""
 
 
 class Recorder:
@@ -53,13 +58,16 @@ def called(name):
         (statement,) = (one for one in statements(name) if one["Sid"].startswith("OnlyIf"))
         assert {statement["Action"]} == optional.actions
         assert all(f"packaging/iam/{name}.json" in answer.detail for answer in answers)
+    elif name in LISTS:
+        settings = DiscoverySettings(source=parse_list_address(LISTS[name]), region="us-east-1")
+        assert f"packaging/iam/{name}.json" in list_fetch.fetch(settings, None, recorder).sentence
     else:
         with pytest.raises(ValidatorKeyError, match=f"packaging/iam/{name}.json"):
             validator_key.read(parse_key_source(f"{name}:chef"), region="us-east-1", call=recorder)
     return recorder.actions
 
 
-@pytest.mark.parametrize("name", ["opsworks-cm", "secretsmanager", "ssm"])
+@pytest.mark.parametrize("name", ["opsworks-cm", "secretsmanager", "ssm", *LISTS])
 def test_a_policy_allows_what_is_called_and_nothing_else(name):
     allowed = {
         action for one in statements(name) for action in as_list(one["Action"]) if not one["Sid"].startswith("OnlyIf")
@@ -68,7 +76,7 @@ def test_a_policy_allows_what_is_called_and_nothing_else(name):
 
 
 def test_every_policy_is_valid_and_one_of_these():
-    assert {path.stem for path in POLICIES.iterdir()} == {"opsworks-cm", *set(Store) - {Store.FILE}}
+    assert {path.stem for path in POLICIES.iterdir()} == {"opsworks-cm", *set(Store) - {Store.FILE}, *LISTS}
     for path in POLICIES.iterdir():
         for statement in statements(path.stem):
             assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
@@ -80,8 +88,10 @@ def test_every_policy_is_valid_and_one_of_these():
                 assert any(word in json.dumps(statement) for word in PLACEHOLDERS)
 
 
-@pytest.mark.parametrize("name", ["secretsmanager", "ssm"])
+@pytest.mark.parametrize("name", ["secretsmanager", "ssm", *LISTS])
 def test_a_customer_managed_key_is_used_by_that_service_alone(name):
     (statement,) = (one for one in statements(name) if "kms" in str(one["Action"]))
     assert (statement["Action"], statement["Sid"]) == ("kms:Decrypt", "OnlyIfACustomerManagedKeyEncryptsIt")
-    assert statement["Condition"] == {"StringEquals": {"kms:ViaService": f"{name}.REGION.amazonaws.com"}}
+    assert statement["Condition"] == {
+        "StringEquals": {"kms:ViaService": f"{name.removesuffix('-list')}.REGION.amazonaws.com"}
+    }

@@ -530,3 +530,27 @@ def test_pkcs1_is_read(tmp_path, keys):
     assert b"BEGIN RSA PRIVATE KEY" in (tmp_path / "client.pem").read_bytes()
     assert same(client_key(tmp_path).private_key(), keys[0])
     assert not key_file.is_ours(tmp_path)
+
+
+def test_a_key_that_servers_know_and_that_is_gone_for_a_moment_is_never_replaced(tmp_path):
+    """Somebody repairs chef-client by moving its key away, and moves it back."""
+    own, adopted = tmp_path / "own", tmp_path / "client.pem"
+    own.mkdir()
+    adopted.write_bytes(PrivateKey.generate().private_pem())
+    where = Places(own, adoptable=(adopted,))
+    key = ClientKey(config.parse(f"state_dir: {own}"), "web-1", where=where)
+    before = key.ensure().public_pem()
+    adopted.rename(tmp_path / "away.pem")
+    with pytest.raises(KeyFileError, match="is gone, and is waited for") as caught:
+        key.ensure()
+    assert caught.value.is_passing
+    assert list(own.iterdir()) == []
+    (tmp_path / "away.pem").rename(adopted)
+    assert key.ensure().public_pem() == before
+
+
+def test_a_node_that_servers_know_makes_no_key_after_a_restart_either(tmp_path):
+    where = Places(tmp_path, adoptable=())
+    key = ClientKey(config.parse(f"state_dir: {tmp_path}"), "web-1", may_make=False, where=where)
+    with pytest.raises(KeyFileError, match="seal --force"):
+        key.ensure()

@@ -89,7 +89,11 @@ def test_the_facts_of_the_sidecar(installation, listener):
 def test_what_the_state_knows_when_the_sidecar_is_down(installation):
     (installation.root / "state.json").write_text(json.dumps(STATE))
     facts, took_s = installation.ohai()
-    assert facts == {"available": False, "server": FACTS["server"], "servers": STATE["servers"]}
+    assert facts == {
+        "available": False,
+        **{key: FACTS[key] for key in ("server", "pin", "drains")},
+        "servers": STATE["servers"],
+    }
     assert took_s < 1
 
 

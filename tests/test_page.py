@@ -168,10 +168,10 @@ def test_what_a_standby_lacks():
     servers = (holding("a"), holding("b", health=Health.DOWN), refused, without("d"), other, holding("f"))
     lacks = {standby.name: standby.lacks for standby in shown(world(*servers)).standbys}
     assert lacks == {
-        "b": ("it is DOWN: refused",),
-        "c": ("this node's registration there is refused",),
-        "d": ("it is not ready: has no object of this node",),
-        "e": ("its node object differs: run list",),
+        "b": ("is DOWN: refused",),
+        "c": ("does not know this node, which is refused there: no such validator",),
+        "d": ("has no object of this node",),
+        "e": ("has another object of this node: run list",),
         "f": (),
     }
 

@@ -1,14 +1,15 @@
 import attrs
 import pytest
 
-from chef_failover import render, tables
+from chef_failover import prospects, render, tables
 from chef_failover.model import Association, Content, Health, NodeCheck, Outcome, ParityMode, Registration, Standing
 from chef_failover.overview import overview
 from chef_failover.parity import SETTLING_S, VALID_S, is_recent, lags_from, renewed, sentence, stale
 from chef_failover.readiness import INTERVAL_S
 from chef_failover.selection import select
+from chef_failover.world import obey, undrain, unpin
 
-from worlds import ON, THRESHOLDS, WEB, bare, probed, server, was_read, world
+from worlds import ON, THRESHOLDS, WEB, bare, drain, pin, probed, server, was_read, with_failback, world
 
 OLD, NEW, OTHER = "4d5e6f7a8b", "1a2b3c4d5e", "999999"
 REQUIRE, WARN, OFF = ParityMode.REQUIRE, ParityMode.WARN, ParityMode.OFF
@@ -187,7 +188,7 @@ def three(main=Health.UP, parity=REQUIRE, b=OLD, c=NEW, current="a", **more):
         (three(Health.DOWN, OFF), "b", False),
         (three(Health.DOWN, c=OLD), "b", False),  # no fresh one: a stale run is better than none
         (three(Health.DOWN, b=None), "b", False),  # what cannot be told is not held against it
-        (three(Health.DOWN, pinned="b"), "b", False),
+        (three(Health.DOWN, pin=pin("b")), "b", False),
         (three(Health.DOWN, current=None), "b", False),
     ],
 )
@@ -208,7 +209,7 @@ def test_why_it_is_passed_over_is_said():
     "worse",
     [
         with_(policy(NEW), "c", Health.DOWN),
-        with_(policy(NEW), "c", is_drained=True),
+        with_(policy(NEW), "c", drain=drain("c")),
         with_(policy(NEW), "c", registration=Registration(Association.REFUSED)),
         with_(policy(NEW), "c", outcome=Outcome.NOT_ASSOCIATED),
     ],
@@ -294,6 +295,47 @@ def test_what_was_in_use_before_this_life_may_have_been_stale():
     assert lags_from(snapshot, "gone", now=1.0) is None
 
 
+@pytest.mark.parametrize("failback_s", [0.0, float("inf")])
+@pytest.mark.parametrize(("is_deployed_on_main", "returns"), [(True, True), (False, False)])
+def test_the_end_of_a_drain_brings_the_node_back_unless_the_server_is_stale(failback_s, is_deployed_on_main, returns):
+    snapshot = read(with_failback(in_use("a", "b"), failback_s), 1.0, a=NEW, b=NEW)
+    snapshot = obey(snapshot, drain("a"), is_forced=False, now=2.0, on=ON)
+    assert snapshot.choice.name == "b"
+    at = 10.0 + SETTLING_S
+    snapshot = read(read(snapshot, 10.0, b=OTHER), at, b=OTHER, a=OTHER if is_deployed_on_main else NEW)
+    snapshot = undrain(snapshot, "a", who="alice", now=at + 1, on=ON)
+    assert snapshot.choice.name == ("a" if returns else "b")
+
+
+def test_after_a_drain_or_a_pin_to_a_stale_standby_the_node_returns():
+    first = read(in_use("a", "b"), 1.0, a=NEW, b=OLD)
+    drained = obey(first, drain("a"), is_forced=False, now=2.0, on=ON)
+    assert (drained.choice.name, drained.lagging_since) == ("b", 2.0)
+    assert undrain(drained, "a", who="alice", now=3.0, on=ON).choice.name == "a"
+    pinned = obey(first, pin("b"), is_forced=False, now=2.0, on=ON)
+    assert (pinned.choice.name, pinned.choice.is_degraded, pinned.lagging_since) == ("b", False, 2.0)
+    assert unpin(pinned, who="alice", now=3.0, on=ON).choice.name == "a"
+
+
+def test_a_pin_that_is_over_keeps_no_stale_standby_in_its_place():
+    assert select(three(Health.DOWN, pin=pin("b", ends_at=5.0)), now=4.0).name == "b"
+    assert select(three(Health.DOWN, pin=pin("b", ends_at=5.0)), now=5.0).name == "c"
+
+
+def test_what_would_have_to_change_for_a_stale_standby_to_be_used():
+    snapshot = bare(
+        *(with_(policy(OLD if name in "bd" else NEW), name) for name in "abcd"), current="a", parity=REQUIRE
+    )
+    choice = select(snapshot, now=0.0)
+    wants = {verdict.name: prospects.to_be_used(snapshot, verdict, choice, now=0.0) for verdict in choice.verdicts}
+    assert wants == {
+        "a": None,
+        "b": "a and c must fail or be drained, or the node be pinned",
+        "c": "a must fail or be drained, or the node be pinned",
+        "d": "a and b and c must fail or be drained, or the node be pinned",
+    }
+
+
 def test_a_reading_that_failed_keeps_what_was_read_and_its_age():
     snapshot = read(in_use("a", "b"), 1.0, a=NEW, b=OLD)
     snapshot = was_read(snapshot, "b", 50.0, trouble="no answer")
@@ -315,4 +357,4 @@ def test_it_is_shown():
         (True, words),
     ]
     assert f"b is stale: {words}." in tables.status(document)
-    assert overview(document, on=ON).standbys[0].lacks == (f"it is stale: {words}",)
+    assert overview(document, on=ON).standbys[0].lacks == (f"is stale: {words}",)

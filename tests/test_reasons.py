@@ -13,7 +13,7 @@ from chef_failover.model import (
 )
 from chef_failover.selection import select
 
-from worlds import EMPTY, WEB, bare, holding, server, without
+from worlds import EMPTY, WEB, bare, drain, holding, pin, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
@@ -61,7 +61,7 @@ def test_a_held_down_server(failback_s, sentence):
     [
         (server("a", registration=Registration(Association.UNASSOCIATED)), "this node is unassociated there"),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), "not_associated"),
-        (server("a", is_drained=True), "drained by an operator"),
+        (server("a", drain=drain("a")), "drained by alice"),
         (server("a", UNKNOWN), "not probed yet"),
     ],
 )
@@ -124,4 +124,5 @@ def test_offline_and_pinned():
     assert sentences(bare(dead("a"), server("b"), offline="no route to any Chef server"))[0] == (
         "this node is offline (no route to any Chef server), so nothing moves"
     )
-    assert sentences(bare(server("a"), server("b"), pinned="b"))[0] == "pinned by an operator"
+    reason, said = sentences(bare(server("a"), server("b"), pin=pin("b")))
+    assert (reason, said["a"]) == ("pinned by alice", "would be used, if this node were not pinned to b")

@@ -23,7 +23,7 @@ from chef_failover.model import (
 )
 from chef_failover.selection import HOLD_DOWN_SPREAD, most_wanted, select, select_for_run
 
-from worlds import EMPTY, THRESHOLDS, WEB, bare, holding, server, with_failback, without
+from worlds import EMPTY, THRESHOLDS, WEB, bare, drain, holding, pin, server, with_failback, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 
@@ -44,15 +44,15 @@ def name_of(snapshot, **more):
         (server("a", DOWN), server("b", DOWN), "a", True),
         (server("a", UNKNOWN), server("b"), "b", False),
         (server("a", UNKNOWN), server("b", DOWN), "b", True),
-        (server("a", is_drained=True), server("b"), "b", False),
-        (server("a", is_drained=True), server("b", DOWN), "a", True),
+        (server("a", drain=drain("a")), server("b"), "b", False),
+        (server("a", drain=drain("a")), server("b", DOWN), "a", True),
         (server("a", registration=Registration(Association.UNASSOCIATED)), server("b"), "b", False),
         (server("a", registration=Registration(Association.FAILED)), server("b", DOWN), "a", True),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b"), "b", False),
         (server("a", outcome=Outcome.CLOCK_SKEW), server("b"), "b", False),
         (server("a", outcome=Outcome.FORBIDDEN), server("b"), "b", False),
         (server("a", outcome=Outcome.WRONG_ORGANIZATION), server("b"), "b", False),
-        (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b", is_drained=True), "b", True),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b", drain=drain("b")), "b", True),
         (server("a", outcome=Outcome.DEGRADED), server("b"), "a", False),
     ],
 )
@@ -122,8 +122,50 @@ def test_priority_is_what_orders_and_not_the_place():
     assert name_of(bare(server("a", priority=20), server("b", priority=10))) == "b"
 
 
-def test_a_pin_beats_everything():
-    assert name_of(bare(server("a"), server("b", DOWN), pinned="b")) == "b"
+@pytest.mark.parametrize(
+    ("a", "b", "is_strict", "expected"),
+    [
+        (server("a"), server("b"), False, ("b", False)),
+        (server("a"), server("b", DOWN), False, ("a", True)),
+        (server("a"), server("b", DOWN), True, ("b", True)),
+        (server("a", DOWN), server("b", DOWN), False, ("b", True)),
+        (server("a"), server("b", UNKNOWN), False, ("a", True)),
+        (server("a"), server("b", outcome=Outcome.NOT_ASSOCIATED), False, ("a", True)),
+        (server("a"), server("b", outcome=Outcome.NOT_ASSOCIATED), True, ("b", True)),
+        (holding("a"), without("b"), False, ("a", True)),
+        (holding("a"), without("b"), True, ("b", True)),
+        (server("a"), server("b", drain=drain("b")), False, ("a", True)),
+        (server("a"), server("b", drain=drain("b")), True, ("b", True)),
+        (server("a"), server("b", changed_at=-1.0), False, ("b", False)),  # no hold-down
+    ],
+)
+def test_a_pin_goes_before_preference_and_only_a_strict_one_before_what_a_server_is_worth(a, b, is_strict, expected):
+    choice = select(bare(a, b, current="a", pin=pin("b", is_strict=is_strict)), now=0.0)
+    assert (choice.name, choice.is_degraded) == expected
+
+
+def test_a_pin_to_a_better_server_knows_no_hold_down():
+    back = bare(server("a", changed_at=99.0), server("b"), current="b", failback_s=math.inf)
+    assert name_of(back, now=100.0) == "b"
+    assert name_of(attrs.evolve(back, pin=pin("a")), now=100.0) == "a"
+
+
+def test_a_pin_to_a_server_that_is_gone_leaves_the_best_degraded():
+    choice = select(bare(server("a"), pin=pin("gone")), now=0.0)
+    assert (choice.name, choice.is_degraded, choice.passed_over) == ("a", True, ())
+
+
+def test_what_is_over_has_no_say_whoever_has_not_noticed_yet():
+    both = bare(server("a", drain=drain("a", ends_at=5.0)), server("b"), server("c"), pin=pin("c", ends_at=3.0))
+    assert [name_of(both, now=now) for now in (2.9, 3.0, 4.9, 5.0)] == ["c", "b", "b", "a"]
+
+
+def test_a_run_waits_for_the_server_it_is_pinned_to_and_not_for_one_that_is_drained():
+    pinned = bare(server("a", at=5.0), server("b", at=1.0), current="b", pin=pin("b"))
+    assert wanted(pinned) == "b"
+    assert select_for_run(pinned, now=5.0, runs_from=4.0, thresholds=THRESHOLDS).is_degraded
+    assert wanted(attrs.evolve(pinned, pin=pin("a"))) is None
+    assert wanted(bare(server("a", at=1.0, drain=drain("a")), server("b", at=5.0), current="b")) is None
 
 
 def test_what_a_dead_server_once_said_of_this_node_still_holds():
@@ -308,6 +350,11 @@ checks = st.none() | st.builds(
 )
 
 
+def pins(names):
+    ends = st.floats(0, 2000) | st.just(math.inf)
+    return st.none() | st.builds(pin, st.sampled_from(names), is_strict=st.booleans(), ends_at=ends)
+
+
 @st.composite
 def snapshots(draw):
     names = draw(st.lists(st.sampled_from("abcdef"), unique=True, max_size=6))
@@ -322,7 +369,7 @@ def snapshots(draw):
             at=draw(st.floats(0, 1000)),
             outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
             says=draw(st.sampled_from([None, True, False])),
-            is_drained=draw(st.booleans()),
+            drain=draw(st.none() | st.builds(drain, st.just(name), ends_at=st.floats(0, 2000) | st.just(math.inf))),
             registration=Registration(draw(st.sampled_from(Association))),
         )
         for name in names
@@ -332,7 +379,7 @@ def snapshots(draw):
         *servers,
         current=current,
         failback_s=draw(st.sampled_from([0.0, 600.0, math.inf])),
-        pinned=draw(st.sampled_from([None, *names])),
+        pin=draw(pins([*names, "gone"])),
         readiness=draw(st.sampled_from([ReadinessPolicy(), CHECK, OFF, POLICY])),
         parity=draw(st.sampled_from(ParityMode)),
         lagging_since=draw(st.sampled_from([None, 500.0, math.inf])),
@@ -357,7 +404,8 @@ def test_there_is_always_an_answer_and_it_is_always_the_same(snapshot, now, runs
 @given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
 def test_nobody_stands_better_than_the_chosen_one(snapshot, now, runs_from):
     choice = select(snapshot, now=now, runs_from=runs_from)
-    if choice is not None and snapshot.pinned is None:
+    is_strict = snapshot.pin is not None and snapshot.pin.is_strict
+    if choice is not None and not is_strict:
         assert choice.standing == max(verdict.standing for verdict in choice.verdicts)
 
 
@@ -378,6 +426,28 @@ def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now
         after = observe(snapshot, late, result, thresholds=THRESHOLDS, offline=None, on=ON)
         after = attrs.evolve(after, choice=snapshot.choice)
         assert select(after, now=now, runs_from=runs_from).name == decided_on
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_a_pin_in_force_is_followed_or_the_choice_is_degraded(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    if choice is None or snapshot.pin is None or snapshot.pin.ends_at <= now:
+        return
+    assert choice.name == snapshot.pinned or choice.is_degraded
+    if snapshot.server(snapshot.pinned):
+        by_name = {verdict.name: verdict.standing for verdict in choice.verdicts}
+        is_followed = snapshot.pin.is_strict or by_name[snapshot.pinned] is max(by_name.values())
+        assert (choice.name == snapshot.pinned) == is_followed
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_a_drained_server_is_used_only_when_no_other_is_eligible_or_by_a_strict_pin(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    if choice is None:
+        return
+    drain = snapshot.server(choice.name).drain
+    if drain and drain.ends_at > now and not (snapshot.pin and snapshot.pin.is_strict):
+        assert all(verdict.standing < Standing.ELIGIBLE for verdict in choice.verdicts)
 
 
 def test_policy_is_a_value():

@@ -1,9 +1,12 @@
 import datetime
+import json
+import math
 import os
 
 import pytest
 
 from chef_failover import state
+from chef_failover.boot import boot_id
 from chef_failover.model import Transition
 from chef_failover.state import Remembered
 
@@ -79,3 +82,101 @@ def test_odd_documents_are_set_aside(tmp_path, text):
     path.write_text(text)
     remembered = state.read(path, NOW)
     assert (remembered.choice, remembered.is_useless, path.exists()) == (None, True, False)
+
+
+BOOT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+CREATED = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
+
+
+def test_in_the_same_boot_an_order_ends_when_the_monotonic_clock_says_whatever_the_wall_clock_does(contract):
+    for jump in (-3, 0, 0.5, 900):
+        remembered = state.read(
+            contract / "state.json", CREATED + datetime.timedelta(hours=jump), at=1300.0, boot_id=BOOT
+        )
+        assert ([one.ends_at for one in remembered.drains], remembered.pin.ends_at) == ([7300.0], 7300.0)
+
+
+def test_after_a_reboot_the_wall_clock_tells_what_is_left_and_never_more_than_was_asked_for(contract):
+    for hours, left_s in ((0.5, 5400.0), (1.5, 1800.0), (3, 0.0), (-9, 7200.0)):
+        on = CREATED + datetime.timedelta(hours=hours)
+        for boot in ("another", None):
+            remembered = state.peek(contract / "state.json", on, at=20.0, boot_id=boot)
+            assert [one.ends_at for one in remembered.drains] == [20.0 + left_s]
+            assert remembered.pin.created_on == min(CREATED, on)
+
+
+def test_an_order_without_an_end_stays_without_one(tmp_path):
+    path = tmp_path / "state.json"
+    entry = {"server": "a", "reason": "", "who": "root", "created": "2026-11-22T10:00:00Z", "ends": None}
+    state.write(path, {"pin": entry | {"strict": True, "lasts_s": None, "ends_at": None, "in_use": None}})
+    found = state.read(path, NOW, at=5.0, boot_id=BOOT).pin
+    assert (found.ends_at, found.is_strict, found.in_use) == (math.inf, True, None)
+
+
+GOOD = {
+    "server": "a",
+    "reason": "",
+    "who": "root",
+    "created": "2026-11-22T10:00:00Z",
+    "ends": "2026-11-22T13:00:00Z",
+    "lasts_s": 10800.0,
+    "ends_at": 99.0,
+    "in_use": "a",
+}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        5,
+        {},
+        GOOD | {"who": 5},
+        GOOD | {"ends": None},
+        GOOD | {"lasts_s": None},
+        GOOD | {"lasts_s": -1},
+        GOOD | {"lasts_s": "nan"},
+        GOOD | {"ends_at": "soon"},
+        GOOD | {"ends_at": None},
+        GOOD | {"created": "2026-11-22"},
+        GOOD | {"in_use": ["a"]},
+    ],
+)
+def test_a_bad_order_is_dropped_with_a_word_and_the_others_stay(tmp_path, broken):
+    path = tmp_path / "state.json"
+    document = {"boot_id": BOOT, "choice": {"name": "a"}, "drains": {"a": GOOD, "b": broken}, "pin": broken}
+    state.write(path, document)
+    remembered = state.read(path, NOW, at=1.0, boot_id=BOOT)
+    assert (remembered.choice, [one.server for one in remembered.drains], remembered.pin) == ("a", ["a"], None)
+    assert [problem[:12] for problem in remembered.problems] == ["a drain in s", "the pin in s"]
+    state.write(path, document | {"drains": 5, "pin": None})
+    assert len(state.read(path, NOW, at=1.0, boot_id=BOOT).problems) == 1
+
+
+def test_the_boot_is_what_the_unit_or_the_kernel_says(tmp_path):
+    kernel = tmp_path / "boot_id"
+    assert boot_id({}, kernel) is None
+    kernel.write_text("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0\n")
+    assert boot_id({}, kernel) == BOOT
+    assert boot_id({"CHEF_FAILOVER_BOOT_ID": BOOT[::-1]}, kernel) == BOOT[::-1]
+    assert boot_id({"CHEF_FAILOVER_BOOT_ID": "%b"}, kernel) is None
+    assert boot_id() == boot_id({})
+
+
+def test_one_association_of_a_later_version_loses_nothing_else(tmp_path):
+    whole = {
+        "chef_server_url": "https://a",
+        "detail": "",
+        "attempts": 0,
+        "ticket": None,
+        "identity": "x",
+        "since": None,
+    }
+    document = {
+        "schema": 1,
+        "choice": {"name": "a"},
+        "associations": {"a": {**whole, "association": "associated"}, "b": {**whole, "association": "paused"}},
+    }
+    (tmp_path / "state.json").write_text(json.dumps(document))
+    remembered = state.read(tmp_path / "state.json", NOW)
+    assert (remembered.choice, [name for name, _ in remembered.registrations]) == ("a", ["a"])
+    assert any("the association with b" in sentence for sentence in remembered.problems)

@@ -8,9 +8,9 @@ from chef_failover.counts import BUCKETS_S, CAUSES, Durations, Move, move_betwee
 from chef_failover.model import Association, Health, Outcome, ProbeResult, Registration, Standing
 from chef_failover.tally import Tally
 
-from worlds import ON, bare, probed, server, with_failback, world
+from worlds import ON, bare, drain, pin, probed, server, with_failback, world
 
-DRAINED = {"is_drained": True}
+DRAINED = {"drain": drain("main")}
 
 
 def down(snapshot, name):
@@ -37,8 +37,8 @@ def test_a_failover_and_a_failback_have_a_cause():
 @pytest.mark.parametrize(
     ("after", "told"),
     [
-        (world(attrs.evolve(MAIN, is_drained=True), OTHER), (Move.FAILOVER, "drained")),
-        (world(MAIN, OTHER, pinned="other"), (Move.FAILOVER, "pinned")),
+        (world(attrs.evolve(MAIN, **DRAINED), OTHER), (Move.FAILOVER, "drained")),
+        (world(MAIN, OTHER, pin=pin("other")), (Move.FAILOVER, "pinned")),
         (world(server("another"), OTHER), (Move.FAILOVER, "removed")),
         (world(server("main", Health.DOWN), server("a"), failback_s=0.0), (Move.FAILBACK, "down")),
         (bare(MAIN), None),

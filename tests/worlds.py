@@ -8,12 +8,14 @@ import attrs
 
 from chef_failover.health import Thresholds
 from chef_failover.model import (
+    Drain,
     Health,
     HealthState,
     NodeCheck,
     NodeObject,
     Outcome,
     ParityMode,
+    Pin,
     ProbeResult,
     ReadinessPolicy,
     SelectionPolicy,
@@ -76,6 +78,16 @@ def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more)
 def without(name, health=Health.UP, **more):
     """A server that has no object of this node."""
     return holding(name, None, health, **more)
+
+
+def drain(server, **more):
+    """A drain by alice, without an end."""
+    return Drain(server=server, who="alice", created_on=ON, **more)
+
+
+def pin(server, **more):
+    """A pin by alice, without an end."""
+    return Pin(server=server, who="alice", created_on=ON, **more)
 
 
 def world(

@@ -31,6 +31,7 @@ module ChefFailover
   REPORT_BUDGET_S = 0.8
   FACTS_BUDGET_S = 0.8
   FACTS_OF_CHOICE = %w[name chef_server_url since degraded reason].freeze
+  FACTS_OF_ORDER = %w[server strict reason who created ends].freeze
   OPTIONS = { chef_server_url: %w[S server], node_name: %w[N node-name], client_key: %w[k client-key] }.freeze
   # Spelled out instead of /i, which takes a Kelvin sign for a k.
   HOST = /[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]/.freeze
@@ -396,8 +397,18 @@ module ChefFailover
 
     def remembered_facts(settings)
       state = usable { Document.read(settings.state_file) } || {}
-      choice = state["choice"].is_a?(Hash) ? state["choice"].select { |key, _| FACTS_OF_CHOICE.include?(key) } : nil
-      { "available" => false, "server" => choice, "servers" => state["servers"] }.compact
+      { "available" => false, "server" => pick(state["choice"], FACTS_OF_CHOICE), "pin" => pick(state["pin"], FACTS_OF_ORDER),
+        "drains" => remembered_drains(state["drains"]), "servers" => state["servers"] }.compact
+    end
+
+    def remembered_drains(drains)
+      return unless drains.is_a?(Hash)
+
+      drains.keys.zip(drains.values.map { |drain| pick(drain, FACTS_OF_ORDER) }).to_h
+    end
+
+    def pick(value, keys)
+      value.is_a?(Hash) ? value.select { |key, _| keys.include?(key) } : nil
     end
 
     # --- choosing

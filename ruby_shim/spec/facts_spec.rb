@@ -16,6 +16,7 @@ RSpec.describe "The facts for Ohai" do
   it "are what state.json knows when the sidecar is down, in the same shape and without the key's path" do
     write_state
     expect(facts).to eq("available" => false, "server" => contract("facts.json")["server"],
+                        "pin" => contract("facts.json")["pin"], "drains" => contract("facts.json")["drains"],
                         "servers" => contract("state.json")["servers"])
   end
 
@@ -30,6 +31,13 @@ RSpec.describe "The facts for Ohai" do
       write_state(state)
       expect(facts).to eq("available" => false)
     end
+  end
+
+  it "do not depend on drains and pins that make no sense" do
+    write_state('{"schema": 1, "pin": 7, "drains": {"a": 7}, "servers": {}}')
+    expect(facts).to eq("available" => false, "drains" => { "a" => nil }, "servers" => {})
+    write_state('{"schema": 1, "pin": {}, "drains": [7], "servers": {}}')
+    expect(facts).to eq("available" => false, "pin" => {}, "servers" => {})
   end
 
   it "do not keep Ohai waiting" do

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from chef_failover import page, render
+from chef_failover import front, page, render
 from chef_failover.model import Health
 from chef_failover.runs import parse_report
 from chef_failover.sidecar import Sidecar
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from chef_failover.steering_api import steering
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request's body; a run report has a few hundred."""
@@ -40,6 +36,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     app.register_blueprint(page.make_blueprint(sidecar))
     if may_change:
         app.register_blueprint(_changes(sidecar))
+        app.register_blueprint(steering(sidecar))
     else:
         app.before_request(_refuse_all_but_reading)
     app.register_error_handler(HTTPException, _problem_of)
@@ -47,42 +44,16 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     return app
 
 
-def create_socket_app(sidecar: Sidecar) -> WSGIApplication:
-    """The API as the Unix socket serves it: with ``GET /v1/server``, which every run asks, answered before Flask.
-
-    Routing and contexts take three times as long as that answer. What is not simply an answer is left to Flask.
-    """
-    app = create_app(sidecar, may_change=True)
-
-    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"] == "/v1/server":
-            document = _server(sidecar)
-            if document is not None:
-                body = json.dumps(document).encode()
-                start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-                return [body]
-        return app(environ, start_response)
-
-    return serve
-
-
-def _server(sidecar: Sidecar) -> render.Document | None:
-    snapshot, choice = sidecar.choose_for_run()
-    if choice is None:
-        return None
-    return render.server(snapshot, choice, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
-
-
 def _questions(sidecar: Sidecar) -> flask.Blueprint:
     api = flask.Blueprint("questions", __name__)
 
     @api.get("/v1/server")
     def server() -> flask.typing.ResponseReturnValue:
-        return _server(sidecar) or _no_servers()
+        return front.server(sidecar) or _no_servers()
 
     @api.get("/v1/servers")
     def servers() -> flask.typing.ResponseReturnValue:
-        return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now())
+        return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
 
     @api.get("/v1/facts")
     def facts() -> flask.typing.ResponseReturnValue:

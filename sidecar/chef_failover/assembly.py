@@ -8,11 +8,11 @@ import math
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from chef_failover import identity, node_objects, offline
+from chef_failover import boot, identity, node_objects, offline
 from chef_failover.association.base import Applicant
 from chef_failover.association.enrolment import Enrolment
 from chef_failover.association.machine import identity_of
@@ -23,6 +23,7 @@ from chef_failover.chef_protocol import SIGNING_PROTOCOLS
 from chef_failover.config import Config, NoAssociation, Server
 from chef_failover.exchange import Exchange, Signer, Target
 from chef_failover.fleet import Fleet
+from chef_failover.fleet_list import ListedDrain, as_said
 from chef_failover.health import Pace, Thresholds
 from chef_failover.lookup import Resolver
 from chef_failover.model import (
@@ -43,9 +44,11 @@ from chef_failover.node_care import NodeCare
 from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
 from chef_failover.state import Remembered
+from chef_failover.steering import ABSENT_KEPT, with_order
 from chef_failover.tally import Tally
 from chef_failover.trust import TrustStore
 from chef_failover.watch import Watch
+from chef_failover.world import follow
 
 
 @attrs.frozen
@@ -60,6 +63,7 @@ class Surroundings:
     trust: TrustStore = attrs.field(factory=TrustStore)
     node_name: Callable[[str], str] = lambda pattern: identity.node_name(pattern, identity.sources())
     instance_id: Callable[[str | None], str | None] = identity.this_instance
+    boot_id: Callable[[], str | None] = boot.boot_id
     on_change: Callable[[Snapshot], None] = lambda _: None
 
 
@@ -91,6 +95,7 @@ class Assembly:
 
 def assemble(
     config: Config,
+    node_name: str | None,
     remembered: Remembered,
     known: tuple[ServerSnapshot, ...],
     around: Surroundings,
@@ -98,25 +103,27 @@ def assemble(
     on_change: Callable[[Config, Snapshot], None],
     write_down: Callable[[], None],
     tally: Tally,
+    drains: Sequence[ListedDrain] = (),
 ) -> Assembly:
     """Everything for ``config``, not started yet.
 
     Args:
         config: the whole configuration.
+        node_name: as the configuration has it, with its placeholders filled in; None leaves it to chef-client.
         remembered: what a former life left, or the configuration before this one.
         known: servers as the configuration before this one knew them.
         around: the machine.
         on_change: called after each change that is worth keeping.
         write_down: keeps the state before it returns; may raise OSError.
         tally: counts what happens.
-
-    Raises:
-        IdentityError: the node's name cannot be found out.
+        drains: those of the fleet's list.
     """
-    node_name = around.node_name(config.node.name) if config.node.name else None
-    key = ClientKey(config, node_name) if node_name else None
+    held = [one for one in remembered.registrations.values() if one.association is Association.ASSOCIATED]
+    is_known = any(one.identity is not None for one in held)
+    key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
+    first = _first_snapshot(config, remembered, known, node_name or socket.gethostname(), key)
     fleet = Fleet(
-        _first_snapshot(config, remembered, known, node_name or socket.gethostname(), key),
+        follow(first, as_said(drains), now=around.clock(), on=around.utc_now()),
         Thresholds(config.health.rise, config.health.fall),
         clock=around.clock,
         utc_now=around.utc_now,
@@ -258,11 +265,14 @@ def _first_snapshot(
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
         )
-        servers.append(attrs.evolve(same, priority=fresh.priority, registration=registration))
+        had_work = same.had_work or fresh.had_work
+        servers.append(
+            attrs.evolve(same, priority=fresh.priority, registration=registration, drain=None, had_work=had_work)
+        )
     choice = None
     if any(server.name == remembered.choice for server in servers):
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
-    return Snapshot(
+    snapshot = Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(
             config.selection.failback, identity, readiness_policy(config), ParityMode(config.parity)
@@ -271,14 +281,38 @@ def _first_snapshot(
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
         lagging_since=math.inf if choice else None,
+        absent_registrations=_absent_registrations(remembered, servers),
+        pin=remembered.pin,
         transitions=remembered.transitions,
     )
+    for drain in remembered.drains:
+        snapshot = with_order(snapshot, drain)
+    return snapshot
+
+
+def _absent_registrations(
+    remembered: Remembered, servers: Sequence[ServerSnapshot]
+) -> tuple[tuple[str, str, Registration], ...]:
+    """What is known of servers that are not configured now. A name that is taken again elsewhere loses it."""
+    names = {server.name for server in servers}
+    absent = [
+        (name, url, registration)
+        for (name, url), registration in remembered.registrations.items()
+        if name not in names and registration.identity is not None
+    ]
+    return tuple(absent[-ABSENT_KEPT:])
 
 
 def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:
-    """What was known of the registration, if it is of this very node: another name or key is another node."""
+    """What was known of the registration, if it is of this very node: another name or key is another node.
+
+    A key that cannot be read now (``whose`` is None) says nothing. What had failed is tried again at once: whoever
+    reloads may just have mended it.
+    """
     if isinstance(server.association, NoAssociation):
         return Registration()
-    if remembered is not None and whose is not None and remembered.identity == whose:
-        return remembered
-    return Registration(Association.UNASSOCIATED)
+    if remembered is None or remembered.identity is None or whose not in (None, remembered.identity):
+        return Registration(Association.UNASSOCIATED)
+    if remembered.association in (Association.FAILED, Association.REFUSED):
+        return attrs.evolve(remembered, attempts=0, retry_at=-math.inf)
+    return remembered

@@ -21,6 +21,8 @@ from botocore.config import Config
 MODELS = Path(__file__).with_name("aws_models")
 """Models of services that botocore does not have any more, written by us."""
 IMDS = "169.254.169.254"
+BODY_LIMIT = 1024 * 1024
+"""Bytes of an object; nothing that we ask for is near it."""
 _CONNECT_SHARE = 0.2
 _READ_SHARE = 0.4
 _CODES: dict[type[Exception], str] = {
@@ -49,6 +51,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         service = client(request["service"], request["region"], request["endpoint_url"], request["timeout_s"])
         reply = getattr(service, xform_name(request["operation"]))(**request["parameters"])
+        if "Body" in reply:  # of S3, a stream
+            reply["Body"] = reply["Body"].read(BODY_LIMIT)
     except exceptions.ClientError as error:
         told, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
         return _error(told.get("Code"), told.get("Message"), metadata.get("HTTPStatusCode", 0))

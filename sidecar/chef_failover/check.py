@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from chef_failover import discovery, render
 from chef_failover.assembly import Surroundings, make_prober, readiness_policy
 from chef_failover.config import Config
 from chef_failover.model import ReadinessMode
@@ -12,12 +13,14 @@ from chef_failover.node_key import ClientKey
 
 
 def check(config: Config) -> dict[str, Any]:
-    """What each server of ``config`` answers now, all asked at once.
+    """What each server of ``config``, or of the list that it names, answers now, all asked at once.
 
     Raises:
         IdentityError: the node's name cannot be found out.
     """
     around = Surroundings()
+    now, standing = discovery.look(config)
+    config = now.config
     node_name = around.node_name(config.node.name) if config.node.name else None
     signer = ClientKey(config, node_name).signer if node_name else lambda: None
     probers = [make_prober(config, server, node_name, signer, around) for server in config.servers]
@@ -30,6 +33,7 @@ def check(config: Config) -> dict[str, Any]:
         "schema": 1,
         "node_name": node_name,
         "signed": signer() is not None,
+        "discovery": render.discovery(standing, around.utc_now()),
         "servers": [
             {
                 "name": server.name,

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -93,34 +94,48 @@ def server(config_path: Path, as_json: bool) -> None:
 @cli.command()
 @_config_option
 @_json_option
+@click.argument("server", required=False)
 @click.option("--watch", is_flag=True, help="Print again every two seconds, until interrupted.")
-def status(config_path: Path, as_json: bool, watch: bool) -> None:
-    """Show every server, and why it is or is not the one in use."""
+def status(config_path: Path, as_json: bool, server: str | None, watch: bool) -> None:
+    """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
     config = configuration.load(config_path)
     while True:
         document = _status(config)
+        text, is_well = _status_in_words(document, server)
         if watch and sys.stdout.isatty():
             click.clear()
-        click.echo(_pretty(document) if as_json else tables.status(document))
+        click.echo(_pretty(document) if as_json else text)
         if not watch:
             break
         time.sleep(WATCH_PERIOD_S)
-    if document.get("error") or document.get("degraded"):
+    if not is_well:
         sys.exit(EXIT_NO)
 
 
 @cli.command()
 @_config_option
 @_json_option
-def check(config_path: Path, as_json: bool) -> None:
-    """Validate the configuration and probe each server once, without a daemon."""
+@click.option(
+    "--node", "with_node", is_flag=True, help="Look at this node, too: network, clock, key, files, shim, unit."
+)
+def check(config_path: Path, as_json: bool, with_node: bool) -> None:
+    """Validate the configuration and probe each server once, without a daemon.
+
+    With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
+    """
     from chef_failover.check import check as probe_all  # noqa: PLC0415
 
     _log_to_stderr(logging.WARNING)
     config = configuration.load(config_path)
     document = probe_all(config)
+    if with_node:
+        from chef_failover.diagnosis.whole import diagnose  # noqa: PLC0415
+
+        found = diagnose(config, config_path, document)
+        document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(_pretty(document) if as_json else tables.check(document, str(config_path)))
-    if not all(entry["usable"] for entry in document["servers"]):
+    is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)
+    if not is_well or not all(entry["usable"] for entry in document["servers"]):
         sys.exit(EXIT_NO)
 
 
@@ -177,6 +192,60 @@ def associate(
     else:
         document = _status(config)
         click.echo(_pretty(document) if as_json else "\n".join(is_far(document)[1]))
+
+
+_reason_option = click.option("--reason", help="Why, for everybody who wonders later.")
+_for_option = click.option("--for", "for_s", type=_Duration(), help="How long; without it, until a person ends it.")
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.argument("server")
+@_reason_option
+@_for_option
+@click.option("--force", is_flag=True, help="Even if no other server is left.")
+def drain(
+    config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, force: bool
+) -> None:
+    """Take SERVER out of use on this node, for maintenance.
+
+    The next run goes elsewhere; a run under way ends where it is. It is still used if no other server is well.
+    """
+    asked = {"reason": reason, "for_s": for_s, "force": force}
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/drain", asked, as_json=as_json)
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.argument("server")
+def undrain(config_path: Path, as_json: bool, server: str) -> None:
+    """Let this node use SERVER again."""
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/undrain", {}, as_json=as_json)
+
+
+@cli.command()
+@_config_option
+@_json_option
+@click.argument("server")
+@_reason_option
+@_for_option
+@click.option("--strict", is_flag=True, help="Stay with SERVER even if it is down, or would refuse this node.")
+def pin(
+    config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, strict: bool
+) -> None:
+    """Have this node use SERVER; with --for, a failover rehearsed that ends by itself."""
+    asked = {"reason": reason, "for_s": for_s, "strict": strict}
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/pin", asked, as_json=as_json)
+
+
+@cli.command()
+@_config_option
+@_json_option
+def unpin(config_path: Path, as_json: bool) -> None:
+    """End the pin: the node uses the best server again."""
+    _steer(config_path, "/v1/unpin", {}, as_json=as_json)
 
 
 @cli.command()
@@ -259,6 +328,16 @@ def _wait(
         time.sleep(WAIT_PERIOD_S)
 
 
+def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bool) -> None:
+    """Have the sidecar do what is asked. Behind sudo, it also gets the name of who asked for it."""
+    config = configuration.load(config_path)
+    body = asked | {"on_behalf_of": os.environ.get("SUDO_USER") or None}
+    document = _ask(config, target, method="POST", body=body)
+    click.echo(_pretty(document) if as_json else tables.steered(document))
+    if document["not_kept"]:
+        click.echo(f"This cannot be written down, and a restart forgets it: {document['not_kept']}", err=True)
+
+
 def _ask(
     config: Config, target: str, *, method: str = "GET", body: object = None, timeout_s: float = 10.0
 ) -> dict[str, Any]:
@@ -274,6 +353,17 @@ def _status(config: Config) -> dict[str, Any]:
         return _ask(config, "/v1/servers")
     except SidecarUnavailableError as error:
         return last_resort.status(config, str(error))
+
+
+def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str, bool]:
+    """The text, and whether all is well: with the node, or with the one server that was asked for."""
+    if document.get("error") or server is None:
+        return tables.status(document), not (document.get("error") or document.get("degraded"))
+    text = tables.status_of(document, server)
+    if text is None:
+        names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
+        raise ChefFailoverError(f"the configuration has no server {server!r}; it has: {names}")
+    return text, any(entry["standing"] == "eligible" for entry in document["servers"] if entry["name"] == server)
 
 
 def _pretty(document: object) -> str:

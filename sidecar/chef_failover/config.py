@@ -7,9 +7,9 @@ it stands on. Nothing else reads the file on our side; the Ruby shim reads the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import attrs
 import yaml
@@ -24,6 +24,7 @@ from cattrs.errors import (
 from chef_failover import yaml_lines
 from chef_failover.errors import ConfigError, Problem
 from chef_failover.key_source import KeySource
+from chef_failover.list_address import ListAddress
 from chef_failover.schema import (
     Count,
     EndpointUrl,
@@ -135,6 +136,16 @@ class MetricsSettings:
 
 
 @attrs.frozen
+class DiscoverySettings:
+    """Where the fleet keeps its list of servers. ``region`` and ``endpoint_url`` are those of the AWS service."""
+
+    source: ListAddress | None = None
+    interval: Seconds = Seconds(300.0)
+    region: Name | None = None
+    endpoint_url: EndpointUrl | None = None
+
+
+@attrs.frozen
 class Config:
     """The whole configuration, valid by construction."""
 
@@ -148,6 +159,7 @@ class Config:
     readiness: Literal["seed", "check", "off"] = "seed"
     parity: Literal["warn", "require", "off"] = "warn"
     metrics: MetricsSettings = MetricsSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     log_format: Literal["text", "json"] = "text"
 
     @property
@@ -198,30 +210,48 @@ def parse(text: str, file: str = "config.yml") -> Config:
     Raises:
         ConfigError: with every problem of the text.
     """
+    return read_as(Config, text, file, _cross_check)
+
+
+T = TypeVar("T")
+Steps = tuple[Step, ...]
+
+
+def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object], Sequence[tuple[Steps, str]]]) -> T:
+    """``text`` as a ``shape``, an attrs class. ``cross_check`` says what no single key shows, and where.
+
+    Raises:
+        ConfigError: with every problem of the text.
+    """
     try:
         document = yaml_lines.parse(text)
-    except yaml.YAMLError as error:
+    # All but the first are PyYAML's own surprises: over a date such as 2026-13-45, !!int zz, !!timestamp zz, !!bool zz.
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         raise ConfigError((Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}"),)) from error
     found = [(path, f"stands twice; only one {path[-1]!r} can hold") for path in document.duplicates]
-    found += _cross_check(document.value)
-    config = Config()
+    found += cross_check(document.value)
+    value: T | None = None
     try:
-        config = make_converter().structure({} if document.value is None else document.value, Config)
+        value = make_converter().structure({} if document.value is None else document.value, shape)
     except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
         found += list(_flatten(error, ()))
-    if found:
+    if found or value is None:
         problems = {Problem(file, document.line(path), _dotted(path), message) for path, message in found}
         raise ConfigError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.key, problem.message))))
-    return config
-
-
-Steps = tuple[Step, ...]
+    return value
 
 
 def _cross_check(value: object) -> list[tuple[Steps, str]]:
-    """What no single key shows: names and priorities across servers."""
+    """What no single key shows."""
+    node = value.get("node") if isinstance(value, dict) else None
+    is_nameless = not (isinstance(node, dict) and node.get("name"))
+    return cross_check_servers(value, is_nameless=is_nameless) + _cross_check_discovery(value)
+
+
+def cross_check_servers(value: object, *, is_nameless: bool) -> list[tuple[Steps, str]]:
+    """Names and priorities across the ``servers`` of ``value``; ``is_nameless`` when the node has no name."""
     servers = value.get("servers") if isinstance(value, dict) else None
     servers = [server if isinstance(server, dict) else {} for server in servers] if isinstance(servers, list) else []
     found: list[tuple[Steps, str]] = []
@@ -231,18 +261,31 @@ def _cross_check(value: object) -> list[tuple[Steps, str]]:
         if isinstance(name, str) and name in seen:
             message = f"{name!r} already names servers[{seen[name]}]; every server needs a name of its own"
             found.append((("servers", index, "name"), message))
-        seen.setdefault(name, index)
+        if isinstance(name, str):
+            seen.setdefault(name, index)
     with_priority = [index for index, server in enumerate(servers) if server.get("priority") is not None]
     if with_priority and len(with_priority) < len(servers):
         bare = next(index for index in range(len(servers)) if index not in with_priority)
         message = "has no priority while others have; give one to every server, or to none (then the order counts)"
         found.append((("servers", bare), message))
-    node = value.get("node") if isinstance(value, dict) else None
-    is_nameless = not (isinstance(node, dict) and node.get("name"))
     for index, server in enumerate(servers):
         settings = server.get("association")
         if isinstance(settings, dict):
             found += _cross_check_association(settings, ("servers", index, "association"), is_nameless=is_nameless)
+    return found
+
+
+def _cross_check_discovery(value: object) -> list[tuple[Steps, str]]:
+    settings = value.get("discovery") if isinstance(value, dict) else None
+    source = settings.get("source") if isinstance(settings, dict) else None
+    if not isinstance(value, dict) or not isinstance(settings, dict) or not source:
+        return []
+    found: list[tuple[Steps, str]] = []
+    if str(source).startswith(("s3:", "ssm:")) and not settings.get("region"):
+        found.append((("discovery", "source"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
+    if not value.get("servers"):
+        right = "write one at least under servers: chef-client falls back on those, and without any it is let alone"
+        found.append((("discovery", "source"), f"stands beside no server; {right}"))
     return found
 
 

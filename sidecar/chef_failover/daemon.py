@@ -6,19 +6,24 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from chef_failover import config as configuration
 from chef_failover import logs, render
-from chef_failover.api import create_app, create_socket_app
 from chef_failover.assembly import Surroundings
 from chef_failover.config import Config
 from chef_failover.errors import ChefFailoverError, ListenError
+from chef_failover.front import Front
 from chef_failover.listeners import Listener
 from chef_failover.sidecar import Sidecar
 from chef_failover.systemd import Notifier
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +45,8 @@ def serve(config_path: Path) -> None:
     around = Surroundings(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
     sidecar = Sidecar(config, around)
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    listeners = _open(config, sidecar)
+    fronts = [_front(sidecar, may_change=True), _front(sidecar, may_change=False)]
+    listeners = _open(config, sidecar, fronts)
     for listener in listeners:
         listener.start()
     sidecar.start()
@@ -48,6 +54,8 @@ def serve(config_path: Path) -> None:
     systemd.status(render.status_line(sidecar.snapshot))
     systemd.ready()
     try:
+        for front in fronts:
+            front.load()
         _obey(sidecar, config_path, systemd)
     finally:
         systemd.stopping()
@@ -57,16 +65,24 @@ def serve(config_path: Path) -> None:
     log.info("stopped")
 
 
-def _open(config: Config, sidecar: Sidecar) -> list[Listener]:
+def _front(sidecar: Sidecar, *, may_change: bool) -> Front:
+    def make_app() -> WSGIApplication:
+        from chef_failover.api import create_app  # noqa: PLC0415 - see `front`
+
+        return create_app(sidecar, may_change=may_change)
+
+    return Front(sidecar, make_app, answers_runs=may_change)
+
+
+def _open(config: Config, sidecar: Sidecar, fronts: Sequence[Front]) -> list[Listener]:
     """Both listeners, or none."""
     must_wait, listen = sidecar.must_wait, config.listen
-    app = create_socket_app(sidecar)
-    opened = [Listener("listen.socket", listen.socket, app, must_wait=must_wait, threads=8, connections=200)]
+    socket, loopback = fronts
+    opened = [Listener("listen.socket", listen.socket, socket, must_wait=must_wait, threads=8, connections=200)]
     if listen.loopback is not None:
-        app = create_app(sidecar, may_change=False)
         try:
             opened.append(
-                Listener("listen.loopback", listen.loopback, app, must_wait=must_wait, threads=2, connections=50)
+                Listener("listen.loopback", listen.loopback, loopback, must_wait=must_wait, threads=2, connections=50)
             )
         except ListenError:
             opened[0].close()
@@ -102,7 +118,9 @@ def _reload(sidecar: Sidecar, config_path: Path) -> None:
         config = configuration.load(config_path)
         fixed = attrs.evolve(config, listen=before.listen, state_dir=before.state_dir)
         sidecar.reload(fixed)
-    except ChefFailoverError as error:
+    except Exception as error:
+        if not isinstance(error, ChefFailoverError):
+            log.exception("a reload broke by a fault of ours")
         sidecar.reload_refused()
         log.error("the configuration in use stays, since the new one is no good:\n%s", error)
         return

@@ -43,6 +43,14 @@ class SidecarUnavailableError(ChefFailoverError):
     """Nobody answered on the sidecar's socket."""
 
 
+class UnseenError(ChefFailoverError):
+    """A check cannot see what it is about, from here or as this user."""
+
+
+class RefusedError(ChefFailoverError):
+    """A person has asked for something that makes no sense as things are, unless it is forced."""
+
+
 class AlreadyRunningError(ChefFailoverError):
     """Another sidecar answers on the socket that we were to open."""
 

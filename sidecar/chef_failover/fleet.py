@@ -11,6 +11,7 @@ from collections.abc import Callable
 from chef_failover.health import Thresholds
 from chef_failover.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
 from chef_failover.selection import most_wanted, select_for_run
+from chef_failover.steering import next_end
 from chef_failover.tally import Tally
 from chef_failover.world import enroll, observe, settle, take
 
@@ -61,11 +62,16 @@ class Fleet:
 
     def register(self, name: str, registration: Registration) -> None:
         """Take in how the node's registration with one server stands."""
+        self.amend(name, lambda _: registration)
+
+    def amend(self, name: str, change: Callable[[Registration], Registration]) -> None:
+        """Replace the node's registration with one server by what ``change``, called under the lock, makes of it."""
         with self._changed:
             before = self._snapshot
-            server = next((server for server in before.servers if server.name == name), None)
+            server = before.server(name)
             if server is None:
                 return
+            registration = change(server.registration)
             after = enroll(before, server, registration, now=self._clock(), on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
@@ -84,6 +90,26 @@ class Fleet:
             self._changed.notify_all()
         self._tell(before, after)
         return any(server.is_changing for server in after.servers if server.name == name)
+
+    def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> Snapshot:
+        """Let a person's word have its effect; the world after it.
+
+        ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
+        """
+        with self._changed:
+            before = self._snapshot
+            after = change(before, self._clock(), self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        self._tell(before, after)
+        return after
+
+    def end_what_is_over(self) -> float:
+        """End the drains and pins whose time is over; seconds until the next one ends, infinite if none does."""
+        left_s = next_end(self._snapshot) - self._clock()
+        if left_s > 0:
+            return left_s
+        return next_end(self.steer(lambda world, now, on: settle(world, now=now, on=on))) - self._clock()
 
     def most_wanted(self, runs_from: float) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""

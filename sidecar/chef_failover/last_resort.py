@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import time
 from typing import Any
 
-from chef_failover import state
+from chef_failover import boot, discovery, render, state
 from chef_failover.config import Config, Server
 from chef_failover.errors import ChefFailoverError
 
@@ -16,7 +17,8 @@ def server(config: Config) -> dict[str, Any]:
     Raises:
         ChefFailoverError: the configuration names no server.
     """
-    remembered = _remembered_choice(config)
+    config = discovery.at_rest(config).config
+    remembered = _remembered(config).choice
     chosen = next((entry for entry in config.servers if entry.name == remembered), None)
     if chosen is not None:
         return _use(config, chosen, f"this is what it chose last ({config.state_dir / state.FILE_NAME})")
@@ -27,18 +29,23 @@ def server(config: Config) -> dict[str, Any]:
 
 
 def status(config: Config, error: str) -> dict[str, Any]:
-    """Like ``GET /v1/servers``, as far as it is known, with ``error``."""
-    remembered = _remembered_choice(config)
+    """Like ``GET /v1/servers``, as far as it is known, with ``error``: what state.json had, which may be old."""
+    config = discovery.at_rest(config).config
+    remembered = _remembered(config)
     return {
         "schema": 1,
         "error": error,
-        "choice": remembered,
+        "choice": remembered.choice,
+        **render.remembered(
+            remembered.chosen_on, remembered.reason, remembered.pin, remembered.drains, remembered.transitions
+        ),
         "servers": [{"name": entry.name, "url": entry.url} for entry in config.servers],
     }
 
 
-def _remembered_choice(config: Config) -> str | None:
-    return state.peek(config.state_dir / state.FILE_NAME, datetime.datetime.now(datetime.UTC)).choice
+def _remembered(config: Config) -> state.Remembered:
+    path, on = config.state_dir / state.FILE_NAME, datetime.datetime.now(datetime.UTC)
+    return state.peek(path, on, at=time.clock_gettime(time.CLOCK_BOOTTIME), boot_id=boot.boot_id())
 
 
 def _use(config: Config, chosen: Server, reason: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import collections
 import contextlib
 import logging
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,8 @@ from typing import Any
 
 import waitress.server
 from waitress import wasyncore
-from waitress.task import ThreadedTaskDispatcher
+from waitress.channel import HTTPChannel
+from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from chef_failover.errors import AlreadyRunningError, ListenError
 from chef_failover.urls import HostPort
@@ -37,9 +39,15 @@ _LIMITS: dict[str, Any] = {
 }
 
 _IDLE_S = 30.0
+_UCRED = struct.Struct("iII")
+"""unix(7): process, user, group."""
 
 QUESTION = "/v1/server"
 """The one request whose answer may have to wait for a probe."""
+SLOW_CHANGES = ("/drain", "/undrain", "/pin", "/unpin")
+"""How requests end whose answer has to wait for the disk, and for whoever knows the names of users."""
+PEER = "chef_failover.peer_uid"
+"""Where the WSGI environment has the uid of who has connected to the Unix socket, as the kernel tells it."""
 LABOUR = frozenset({"/metrics"})
 """What takes milliseconds to render, and at the first time to import: threads do it, and the loop goes on answering."""
 
@@ -59,7 +67,7 @@ class _Dispatcher(ThreadedTaskDispatcher):
     def add_task(self, task: Any) -> None:  # noqa: ANN401
         """Called by waitress, under locks of its own, with an HTTPChannel that has a whole request."""
         path = task.requests[0].path
-        if path in LABOUR or (path == QUESTION and self._must_wait()):
+        if path in LABOUR or path.endswith(SLOW_CHANGES) or (path == QUESTION and self._must_wait()):
             super().add_task(task)
         else:
             self._ready.append(task)
@@ -71,6 +79,23 @@ class _Dispatcher(ThreadedTaskDispatcher):
         self._loop = threading.get_ident()
         while self._ready:
             self._ready.popleft().service()
+
+
+class _UnixTask(WSGITask):
+    """A request over the Unix socket, whose peer the kernel knows."""
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        connection = self.channel.socket
+        with contextlib.suppress(OSError):  # it was closed meanwhile, and nobody reads the answer
+            if connection is not None:
+                credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+                environ[PEER] = _UCRED.unpack(credentials)[1]
+        return environ
+
+
+class _UnixChannel(HTTPChannel):
+    task_class = _UnixTask
 
 
 class Listener:
@@ -114,6 +139,8 @@ class Listener:
             self._server: Any = waitress.server.create_server(
                 app, map=self._map, _dispatcher=self._dispatcher, **options
             )
+            if isinstance(self._server, waitress.server.UnixWSGIServer):
+                self._server.channel_class = _UnixChannel
             self._inode = address.stat().st_ino if isinstance(address, Path) else 0
         except OSError as error:
             self._shut()

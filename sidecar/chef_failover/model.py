@@ -253,6 +253,42 @@ class NodeCheck:
     """What a run would get there; None when nobody asked."""
 
 
+@attrs.frozen(kw_only=True)
+class Order:
+    """What a person has said about the use of one server: why, who, since when and for how long."""
+
+    server: str
+    who: str
+    """The user who said it, as the kernel names him."""
+    reason: str = ""
+    created_on: datetime.datetime
+    lasts_s: float = math.inf
+    """As long as was asked for."""
+    ends_at: float = math.inf
+    """When it ends, on the monotonic clock: this is what ends it."""
+    ends_on: datetime.datetime | None = None
+    """The same instant as the wall clock has it, for people and for after a reboot."""
+    in_use: str | None = None
+    """The server that this node used when it was said."""
+
+
+@attrs.frozen(kw_only=True)
+class Drain(Order):
+    """The server is not to be used while another one is eligible."""
+
+
+@attrs.frozen(kw_only=True)
+class FleetDrain(Drain):
+    """A drain that stands in the fleet's list, and is ended there alone. It stands beside one of this node's own."""
+
+
+@attrs.frozen(kw_only=True)
+class Pin(Order):
+    """The server is to be used: before all others that are as well as it is, or, strictly, however it is."""
+
+    is_strict: bool = False
+
+
 @attrs.frozen
 class ServerSnapshot:
     """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
@@ -275,7 +311,9 @@ class ServerSnapshot:
     """The last whole reading of what a run needs; probes only tell whether there is an object."""
     had_work: bool = False
     """A former life found an object of this node there that does something."""
-    is_drained: bool = False
+    drain: Drain | None = None
+    """This node's own."""
+    fleet_drain: FleetDrain | None = None
     changed_on: datetime.datetime | None = None
 
     @property
@@ -287,6 +325,13 @@ class ServerSnapshot:
     def association(self) -> Association:
         """Shorthand for ``registration.association``."""
         return self.registration.association
+
+    @property
+    def any_drain(self) -> Drain | None:
+        """The drain that holds, of two the one that holds for longer; None when there is none."""
+        if self.drain is None or self.fleet_drain is None:
+            return self.drain or self.fleet_drain
+        return max(self.drain, self.fleet_drain, key=lambda drain: drain.ends_at)
 
     @property
     def is_changing(self) -> bool:
@@ -359,11 +404,13 @@ class Choice:
     standing: Standing
     reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    misses_pin: bool = False
+    """The node is pinned to a server that is not fit to be used, or not configured."""
 
     @property
     def is_degraded(self) -> bool:
-        """No server deserved to be chosen: this one is the best of the rest."""
-        return self.standing is not Standing.ELIGIBLE
+        """No server deserved to be chosen, or not the one that the node is pinned to: this is the best of the rest."""
+        return self.standing is not Standing.ELIGIBLE or self.misses_pin
 
     @property
     def passed_over(self) -> tuple[Verdict, ...]:
@@ -406,10 +453,29 @@ class Snapshot:
     """The choice was made before this life, or before the last reload, by what was known then."""
     lagging_since: float | None = None
     """When the node had to move to a server that was stale, or maybe was: infinite for before this life."""
-    pinned: str | None = None
+    pin: Pin | None = None
+    absent_registrations: tuple[tuple[str, str, Registration], ...] = ()
+    """Of servers that are not configured now, by name and ``chef_server_url``; they hold again when those return."""
+    absent_drains: tuple[Drain, ...] = ()
+    """Of servers that the configuration does not name now; they hold again when those return."""
     offline: str | None = None
     """Why this node has no network at all, in words; None while it has."""
     transitions: tuple[Transition, ...] = ()
+
+    @property
+    def pinned(self) -> str | None:
+        """The name of the server that the node is pinned to."""
+        return self.pin.server if self.pin else None
+
+    @property
+    def drains(self) -> tuple[Drain, ...]:
+        """All of this node's own, also of servers that are not configured now."""
+        return (*(server.drain for server in self.servers if server.drain), *self.absent_drains)
+
+    @property
+    def fleet_drains(self) -> tuple[FleetDrain, ...]:
+        """All that stand in the fleet's list."""
+        return tuple(server.fleet_drain for server in self.servers if server.fleet_drain)
 
     def server(self, name: str) -> ServerSnapshot | None:
         """The server of that name, or None."""

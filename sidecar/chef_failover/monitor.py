@@ -26,6 +26,7 @@ class Monitor:
         pace: between probes.
         clock: monotonic seconds; the same as that of the results.
         rng: for the jitter.
+        tend: called between probes, for what is due in the world without one; seconds until it is to be called again.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Monitor:
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
+        tend: Callable[[], float] = lambda: LONGEST_NAP_S,
     ) -> None:
         self.name = name
         self.faults = 0
@@ -46,6 +48,7 @@ class Monitor:
         self._pace = pace
         self._clock = clock
         self._rng = rng
+        self._tend = tend
         self._wake = threading.Condition()
         self._is_stopping = False
         self._due_at = clock() + rng.uniform(0, pace.interval_s)
@@ -105,11 +108,11 @@ class Monitor:
 
     def _wait(self) -> bool:
         """Until a probe is due or wanted; False when the loop is to end."""
-        with self._wake:
-            while not self._is_stopping and self._last_at >= self._wanted_from:
+        while True:
+            # Not longer: a machine that slept has lost that time on the clock by which this waits, not on ours.
+            nap_s = min(self._tend(), LONGEST_NAP_S)
+            with self._wake:
                 left_s = self._due_at - self._clock()
-                if left_s <= 0:
-                    break
-                # Not longer: a machine that slept has lost that time on the clock by which this waits, not on ours.
-                self._wake.wait(min(left_s, LONGEST_NAP_S))
-            return not self._is_stopping
+                if self._is_stopping or self._last_at < self._wanted_from or left_s <= 0:
+                    return not self._is_stopping
+                self._wake.wait(min(left_s, nap_s))

@@ -53,7 +53,7 @@ class NodeCare:
         self._clock = clock
         self._rng = rng
         self._chance = rng.random()
-        self._asked_at = -math.inf
+        self._asked_at = self._seeded_at = -math.inf
 
     def ask(self) -> None:
         """Have it read again, however fresh the last reading is."""
@@ -70,6 +70,11 @@ class NodeCare:
             reference = readiness.reference(snapshot)
             if reference is None or server.node_check is None or not readiness.wants_seed(snapshot, server):
                 return left_s
+            # What was created and is not found (a replica behind, a damaged index) is not created again and again.
+            pause_s = self._seeded_at + readiness.RETRY_INTERVAL_S * (1 + self._chance) - self._clock()
+            if pause_s > 0:
+                return min(left_s, pause_s)
+            self._seeded_at = self._clock()
             source = readiness.source(snapshot)
             self._seed(reference, server.node_check, source.name if source else "")
             return 0.0

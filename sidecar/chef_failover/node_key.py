@@ -36,7 +36,7 @@ from chef_failover.libcrypto import PrivateKey
 log = logging.getLogger(__name__)
 
 ADOPTABLE = (Path("/etc/chef/client.pem"), Path("/etc/cinc/client.pem"))
-_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _WAY_OUT = (
     "another key would be refused by the servers that know this node by that one, so none is made; give the service"
     " LoadCredential=client.pem:{path}, name a copy that it may read at node.client_key, or write {own} there to have"
@@ -65,7 +65,7 @@ def places(config: Config, environ: Mapping[str, str] = os.environ) -> Places:
     if configured is not None:
         is_own = configured == own / key_file.NAME
         return Places(own, configured=None if is_own else configured, adoptable=())
-    directory = environ.get(_CREDENTIALS)
+    directory = environ.get(CREDENTIALS)
     return Places(own, credential=Path(directory) / key_file.NAME if directory else None)
 
 
@@ -113,6 +113,7 @@ class ClientKey:
     Args:
         config: names a key, or the state directory where one is made.
         node_name: whom `signer` signs for.
+        may_make: False when servers know this node by a key: if that is gone, another one would only be refused.
         where: the places to look for the key, if not those of ``config`` on this machine.
         generate: makes a key of that many bits.
     """
@@ -122,6 +123,7 @@ class ClientKey:
         config: Config,
         node_name: str,
         *,
+        may_make: bool = True,
         where: Places | None = None,
         generate: Callable[[int], PrivateKey] = PrivateKey.generate,
     ) -> None:
@@ -137,6 +139,7 @@ class ClientKey:
         self._trouble: str | None = None
         self._trouble_in_making: str | None = None
         self._is_settled = False
+        self._may_make = may_make
 
     @property
     def trouble(self) -> str | None:
@@ -171,6 +174,12 @@ class ClientKey:
         with self._making:
             key = self.private_key()
             if key is None and self._trouble is None:
+                if not self._may_make or self._path is not None:
+                    raise KeyFileError(
+                        "node.client_key: the key by which servers know this node is gone, and is waited for;"
+                        " put it back, or begin anew with chef-failover seal --force",
+                        is_passing=True,
+                    )
                 self._make()
                 key = self.private_key()
             if key is None:

@@ -85,7 +85,7 @@ def overview(document: Document, runs: Sequence[Document] = (), *, on: datetime.
         on=on.strftime("%Y-%m-%dT%H:%M:%SZ"),
         headline=_headline(document),
         servers=tuple(map(_row, servers)),
-        standbys=tuple(Standby(entry["name"], _lacks(entry)) for entry in servers if not entry["chosen"]),
+        standbys=tuple(Standby(entry["name"], tuple(entry["lacks"])) for entry in servers if not entry["chosen"]),
         registrations=tuple(map(_registration, servers)),
         lines=timeline.lines(document, runs, on=on),
         entries=timeline.entries(document, runs, on=on),
@@ -106,23 +106,6 @@ def _headline(document: Document) -> Headline:
 def _row(entry: Document) -> Row:
     probed = "none yet" if entry["outcome"] is None else f"{entry['outcome']}, {in_words(entry['age_s'])} ago"
     return Row(entry["name"], entry["chosen"], entry["health"], probed, entry["reason"], entry["chef_server_url"])
-
-
-def _lacks(entry: Document) -> tuple[str, ...]:
-    """As the document says; else what its facts say."""
-    if "lacks" in entry:
-        return tuple(entry["lacks"])
-    lacks = []
-    if entry["health"] != "UP":
-        lacks.append(f"it is {entry['health']}: {entry['reason']}")
-    if entry["association"] != "associated":
-        lacks.append(f"this node's registration there is {entry['association']}")
-    if not entry["ready"]:
-        lacks.append(f"it is not ready: {entry['readiness']}")
-    if entry["stale"]:
-        lacks.append(f"it is stale: {entry['parity']}")
-    lacks += [f"its node object differs: {difference}" for difference in entry["differences"]]
-    return tuple(lacks)
 
 
 def _registration(entry: Document) -> Registration:

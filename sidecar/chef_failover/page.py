@@ -39,7 +39,7 @@ def make_blueprint(sidecar: Sidecar) -> flask.Blueprint:
     def _html(template: str, policy: str, **more: str) -> flask.Response:
         from chef_failover.overview import overview  # noqa: PLC0415 - memory, for those who look
 
-        document = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now())
+        document = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
         runs = render.runs(sidecar.runs.history, ())["last"]
         shown = overview(document, runs, on=sidecar.utc_now())
         response = flask.make_response(flask.render_template(template, page=shown, **more))

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
-from chef_failover import parity, readiness
-from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Transition
+from chef_failover import parity, prospects, readiness
+from chef_failover.fleet_list import ListStanding
+from chef_failover.model import (
+    Association,
+    Choice,
+    Drain,
+    Order,
+    Pin,
+    Registration,
+    ServerSnapshot,
+    Snapshot,
+    Transition,
+)
 from chef_failover.run_history import Run, RunHistory
 
 SCHEMA = 1
@@ -25,7 +37,9 @@ class About:
     node_name: str | None = None
     client_key: str | None = None
     instance_id: str | None = None
+    boot_id: str | None = None
     runs: RunHistory = RunHistory()
+    discovery: ListStanding | None = None
 
 
 def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
@@ -43,8 +57,11 @@ def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: 
     }
 
 
-def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
-    """``GET /v1/servers``: every server, in order of preference, and why it is or is not the one."""
+def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.datetime | None = None) -> Document:
+    """``GET /v1/servers``: every server, in order of preference, and why it is or is not the one.
+
+    ``on`` is wall time, for what certificates say of themselves.
+    """
     choice = snapshot.choice
     verdicts = choice.verdicts if choice else ()
     return {
@@ -56,7 +73,9 @@ def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
         "reason": choice.reason if choice else None,
         "since": _utc(snapshot.chosen_on),
         "offline": snapshot.offline,
+        "pin": _pin(snapshot.pin),
         "runs": _runs_in_brief(about.runs),
+        "discovery": discovery(about.discovery, on),
         "servers": [
             {
                 "name": verdict.name,
@@ -72,11 +91,30 @@ def servers(snapshot: Snapshot, about: About, *, now: float) -> Document:
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,
                 "age_s": round(now - found.last.finished_at, 3) if found.last else None,
+                "drain": _order(found.any_drain),
+                "lacks": list(prospects.lacks(snapshot, found, now=now, on=on)),
+                "to_be_used": prospects.to_be_used(snapshot, verdict, choice, now=now) if choice else None,
             }
             for verdict in verdicts
             if (found := snapshot.server(verdict.name))
         ],
         "transitions": [_transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def discovery(standing: ListStanding | None, on: datetime.datetime | None = None) -> Document | None:
+    """Where the list of servers comes from; None when it is config.yml's alone."""
+    if standing is None:
+        return None
+    age_s = (on - standing.confirmed_on).total_seconds() if on and standing.confirmed_on else None
+    return {
+        "source": standing.source,
+        "in_use": standing.origin.value,
+        "version": standing.version,
+        "fetched_at": _utc(standing.fetched_on),
+        "age_s": None if age_s is None else round(max(0.0, age_s), 1),
+        "refused": list(standing.refused),
+        "trouble": standing.trouble,
     }
 
 
@@ -96,8 +134,25 @@ def facts(snapshot: Snapshot, about: About) -> Document:
             "degraded": choice.is_degraded,
             "reason": choice.reason,
         },
+        "pin": _pin(snapshot.pin),
+        "drains": _drains(snapshot),
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
         "runs": _runs_in_brief(about.runs),
+    }
+
+
+def steered(before: Snapshot, after: Snapshot, trouble: str | None) -> Document:
+    """What a drain, a pin or the end of one has led to; ``trouble`` is why it could not be written down."""
+    choice = after.choice
+    return {
+        "schema": SCHEMA,
+        "changed": before.drains != after.drains or before.pin != after.pin,
+        "choice": choice.name if choice else None,
+        "degraded": choice.is_degraded if choice else None,
+        "reason": choice.reason if choice else None,
+        "pin": _pin(after.pin),
+        "drains": _drains(after),
+        "not_kept": trouble,
     }
 
 
@@ -112,14 +167,39 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
     return {
         "written_at": _utc(on),
         "instance_id": about.instance_id,
+        "boot_id": about.boot_id,
         "choice": _use(snapshot, choice, about, on) if choice else None,
         "associations": {
-            found.name: _registration(found) for found in snapshot.servers if found.registration.identity is not None
+            name: _registration(url, registration)
+            for name, url, registration in (
+                *snapshot.absent_registrations,
+                *((found.name, found.chef_server_url, found.registration) for found in snapshot.servers),
+            )
+            if registration.identity is not None
         },
         "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
+        "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
+        "pin": {**_pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
         "runs": _runs(about.runs),
         "transitions": [_transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def remembered(
+    chosen_on: datetime.datetime | None,
+    reason: str | None,
+    pin: Pin | None,
+    drains: Iterable[Drain],
+    transitions: Iterable[Transition],
+) -> Document:
+    """What was written down, in the form of `servers`."""
+    return {
+        "since": _utc(chosen_on),
+        "reason": reason,
+        "pin": _pin(pin),
+        "drains": {drain.server: _order(drain) for drain in drains},
+        "transitions": [_transition(entry) for entry in transitions],
     }
 
 
@@ -179,17 +259,54 @@ def _association(found: ServerSnapshot, now: float) -> Document:
     }
 
 
-def _registration(found: ServerSnapshot) -> Document:
+def _registration(chef_server_url: str, registration: Registration) -> Document:
     """The association as state.json has it. The identity is a digest; there is no secret in it."""
-    registration = found.registration
     return {
-        "chef_server_url": found.chef_server_url,
+        "chef_server_url": chef_server_url,
         "association": registration.association.value,
         "detail": registration.detail,
         "attempts": registration.attempts,
         "ticket": registration.ticket,
         "identity": registration.identity,
         "since": _utc(registration.on),
+    }
+
+
+def _drains(snapshot: Snapshot) -> Document:
+    """Of a server that this node and the fleet's list have drained, the drain that holds for longer."""
+    held = {server.name: _order(server.any_drain) for server in snapshot.servers if server.any_drain}
+    return held | {drain.server: _order(drain) for drain in snapshot.absent_drains}
+
+
+def _order(order: Order | None) -> Document | None:
+    """A drain or a pin for people. ``ends`` is null when only a person ends it."""
+    if order is None:
+        return None
+    return {
+        "reason": order.reason or None,
+        "who": order.who,
+        "created": _utc(order.created_on),
+        "ends": _utc(order.ends_on),
+    }
+
+
+def _pin(pin: Pin | None) -> Document | None:
+    return {**_pin_facts(pin), **(_order(pin) or {})} if pin else None
+
+
+def _pin_facts(pin: Pin) -> Document:
+    return {"server": pin.server, "strict": pin.is_strict}
+
+
+def _kept(order: Order) -> Document:
+    """As state.json has it: besides, what ends it on the monotonic clock of this boot."""
+    is_endless = math.isinf(order.lasts_s)
+    return {
+        **(_order(order) or {}),
+        "reason": order.reason,
+        "lasts_s": None if is_endless else order.lasts_s,
+        "ends_at": None if is_endless else round(order.ends_at, 3),
+        "in_use": order.in_use,
     }
 
 

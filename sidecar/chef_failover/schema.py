@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 import types
@@ -15,6 +16,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from chef_failover.durations import parse_duration_s
 from chef_failover.key_source import KeySource, parse_key_source
+from chef_failover.list_address import ListAddress, parse_list_address
 from chef_failover.urls import HostPort, ServerUrl, parse_loopback, parse_server_url
 
 Seconds = NewType("Seconds", float)
@@ -34,8 +36,13 @@ EndpointUrl = NewType("EndpointUrl", str)
 """Where an AWS service answers, when that is not its public address."""
 HostPattern = NewType("HostPattern", str)
 """A host name in which a leading ``*.`` stands for any labels."""
+Line = NewType("Line", str)
+"""Words for people, on one line."""
+Until = NewType("Until", datetime.datetime)
+"""An instant of wall time, with its zone."""
 
 PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
+_LINE_LIMIT = 200
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 _ENDPOINT = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/?")
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -59,6 +66,9 @@ def make_converter() -> cattrs.Converter:
         EndpointUrl: _matching(_ENDPOINT, "an AWS endpoint", "https://HOST, or http:// to this machine"),
         ServerUrl: parse_server_url,
         KeySource: parse_key_source,
+        ListAddress: parse_list_address,
+        Line: _line,
+        Until: _until,
     }
     for cl, read in hooks.items():
         _register(converter, cl, read)
@@ -85,6 +95,23 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{_yaml(value)} is not text; put it in quotes if it is meant so")
     return value
+
+
+def _line(value: object) -> str:
+    text = _text(value)
+    if not text.isprintable() or len(text) > _LINE_LIMIT:
+        raise ValueError(f"{_yaml(value)} is not one line of {_LINE_LIMIT} characters at the most")
+    return text
+
+
+def _until(value: object) -> datetime.datetime:
+    try:
+        time = datetime.datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        time = None
+    if not isinstance(time, datetime.datetime) or time.tzinfo is None:
+        raise ValueError(f"{_yaml(value)} is not an instant with its zone; write 2026-11-22T10:00:00Z")
+    return time
 
 
 def _whole_number(value: object) -> int:

@@ -14,13 +14,15 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from chef_failover import clone, key_file, node_key, state
+from chef_failover import clone, key_file, list_cache, node_key, state
 from chef_failover.config import Config
 from chef_failover.errors import SealError
 
 _OF_ONE_LIFE = (
     *key_file.LEFTOVERS,
     key_file.PUBLIC_NAME,
+    list_cache.FILE_NAME,
+    f".{list_cache.FILE_NAME}.new",
     state.UNASSOCIATED_FILE_NAME,
     f".{state.UNASSOCIATED_FILE_NAME}.new",
     f".{state.FILE_NAME}.new",

@@ -19,6 +19,10 @@ that all fail there is nothing to gain by moving, so the node stays.
 With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
 there is none of these it counts as well: a stale run is better than none.
 
+A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
+any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
+and pins mean, and how they end, stands in `steering`.
+
 Equal priorities are ordered by rendezvous hashing: each node has its own order, and losing a server
 moves only its nodes.
 """
@@ -47,6 +51,7 @@ from chef_failover.model import (
 from chef_failover.parity import stale
 from chef_failover.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.reasons import explain
+from chef_failover.steering import in_force
 
 HOLD_DOWN_SPREAD = 0.5
 """The hold-down of a node lasts ``failback`` and up to this part of it more."""
@@ -62,6 +67,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     """
     if not snapshot.servers:
         return None
+    snapshot = in_force(snapshot, now)
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, snapshot, current, runs_from) for server in snapshot.servers}
     lags = _put_stale_ones_back(standings, snapshot, now)
@@ -72,11 +78,14 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             is_better = preferences[server.name] < preferences[current.name]
             if is_better and standings[server.name] is standings[current.name]:
                 hold_downs[server.name] = _hold_down_left_s(server, standings[server.name], snapshot, now)
+    pinned = snapshot.pinned
+    pinned_strictly = pinned if snapshot.pin and snapshot.pin.is_strict else None
     best = min(
         snapshot.servers,
         key=lambda server: (
-            server.name != snapshot.pinned,
+            server.name != pinned_strictly,
             -standings[server.name],
+            server.name != pinned,
             hold_downs[server.name] > 0,
             preferences[server.name],
         ),
@@ -92,7 +101,8 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         )
         for server in sorted(snapshot.servers, key=lambda server: preferences[server.name])
     )
-    return explain(Choice(best.name, standings[best.name], verdicts=verdicts), snapshot)
+    misses_pin = pinned is not None and best.name != pinned
+    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), snapshot, now)
 
 
 def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> str | None:
@@ -171,7 +181,7 @@ def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None
         return Standing.NOT_READY
     if not is_settled and (is_denied or is_proving(snapshot, server)):
         return Standing.RISING
-    return Standing.DRAINED if server.is_drained else Standing.ELIGIBLE
+    return Standing.DRAINED if server.any_drain is not None else Standing.ELIGIBLE
 
 
 def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now: float) -> dict[str, str]:

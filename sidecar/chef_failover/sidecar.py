@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import datetime
 import logging
+import threading
+from collections.abc import Callable
 
 import attrs
 
@@ -14,7 +16,9 @@ from chef_failover import __version__, clone, render, state
 from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_policy
 from chef_failover.config import Config
 from chef_failover.counts import Measured
+from chef_failover.discovery import Discovery
 from chef_failover.fleet import log_changes
+from chef_failover.fleet_list import Effective, ListedDrain, as_said
 from chef_failover.keeper import Keeper
 from chef_failover.model import Choice, HealthState, ReadinessPolicy, ServerSnapshot, Snapshot
 from chef_failover.render import About
@@ -23,6 +27,7 @@ from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
 from chef_failover.tally import Tally
 from chef_failover.textfile import Textfile
+from chef_failover.world import follow
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +36,7 @@ LAST_SAVE_S = 0.3
 
 
 class Sidecar:
-    """Watches the servers of ``config`` from `start` to `stop`.
+    """Watches the servers of ``config``, or of the fleet's list that it names, from `start` to `stop`.
 
     Raises:
         IdentityError: the node's name cannot be found out.
@@ -47,11 +52,13 @@ class Sidecar:
         instance_id = self._around.instance_id(config.node.name)
         if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
             log.warning("%s", said)
-        remembered = state.read(self._state_path, self._around.utc_now())
+        self._boot_id = self._around.boot_id()
+        remembered = state.read(self._state_path, self.utc_now(), at=self.now(), boot_id=self._boot_id)
         self._instance_id = remembered.instance_id or instance_id
         self._is_new_here = remembered.instance_id is None and instance_id is not None
         for sentence in remembered.problems:
             log.warning("%s", sentence)
+        self._swapping = threading.Lock()
         self.runs = Runs(
             self._look_at,
             self._around.clock,
@@ -59,11 +66,14 @@ class Sidecar:
             history=remembered.history,
             on_end=self._run_ended,
         )
-        self._parts = self._assemble(config, remembered, ())
+        self._discovery = Discovery(config, self._go_on_if_changed, utc_now=self._around.utc_now, rng=self._around.rng)
+        now = self._discovery.now_for(config)
+        self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
+        log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
     @property
     def config(self) -> Config:
-        """The configuration at work."""
+        """The configuration at work: with the servers of the fleet's list, where there is one."""
         return self._parts.config
 
     @property
@@ -76,7 +86,13 @@ class Sidecar:
         """What views say of the node."""
         path = self._parts.key.path_for_chef_client() if self._parts.key else None
         return About(
-            __version__, self._parts.node_name, str(path) if path else None, self._instance_id, self.runs.history
+            __version__,
+            self._parts.node_name,
+            str(path) if path else None,
+            self._instance_id,
+            boot_id=self._boot_id,
+            runs=self.runs.history,
+            discovery=self._discovery.standing,
         )
 
     def now(self) -> float:
@@ -94,9 +110,11 @@ class Sidecar:
             self._keeper.change()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
         self._textfile.use(self.config.metrics.textfile)
+        self._discovery.start()
 
     def stop(self, timeout_s: float = 0.0) -> bool:
         """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
+        self._discovery.stop()
         self._parts.stop()
         self._textfile.stop(LAST_SAVE_S)
         self._keeper.stop(max(timeout_s, LAST_SAVE_S))
@@ -110,7 +128,7 @@ class Sidecar:
             history=self.runs.history,
             counts=self.tally.read(),
             runs_under_way=len(self.runs.under_way),
-            faults=self._faults_before + self._parts.faults,
+            faults=self._faults_before + self._parts.faults + self._discovery.faults,
             fingerprint=self.config.fingerprint,
             now=self.now(),
         )
@@ -138,42 +156,89 @@ class Sidecar:
 
         With ``replaces`` an older registration under this node's name goes first, where a node may do that.
         """
-        return self._parts.caretakers.hurry(name, replaces=replaces)
+        with self._swapping:  # or a reload would go on without it
+            return self._parts.caretakers.hurry(name, replaces=replaces)
+
+    def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> tuple[Snapshot, str | None]:
+        """Let a person's word have its effect, and write it down; the world after it, and why that failed.
+
+        ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
+        """
+        with self._swapping:  # or a reload would go on without it
+            snapshot = self._parts.watch.fleet.steer(change)
+        try:
+            self._keeper.save_now()
+        except OSError as error:
+            return snapshot, error.strerror or str(error)
+        return snapshot, None
 
     def reload(self, config: Config) -> None:
-        """Go on with ``config``; what is known of servers that stay the same is kept.
+        """Go on with ``config``, as config.yml has it; what is known of servers that stay the same is kept.
 
         Raises:
             IdentityError: the node's name cannot be found out; then nothing has changed.
         """
-        before, former = self._parts, self.snapshot
-        known = former.servers
-        if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
-            known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
-        self._parts = self._assemble(config, state.of(former), known)
+        with self._discovery.lock:
+            now = self._discovery.now_for(config)
+            self._go_on(now.config, now.drains)
+            self._discovery.use(config, now)
+        self.tally.reloaded(is_good=True)
+
+    def _go_on_if_changed(self, now: Effective) -> None:
+        """The fleet's list has been asked for. The lock of discovery is held, as for a reload."""
+        if now.config != self.config:
+            self._go_on(now.config, now.drains)
+            names = ", ".join(server.name for server in now.config.servers)
+            log.info("servers by %s: %s", now.listing.source if now.listing else "config.yml", names)
+            return
+        said = as_said(now.drains)
+        with self._swapping:
+            self._parts.watch.fleet.steer(lambda world, at, on: follow(world, said, now=at, on=on))
+
+    def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
+        node_name = self._name_by(config)  # which may take seconds, or fail: before anything is stopped
+        with self._swapping:
+            before = self._parts
+            before.caretakers.stop()
+            former = self.snapshot
+            known = former.servers
+            if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
+                known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
+            self._parts = self._assemble(config, node_name, state.of(former), known, drains)
         before.stop()
         self._faults_before += before.faults
         self._parts.start()
         self._textfile.use(config.metrics.textfile)
-        self.tally.reloaded(is_good=True)
         self.tally.changed(former, self.snapshot)
         log_changes(former, self.snapshot)
         self._changed(config, self.snapshot)
+
+    def _name_by(self, config: Config) -> str | None:
+        return self._around.node_name(config.node.name) if config.node.name else None
 
     def reload_refused(self) -> None:
         """There was a new configuration, and it is no good."""
         self.tally.reloaded(is_good=False)
         self._textfile.change()
 
-    def _assemble(self, config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...]) -> Assembly:
+    def _assemble(
+        self,
+        config: Config,
+        node_name: str | None,
+        remembered: Remembered,
+        known: tuple[ServerSnapshot, ...],
+        drains: tuple[ListedDrain, ...],
+    ) -> Assembly:
         parts = assemble(
             config,
+            node_name,
             remembered,
             known,
             self._around,
             on_change=self._changed,
             write_down=self._keeper.save_now,
             tally=self.tally,
+            drains=drains,
         )
         self.tally.watch([server.name for server in config.servers])
         return parts
@@ -203,6 +268,12 @@ class Sidecar:
         snapshot = self.snapshot
         state.write(self._state_path, render.state(snapshot, self.about, on=self.utc_now()))
         state.write_names(self._state_path.with_name(state.UNASSOCIATED_FILE_NAME), render.unassociated(snapshot))
+
+
+def _ends_meanwhile(remembered: Remembered, snapshot: Snapshot) -> tuple[Snapshot, Snapshot]:
+    """The world without and with what ended while nobody watched; the first choice of a life is no news."""
+    old = [entry for entry in snapshot.transitions if entry.server is None or entry in remembered.transitions]
+    return attrs.evolve(snapshot, transitions=tuple(old)), snapshot
 
 
 def _needs_of(config: Config) -> tuple[str | None, ReadinessPolicy]:

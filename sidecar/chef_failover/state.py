@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 import attrs
 
 from chef_failover.identity import is_instance_id
-from chef_failover.model import Association, Registration, Snapshot, Transition
+from chef_failover.model import Association, Drain, Pin, Registration, Snapshot, Transition
+from chef_failover.readiness import has_work
 from chef_failover.run_history import RUNS_KEPT, Run, RunHistory
+from chef_failover.steering import ends_at_after_reboot
 
 SCHEMA = 1
 FILE_NAME = "state.json"
@@ -36,6 +39,10 @@ class Remembered:
     registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
     """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
     history: RunHistory = RunHistory()
+    drains: tuple[Drain, ...] = ()
+    pin: Pin | None = None
+    reason: str | None = None
+    """Why the choice was made, in words."""
     problems: tuple[str, ...] = ()
     with_work: frozenset[str] = frozenset()
     """The servers that had an object of this node which does something."""
@@ -47,24 +54,43 @@ class Remembered:
 
 def of(snapshot: Snapshot) -> Remembered:
     """What would be remembered of ``snapshot``."""
-    registrations = {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
+    registrations = {(name, url): registration for name, url, registration in snapshot.absent_registrations}
+    registrations |= {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
     choice = snapshot.choice.name if snapshot.choice else None
-    return Remembered(choice, snapshot.chosen_on, snapshot.transitions, registrations)
+    return Remembered(
+        choice,
+        snapshot.chosen_on,
+        snapshot.transitions,
+        registrations,
+        drains=snapshot.drains,
+        pin=snapshot.pin,
+        with_work=frozenset(server.name for server in snapshot.servers if has_work(server)),
+    )
 
 
-def read(path: Path, now: datetime.datetime) -> Remembered:
+@attrs.frozen
+class Instant:
+    """One instant on both clocks: of the wall, and the monotonic one, which is of one boot."""
+
+    on: datetime.datetime
+    at: float = 0.0
+    boot_id: str | None = None
+
+
+def read(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | None = None) -> Remembered:
     """What ``path`` holds; ``now`` is wall time, and later times are not believed. Never fails.
 
-    A file that we cannot use is kept beside, as ``state.json.rejected``.
+    ``at`` is the same instant on the monotonic clock of the boot ``boot_id``. A file that we cannot use is kept beside,
+    as ``state.json.rejected``.
     """
-    remembered = peek(path, now)
+    remembered = peek(path, now, at=at, boot_id=boot_id)
     if remembered.is_useless:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"{path.name}.rejected"))
     return remembered
 
 
-def peek(path: Path, now: datetime.datetime) -> Remembered:
+def peek(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | None = None) -> Remembered:
     """Like `read`, and touches nothing."""
     try:
         with path.open("rb") as file:
@@ -73,7 +99,7 @@ def peek(path: Path, now: datetime.datetime) -> Remembered:
             raise ValueError("it is no state of ours")
         if document["schema"] > SCHEMA:
             raise ValueError(f"its schema {document['schema']} is newer than the {SCHEMA} that this version knows")
-        return _structure(document, now)
+        return _structure(document, Instant(now, at, boot_id))
     except FileNotFoundError:
         return Remembered()
     except OSError as error:
@@ -131,7 +157,8 @@ def replace(path: Path, data: bytes) -> None:
         os.close(directory)
 
 
-def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembered:
+def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
+    now = instant.on
     choice = document.get("choice") or {}
     name = choice.get("name")
     if name is not None and not isinstance(name, str):
@@ -146,7 +173,14 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
         since = min(since, now) if since else None
         transitions = tuple(transition for transition in transitions if transition.on <= now)
     entries = document.get("associations") or {}
-    registrations = {(name, entry["chef_server_url"]): _registration(entry) for name, entry in entries.items()}
+    registrations = {}
+    for server, entry in entries.items():
+        try:
+            registrations[server, str(entry["chef_server_url"])] = _registration(entry)
+        except (ValueError, KeyError, TypeError):
+            problems.append(f"the association with {server} in {FILE_NAME} is not one of ours, and made anew")
+    drains, pin, dropped = _orders(document, instant)
+    problems += dropped
     instance_id = document.get("instance_id")
     return Remembered(
         name,
@@ -154,7 +188,10 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
         transitions,
         registrations,
         _history(document.get("runs") or {}, now),
-        tuple(problems),
+        drains=drains,
+        pin=pin,
+        reason=str(choice["reason"]) if choice.get("reason") else None,
+        problems=tuple(problems),
         with_work=frozenset(map(str, document.get("with_work") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
     )
@@ -163,6 +200,50 @@ def _structure(document: Mapping[str, Any], now: datetime.datetime) -> Remembere
 def _transition(entry: Mapping[str, Any]) -> Transition:
     server, reason = entry["server"], str(entry["reason"])
     return Transition(_time(entry["at"]), server, str(entry["from"]), str(entry["to"]), reason)
+
+
+def _orders(document: Mapping[str, Any], instant: Instant) -> tuple[tuple[Drain, ...], Pin | None, list[str]]:
+    """Drains and pin; and a sentence for each that is not one of ours, since losing it must not lose the others."""
+    is_same_boot = instant.boot_id is not None and document.get("boot_id") == instant.boot_id
+    drains, pin, dropped = [], None, []
+    entries = document.get("drains") or {}
+    for name, entry in entries.items() if isinstance(entries, dict) else [("", entries)]:
+        try:
+            drains.append(Drain(**_order(entry | {"server": name}, instant, is_same_boot=is_same_boot)))
+        except (ValueError, KeyError, TypeError, OverflowError):
+            dropped.append(f"a drain in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
+    entry = document.get("pin")
+    try:
+        if entry is not None:
+            pin = Pin(**_order(entry, instant, is_same_boot=is_same_boot), is_strict=entry["strict"] is True)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        dropped.append(f"the pin in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
+    return tuple(drains), pin, dropped
+
+
+def _order(entry: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) -> dict[str, Any]:
+    """The fields of an `Order`. Its end is taken from the monotonic clock as long as that is the same one."""
+    lasts_s = math.inf if entry["lasts_s"] is None else float(entry["lasts_s"])
+    ends_on = _time(entry["ends"]) if entry["ends"] is not None else None
+    in_use = entry["in_use"]
+    texts = [entry["server"], entry["who"], entry["reason"], *([in_use] if in_use is not None else [])]
+    if not all(isinstance(text, str) for text in texts) or not lasts_s > 0 or (ends_on is None) != math.isinf(lasts_s):
+        raise ValueError("not an order of ours")
+    ends_at = math.inf
+    if ends_on is not None and is_same_boot:
+        ends_at = min(float(entry["ends_at"]), instant.at + lasts_s)
+    elif ends_on is not None:
+        ends_at = ends_at_after_reboot(ends_on, lasts_s, instant.at, instant.on)
+    return {
+        "server": entry["server"],
+        "who": entry["who"],
+        "reason": entry["reason"],
+        "created_on": min(_time(entry["created"]), instant.on),
+        "lasts_s": lasts_s,
+        "ends_at": ends_at,
+        "ends_on": ends_on,
+        "in_use": in_use,
+    }
 
 
 def _history(entry: Mapping[str, Any], now: datetime.datetime) -> RunHistory:

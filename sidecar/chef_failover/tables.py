@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chef_failover.durations import in_words
 
 Document = dict[str, Any]
 
+STATUS_TRANSITIONS = 6
+"""Changes that are shown."""
+
 
 def status(document: Document) -> str:
-    """The answer to "why this server?", as a table with a reason for each."""
+    """The answer to "why this server?": a table, what would have to change, what is missing, and what has happened."""
     if document.get("error"):
-        known = document["choice"] or "nothing"
-        names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
-        return (
-            f"The sidecar is down: {document['error']}\n"
-            f"Its last choice was: {known}. Configured servers: {names}.\n"
-            "chef-client goes on with that choice. Start it with: systemctl start chef-failover"
-        )
+        return _without_sidecar(document)
     if not document["servers"]:
         return "No server is configured, so chef-client keeps its own chef_server_url."
     rows = [("", "SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST PROBE", "WHY")]
@@ -35,14 +32,136 @@ def status(document: Document) -> str:
         )
         for entry in document["servers"]
     ]
+    drains = {entry["name"]: entry["drain"] for entry in document["servers"] if entry["drain"]}
+    sections = [
+        "\n".join((_head(document), *discovery(document), *orders(document["pin"], drains))),
+        _table(rows),
+        _stale(document),
+        _section(
+            "For this node to use another server:",
+            [(entry["name"], entry["to_be_used"]) for entry in document["servers"] if entry["to_be_used"]],
+        ),
+        _section(
+            "What they lack to take over, or will:",
+            [(entry["name"], lack) for entry in document["servers"] for lack in entry["lacks"]],
+        ),
+        _transitions(document["transitions"][-STATUS_TRANSITIONS:]),
+        _runs(document),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def status_of(document: Document, name: str) -> str | None:
+    """All that is known of one server; None when there is none of that name."""
+    entry = next((entry for entry in document["servers"] if entry["name"] == name), None)
+    if entry is None:
+        return None
+    last_change = f" since {entry['last_change']}" if entry["last_change"] else ""
+    association = next(line for line in associations({"servers": [entry]})).partition(": ")[2]
+    rows = [
+        ("url", entry["chef_server_url"]),
+        ("health", f"{entry['health']}{last_change}"),
+        ("last probe", _last_probe(entry)),
+        ("association", association),
+        ("readiness", entry["readiness"]),
+        *(("differs", difference) for difference in entry["differences"]),
+        *((("drained", _of_whom(entry["drain"])),) if entry["drain"] else ()),
+        *((("pinned", _of_whom(document["pin"])),) if (document["pin"] or {}).get("server") == name else ()),
+        ("why", entry["reason"] if entry["chosen"] else f"{entry['reason']} ({document['choice']} is in use)"),
+        *((("to be used", entry["to_be_used"]),) if entry["to_be_used"] else ()),
+        *(("lacks", lack) for lack in entry["lacks"]),
+    ]
+    mine = [step for step in document["transitions"] if name in (step["server"], *_names_in(step))]
+    sections = [f"{name}{' is in use' if entry['chosen'] else ''}", _table([(f"  {key}", text) for key, text in rows])]
+    return "\n\n".join([*sections, *filter(None, [_transitions(mine[-STATUS_TRANSITIONS:])])])
+
+
+def discovery(document: Document) -> tuple[str, ...]:
+    """Where the list of servers comes from, and what is wrong with it; nothing where config.yml alone has it."""
+    standing = document.get("discovery")
+    if not standing:
+        return ()
+    if standing["in_use"] == "config.yml":
+        head = f"Servers: those of config.yml, not of {standing['source']}"
+    else:
+        cached = ", as kept on disk" if standing["in_use"] == "cache" else ""
+        age = f", confirmed {in_words(standing['age_s'])} ago" if standing["age_s"] is not None else ""
+        which = f"version {standing['version']} of {standing['fetched_at']}"
+        head = f"Servers: from {standing['source']}{cached}, {which}{age}"
+    trouble = [f"  {line}" for line in (standing["trouble"] or "").splitlines()]
+    return (head, *trouble, *(f"  refused: {sentence}" for sentence in standing["refused"]))
+
+
+def is_list_well(document: Document) -> bool:
+    """There is no list, or all of it is used."""
+    standing = document.get("discovery")
+    return not standing or not (standing["trouble"] or standing["refused"])
+
+
+def _head(document: Document) -> str:
     degraded = " (degraded)" if document["degraded"] else ""
-    head = f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
-    return "\n\n".join(filter(None, [head, _table(rows), _stale(document), _runs(document)]))
+    return f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
 
 
 def _stale(document: Document) -> str:
     """A line for each server that has something older than the one in use; empty when there is none."""
     return "\n".join(f"{entry['name']} is stale: {entry['parity']}." for entry in document["servers"] if entry["stale"])
+
+
+def _without_sidecar(document: Document) -> str:
+    """What state.json knows, which may be old, and what to do."""
+    names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
+    since = f" since {document['since']}: {document['reason']}" if document["since"] else ""
+    lines = [
+        f"The sidecar is down: {document['error']}",
+        f"Its last choice was: {document['choice'] or 'nothing'}{since}. Configured servers: {names}.",
+        *orders(document["pin"], document["drains"]),
+        "chef-client goes on with that choice. Start it with: systemctl start chef-failover",
+        "If it does not stay up: journalctl -u chef-failover -n 20, and chef-failover check --node",
+    ]
+    happened = _transitions(document["transitions"][-STATUS_TRANSITIONS:])
+    return "\n".join(lines) + (f"\n\n{happened}" if happened else "")
+
+
+def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    return f"{title}\n{_table([(f'  {name}', text) for name, text in rows])}" if rows else ""
+
+
+def _transitions(steps: Sequence[Document]) -> str:
+    rows = [
+        (f"  {step['at']}", step["server"] or "choice", f"{step['from']} -> {step['to']}: {step['reason']}")
+        for step in steps
+    ]
+    return f"Last changes:\n{_table(rows)}" if rows else ""
+
+
+def _names_in(step: Document) -> tuple[str, ...]:
+    """The servers that a move of the choice is about."""
+    return () if step["server"] else tuple(step[key].removesuffix(" (degraded)") for key in ("from", "to"))
+
+
+def steered(document: Document) -> str:
+    """What a drain, a pin or the end of one has led to."""
+    lines = [] if document["changed"] else ["Nothing has changed."]
+    lines += [*orders(document["pin"], document["drains"])]
+    if document["choice"]:
+        degraded = " (degraded)" if document["degraded"] else ""
+        lines.append(f"Using {document['choice']}{degraded}: {document['reason']}")
+    return "\n".join(lines)
+
+
+def orders(pin: Document | None, drains: Mapping[str, Document]) -> tuple[str, ...]:
+    """One line for each drain, and for the pin."""
+    lines = [f"Drained: {name}, {_of_whom(drain)}" for name, drain in drains.items()]
+    if pin:
+        lines.append(f"Pinned{' strictly' if pin['strict'] else ''}: {pin['server']}, {_of_whom(pin)}")
+    return tuple(lines)
+
+
+def _of_whom(order: Document) -> str:
+    ends = f"until {order['ends']}" if order["ends"] else "until that is taken back"
+    reason = f": {order['reason']}" if order["reason"] else ""
+    return f"by {order['who']} since {order['created']}, {ends}{reason}"
 
 
 def _runs(document: Document) -> str:
@@ -77,7 +196,11 @@ def check(document: Document, config_path: str) -> str:
         else "unsigned (no node name, or no client key that can be read)"
     )
     head = f"{config_path} is valid. Probes are {how}."
-    return f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
+    head = "\n".join((head, *discovery(document)))
+    servers = f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
+    marks = {True: "ok", False: "!!", None: "--"}
+    node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
+    return f"{servers}\n\n{_table(node)}" if node else servers
 
 
 def progress(document: Document, *, must_be_associated: bool, with_all: bool = False) -> tuple[bool, tuple[str, ...]]:

@@ -53,7 +53,15 @@ class Watch:
         self._fresh_for_s = fresh_for_s
         self._clock = clock
         self._monitors = {
-            name: Monitor(name, probe=probe, report=self._reporter(name), pace=pace, clock=clock, rng=rng)
+            name: Monitor(
+                name,
+                probe=probe,
+                report=self._reporter(name),
+                pace=pace,
+                clock=clock,
+                rng=rng,
+                tend=fleet.end_what_is_over,
+            )
             for name, probe in probes.items()
         }
 

@@ -1,17 +1,22 @@
-"""Pure: how one probe result, one reading or one registration changes everything we know."""
+"""Pure: how one probe result, one reading, one registration or one order changes everything we know."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
+from chef_failover.errors import RefusedError
 from chef_failover.health import Thresholds, advance
 from chef_failover.model import (
     Association,
     Choice,
+    Drain,
+    FleetDrain,
     Health,
     NodeCheck,
+    Pin,
     ProbeResult,
     Registration,
     ServerSnapshot,
@@ -22,6 +27,22 @@ from chef_failover.model import (
 from chef_failover.parity import lags_from, renewed
 from chef_failover.readiness import heard, sentence
 from chef_failover.selection import select
+from chef_failover.steering import (
+    FLEET,
+    fleet_drain_of,
+    lifted,
+    next_end,
+    of_whom,
+    orders,
+    over,
+    redated,
+    replaced_by,
+    struck,
+    taken_from,
+    why_refused,
+    with_order,
+    without_order,
+)
 
 TRANSITIONS_KEPT = 50
 
@@ -88,9 +109,96 @@ def enroll(
     return settle(snapshot.with_server(changed), now=now, on=on)
 
 
+def obey(snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which a person has given ``order``.
+
+    Raises:
+        RefusedError: it makes no sense, and was not forced.
+    """
+    snapshot = settle(snapshot, now=now, on=on)
+    why = why_refused(snapshot, order)
+    if why is not None and not is_forced:
+        raise RefusedError(why)
+    former = replaced_by(snapshot, order)
+    in_use = snapshot.choice.name if snapshot.choice else None
+    order = attrs.evolve(order, in_use=former.in_use if former else in_use)
+    if isinstance(former, Pin) and former.server != order.server:
+        snapshot = _remember(snapshot, Transition(on, former.server, *_labels(former)[::-1], lifted(former, order.who)))
+    transition = Transition(on, order.server, *_labels(order), f"by {of_whom(order)}")
+    return settle(_remember(with_order(snapshot, order), transition), now=now, on=on)
+
+
+def undrain(snapshot: Snapshot, name: str, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which ``who`` has taken back the drain of that server; no news if there is none."""
+
+    def is_meant(order: Drain | Pin) -> bool:
+        return isinstance(order, Drain) and not isinstance(order, FleetDrain) and order.server == name
+
+    return _lift(snapshot, is_meant, who=who, now=now, on=on)
+
+
+def unpin(snapshot: Snapshot, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which ``who`` has taken back the pin; no news if there is none."""
+    return _lift(snapshot, lambda order: isinstance(order, Pin), who=who, now=now, on=on)
+
+
+def follow(
+    snapshot: Snapshot,
+    listed: Iterable[tuple[str, str, datetime.datetime | None]],
+    *,
+    now: float,
+    on: datetime.datetime,
+) -> Snapshot:
+    """The world with the drains of the fleet's list, ``listed`` as server, reason and end, and with no other of its."""
+    found = {name: fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed}
+    gone: dict[Drain | Pin, str] = {
+        order: over(order) if order.server in found else struck(order)
+        for order in snapshot.fleet_drains
+        if found.get(order.server) is None
+    }
+    for order in filter(None, found.values()):
+        is_new = order not in snapshot.fleet_drains and not _is_known_drained(snapshot, order.server)
+        snapshot = with_order(snapshot, order)
+        if is_new:
+            snapshot = _remember(snapshot, Transition(on, order.server, *_labels(order), f"by {of_whom(order)}"))
+    return settle(_end(snapshot, gone, now=now, on=on), now=now, on=on)
+
+
 def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
-    """The world with its settled choice brought up to ``now``."""
+    """The world with its settled choice brought up to ``now``, and without the orders that are over."""
+    snapshot = redated(snapshot, now, on)
+    if now >= next_end(snapshot):
+        ended = {order: over(order) for order in orders(snapshot) if order.ends_at <= now}
+        return _end(snapshot, ended, now=now, on=on)
+    return _choose(snapshot, select(snapshot, now=now), now=now, on=on)
+
+
+def _lift(
+    snapshot: Snapshot, is_meant: Callable[[Drain | Pin], bool], *, who: str, now: float, on: datetime.datetime
+) -> Snapshot:
+    snapshot = settle(snapshot, now=now, on=on)
+    ended = {order: lifted(order, who) for order in orders(snapshot) if is_meant(order)}
+    return _end(snapshot, ended, now=now, on=on)
+
+
+def _end(snapshot: Snapshot, ended: Mapping[Drain | Pin, str], *, now: float, on: datetime.datetime) -> Snapshot:
+    """The world without these orders, each of which ends for a reason."""
+    seen_from = taken_from(snapshot, ended)
+    for order, why in ended.items():
+        snapshot = _remember(without_order(snapshot, order), Transition(on, order.server, *_labels(order)[::-1], why))
+    is_wanted = seen_from is not None and not _is_put_back(snapshot, seen_from, now)
+    choice = Choice(str(seen_from), Standing.ELIGIBLE) if is_wanted else snapshot.choice
+    return _choose(snapshot, select(attrs.evolve(snapshot, choice=choice), now=now), now=now, on=on)
+
+
+def _is_put_back(snapshot: Snapshot, name: str, now: float) -> bool:
+    """Compared with the server in use, that one is stale, and a fresh one is well."""
     choice = select(snapshot, now=now)
+    verdicts = choice.verdicts if choice else ()
+    return any(verdict.name == name and verdict.standing is Standing.STALE for verdict in verdicts)
+
+
+def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: datetime.datetime) -> Snapshot:
     before = snapshot.choice
     if choice is None or (snapshot.offline and before is not None and snapshot.server(before.name)):
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
@@ -101,6 +209,18 @@ def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot
         return _remember(moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
+
+
+def _is_known_drained(snapshot: Snapshot, name: str) -> bool:
+    """The last that was said of its drains is that the fleet's list has one, in this life or one before."""
+    said = [
+        entry for entry in snapshot.transitions if entry.server == name and entry.after in ("in service", "drained")
+    ]
+    return bool(said) and said[-1].after == "drained" and said[-1].reason.startswith(f"by {FLEET}")
+
+
+def _labels(order: Drain | Pin) -> tuple[str, str]:
+    return ("in service", "drained") if isinstance(order, Drain) else ("not pinned", "pinned")
 
 
 def _count_readiness(

@@ -147,6 +147,7 @@ class Run
   def load_and_save
     name = Chef::Config[:node_name] || raise("no node name")
     node = load(name)
+    node["run_list"] = Chef::Config[:runlist] if Chef::Config[:runlist]
     converge
     @server.put("nodes/#{name}", node.merge("automatic" => { "ohai_time" => Time.now.to_f }))
   end
@@ -212,6 +213,7 @@ class Application
       parser.on("-l", "--log_level LEVEL") { |level| options[:log_level] = level.to_sym }
       parser.on("-i", "--interval SECONDS", Integer) { |seconds| options[:interval] = seconds }
       parser.on("-z", "--local-mode") { options[:local_mode] = true }
+      parser.on("-r", "--runlist LIST", Array) { |items| options[:runlist] = items }
       parser.on("--once") { options[:once] = true }
     end.parse(words) # which leaves ARGV as it is: the shim reads it
     options

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import random
 import time
 from collections.abc import Callable
@@ -17,9 +18,12 @@ import attrs
 
 from chef_failover.association.base import Applicant, Provider
 from chef_failover.association.machine import Answer, Event, advance, identity_of
-from chef_failover.errors import KeyFileError
+from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.fleet import Fleet
 from chef_failover.model import Association, Health, Outcome, Registration, ServerSnapshot
+
+WORD_HOLDS_S = 600.0
+"""How long a person's word that something may be replaced holds for an attempt that could not be made yet."""
 
 
 class Enrolment:
@@ -59,7 +63,8 @@ class Enrolment:
         self._clock = clock
         self._utc_now = utc_now
         self._rng = rng
-        self._replaces = False
+        self._lacks_key = False
+        self._replaces_until = -math.inf
 
     @property
     def is_ours(self) -> bool:
@@ -68,10 +73,16 @@ class Enrolment:
 
     def hurry(self, *, replaces: bool = False) -> None:
         """Somebody has mended something: try now, as if for the first time. See `Applicant` for ``replaces``."""
-        self._replaces = replaces
-        server = self._server()
-        if server is not None and server.association is not Association.ASSOCIATED:
-            self._fleet.register(self._name, attrs.evolve(server.registration, attempts=0, retry_at=self._clock()))
+        now = self._clock()
+
+        def at_once(registration: Registration) -> Registration:
+            if registration.association is Association.ASSOCIATED:
+                return registration
+            self._replaces_until = now + WORD_HOLDS_S if replaces else -math.inf
+            ticket = None if replaces else registration.ticket
+            return attrs.evolve(registration, attempts=0, retry_at=now, ticket=ticket)
+
+        self._fleet.amend(self._name, at_once)
 
     def step(self) -> float:
         """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
@@ -81,7 +92,7 @@ class Enrolment:
         if server.association is Association.ASSOCIATED:
             return self._watch_over(server)
         left_s = server.registration.retry_at - self._clock()
-        if left_s > 0:
+        if left_s > 0 and not self._has_its_key_back():
             return left_s
         self._attempt(server.registration)
         return 0.0
@@ -96,19 +107,21 @@ class Enrolment:
             self._enter(server.registration, Answer(Event.LOSE, last.detail))
             return 0.0
         if last.outcome.serves_node and server.registration.attempts:
-            self._fleet.register(self._name, attrs.evolve(server.registration, attempts=0))
+            self._fleet.amend(self._name, lambda registration: attrs.evolve(registration, attempts=0))
         return float("inf")
 
     def _attempt(self, registration: Registration) -> None:
         try:
-            applicant = attrs.evolve(self._applicant(), replaces=self._replaces)
+            applicant = attrs.evolve(self._applicant(), replaces=self._clock() < self._replaces_until)
             if registration.ticket is None:
                 identity = identity_of(applicant.node_name, applicant.key.public_pem())
                 registration = self._enter(attrs.evolve(registration, identity=identity), Answer(Event.BEGIN))
                 self._write_down()
             answer = self._provider.associate(applicant, registration.ticket)
-            self._replaces = self._replaces and answer.event is Event.FAIL
+            if answer.event is not Event.FAIL:
+                self._replaces_until = -math.inf
         except KeyFileError as error:
+            self._lacks_key = not isinstance(error, ValidatorKeyError)
             answer = Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
         except OSError as error:
             reason = error.strerror or error
@@ -121,6 +134,17 @@ class Enrolment:
                 self._write_down()
         if registration.association is Association.ASSOCIATED:
             self._look_at(self._name)
+
+    def _has_its_key_back(self) -> bool:
+        """What it last failed for was the node's own key, and that is there now: no reason to wait any longer."""
+        if not self._lacks_key:
+            return False
+        try:
+            self._applicant()
+        except KeyFileError:
+            return False
+        self._lacks_key = False
+        return True
 
     def _enter(self, registration: Registration, answer: Answer) -> Registration:
         chance, now, on = self._rng.random(), self._clock(), self._utc_now()

@@ -37,6 +37,8 @@ REMOVAL = "removal "
 """Begins the ticket of a DisassociateNode."""
 POLL_S = 5.0
 LONGEST_POLL_S = 160.0
+MOST_POLLS = 240
+"""Questions after one request: twenty minutes of good answers, or hours of bad ones."""
 
 
 class OpsworksCm:
@@ -71,10 +73,16 @@ class OpsworksCm:
         self._is_known = is_known
         self._rng = rng
         self._poll_s = POLL_S
+        self._polls_left = MOST_POLLS
 
     def associate(self, applicant: Applicant, ticket: str | None) -> Answer:
         """Begin, or ask after ``ticket``, the service's token."""
         if ticket is not None:
+            self._polls_left -= 1
+            if self._polls_left < 0:
+                return Answer(
+                    Event.FAIL, f"{self._place.service} never came to an end with the request; it is made anew"
+                )
             return self._ask_after(applicant, ticket)
         return self._remove(applicant) if applicant.replaces else self._begin(applicant)
 
@@ -91,7 +99,7 @@ class OpsworksCm:
         return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} was asked to remove the older registration")
 
     def _begin(self, applicant: Applicant) -> Answer:
-        self._poll_s = POLL_S
+        self._poll_s, self._polls_left = POLL_S, MOST_POLLS
         values = (self._organization, applicant.key.public_pem().decode())
         rejections = []
         for names in ATTRIBUTE_NAMES:
@@ -142,8 +150,7 @@ class OpsworksCm:
             return Answer(Event.FAIL, f"{service} knows nothing of the request that was made; it is made anew")
         if not error.is_passing:
             return judge(error, "DescribeNodeAssociationStatus", self._place)
-        if error.is_throttled:
-            self._poll_s = min(LONGEST_POLL_S, 2 * self._poll_s)
+        self._poll_s = min(LONGEST_POLL_S, 2 * self._poll_s)
         return self._go_on(ticket, f"no news of the request that {service} was sent: {error}")
 
     def _go_on(self, ticket: str, detail: str) -> Answer:

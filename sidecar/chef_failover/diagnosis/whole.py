@@ -1,0 +1,31 @@
+"""Shell: every check on this node, one after another."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from chef_failover.config import Config
+from chef_failover.diagnosis import files, key, shim, unit, visits
+from chef_failover.diagnosis.finding import Finding
+from chef_failover.diagnosis.node import Node
+from chef_failover.lookup import Resolver
+from chef_failover.trust import TrustStore
+
+
+def diagnose(config: Config, config_path: Path, probed: dict[str, Any]) -> tuple[Finding, ...]:
+    """What is well here and what is not; ``probed`` is what `check` found."""
+    return diagnose_node(Node(config, config_path.absolute()), probed)
+
+
+def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
+    """The same, of any machine."""
+
+    def utc_now() -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)
+
+    visited = visits.visit_all(node.config, Resolver(), TrustStore(), utc_now)
+    checks = [check for visit in visited for check in visit.checks()]
+    checks += [*key.checks(node, probed), *files.checks(node), *shim.checks(node), *unit.checks(node)]
+    return tuple(check.run() for check in checks)

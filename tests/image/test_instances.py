@@ -1,0 +1,169 @@
+"""Packer bakes an image by the provisioners that make the AMI, and two instances of it live through what a fleet meets.
+
+The tests are one story, in order: what the image holds, the first boot, a reboot, the main server's end. cloud-init
+does on the instances what it does on EC2: it asks the metadata service for user data, and that is our example.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chef_failover.chef_api import load_key
+
+from goiardi import VALIDATOR
+from metadata_service import metadata_service
+from parts import require_program
+
+USER_DATA = Path(__file__).parents[2] / "packaging" / "examples" / "user-data-of-ami.yml"
+STATE = "/var/lib/chef-failover"
+READY_S = 3.0
+"""What the sidecar may take from being started to READY, on a machine without KVM."""
+
+
+@pytest.fixture(scope="module")
+def image(packer, base, provisioning):
+    """The disk that Packer bakes."""
+    output = packer.folder / "image"
+    disk = {"disk": base / "base.qcow2", "kernel": base / "vmlinuz", "initrd": base / "initrd.img"}
+    packer.build("qemu", **provisioning, **disk, output=output, ssh_private_key_file=base / "key")
+    return output / "node.qcow2"
+
+
+@pytest.fixture(scope="module")
+def metadata(network):
+    """The metadata service; each instance puts what there is of it into ``trees``."""
+    with metadata_service({}) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def instances(image, new_instance, servers, metadata):
+    """Two of them, booted for the first time, with our example as user data; validators' keys are added to it."""
+    document = yaml.safe_load(USER_DATA.read_text())
+    for name, server in zip(("main", "standby"), servers, strict=True):
+        path = f"/etc/chef-failover/{name}-validator.pem"
+        content = (server.ca_file.parent / f"{VALIDATOR}.pem").read_text()
+        document["write_files"].append(
+            {"path": path, "content": content, "owner": "root:chef-failover", "permissions": "0640"}
+        )
+    user_data = f"#cloud-config\n{json.dumps(document)}\n"
+    first, second = (new_instance(number, image) for number in (1, 2))
+    for instance in (first, second):
+        metadata.trees[instance.address] = instance.metadata(user_data)
+    with first.running(), second.running():
+        for instance in (first, second):
+            instance.wait_for_boot()
+            said = instance.attempt("cloud-init status --wait --long; cat /var/log/cloud-init-output.log", 900)
+            assert "status: done" in said.stdout, said.stdout
+        yield first, second
+
+
+def node_object(server, instance):
+    """The node that ``server`` has of the instance, or None."""
+    answer = server.request("GET", f"nodes/{instance.id}", "admin", load_key(server.ca_file.parent / "admin.pem"))
+    return answer.json() if answer.status_code == 200 else None
+
+
+def ready_s(instance):
+    """Seconds from the sidecar's start to READY, by systemd's clock."""
+    names = ("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic")
+    shown = instance.run(f"systemctl show chef-failover -p {','.join(names)}")
+    started, ready = (int(re.search(rf"{name}=(\d+)", shown)[1]) for name in names)
+    return (ready - started) / 1e6
+
+
+def status(instance):
+    return json.loads(instance.attempt("chef-failover status --json").stdout)
+
+
+def test_the_image_holds_nothing_of_the_machine_that_made_it(image, tmp_path):
+    raw = tmp_path / "image.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", image, raw], check=True, timeout=120)
+
+    def debugfs(request):
+        program = require_program("debugfs", "e2fsprogs")
+        ran = subprocess.run([program, "-R", request, raw], capture_output=True, text=True, check=True, timeout=60)
+        return ran.stdout
+
+    def listing(folder):
+        return {line.split("/")[5] for line in debugfs(f"ls -p {folder}").splitlines() if line} - {".", "..", ""}
+
+    assert debugfs("cat /etc/machine-id") == ""
+    assert listing(STATE) == set()
+    assert not [name for name in listing("/etc/ssh") if name.startswith("ssh_host_")]
+    assert "chef-failover" not in listing("/tmp")
+    assert listing("/etc/chef-failover") == {"config.yml", "main.pem", "standby.pem"}
+    assert "instance" not in listing("/var/lib/cloud")
+
+
+def test_each_instance_has_an_identity_of_its_own(instances, metadata):
+    """By chance its key; its name by the metadata service, or on Nitro by the firmware."""
+    question = "/latest/meta-data/instance-id"
+    assert [(instance.address, question) in metadata.asked for instance in instances] == [True, False]
+    assert [status(instance)["node_name"] for instance in instances] == [instance.id for instance in instances]
+    for own in (f"sha256sum {STATE}/client.pem", "cat /etc/machine-id", "cat /etc/ssh/ssh_host_ed25519_key.pub"):
+        first, second = (instance.run(own) for instance in instances)
+        assert first != second, own
+    assert all(instance.run(f"stat -c %U:%a {STATE}/client.pem") == "chef-failover:600" for instance in instances)
+
+
+def test_each_instance_is_registered_with_both_servers(instances):
+    for instance in instances:
+        assert [server["association"] for server in status(instance)["servers"]] == ["associated"] * 2
+
+
+def test_the_first_run_made_the_node_on_the_main_server(instances, servers):
+    main, _ = servers
+    for instance in instances:
+        assert node_object(main, instance)["run_list"] == ["role[webserver]"]
+        assert node_object(main, instance)["automatic"]["ohai_time"] > 0
+
+
+def test_ready_in_time(instances, record_property):
+    """The best of some: right after boot, and with the other machine beside it, there is more to do than this.
+
+    Where the host itself is busy, the clock says nothing, and what counts is the processor's time.
+    """
+    first, _ = instances
+    journal = first.run("journalctl -b -u chef-failover -o short-monotonic --no-pager")
+    up = re.search(r"\[ *([\d.]+)\].* mainserver UNKNOWN->UP", journal)
+    record_property("first boot: from the kernel to a server that is UP, s", float(up[1]))
+    record_property("first boot: start to READY, s", ready_s(first))
+    took, cost = [], []
+    for _ in range(4):
+        first.run("systemctl stop chef-failover")
+        before = first.cpu_s
+        first.run("systemctl start chef-failover")
+        cost.append(first.cpu_s - before)
+        took.append(ready_s(first))
+    record_property("restarts: start to READY, s", took)
+    record_property("restarts: seconds of a processor, with systemctl, sudo and ssh around them", cost)
+    assert min(*took, *cost) < READY_S
+
+
+def test_a_reboot_keeps_the_identity(instances):
+    first, _ = instances
+    key = first.run(f"sha256sum {STATE}/client.pem")
+    boot = first.wait_for_boot()
+    first.attempt("systemctl reboot", 20)
+    first.wait_for_boot(after=boot)
+    first.run("chef-failover wait --associated --timeout 2m", 150)
+    assert first.run(f"sha256sum {STATE}/client.pem") == key
+    assert status(first)["node_name"] == first.id
+    assert first.run("systemctl is-active chef-failover") == "active"
+
+
+def test_the_main_server_ends_and_the_standby_is_used(instances, servers):
+    main, standby = servers
+    main.stop()
+    for instance in instances:
+        said = instance.run("chef-client", 120)
+        assert f"the run on {standby.url} succeeded" in said
+        assert "Server not reachable: mainserver: " in said
+        assert node_object(standby, instance)["automatic"]["ohai_time"] > 0
+        assert node_object(standby, instance)["run_list"] == ["role[webserver]"]
+    main.start()

@@ -1,0 +1,102 @@
+"""What can be said about scripts, templates and examples without running them."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from packer import TEMPLATE, Packer
+from parts import require_program
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "packaging" / "examples"
+SCRIPTS = sorted(
+    path
+    for folder in ("packaging", "tests", ".ci")
+    for path in (ROOT / folder).rglob("*")
+    if path.is_file() and re.match(rb"#!.*\b(ba)?sh\b", path.read_bytes()[:40])
+)
+STEPS = ["install.sh", "configure.sh", "verify.sh", "seal.sh"]
+VALUES = {"version": "1.2.3", "packages": EXAMPLES, "config": EXAMPLES}
+
+
+def run(*command):
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture
+def packer(tmp_path):
+    return Packer(tmp_path)
+
+
+def test_the_scripts_are_found():
+    assert {path.name for path in SCRIPTS} >= {*STEPS, "for-packer-1.6", "install-test-parts", "make-base"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck(script):
+    run(require_program("shellcheck", "shellcheck"), script)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_packer_validate(packer, arch):
+    words = [word for name, value in (VALUES | {"arch": arch}).items() for word in ("-var", f"{name}={value}")]
+    packer.run("validate", *words, str(packer.template))
+
+
+def test_packer_fmt(packer):
+    packer.run("fmt", "-check", str(TEMPLATE))
+
+
+def test_packer_needs_what_has_no_default(packer):
+    with pytest.raises(AssertionError, match=r"(?s)version.*packages.*config|config.*packages.*version"):
+        packer.run("validate", str(packer.template))
+
+
+def test_an_older_packer_gets_a_copy_without_what_it_cannot_read(tmp_path):
+    run(TEMPLATE / "for-packer-1.6", tmp_path)
+    copy = "".join(path.read_text() for path in tmp_path.glob("*.pkr.hcl"))
+    assert not re.search(r"required_plugins|imds_support|metadata_options|http_tokens", copy)
+    assert (tmp_path / "scripts").is_dir()
+
+
+def test_instances_take_imdsv2_alone():
+    source = (TEMPLATE / "amazon-ebs.pkr.hcl").read_text()
+    assert re.search(r'imds_support *= "v2.0"', source)
+    assert re.search(r'http_tokens *= "required"', source)
+    assert re.search(r'http_tokens *= "required"', (EXAMPLES / "launch-template.tf").read_text())
+
+
+def test_plugins_are_pinned():
+    versions = re.findall(r'version = "(.*?)"', (TEMPLATE / "plugins.pkr.hcl").read_text())
+    assert len(versions) == 2
+    assert all(re.fullmatch(r"= \d+\.\d+\.\d+", version) for version in versions)
+
+
+def test_user_data_is_valid_for_cloud_init():
+    run(require_program("cloud-init", "cloud-init"), "schema", "--config-file", EXAMPLES / "user-data-of-ami.yml")
+
+
+def test_terraform_fmt():
+    terraform = shutil.which("terraform")
+    if terraform is None:  # also with CI=true: no distribution packages it
+        pytest.skip("terraform is not on PATH, and no distribution packages it")
+    run(terraform, "fmt", "-check", "-diff", EXAMPLES)
+
+
+def test_image_builder_takes_the_same_steps_as_packer():
+    document = yaml.safe_load((EXAMPLES / "image-builder-component.yaml").read_text())
+    steps = [step for phase in document["phases"] for step in phase["steps"]]
+    assert document["schemaVersion"] == 1.0
+    assert [phase["name"] for phase in document["phases"]] == ["build", "validate"]
+    assert {step["action"] for step in steps} == {"S3Download", "ExecuteBash"}
+    said = [command for step in steps if step["action"] == "ExecuteBash" for command in step["inputs"]["commands"]]
+    assert re.findall(r"scripts/(\S+)", "\n".join(said)) == STEPS
+    assert re.findall(r"scripts/(\S+?)\"", (TEMPLATE / "build.pkr.hcl").read_text()) == STEPS
+    parameters = {name for parameter in document["parameters"] for name in parameter}
+    assert set(re.findall(r"\{\{ (\w+) \}\}", str(steps))) == parameters
