@@ -49,6 +49,12 @@ def test_a_node_with_nothing_but_its_configuration_registers_everywhere(servers,
     assert (tmp_path / "unassociated_servers.txt").read_text() == ""
 
 
+def test_a_new_node_registers_at_once_though_nobody_asks_and_probes_are_an_hour_apart(servers, tmp_path):
+    path = write_config(tmp_path, servers, health="{interval: 1h}", node=NODE, registers=True)
+    with daemon(path) as sidecar:
+        until(lambda: set(associations(sidecar).values()) == {"associated"})
+
+
 def test_the_recipes_second_test_and_beyond(servers, tmp_path):
     """Main down at boot: the node registers with the standby and runs there; main comes back: there, too."""
     main, _ = servers

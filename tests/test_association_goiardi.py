@@ -70,18 +70,22 @@ def test_one_down_at_boot_and_started_later(servers, config_path, tmp_path):
         assert all(knows(server, "web-1", key) for server in servers)
 
 
-def test_a_server_that_comes_back_empty_gets_the_node_and_its_object_again(servers, config_path, tmp_path):
-    _, standby = servers
+@pytest.mark.parametrize("emptied", [["standbyserver"], ["mainserver", "standbyserver"]])
+def test_who_comes_back_empty_gets_the_node_again(servers, config_path, tmp_path, emptied):
+    named = dict(zip(("mainserver", "standbyserver"), servers, strict=True))
     with daemon(config_path) as sidecar:
         until(lambda: is_associated(sidecar), 30)
-        standby.kill()
-        for name in ("data.bin", "index.bin", "chef-validator.pem", "admin.pem", "chef-webui.pem"):
-            (tmp_path / "standbyserver" / name).unlink(missing_ok=True)
-        shutil.rmtree(tmp_path / "standbyserver" / "files")
-        (tmp_path / "standbyserver" / "files").mkdir()
-        until(lambda: entries(sidecar)["standbyserver"]["health"] == "DOWN", 30)
-        standby.start()
-        until(lambda: knows(standby, "web-1", load_key(tmp_path / "client.pem")), 40)
+        for name in emptied:
+            named[name].kill()
+            for file in ("data.bin", "index.bin", "chef-validator.pem", "admin.pem", "chef-webui.pem"):
+                (tmp_path / name / file).unlink(missing_ok=True)
+            shutil.rmtree(tmp_path / name / "files")
+            (tmp_path / name / "files").mkdir()
+        until(lambda: all(entries(sidecar)[name]["health"] == "DOWN" for name in emptied), 30)
+        key = load_key(tmp_path / "client.pem")
+        for name in emptied:
+            named[name].start()
+        until(lambda: all(knows(named[name], "web-1", key) for name in emptied), 60)
         until(lambda: is_associated(sidecar), 30)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chef_failover import config
 from chef_failover.errors import ConfigError
-from chef_failover.fleet_list import Listing, effective, parse
+from chef_failover.fleet_list import Listing, as_said, effective, parse
 from chef_failover.list_address import parse_list_address
 from chef_failover.model import Health
 from chef_failover.world import follow, obey, settle, undrain
@@ -22,6 +22,10 @@ node: {name: web-1}
 servers:
   - {name: own, url: "https://chef-own.example.net:8443", ca_file: /etc/pki/own.pem,
      association: {provider: chef-server, validator_key: "file:/etc/pki/own-validator.pem"}}
+  - {name: plain, url: "https://plain.example.net"}
+  - {name: keyless, url: "https://keyless.example.net", association: {provider: chef-server}}
+  - {name: works, url: "https://works.example.net",
+     association: {provider: opsworks-cm, region: x, endpoint_url: "https://works.example.org"}}
 trusted_hosts: ["*.chef.example.com", chef.example.org]
 discovery: {source: "s3://fleet/servers.yml", region: us-east-1, endpoint_url: "https://vpce.example.com"}
 """
@@ -72,6 +76,7 @@ def association(text):
             "file:/etc/shadow is not in",
         ),
         (one(more=association("provider: opsworks-cm, region: us-east-1")), None),
+        (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://works.example.org'")), None),
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://vpce.example.com'")), None),
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://evil.org'")), "endpoint_url"),
     ],
@@ -87,6 +92,7 @@ def test_what_config_yml_does_not_vouch_for_is_refused_and_the_rest_used(entry, 
 def test_the_list_takes_the_place_of_the_servers_and_of_nothing_else():
     now = effective(OWN, [listed(one(more=", ca_file: /etc/chef/trusted_certs/a.pem"), one("own"))])
     assert now.config.servers[0].ca_file is None  # chef-client trusts what is there anyway
+    assert as_said(now.drains) == []
     assert (now.config.discovery, now.config.node) == (OWN.discovery, OWN.node)
     assert [now.config.priority(server) for server in now.config.servers] == [1, 2]
 

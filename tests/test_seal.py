@@ -218,3 +218,10 @@ def test_kill_9_at_every_step_leaves_what_a_second_run_finishes(path, directory,
 
 def test_an_unknown_configuration_is_exit_2(tmp_path):
     assert run("seal", "--config", tmp_path / "gone.yml").returncode == 2
+
+
+def test_the_fleet_s_list_as_kept_here_goes_too(path, directory):
+    for name in ("discovered.yml", ".discovered.yml.new"):
+        (directory / name).write_text("# {}\n")
+    assert sealed(path)[0] == 0
+    assert names(directory) == []

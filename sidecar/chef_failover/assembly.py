@@ -83,8 +83,11 @@ class Assembly:
         return self.watch.faults + self.caretakers.faults
 
     def start(self) -> None:
-        """Begin to probe and to register."""
+        """Begin to probe and to register. A node that is not registered yet does not wait for its turn to probe."""
         self.watch.start()
+        for server in self.watch.fleet.snapshot.servers:
+            if server.association is not Association.ASSOCIATED:
+                self.watch.look_at(server.name)
         self.caretakers.start()
 
     def stop(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import logging
 import signal
 import sys
@@ -56,6 +59,7 @@ def serve(config_path: Path) -> None:
     try:
         for front in fronts:
             front.load()
+        _give_back_memory()
         _obey(sidecar, config_path, systemd)
     finally:
         systemd.stopping()
@@ -63,6 +67,13 @@ def serve(config_path: Path) -> None:
             listener.close()
         sidecar.stop()
     log.info("stopped")
+
+
+def _give_back_memory() -> None:
+    """What importing everything took and left: a tenth of the process. glibc keeps it otherwise."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _front(sidecar: Sidecar, *, may_change: bool) -> Front:

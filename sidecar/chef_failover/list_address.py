@@ -30,11 +30,6 @@ class ListAddress:
     name: str
     bucket: str | None = None
 
-    @property
-    def is_in_aws(self) -> bool:
-        """Whether reading it needs a region and credentials."""
-        return self.store is not ListStore.FILE
-
     def __str__(self) -> str:
         return f"{self.store}:{f'//{self.bucket}/' if self.bucket else ''}{self.name}"
 

@@ -119,6 +119,26 @@ def test_it_is_installed_enabled_and_idle(installed):
     until(lambda: installed.show(SERVICE, "ActiveState") == "active")
 
 
+def test_a_key_that_only_root_may_read_comes_as_a_credential(installed, servers, key):
+    """The documented drop-in: the service stays without privileges, and chef-client keeps its own file."""
+    configure(installed, servers)
+    text = installed.read(CONFIG).replace(", client_key: /etc/chef-failover/client.pem", "")
+    installed.write(CONFIG, text.replace("ca_file: ", "association: {provider: chef-server}, ca_file: "))
+    installed.write("/etc/chef/client.pem", key.private_pem().decode())
+    installed.run("chown root: /etc/chef/client.pem; chmod 0400 /etc/chef/client.pem")
+    installed.run(f"systemctl restart {SERVICE}")
+    log = f"journalctl -u {SERVICE} --no-pager"
+    until(lambda: "LoadCredential=client.pem:/etc/chef/client.pem" in installed.run(log))  # it says what to do
+    assert not (installed.root / "var/lib/chef-failover/client.pem").exists()
+    drop_in = (ROOT / "packaging" / "examples" / "client-key.conf").read_text()
+    installed.write(f"/etc/systemd/system/{SERVICE}.service.d/client-key.conf", drop_in)
+    installed.run(f"systemctl daemon-reload && systemctl restart {SERVICE}")
+    installed.run("chef-failover wait --associated --all --timeout 30s")
+    assert json.loads(installed.run("chef-failover server --json"))["client_key"] is None
+    assert installed.show(SERVICE, "User").strip() == SERVICE
+    assert "it knows this node by this key" in installed.run("chef-failover wait --associated --all")
+
+
 def test_its_repository_must_be_there_and_whole(node):
     """Nothing unsigned is installed, and nothing without a Python."""
     refused = node.dnf(f"install chef-failover-{OLD} --disablerepo=amazonlinux", check=False)
