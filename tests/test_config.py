@@ -27,7 +27,6 @@ def test_an_empty_file_is_a_valid_configuration_without_servers():
     assert parsed.health.interval == 60.0
     assert parsed.selection.failback == 600.0
     assert parsed.listen.loopback == HostPort("127.0.0.1", 8473)
-    assert parsed.client_key == Path("/var/lib/chef-failover/client.pem")
 
 
 def test_the_contract_file():

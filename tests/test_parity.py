@@ -356,5 +356,5 @@ def test_it_is_shown():
         (False, "the others are compared with it"),
         (True, words),
     ]
-    assert f"b is stale: {words}." in tables.status(document)
+    assert f"is stale: {words}" in tables.status(document)
     assert overview(document, on=ON).standbys[0].lacks == (f"is stale: {words}",)

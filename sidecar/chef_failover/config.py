@@ -163,11 +163,6 @@ class Config:
     log_format: Literal["text", "json"] = "text"
 
     @property
-    def client_key(self) -> Path:
-        """The node's key: as configured, or beside the state."""
-        return self.node.client_key or self.state_dir / "client.pem"
-
-    @property
     def fingerprint(self) -> int:
         """48 bits that are the same wherever the same version has the same configuration, whatever its comments."""
         return int.from_bytes(hashlib.blake2b(repr(self).encode(), digest_size=6).digest())

@@ -22,10 +22,6 @@ class KeyFileError(ChefFailoverError):
 class ValidatorKeyError(KeyFileError):
     """The validator's key cannot be had. ``is_passing``: it may be there next time with nobody doing anything."""
 
-    def __init__(self, message: str, *, is_passing: bool = False) -> None:
-        super().__init__(message)
-        self.is_passing = is_passing
-
 
 class MetadataError(ChefFailoverError):
     """EC2's metadata service does not say what we ask."""

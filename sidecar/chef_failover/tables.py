@@ -36,7 +36,6 @@ def status(document: Document) -> str:
     sections = [
         "\n".join((_head(document), *discovery(document), *orders(document["pin"], drains))),
         _table(rows),
-        _stale(document),
         _section(
             "For this node to use another server:",
             [(entry["name"], entry["to_be_used"]) for entry in document["servers"] if entry["to_be_used"]],
@@ -101,11 +100,6 @@ def is_list_well(document: Document) -> bool:
 def _head(document: Document) -> str:
     degraded = " (degraded)" if document["degraded"] else ""
     return f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
-
-
-def _stale(document: Document) -> str:
-    """A line for each server that has something older than the one in use; empty when there is none."""
-    return "\n".join(f"{entry['name']} is stale: {entry['parity']}." for entry in document["servers"] if entry["stale"])
 
 
 def _without_sidecar(document: Document) -> str:
