@@ -111,4 +111,4 @@ def test_wide_nets_are_cast_around_background_loops_and_main_only():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
-    assert sorted(found) == ["caretaker.py", "cli.py", "daemon.py", "discovery.py", "monitor.py"]
+    assert sorted(found) == ["caretaker.py", "cli.py", "daemon.py", "discovery.py", "listeners.py", "monitor.py"]

@@ -112,6 +112,19 @@ def test_who_wants_fresher_results_wakes_it_and_many_wake_it_once(running):
     until(lambda: server.probes == 2)
 
 
+def test_who_can_wait_a_moment_does_not_wake_it_and_never_delays_it():
+    monitor, _, clock = make("+", Pace(3600.0, 3600.0))
+    monitor.freshen(clock.now, within_s=0.5)
+    assert monitor.due_at == clock.now + 0.5
+    monitor.freshen(clock.now, within_s=0.1)
+    monitor.freshen(clock.now, within_s=0.7)
+    assert monitor.due_at == clock.now + 0.1
+    monitor.step()
+    due_at = monitor.due_at
+    monitor.freshen(clock.now)  # what was probed at this very instant is fresh
+    assert monitor.due_at == due_at > clock.now + 1000
+
+
 def test_stop_ends_the_loop_though_the_next_probe_is_an_hour_away():
     monitor, server, _ = make("+", Pace(3600.0, 3600.0))
     monitor.start()

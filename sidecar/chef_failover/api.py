@@ -49,7 +49,10 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/v1/server")
     def server() -> flask.typing.ResponseReturnValue:
-        return front.server(sidecar) or _no_servers()
+        wait = flask.request.args.get("wait")
+        if wait not in (None, "no"):
+            return _problem(400, "Not a question", f"wait is {wait!r}; it may be no, or left out")
+        return front.server(sidecar, waits=wait is None) or _no_servers()
 
     @api.get("/v1/servers")
     def servers() -> flask.typing.ResponseReturnValue:

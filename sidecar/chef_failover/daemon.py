@@ -89,7 +89,17 @@ def _open(config: Config, sidecar: Sidecar, fronts: Sequence[Front]) -> list[Lis
     """Both listeners, or none."""
     must_wait, listen = sidecar.must_wait, config.listen
     socket, loopback = fronts
-    opened = [Listener("listen.socket", listen.socket, socket, must_wait=must_wait, threads=8, connections=200)]
+    opened = [
+        Listener(
+            "listen.socket",
+            listen.socket,
+            socket,
+            must_wait=must_wait,
+            at_once=socket.at_once,
+            threads=8,
+            connections=200,
+        )
+    ]
     if listen.loopback is not None:
         try:
             opened.append(

@@ -1,22 +1,28 @@
 """Shell: what stands before Flask on a listener.
 
 ``GET /v1/server``, which every chef-client run asks on the Unix socket, is answered here: Flask's routing and contexts
-take three times as long as that answer. And Flask is loaded only after the start, since it takes a third of the time
-from the start of the process to READY, which a node's first run waits for, and that run needs none of it.
+take three times as long as that answer, and waitress' parsing and bookkeeping twice as long, so an answer that is ready
+goes past both. And Flask is loaded only after the start, since it takes a third of the time from the start of the
+process to READY, which a node's first run waits for, and that run needs none of it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from chef_failover import render
+from chef_failover.model import Choice, Snapshot
 from chef_failover.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+_RUN_ASKS = re.compile(rb"GET /v1/server(\?wait=no)? HTTP/1\.[01]\r\n(?:.*\r\n)?\r\n", re.DOTALL)
 
 
 class Front:
@@ -43,10 +49,25 @@ class Front:
                 self._app = self._make_app()
             return self._app
 
+    def at_once(self, request: bytes) -> bytes | None:
+        """The whole HTTP answer to the HTTP ``request``, if that is a run's question and need not wait; else None."""
+        asked = _RUN_ASKS.fullmatch(request)
+        if asked is None:
+            return None
+        if asked[1]:
+            found = self._sidecar.choose_at_once()
+        else:
+            found = None if self._sidecar.must_wait() else self._sidecar.choose_for_run()
+        document = _document(self._sidecar, *found) if found else None
+        if document is None:
+            return None
+        body = json.dumps(document).encode()
+        return b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
-        is_question = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"] == "/v1/server"
-        if self._answers_runs and is_question:
+        question = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"])
+        if self._answers_runs and question == ("GET", "/v1/server", ""):
             document = server(self._sidecar)
             if document is not None:
                 body = json.dumps(document).encode()
@@ -55,9 +76,16 @@ class Front:
         return (self._app or self.load())(environ, start_response)
 
 
-def server(sidecar: Sidecar) -> render.Document | None:
-    """Where a run that starts now should go; None when no server is configured."""
-    snapshot, choice = sidecar.choose_for_run()
+def server(sidecar: Sidecar, *, waits: bool = True) -> render.Document | None:
+    """Where a run that starts now should go; None when no server is configured.
+
+    With ``waits`` False it is there at once, by what is known, if that speaks for a server.
+    """
+    found = None if waits else sidecar.choose_at_once()
+    return _document(sidecar, *(found or sidecar.choose_for_run()))
+
+
+def _document(sidecar: Sidecar, snapshot: Snapshot, choice: Choice | None) -> render.Document | None:
     if choice is None:
         return None
     return render.server(snapshot, choice, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())

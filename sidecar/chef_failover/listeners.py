@@ -2,7 +2,7 @@
 
 waitress hands every request to a thread. That costs two wake-ups, and, as long as both threads want the interpreter,
 some milliseconds now and then. Nearly all our answers are ready at once, so the loop gives them itself; threads are for
-questions that have to wait for a probe.
+questions that have to wait for a probe. And what every run asks may be answered before waitress sees the connection.
 
 Each listener has a loop, threads and a limit of connections of its own: whatever local users do to the loopback port,
 root's socket answers.
@@ -28,6 +28,8 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 from chef_failover.errors import AlreadyRunningError, ListenError
 from chef_failover.urls import HostPort
 
+log = logging.getLogger(__name__)
+
 SOCKET_MODE = 0o660
 _SHUTDOWN_S = 0.3
 """How long requests under way may take to end when we stop."""
@@ -39,6 +41,7 @@ _LIMITS: dict[str, Any] = {
 }
 
 _IDLE_S = 30.0
+_FIRST_BYTES = 4096
 _UCRED = struct.Struct("iII")
 """unix(7): process, user, group."""
 
@@ -98,6 +101,35 @@ class _UnixChannel(HTTPChannel):
     task_class = _UnixTask
 
 
+class _Door:
+    """In the place of a channel's class: answers a new connection at once where it can, or gives it to a channel."""
+
+    def __init__(self, at_once: Callable[[bytes], bytes | None]) -> None:
+        self._at_once = at_once
+
+    def __call__(self, server: Any, connection: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Called by waitress in its loop, which an exception from here would end."""
+        if not self._is_served(connection):
+            _UnixChannel(server, connection, *args, **kwargs)
+
+    def _is_served(self, connection: socket.socket) -> bool:
+        try:
+            connection.setblocking(False)
+            request = connection.recv(_FIRST_BYTES, socket.MSG_PEEK)
+            answer = self._at_once(request)
+            if answer is None:
+                return False
+            connection.recv(len(request))  # or closing it would reset it
+            connection.sendall(answer)
+        except OSError:  # nothing is there yet, or nobody any more: a channel will find out
+            return False
+        except Exception:
+            log.exception("a question broke by a fault of ours")
+            return False
+        connection.close()
+        return True
+
+
 class Listener:
     """One listener, open from construction to `close`.
 
@@ -106,6 +138,7 @@ class Listener:
         address: a path for a Unix socket, where a stale one is replaced; or a host and a port.
         app: what answers there.
         must_wait: whether the answer to QUESTION would have to wait for something else than the processor.
+        at_once: gives the whole answer to what a connection to a Unix socket begins with, or None.
         threads: for questions that wait.
         connections: at the most.
 
@@ -121,6 +154,7 @@ class Listener:
         app: App,
         *,
         must_wait: Callable[[], bool],
+        at_once: Callable[[bytes], bytes | None] = lambda _: None,
         threads: int,
         connections: int,
     ) -> None:
@@ -140,7 +174,7 @@ class Listener:
                 app, map=self._map, _dispatcher=self._dispatcher, **options
             )
             if isinstance(self._server, waitress.server.UnixWSGIServer):
-                self._server.channel_class = _UnixChannel
+                self._server.channel_class = _Door(at_once)  # type: ignore[assignment]
             self._inode = address.stat().st_ino if isinstance(address, Path) else 0
         except OSError as error:
             self._shut()

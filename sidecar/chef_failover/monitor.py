@@ -53,7 +53,6 @@ class Monitor:
         self._is_stopping = False
         self._due_at = clock() + rng.uniform(0, pace.interval_s)
         self._last_at = float("-inf")
-        self._wanted_from = float("-inf")
         self._thread = threading.Thread(target=self._run, name=f"monitor {name}", daemon=True)
 
     @property
@@ -80,11 +79,15 @@ class Monitor:
         """The loop has missed its next probe by more than ``allowance_s``: it hangs or is dead."""
         return now > self._due_at + allowance_s
 
-    def freshen(self, wanted_from: float) -> None:
-        """Ask for a result no older than this instant. However many ask, one probe serves them."""
+    def freshen(self, wanted_from: float, within_s: float = 0.0) -> None:
+        """Ask for a result no older than this instant, by a probe that begins ``within_s`` from now.
+
+        However many ask, one probe serves them, and so does one that is under way.
+        """
+        begin_at = self._clock() + within_s
         with self._wake:
-            if wanted_from > max(self._wanted_from, self._last_at):
-                self._wanted_from = wanted_from
+            if wanted_from > self._last_at and begin_at < self._due_at:
+                self._due_at = begin_at
                 self._wake.notify()
 
     def step(self) -> None:
@@ -113,6 +116,6 @@ class Monitor:
             nap_s = min(self._tend(), LONGEST_NAP_S)
             with self._wake:
                 left_s = self._due_at - self._clock()
-                if self._is_stopping or self._last_at < self._wanted_from or left_s <= 0:
+                if self._is_stopping or left_s <= 0:
                     return not self._is_stopping
                 self._wake.wait(min(left_s, nap_s))

@@ -145,6 +145,10 @@ class Sidecar:
         """See `Watch.choose_for_run`."""
         return self._parts.watch.choose_for_run()
 
+    def choose_at_once(self) -> tuple[Snapshot, Choice | None] | None:
+        """See `Watch.choose_at_once`."""
+        return self._parts.watch.choose_at_once()
+
     def report_run(self, report: RunReport) -> None:
         """Take in what the shim says of a chef-client run."""
         self.runs.report(report)

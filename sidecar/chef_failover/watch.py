@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
 
 from chef_failover.fleet import Fleet
 from chef_failover.health import Pace
-from chef_failover.model import Choice, ProbeResult, Snapshot
+from chef_failover.model import Choice, ProbeResult, Snapshot, Standing
 from chef_failover.monitor import Monitor
 
 ANSWER_SLACK_S = 0.25
@@ -107,25 +108,41 @@ class Watch:
         """
         now = self._clock()
         runs_from, limit = now - self._fresh_for_s, now + self._timeout_s + ANSWER_SLACK_S
-        self._freshen(runs_from)
+        self._freshen_in_turns(runs_from)
         while (wanted := self.fleet.most_wanted(runs_from)) and (left_s := limit - self._clock()) > 0:
             self.fleet.wait_while_wanted(wanted, runs_from, left_s)
         return self.fleet.select_for_run(runs_from)
 
-    def _freshen(self, runs_from: float) -> None:
+    def choose_at_once(self) -> tuple[Snapshot, Choice | None] | None:
+        """The same by the latest results, however old, for whoever asks again; None where they speak for no server.
+
+        The probes that the next question needs begin.
+        """
+        runs_from = self._clock() - self._fresh_for_s
+        if wanted := self.fleet.most_wanted(runs_from):
+            self._monitors[wanted].freshen(runs_from)
+        self._freshen(runs_from, HEAD_START_S)
+        snapshot, choice = self.fleet.select_for_run(-math.inf)
+        is_unsure = choice is not None and choice.standing is not Standing.ELIGIBLE
+        return None if is_unsure else (snapshot, choice)
+
+    def _freshen_in_turns(self, runs_from: float) -> None:
         """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
 
         Three TLS handshakes at once on a small machine take twice as long as one. As in Happy Eyeballs (RFC 8305) the
         head start is too short to delay anybody, and long enough for a server nearby to have answered; one that fails
-        within it passes it on to the next.
+        within it passes it on to the next. Once nothing is waited for, the answer goes out before the others' turn.
         """
         former = None
         while (wanted := self.fleet.most_wanted(runs_from)) and wanted != former:
             self._monitors[wanted].freshen(runs_from)
             self.fleet.wait_while_wanted(wanted, runs_from, HEAD_START_S)
             former = wanted
+        self._freshen(runs_from, 0.0 if wanted else HEAD_START_S)
+
+    def _freshen(self, runs_from: float, within_s: float) -> None:
         for monitor in self._monitors.values():
-            monitor.freshen(runs_from)
+            monitor.freshen(runs_from, within_s)
 
     def _reporter(self, name: str) -> Callable[[ProbeResult], bool]:
         def report(result: ProbeResult) -> bool:
