@@ -304,7 +304,7 @@ class Relay(socketserver.ThreadingUnixStreamServer):
     @property
     def questions(self):
         """How often somebody asked for the server."""
-        return [line for line, _ in self.asked].count("GET /v1/server")
+        return sum(line in ("GET /v1/server", "GET /v1/server?wait=no") for line, _ in self.asked)
 
 
 class _Asked(socketserver.StreamRequestHandler):
@@ -585,7 +585,7 @@ def test_a_foreign_host_is_refused(machine, main, standby):
         assert machine.run() == 0, machine.output
     assert impostor.questions == 2
     assert machine.urls("run_completed") == [standby.url], machine.output
-    assert "refused localhost: config.yml does not name this host" in machine.output
+    assert f"refused {foreign}: config.yml does not name this host" in machine.output
     assert not machine.has_run_on(main)
 
 

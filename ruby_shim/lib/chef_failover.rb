@@ -9,33 +9,32 @@
 # gone, hangs or talks rubbish costs a bounded time and never the run.
 #
 # Only config.yml is believed, because only root can write it. Socket and state.json belong to the sidecar's own user,
-# and chef-client executes what its server sends. So their URL must be https to the origin of a listed server or to a
-# trusted host, written in the few characters that no two parsers read differently, and the files they name must be
-# named by config.yml too. What is refused falls to the next layer.
+# and chef-client executes what its server sends. So their URL must be that of a listed server, organization and all, or
+# https to a trusted host, written in the few characters that no two parsers read differently, and the files they name
+# must be named by config.yml too. What is refused falls to the next layer.
 #
-# It acts twice. When client.d is read it sets Chef::Config, so that a run without events is served as well. But a
-# daemonised chef-client reads client.d again only after a successful run, and a failed one would keep the dead server
-# for ever; so an event handler chooses anew at every run_start, the last moment before the first request. (It runs in
-# the forked child, so what it sets ends with that run.) There only what was set here is changed: another URL is
-# somebody's decision, made by -S or in a later file, and stays.
+# It acts twice. When client.d is read it sets Chef::Config, by what the sidecar knows at that moment. But a daemonised
+# chef-client reads client.d again only after a successful run, and a failed one would keep the dead server for ever; so
+# an event handler chooses anew at every run_start, the last moment before the first request, and waits for fresh
+# results if it must. (It runs in the forked child, so what it sets ends with that run.) There only what was found or set
+# here is changed: another URL is somebody's decision, made by -S or in a later file, and stays. Where there are no
+# events, the first answer is the last, and is waited for.
 #
 # Where it stays out: local mode and solo have no server; knife acts for a person, not for the node, and never reads
 # client.d by itself. chef-shell reads /etc/chef/client.d when it is told to be the node (-z): there the URL is set, -S
 # is merged over it afterwards, and no run ever starts. In target mode (-t) the name and key are those of another device.
 #
 # An exception in client.d ends chef-client with code 43 and one in run_start ends the run, so nothing is raised. But
-# SystemExit and signals pass: TERM arrives as one of them, and swallowing it would let the run go on.
+# SystemExit and signals pass: while files are read TERM arrives as one of them, and swallowing it would let the run go on.
 module ChefFailover
   SCHEMA = 1
   LONGEST_BYTES = 1 << 20
+  MOST_PASSED_OVER = 20
   REPORT_BUDGET_S = 0.8
   FACTS_BUDGET_S = 0.8
   FACTS_OF_CHOICE = %w[name chef_server_url since degraded reason].freeze
   FACTS_OF_ORDER = %w[server strict reason who created ends].freeze
   OPTIONS = { chef_server_url: %w[S server], node_name: %w[N node-name], client_key: %w[k client-key] }.freeze
-  # Spelled out instead of /i, which takes a Kelvin sign for a k.
-  HOST = /[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]/.freeze
-  URL = %r{\A(https?|HTTPS?)://(#{HOST})(?::(\d{1,5}))?(?:/[A-Za-z0-9._~%/-]*)?\z}.freeze
   NODE_NAME = /\A[A-Za-z0-9_.:-]{1,255}\z/.freeze
 
   Choice = Struct.new(:server, :url, :node_name, :client_key, :ca_file, :reason, :is_degraded, :passed_over)
@@ -165,6 +164,30 @@ module ChefFailover
     end
   end
 
+  # A URL written so plainly that no two parsers read it differently.
+  module Address
+    # Spelled out instead of /i, which takes a Kelvin sign for a k.
+    HOST = /[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]/.freeze
+    URL = %r{\A(https?|HTTPS?)://(#{HOST})(?::(\d{1,5}))?((?:/[A-Za-z0-9._~%/-]*)?)\z}.freeze
+    LONGEST_HOST = 253
+    # What servers and proxies may each take for another path.
+    AMBIGUOUS = %r{%|/\.{1,2}(?:/|\z)}.freeze
+
+    # Scheme, host, port and path, or nil for what is not plainly a URL.
+    def self.place(url)
+      _, scheme, host, port, path = url.match(URL).to_a if url.is_a?(String)
+      return if scheme.nil? || host.length > LONGEST_HOST
+
+      port ||= { "https" => 443, "http" => 80 }[scheme.downcase]
+      [scheme.downcase, host.downcase, port.to_i, path.sub(%r{/+\z}, "")]
+    end
+
+    # Chef refuses a scheme in capitals.
+    def self.tidy(url)
+      url.sub(%r{/+\z}, "").sub(/\A[A-Z]+/, &:downcase)
+    end
+  end
+
   # What config.yml says, as far as it matters here. The sidecar is the one to complain of what is wrong in it.
   class Settings
     UNITS = { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600 }.freeze
@@ -216,7 +239,7 @@ module ChefFailover
 
     # The first server as a choice.
     def first_choice
-      server = by_preference.find { |one| origin(one["url"]) && origin(url_of(one)) }
+      server = by_preference.find { |one| Address.place(one["url"]) && Address.place(url_of(one)) }
       raise Unusable, "no server in config.yml has a usable url" unless server
 
       Choice.new(server["name"], url_of(server), *identity, server["ca_file"])
@@ -225,18 +248,26 @@ module ChefFailover
     # An answer from outside as a choice, without what config.yml does not vouch for.
     def vouch_for(answer)
       url = answer["chef_server_url"].to_s
-      scheme, host, = origin(url)
-      unless scheme == "https" && (servers.any? { |one| origin(one["url"]) == origin(url) } || trusted?(host))
-        raise Unusable, "refused #{host || url[0, 100].inspect}: config.yml does not name this host, or it is not https"
+      unless vouched?(url)
+        raise Unusable, "refused #{url[0, 100]}: config.yml does not name this host, or not with this path, or it is not https"
       end
 
-      Choice.new(answer["name"], tidy(url), allowed(answer, "node_name") { |name| NODE_NAME.match?(name) },
+      Choice.new(answer["name"], Address.tidy(url), allowed(answer, "node_name") { |name| NODE_NAME.match?(name) },
                  allowed(answer, "client_key") { |path| same?(path, client_key) },
                  allowed(answer, "ssl_ca_file") { |path| ca_files.any? { |one| same?(path, one) } },
-                 answer["reason"], answer["degraded"] == true, Array(answer["passed_over"]).grep(Hash))
+                 answer["reason"], answer["degraded"] == true, Array(answer["passed_over"]).grep(Hash).first(MOST_PASSED_OVER))
     end
 
     private
+
+    # On a listed host the path counts as well: others may make organizations of their own there.
+    def vouched?(url)
+      scheme, host, _, path = place = Address.place(url)
+      return false unless scheme == "https"
+
+      listed = servers.map { |one| Address.place(url_of(one)) if Address.place(one["url"]) }
+      listed.include?(place) || (trusted?(host) && !path.match?(Address::AMBIGUOUS))
+    end
 
     # The lowest priority first where there are any, else as listed.
     def by_preference
@@ -249,17 +280,6 @@ module ChefFailover
       return [nil, nil] unless name.nil? || NODE_NAME.match?(name)
 
       [name, (client_key if File.file?(client_key))]
-    end
-
-    # Scheme, host and port, or nil for what is not plainly a URL.
-    def origin(url)
-      _, scheme, host, port = url.match(URL).to_a if url.is_a?(String)
-      scheme && [scheme.downcase, host.downcase, (port || { "https" => 443, "http" => 80 }[scheme.downcase]).to_i]
-    end
-
-    # Chef refuses a scheme in capitals.
-    def tidy(url)
-      url.sub(%r{/+\z}, "").sub(/\A[A-Z]+/, &:downcase)
     end
 
     def trusted?(host)
@@ -287,7 +307,7 @@ module ChefFailover
     end
 
     def url_of(server)
-      url = tidy(server["url"])
+      url = Address.tidy(server["url"])
       organization = server.fetch("organization") { section("node").fetch("organization", "default") }
       organization.nil? || url.include?("/organizations/") ? url : "#{url}/organizations/#{organization}"
     end
@@ -316,12 +336,11 @@ module ChefFailover
       guarded do
         next if stays_out?(config)
 
-        settings = Settings.load(path)
-        next if settings.servers.empty?
-
         @path = path
-        set(config, resolve(settings))
-        register
+        @found = config[:chef_server_url]
+        has_events = register # first: whatever goes wrong below, the next run_start tries again
+        settings = Settings.load(path)
+        set(config, resolve(settings, is_final: !has_events)) unless settings.servers.empty?
       end
     end
 
@@ -338,10 +357,12 @@ module ChefFailover
     def run_start(_version = nil, run_status = nil, *)
       guarded do
         @run = nil
-        next if stays_out?(::Chef::Config) || !still_ours?(::Chef::Config)
+        next if stays_out?(::Chef::Config) || given?(:chef_server_url) || !still_ours?(::Chef::Config)
 
         settings = Settings.load(@path)
         choose_anew(settings)
+        next unless @choice
+
         @run = { schema: SCHEMA, run_id: run_id(run_status), server: @choice.server, chef_server_url: @choice.url }
         report(settings, "started")
       end
@@ -413,16 +434,18 @@ module ChefFailover
 
     # --- choosing
 
-    def resolve(settings)
-      from_sidecar(settings) || from_state(settings) || from_config(settings)
+    # The first answer of the three layers. One that is not final is by whatever results there are, and another follows.
+    def resolve(settings, is_final:)
+      from_sidecar(settings, is_final) || from_state(settings) || from_config(settings)
     end
 
-    def from_sidecar(settings)
-      status, answer = Exchange.new(settings.socket, settings.budget_s).call("GET", "/v1/server")
+    def from_sidecar(settings, is_final)
+      question = is_final ? "/v1/server" : "/v1/server?wait=no"
+      status, answer = Exchange.new(settings.socket, settings.budget_s).call("GET", question)
       raise NoServer if status == 404 && answer["title"] == "No server is configured"
       raise Unusable, "status #{status}: #{answer['title']}" unless status == 200
 
-      announce(settings.vouch_for(answer), nil)
+      announce(settings.vouch_for(answer), nil, is_final: is_final)
     rescue NoServer
       raise
     rescue StandardError => e # whatever an answer may do to the code above, there is a next layer
@@ -444,15 +467,19 @@ module ChefFailover
       announce(settings.first_choice, "the first server of config.yml")
     end
 
-    def announce(choice, source)
-      passed_over = Array(choice.passed_over)
-      passed_over.each do |server|
-        log(:warn, "Server #{server['reachable'] ? 'passed over' : 'not reachable'}: #{server['name']}: #{server['reason']}")
-      end
+    def announce(choice, source, is_final: true)
+      warnings = warnings_of(choice)
       notes = [source, ("degraded" if choice.is_degraded)].compact
-      level = passed_over.empty? && notes.empty? ? :info : :warn
-      log(level, ["using #{choice.server} #{choice.url}", *notes, *choice.reason].join(", "))
+      level = warnings.empty? && notes.empty? ? :info : :warn
+      warnings.each { |line| log(is_final ? :warn : :debug, line) }
+      log(is_final ? level : :debug, ["using #{choice.server} #{choice.url}", *notes, *choice.reason].join(", "))
       choice
+    end
+
+    def warnings_of(choice)
+      choice.passed_over.to_a.map do |server|
+        "Server #{server['reachable'] ? 'passed over' : 'not reachable'}: #{server['name']}: #{server['reason']}"
+      end
     end
 
     # --- setting
@@ -463,7 +490,12 @@ module ChefFailover
         set_ca_file(config, choice.ca_file)
         @choice = choice
       end
-      set_identity(config, choice) unless config[:target] || enabled?(config[:target_mode])
+      set_identity(config, choice) unless value(config, :target) || enabled?(value(config, :target_mode))
+    end
+
+    # Not every Chef knows every setting, and a strict one raises over what it does not know.
+    def value(config, key)
+      config[key] if config.key?(key)
     end
 
     def set_identity(config, choice)
@@ -473,43 +505,62 @@ module ChefFailover
 
     # Goes with the server, so it is taken back when the next choice has none.
     def set_ca_file(config, ca_file)
+      ca_file = usable_ca_file(config, ca_file) if ca_file
       is_ours = @ca_file && config[:ssl_ca_file] == @ca_file
       @ca_file_before = config[:ssl_ca_file] unless is_ours
       config[:ssl_ca_file] = ca_file || @ca_file_before if ca_file || is_ours
       @ca_file = ca_file
     end
 
+    # Chef ends over a file that is not there, and looks at none beside ssl_ca_path.
+    def usable_ca_file(config, ca_file)
+      log(:warn, "ssl_ca_path is set, so chef-client does not look at ssl_ca_file #{ca_file}") if config[:ssl_ca_path]
+      return ca_file if File.file?(ca_file)
+
+      log(:warn, "ssl_ca_file #{ca_file} is ignored: there is no such file")
+      nil
+    end
+
     # Whether the command line sets this: -S URL, -SURL, -WS URL, --server URL, --server=URL, --serv URL, and
     # --config-option chef_server_url=URL. An ambiguous abbreviation has ended chef-client before.
     def given?(setting)
       letter, name = OPTIONS.fetch(setting)
-      ARGV.take_while { |argument| argument != "--" }.any? do |argument|
+      ARGV.map(&:b).take_while { |argument| argument != "--" }.any? do |argument|
         long = argument[/\A--([^=]+)/, 1]
         (long && name.start_with?(long.downcase.tr("_", "-"))) ||
-          argument.match?(/\A(?:-[WRfz]*#{letter}|(?:--config-option=)?#{setting}=)/)
+          argument.match?(/\A(?:-[WRfz]*#{letter}|(?:--config-o[a-z-]*=)?\s*#{setting}\s*=)/)
       end
     end
 
     # --- the run
 
-    # The marker is the handler itself in Chef's own list, which outlives this file but not a list somebody replaced.
+    # Whether our handler will be called.
     def register
-      return unless defined?(::Chef.event_handler)
-      return if @handler && Array(::Chef::Config[:event_handlers]).include?(@handler)
+      return false unless defined?(::Chef.event_handler)
 
-      registered = nil
+      @handler = make_handler unless registered?
+      true
+    end
+
+    # The marker is the handler itself in Chef's own list, which outlives this file but not a list somebody replaced.
+    def registered?
+      @handler && Array(::Chef::Config[:event_handlers]).include?(@handler)
+    end
+
+    def make_handler
+      made = nil
       ::Chef.event_handler do
-        registered = handler
+        made = handler
         on(:run_start) { |*args| ::ChefFailover.run_start(*args) }
         on(:run_completed) { |*_| ::ChefFailover.run_end("succeeded") }
         on(:run_failed) { |*args| ::ChefFailover.run_end("failed", args.first) }
       end
-      @handler = registered
+      made
     end
 
+    # It is what was set here last or, if nothing could be, what was found.
     def still_ours?(config)
-      return false unless @choice # nothing was set, because of -S
-      return true if config[:chef_server_url] == @choice.url
+      return true if config[:chef_server_url] == (@choice ? @choice.url : @found)
 
       log(:warn, "chef_server_url is #{config[:chef_server_url]}, set by somebody else, and stays")
       set_ca_file(config, nil)
@@ -517,9 +568,9 @@ module ChefFailover
     end
 
     def choose_anew(settings)
-      set(::Chef::Config, resolve(settings)) unless settings.servers.empty?
+      set(::Chef::Config, resolve(settings, is_final: true)) unless settings.servers.empty?
     rescue NoServer, Unusable => e
-      log(:info, "no new choice (#{e.message}), #{@choice.url} stays")
+      log(:info, "no new choice (#{e.message}), #{::Chef::Config[:chef_server_url]} stays")
     end
 
     def run_id(run_status)

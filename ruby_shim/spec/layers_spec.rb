@@ -14,14 +14,14 @@ RSpec.describe "The three layers" do
     end
 
     it "says which server was passed over, why, and which is used" do
-      apply
+      start_run
       expect(warnings).to include(a_string_including("Server not reachable: mainserver: connect timed out after 3.0 s"),
                                   a_string_including("using standbyserver #{STANDBY}"))
     end
 
     it "does not call a server unreachable that is only passed over" do
       sidecar_answers("passed_over" => [{ "name" => "mainserver", "reason" => "drained", "reachable" => true }])
-      apply
+      start_run
       expect(warnings.first).to end_with("Server passed over: mainserver: drained")
     end
 
@@ -33,14 +33,14 @@ RSpec.describe "The three layers" do
 
     it "is no warning when all is fine" do
       sidecar_answers("passed_over" => [], "reason" => "preferred", "chef_server_url" => MAIN, "name" => "mainserver")
-      apply
+      start_run
       expect(warnings).to be_empty
       expect(FakeChef::Log.lines).to include([:info, a_string_including("using mainserver #{MAIN}")])
     end
 
     it "says that an answer is degraded" do
       sidecar_answers("passed_over" => [], "degraded" => true)
-      apply
+      start_run
       expect(warnings.last).to include("degraded")
     end
 
@@ -65,7 +65,7 @@ RSpec.describe "The three layers" do
       stub_const("ENV", ENV.to_h.merge("http_proxy" => "http://127.0.0.1:1", "all_proxy" => "http://127.0.0.1:1"))
       apply
       expect(chosen).to eq STANDBY
-      expect(sidecar.requests.pop.first).to eq "GET /v1/server HTTP/1.0"
+      expect(sidecar.asked).to eq ["GET /v1/server?wait=no HTTP/1.0"]
     end
 
     it "reads a body that comes without a length" do
@@ -81,9 +81,15 @@ RSpec.describe "The three layers" do
 
     it "cleans what it logs" do
       sidecar_answers("passed_over" => [{ "name" => "a\nFATAL: b", "reason" => "\e[31m#{'x' * 9000}" }])
-      apply
+      start_run
       expect(warnings.join).not_to match(/[\n\e]/)
       expect(warnings.map(&:length).max).to be < 600
+    end
+
+    it "names only so many servers that were passed over" do
+      sidecar_answers("passed_over" => Array.new(10_000) { { "name" => "x" } })
+      start_run
+      expect(warnings.size).to eq 21
     end
 
     it "resolves in a few milliseconds" do
@@ -97,7 +103,6 @@ RSpec.describe "The three layers" do
       config[:chef_server_url] = ELSEWHERE
       expect { apply }.not_to output.to_stderr
       expect(chosen).to eq ELSEWHERE
-      expect(config[:event_handlers]).to be_empty
       expect(FakeChef::Log.lines).to be_empty
     end
 

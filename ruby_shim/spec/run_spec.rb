@@ -53,6 +53,52 @@ RSpec.describe "A chef-client run" do
       expect(config[:event_handlers].size).to eq 1
     end
 
+    it "asks without waiting, and says nothing yet, since run_start will ask again" do
+      application.configure
+      expect([sidecar.asked, chosen]).to eq [["GET /v1/server?wait=no HTTP/1.0"], STANDBY]
+      expect(FakeChef::Log.lines.map(&:first).uniq).to eq [:debug]
+    end
+
+    it "waits for the answer where there are no events, since it is the only one", :without_chef do
+      expect { application.configure }.to output.to_stderr
+      expect(sidecar.asked).to eq ["GET /v1/server HTTP/1.0"]
+    end
+
+    it "registers a handler whatever goes wrong, so that a daemon gets its server once that is mended" do
+      File.write(path("config.yml"), "servers: [")
+      application.configure
+      expect([chosen, warnings.size]).to eq ["https://localhost:443", 1]
+      write_config
+      dispatch(:run_start, "18", run_status)
+      expect(chosen).to eq STANDBY
+      expect(sidecar.runs.map { |run| run.values_at("event", "server") }).to eq [%w[started standbyserver]]
+    end
+
+    it "gets its server once the sidecar has heard of one" do
+      sidecar.answer("/v1/server", 404, contract("no_servers.json"))
+      application.configure
+      dispatch(:run_start, "18", run_status)
+      expect([chosen, sidecar.runs]).to eq ["https://localhost:443", []]
+      sidecar_answers
+      dispatch(:run_start, "18", run_status)
+      expect(chosen).to eq STANDBY
+    end
+
+    it "leaves what a later file sets, though nothing could be chosen here" do
+      File.write(path("config.yml"), "servers: [")
+      application.configure
+      write_config
+      config[:chef_server_url] = ELSEWHERE
+      dispatch(:run_start, "18", run_status)
+      expect([chosen, sidecar.runs]).to eq [ELSEWHERE, []]
+    end
+
+    it "works with a Chef that is strict and does not know every setting" do
+      install("config_strict_mode true\nchef_server_url '#{ELSEWHERE}'")
+      application.configure
+      expect([chosen, config[:node_name]]).to eq [STANDBY, "web-1"]
+    end
+
     it "has no handler without Chef", :without_chef do
       expect { application.configure }.to output(/Server not reachable: mainserver/).to_stderr
       expect([chosen, config[:event_handlers]]).to eq [STANDBY, []]
@@ -61,6 +107,12 @@ RSpec.describe "A chef-client run" do
 
   describe "run_start" do
     before { application.configure }
+
+    it "waits for fresh results" do
+      sidecar.asked
+      dispatch(:run_start, "18.11.21", run_status)
+      expect(sidecar.asked.first).to eq "GET /v1/server HTTP/1.0"
+    end
 
     it "chooses anew with both arguments" do
       sidecar_answers("name" => "mainserver", "chef_server_url" => MAIN, "passed_over" => [])
@@ -164,7 +216,8 @@ RSpec.describe "A chef-client run" do
 
   describe "the command line" do
     [%w[-S URL], %w[-SURL], %w[-WS URL], %w[--server URL], %w[--server=URL], %w[--serv URL], %w[--SERVER URL],
-     %w[-i 60 -S URL], %w[--config-option chef_server_url=URL], %w[--config-option=chef_server_url=URL]].each do |words|
+     %w[-i 60 -S URL], %w[--config-option chef_server_url=URL], %w[--config-option=chef_server_url=URL],
+     ["--config-option", "chef_server_url = URL"], %w[--config-opt=chef_server_url=URL]].each do |words|
       it "wins: #{words.join(' ')}" do
         argv(*words)
         application.configure(chef_server_url: ELSEWHERE)
@@ -201,7 +254,7 @@ RSpec.describe "A chef-client run" do
     end
 
     [%w[-s 30], %w[-n list], %w[-K /v.pem], %w[--splay 3], %w[-c /etc/chef/client.rb], %w[--config /x], %w[-- -S],
-     %w[-j http://x/-S], %w[--slow-report]].each do |words|
+     %w[-j http://x/-S], %w[--slow-report], ["-o", "recipe[\xFC]"]].each do |words|
       it "says nothing about the server: #{words.join(' ')}" do
         argv(*words)
         application.configure
@@ -271,6 +324,18 @@ RSpec.describe "A chef-client run" do
       next_choice(ours)
       config[:ssl_ca_file] = "/new.pem"
       expect([next_choice(nil), next_choice(ours), next_choice(nil)]).to eq ["/new.pem", ours, "/new.pem"]
+    end
+
+    it "is left alone when there is no such file, over which Chef would end" do
+      allow(File).to receive(:file?).with(ours).and_return(false)
+      expect([next_choice(ours), chosen]).to eq [nil, STANDBY]
+      expect(warnings).to include("chef-failover: ssl_ca_file #{ours} is ignored: there is no such file")
+    end
+
+    it "is said to be of no use beside ssl_ca_path, which Chef looks at first" do
+      config[:ssl_ca_path] = "/etc/ssl/own"
+      next_choice(ours)
+      expect(warnings).to include("chef-failover: ssl_ca_path is set, so chef-client does not look at ssl_ca_file #{ours}")
     end
 
     it "does not take the name or the key back" do

@@ -34,6 +34,11 @@ class FakeSidecar
     @server.close
   end
 
+  # The request lines so far.
+  def asked
+    Array.new(requests.size) { requests.pop.first }
+  end
+
   # The bodies posted to /v1/runs so far.
   def runs
     posted = Array.new(requests.size) { requests.pop }.select { |line, _| line.start_with?("POST /v1/runs ") }
@@ -70,7 +75,7 @@ class FakeSidecar
     head << peer.readline until head.end_with?("\r\n\r\n")
     body = peer.read(head[/^content-length: (\d+)/i, 1].to_i)
     requests << [head.lines.first.chomp, body, head]
-    status, document = @answers.fetch(head.split[1]) { [200, { "schema" => 1 }] }
+    status, document = @answers.fetch(head.split[1].split("?").first) { [200, { "schema" => 1 }] }
     peer.write(self.class.http(status, document.is_a?(String) ? document : JSON.generate(document)))
   end
 end
@@ -173,6 +178,13 @@ module Places
     ChefFailover.apply(config, path("config.yml"))
   end
 
+  # What is read when chef-client starts, and the start of the run, which has the last word.
+  def start_run
+    apply
+    FakeChef::Log.lines.clear
+    dispatch(:run_start, "18.11.21", nil)
+  end
+
   def chosen
     config[:chef_server_url]
   end
@@ -203,6 +215,7 @@ end
 
 MAIN = "https://chef-a.example.com/organizations/default"
 STANDBY = "https://chef-b.example.com:8443/organizations/default"
+CA_FILE = "/etc/chef/trusted_certs/chef-b.pem"
 ELSEWHERE = "https://elsewhere.example.net/organizations/x"
 
 RSpec.configure do |rspec|
@@ -219,6 +232,8 @@ RSpec.configure do |rspec|
       stub_const("Chef::Config", ChefConfig::Config)
     end
     write_config
+    allow(File).to receive(:file?).and_call_original
+    allow(File).to receive(:file?).with(CA_FILE).and_return(true)
   end
   rspec.after do
     @sidecar&.stop

@@ -15,10 +15,10 @@ RSpec.describe "The host check" do
   end
 
   %w[
-    https://chef-a.example.com
-    https://chef-a.example.com:443/organizations/x
+    https://chef-a.example.com:443/organizations/default
     https://CHEF-A.example.com/organizations/default
     https://chef-b.example.com:8443/organizations/default
+    https://chef-c.example.com
     https://a.chef.example.com
     https://a.b.Chef.Example.Com:9443/organizations/default
     https://node7.example.org
@@ -38,6 +38,17 @@ RSpec.describe "The host check" do
 
   [
     "https://evil.example.net/organizations/default",
+    "https://chef-a.example.com",
+    "https://chef-a.example.com/organizations/attacker",
+    "https://chef-a.example.com/organizations/DEFAULT",
+    "https://chef-a.example.com/organizations/default/x",
+    "https://chef-a.example.com//organizations/default",
+    "https://chef-c.example.com/organizations/default",
+    "https://a.chef.example.com/organizations/default/../attacker",
+    "https://a.chef.example.com/organizations/default/..",
+    "https://a.chef.example.com/./organizations/default",
+    "https://a.chef.example.com/organizations/%61ttacker",
+    "https://#{'x' * 250}.chef.example.com",
     "https://evilchef.example.com",
     "https://chef.example.com",
     "https://.chef.example.com",
@@ -91,8 +102,19 @@ RSpec.describe "The host check" do
 
   it "names the host that it refused, in the state too" do
     offered("https://evil.example.net/organizations/default")
-    expect(warnings[0]).to include("refused evil.example.net")
-    expect(warnings[1]).to include("refused elsewhere.example.net")
+    expect(warnings[0]).to include("refused https://evil.example.net/")
+    expect(warnings[1]).to include("refused https://elsewhere.example.net/")
+  end
+
+  it "names the path that it refused on a host that config.yml does name" do
+    offered("https://chef-a.example.com/organizations/attacker")
+    expect(warnings[0]).to include("refused https://chef-a.example.com/organizations/attacker: ")
+  end
+
+  it "refuses a host too long to be one, in no time" do
+    write_config("trusted_hosts" => ["*.a.*.b.*.example.com"])
+    expect(seconds { offered("https://#{'a.' * 250_000}example.net") }).to be < 1
+    expect(chosen).to eq MAIN
   end
 
   it "does not trust a host only for what a pattern lacks" do

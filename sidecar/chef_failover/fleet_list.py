@@ -1,8 +1,9 @@
 """Pure: the fleet's list of servers, and what of it holds on this node.
 
 The list is kept where more people and machines can write than root on this node, and what a Chef server sends is run as
-root here. So config.yml, which root owns, says how far the list is believed: a server must be one that config.yml names
-or that its ``trusted_hosts`` match, just as the shim has it; an entry that is not is refused, and the others are used.
+root here. So config.yml, which root owns, says how far the list is believed: a server must be one that config.yml
+names, organization and all, or one that its ``trusted_hosts`` match, just as the shim has it; an entry that is not is
+refused, and the others are used. (Whoever may make an organization on a server may fill it with cookbooks.)
 
 The list may set all that a server has: name, URL, priority, organization, and how the node gets registered there. What
 would open a file of this node, or send this node's signature somewhere, config.yml must name as well:
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from urllib.parse import urlsplit
@@ -44,6 +46,8 @@ SIZE_LIMIT = 256 * 1024
 """Bytes of a list."""
 _DEEPEST = 20
 _TRUSTED_CERTS = (PurePath("/etc/chef/trusted_certs"), PurePath("/etc/cinc/trusted_certs"))
+_AMBIGUOUS = re.compile(r"%|/\.{1,2}(?:/|$)")
+"""As the shim has it: what servers and proxies may each take for another path."""
 _ROOTS_OWN = PurePath("/etc/chef-failover")
 
 
@@ -189,10 +193,22 @@ def _cross_check(value: object, *, is_nameless: bool) -> list[tuple[Steps, str]]
 
 def why_refused(server: Server, config: Config) -> str | None:
     """Why a list may not have ``server``, by what ``config`` allows, as words that follow its name; None if it may."""
-    host = urlsplit(server.url).hostname or ""
-    is_named = any(_origin(server.url) == _origin(one.url) for one in config.servers)
-    if not is_named and not any(_matches(host, pattern) for pattern in config.trusted_hosts):
-        return f"its host {host} is not in trusted_hosts of config.yml, nor that of a server there"
+    return _why_url_refused(config.chef_server_url(server), config) or _why_settings_refused(server, config)
+
+
+def _why_url_refused(url: str, config: Config) -> str | None:
+    host, named = _place(url)[0], {_place(config.chef_server_url(one)) for one in config.servers}
+    if not any(_matches(host, pattern) for pattern in config.trusted_hosts):
+        if _place(url)[:2] not in {place[:2] for place in named}:
+            return f"its host {host} is not in trusted_hosts of config.yml, nor that of a server there"
+        if _place(url) not in named:
+            return f"{url} is another path than config.yml has for this host, which is not in trusted_hosts there"
+    elif _AMBIGUOUS.search(_place(url)[2]):
+        return f"the path of {url} may be read in more than one way"
+    return None
+
+
+def _why_settings_refused(server: Server, config: Config) -> str | None:
     if server.ca_file and server.ca_file not in _ca_files(config) and not _is_trusted_cert(server.ca_file):
         return f"its ca_file {server.ca_file} is not that of a server in config.yml, nor in {_TRUSTED_CERTS[0]}"
     settings = server.association
@@ -212,9 +228,10 @@ def _as_used(server: Server, config: Config) -> Server:
     return server if server.ca_file in (None, *_ca_files(config)) else attrs.evolve(server, ca_file=None)
 
 
-def _origin(url: str) -> tuple[str | None, int]:
+def _place(url: str) -> tuple[str, int, str]:
+    """Host, port and path, as the shim compares them."""
     parts = urlsplit(url)
-    return parts.hostname, parts.port or 443
+    return parts.hostname or "", parts.port or 443, parts.path.rstrip("/")
 
 
 def _matches(host: str, pattern: str) -> bool:
