@@ -1,10 +1,12 @@
-"""(b) One run's resolution, against the 2019 recipe's Ruby health check, for each way in which the main server fails.
+"""(b) What a run waits for its server, against the 2019 recipe's health check, for each way in which main fails.
 
 Each sample is a fresh Ruby process, since a run resolves once; the libraries that chef-client has loaded anyway are
-loaded before the clock starts. Both sides take turns. A sidecar is asked in three situations:
+loaded before the clock starts. Both sides take turns. The recipe looks once, when client.rb is read. The shim asks
+twice, when client.d is read and at run_start, `PAUSE_S` later; what it takes is both. The sidecar is met in three
+situations:
 
-* *cached*: its results are fresh enough, which is the usual case after a short while between two questions;
-* *anew*: its results are too old, so it probes all servers before it answers (``fresh_for: 0s``);
+* *cached*: its results are fresh enough;
+* *anew*: they are too old, so it probes the servers: from the first question on, and the second waits for the rest;
 * *just died*: like anew, and the main server was UP until now, so nothing is known of its failure.
 
 The silent server and the black hole cost the recipe a minute each, so it waits for them once, in the background.
@@ -13,6 +15,7 @@ The silent server and the black hole cost the recipe a minute each, so it waits 
 from __future__ import annotations
 
 import contextlib
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +26,10 @@ from chef_failover.devserver.faults import Fault
 
 GROUP = "b"
 ROUNDS = 15
+PAUSE_S = 0.02
+"""For what chef-client does between the two questions; none can be had here to measure it."""
+FRESH_FOR = "500ms"
+OLD_AFTER_S = 0.6
 BLACK_HOLE_TARGET = 1000.0
 _RESOLVE = str(Path(__file__).parent / "resolve.rb")
 _LONG = (Fault.SILENT, Fault.BLACK_HOLE)
@@ -58,8 +65,8 @@ class Recipe:
         parts.require("ruby")
         ours: list[tuple[Fault | None, str, float, list[float] | None]] = []
         for fault in _CASES:
-            for kind, fresh_for in (("cached", "1h"), ("anew", "0s")):
-                recipe, shim = self._known(fault, kind, fresh_for)
+            for kind, fresh_for, rests_s in (("cached", "1h", 0.0), ("anew", FRESH_FOR, OLD_AFTER_S)):
+                recipe, shim = self._known(fault, kind, fresh_for, rests_s)
                 ours.append((fault, kind, median(shim), recipe))
             if fault:
                 recipe, shim = self._just_died(fault)
@@ -74,14 +81,16 @@ class Recipe:
             )
         return figures
 
-    def _known(self, fault: Fault | None, kind: str, fresh_for: str) -> tuple[list[float] | None, list[float]]:
+    def _known(
+        self, fault: Fault | None, kind: str, fresh_for: str, rests_s: float
+    ) -> tuple[list[float] | None, list[float]]:
         """What the main server does is known to the sidecar."""
         servers = self._fleets[fault]
         config = servers.config(kind, health=f"fresh_for: {fresh_for}")
         with processes.sidecar(config) as sidecar:
             processes.until(sidecar.is_answering)
             processes.until(lambda: sidecar.health()["mainserver"] == ("DOWN" if fault else "UP"))
-            return self._in_turns(servers, config, fault)
+            return self._in_turns(servers, config, fault, rests_s)
 
     def _just_died(self, fault: Fault) -> tuple[list[float] | None, list[float]]:
         """The main server fails between two questions; after each it is healed, so that it never counts as DOWN."""
@@ -91,7 +100,7 @@ class Recipe:
         return self._deaths(self._fleets[fault], fault, ROUNDS)
 
     def _deaths(self, servers: Fleet, fault: Fault, rounds: int) -> tuple[list[float], list[float]]:
-        config = servers.config("just-died", health="fresh_for: 0s, fall: 1000")
+        config = servers.config("just-died", health=f"fresh_for: {FRESH_FOR}, fall: 1000")
         recipe, shim = [], []
         servers.main.fault = None
         with processes.sidecar(config) as sidecar:
@@ -99,22 +108,26 @@ class Recipe:
             for _ in range(rounds):
                 servers.main.fault = None
                 processes.until(lambda: sidecar.get("/v1/server").get("name") == "mainserver")
+                time.sleep(OLD_AFTER_S)
                 servers.main.fault = fault
                 shim.append(self._shim(servers, config, fault))
                 if fault not in _LONG:
                     recipe.append(self._recipe(servers))
         return recipe, shim
 
-    def _in_turns(self, servers: Fleet, config: Path, fault: Fault | None) -> tuple[list[float] | None, list[float]]:
+    def _in_turns(
+        self, servers: Fleet, config: Path, fault: Fault | None, rests_s: float
+    ) -> tuple[list[float] | None, list[float]]:
         recipe, shim = [], []
         for _ in range(ROUNDS):
+            time.sleep(rests_s)
             shim.append(self._shim(servers, config, fault))
             if fault not in _LONG:
                 recipe.append(self._recipe(servers))
         return recipe or None, shim
 
     def _shim(self, servers: Fleet, config: Path, fault: Fault | None) -> float:
-        url, took_s = self._resolve("shim", str(processes.SHIM), str(config))
+        url, took_s = self._resolve("shim", str(processes.SHIM), str(config), str(PAUSE_S))
         expected = servers.servers[1 if fault else 0].chef_server_url
         if url != expected:
             raise RuntimeError(f"the shim resolved to {url} instead of {expected}")

@@ -1,7 +1,11 @@
 # frozen_string_literal: true
 
-# Where a chef-client run goes, found once: resolve.rb recipe URL URL ... | resolve.rb shim SHIM CONFIG.
+# Where a chef-client run goes: resolve.rb recipe URL URL ... | resolve.rb shim SHIM CONFIG PAUSE.
 # Prints the URL and the seconds as JSON. What chef-client has loaded anyway is loaded before the clock starts.
+#
+# The shim is asked twice, when client.d is read and at run_start. Between the two chef-client reads further files, sets
+# its log up, looks for its licence, makes its client and forks; here it forks and sleeps for PAUSE seconds. The seconds
+# are those of both questions, without what lies in between and without the report that the run has started.
 
 require "json"
 require "logger"
@@ -14,9 +18,24 @@ require "yaml"
 kind, *arguments = ARGV
 ARGV.clear
 
-# As much of Chef as makes the shim log where it would.
+# As much of Chef as makes the shim log where it would, and be called at run_start.
 module Chef
   Log = Logger.new(File::NULL, level: :warn)
+  Config = { event_handlers: [] } # rubocop:disable Style/MutableConstant
+
+  Handler = Struct.new(:blocks) do
+    def handler
+      self
+    end
+
+    def on(event, &block)
+      blocks[event] = block
+    end
+  end
+
+  def self.event_handler(&block)
+    Config[:event_handlers] << Handler.new({}).tap { |made| made.instance_eval(&block) }
+  end
 end
 
 # The health check of the 2019 recipe, from its description: each endpoint in turn, GET / over HTTPS with 5 seconds to
@@ -34,13 +53,26 @@ def recipe(endpoints)
   end
 end
 
-def shim(path)
-  config = {}
-  ChefFailover.apply(config, path)
-  config[:chef_server_url]
+def timed
+  started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  value = yield
+  [value, Process.clock_gettime(Process::CLOCK_MONOTONIC) - started]
+end
+
+def shim(path, pause)
+  _, first_s = timed { ChefFailover.apply(Chef::Config, path) }
+  answer, child = IO.pipe
+  fork do
+    sleep(pause)
+    settings = ChefFailover::Settings.load(path)
+    _, second_s = timed { ChefFailover.send(:choose_anew, settings) }
+    child.write(JSON.generate([Chef::Config[:chef_server_url], first_s + second_s]))
+    exit!(0)
+  end
+  child.close
+  JSON.parse(answer.read)
 end
 
 require arguments.shift if kind == "shim"
-started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
-url = kind == "shim" ? shim(arguments.first) : recipe(arguments)
-puts JSON.generate("url" => url, "took_s" => Process.clock_gettime(Process::CLOCK_MONOTONIC) - started)
+url, took_s = kind == "shim" ? shim(arguments[0], arguments[1].to_f) : timed { recipe(arguments) }
+puts JSON.generate("url" => url, "took_s" => took_s)

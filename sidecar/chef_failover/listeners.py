@@ -119,8 +119,8 @@ class _Door:
             answer = self._at_once(request)
             if answer is None:
                 return False
-            connection.recv(len(request))  # or closing it would reset it
             connection.sendall(answer)
+            connection.recv(len(request))  # or closing it would reset it
         except OSError:  # nothing is there yet, or nobody any more: a channel will find out
             return False
         except Exception:
