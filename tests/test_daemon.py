@@ -254,6 +254,15 @@ def test_boto3_is_not_loaded_until_it_is_needed(servers, tmp_path):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_the_guesser_of_encodings_is_never_loaded(servers, tmp_path):
+    with daemon(write_config(tmp_path, servers), PYTHONPROFILEIMPORTTIME="1") as running:
+        name(running)
+        until(lambda: running.ask("/v1/servers").status == 200)
+        assert "requests.adapters" in running.log
+        assert "charset_normalizer.api" not in running.log
+        assert "RequestsDependencyWarning" not in running.log
+
+
 def test_a_hundred_requests_at_once_start_one_round_of_probes(servers, tmp_path):
     calm = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 5s}"
     with daemon(write_config(tmp_path, servers, health=calm)) as running:

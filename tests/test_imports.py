@@ -37,7 +37,7 @@ ORDER = [
     *("boot", "render", "state", "clone", "keeper", "assembly", "metrics", "textfile"),
     *("list_cache", "discovery", "sidecar", "logs"),
     *("timeline", "overview", "page", "front"),
-    *("listeners", "order_requests", "steering_api", "api", "systemd", "daemon"),
+    *("listeners", "order_requests", "steering_api", "api", "systemd", "lean", "daemon"),
     *("client", "last_resort", "tables", "progress", "check", "diagnosis", "seal", "devserver", "demo", "cli"),
 ]
 FORBIDDEN_IN_PURE = {

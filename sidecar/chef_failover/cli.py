@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import click
 
-from chef_failover import __version__, client, last_resort, logs, tables
+from chef_failover import __version__, client, lean, logs, tables
 from chef_failover import config as configuration
 from chef_failover.config import Config
 from chef_failover.durations import parse_duration_s
@@ -67,6 +67,7 @@ def cli() -> None:
 @_config_option
 def serve(config_path: Path) -> None:
     """Run the sidecar in the foreground; SIGHUP reloads its configuration."""
+    lean.load_no_guesser()
     from chef_failover.daemon import serve as run  # noqa: PLC0415
 
     _log_to_stderr(logging.INFO)
@@ -86,6 +87,8 @@ def server(config_path: Path, as_json: bool) -> None:
     try:
         document = _ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
     except SidecarUnavailableError as error:
+        from chef_failover import last_resort  # noqa: PLC0415
+
         document = last_resort.server(config)
         click.echo(f"{error}; {document['reason']}", err=True)
     click.echo(_pretty(document) if as_json else document["chef_server_url"])
@@ -352,6 +355,8 @@ def _status(config: Config) -> dict[str, Any]:
     try:
         return _ask(config, "/v1/servers")
     except SidecarUnavailableError as error:
+        from chef_failover import last_resort  # noqa: PLC0415
+
         return last_resort.status(config, str(error))
 
 
