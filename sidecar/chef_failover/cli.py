@@ -67,8 +67,8 @@ def cli() -> None:
 @_config_option
 def serve(config_path: Path) -> None:
     """Run the sidecar in the foreground; SIGHUP reloads its configuration."""
-    lean.load_no_guesser()
-    from chef_failover.daemon import serve as run  # noqa: PLC0415
+    with lean.loading():
+        from chef_failover.daemon import serve as run  # noqa: PLC0415
 
     _log_to_stderr(logging.INFO)
     run(config_path)
