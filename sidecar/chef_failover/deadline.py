@@ -159,8 +159,9 @@ class Adapter(requests.adapters.HTTPAdapter):
     def __init__(self, deadline: Deadline, resolver: Resolver, context: ssl.SSLContext) -> None:
         context.sslsocket_class = _TlsSocket
         pool = type("_Pool", (HTTPSConnectionPool,), {})
-        pool.ConnectionCls = functools.partial(  # type: ignore[attr-defined]
-            _Connection, deadline=deadline, resolver=resolver, meet=self._meet
+        # A partial in a class is a method since CPython 3.14.
+        pool.ConnectionCls = staticmethod(  # type: ignore[attr-defined]
+            functools.partial(_Connection, deadline=deadline, resolver=resolver, meet=self._meet)
         )
         self._certificate: Mapping[str, Any] = {}
         self._pools = {"https": pool}
