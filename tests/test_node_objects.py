@@ -117,13 +117,26 @@ def test_a_reading_tells_of_object_environment_and_policy(dev, exchange, auth):
     assert check() == node_objects.NodeCheck(5.0, policy_found=False)
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
     assert check() == node_objects.NodeCheck(5.0, policy_found=True)
-    dev.put_node(NODE, policy_name="db", policy_group="production", chef_environment="qa")
-    found = check(ReadinessPolicy())
-    assert (found.policy_found, found.environment_found, found.node.does_something) == (False, False, True)
+    dev.put_node(NODE, policy_name="db", policy_group="production")
+    assert check(ReadinessPolicy()).policy_found is False
+    dev.put_node(NODE, ["recipe[web]"], chef_environment="qa")
+    assert check(ReadinessPolicy()).environment_found is False
     dev.state.environments.add("qa")
     assert check(ReadinessPolicy()).environment_found is True
     assert node_objects.policy_exists(exchange, auth, "production", "webserver") is True
     assert node_objects.policy_exists(exchange, auth, "a/b", "web server?") is False
+
+
+@pytest.mark.parametrize("policy", [ReadinessPolicy(), POLICY])
+def test_a_node_with_a_policy_needs_no_environment(dev, exchange, auth, policy):
+    """chef-client writes the policy group there as its environment, which exists nowhere, and never loads it."""
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
+    dev.put_node(NODE, policy_name="webserver", policy_group="production", chef_environment="production")
+    found = node_objects.check(exchange, auth, policy, compares=True)
+    assert (found.policy_found, found.environment_found, found.content.revision) == (True, None, "1a2b3c4d5e")
+    assert not any("environments" in target for _, target, _ in dev.requests)
+    snapshot = bare(server("main", node_check=found), readiness=policy)
+    assert why_not_ready(snapshot, snapshot.server("main")) is None
 
 
 @pytest.mark.parametrize(

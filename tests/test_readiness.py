@@ -87,7 +87,9 @@ def read(check, *, policy=None, state=None, holder=True):
     return why_not_ready(snapshot, one), sentence(snapshot, one)
 
 
-STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group="prod")
+STAGED = NodeObject(("recipe[web]",), "staging")
+BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
+"""As chef-client writes it: the environment has the policy group's name, and nobody ever loads it."""
 
 
 @pytest.mark.parametrize(
@@ -111,8 +113,9 @@ STAGED = NodeObject(("recipe[web]",), "staging", policy_name="web", policy_group
             "no server is known to have more than an empty object of this node",
         ),
         (NodeCheck(0.0, trouble="no answer"), {}, None, "cannot be read: no answer"),
-        (NodeCheck(0.0, STAGED, policy_found=None), {}, None, "has an object of this node"),
-        (NodeCheck(0.0, STAGED, policy_found=False), {}, "policy web is not in policy group prod", None),
+        (NodeCheck(0.0, BY_POLICY, policy_found=None), {}, None, "has an object of this node"),
+        (NodeCheck(0.0, BY_POLICY, policy_found=False), {}, "policy web is not in policy group prod", None),
+        (NodeCheck(0.0, BY_POLICY, policy_found=True, environment_found=False), {}, None, "has an object of this node"),
         (
             NodeCheck(0.0, STAGED, environment_found=False),
             {},

@@ -246,7 +246,7 @@ class NodeCheck:
     policy_found: bool | None = None
     """Whether the policy exists there that the node needs; None when it needs none, or it cannot be told."""
     environment_found: bool | None = None
-    """The same of the environment."""
+    """The same of the environment, which only a node without a policy needs."""
     trouble: str = ""
     """Why the object could not be read whole, in words."""
     content: Content | None = None

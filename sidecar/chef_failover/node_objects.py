@@ -65,9 +65,9 @@ def check(
                 answer = _ask_policy(ask, exchange, auth, group, name)
                 policy_found = judge_named(answer, name, group)
                 content = Content(clock(), (name, group), judge_revision(answer, name))
-            if node is not None:
+            elif node is not None:
                 environment_found = _has_environment(ask, exchange, auth, node.environment)
-                if content is None and compares:
+                if compares:
                     used = node_document.cookbooks_used(document or {})
                     content = _cookbooks(
                         lambda path: ask("GET", f"{exchange.target.chef_server_url}/{path}", auth),

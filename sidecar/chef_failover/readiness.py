@@ -13,7 +13,8 @@ run creates the object wherever it likes. An empty one is only held against a se
 something: else the run list is empty on purpose.
 
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
-policy must exist on the server.
+policy must exist on the server. A node with a policy needs no environment: chef-client calls it by the name of the
+policy group (policy_builder/policyfile.rb), under which mostly none exists, and never loads it.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 
 
 def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
-    if check.environment_found is False:
+    if not node.has_policy and check.environment_found is False:
         return f"environment {_printable(node.environment)}, where its object puts this node, does not exist there"
     return _lack_of_policy(node.policy_name, node.policy_group, check)
 
