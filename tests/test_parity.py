@@ -7,7 +7,7 @@ from chef_failover.overview import overview
 from chef_failover.parity import SETTLING_S, VALID_S, is_recent, lags_from, renewed, sentence, stale
 from chef_failover.readiness import INTERVAL_S
 from chef_failover.selection import select
-from chef_failover.world import obey, undrain, unpin
+from chef_failover.world import obey, settle, undrain, unpin
 
 from worlds import ON, THRESHOLDS, WEB, bare, drain, pin, probed, server, was_read, with_failback, world
 
@@ -282,17 +282,108 @@ def test_a_fresh_standby_is_not_left_for_a_better_one_that_is_stale():
     assert read(away, 2401.0, b=NEW).choice.name == "b"
 
 
-def test_what_was_in_use_before_this_life_may_have_been_stale():
-    snapshot = bare(
-        with_(policy(NEW), "a"), with_(policy(OLD), "b"), current="b", parity=REQUIRE, lagging_since=float("inf")
+# --- what is in use may be stale ------------------------------------------------------------------------------------
+
+
+def days_pass(snapshot, start, probed_too=(), **revisions):
+    """A day of readings that find these, and of good probes of these."""
+    for at in range(start, start + 86_400, 500):
+        snapshot = read(snapshot, float(at), **revisions)
+        for name in probed_too:
+            snapshot = probed(snapshot, name, Outcome.OK, at + 1.0)
+    return snapshot
+
+
+@pytest.mark.parametrize("failback_s", [0.0, 600.0])
+def test_a_node_that_boots_while_main_is_down_returns_from_a_stale_standby(failback_s):
+    new = world(server("a", Health.UNKNOWN), server("b", Health.UNKNOWN), parity=REQUIRE, failback_s=failback_s)
+    new = down(probed(new, "b", Outcome.OK, 1.0), "a", 1.1)
+    assert (new.choice.name, new.lagging_since) == ("b", 1.1)
+    back = days_pass(up(read(new, 2.0, b=OLD), "a", 100.0), 200, ["a"], a=NEW, b=OLD)
+    assert (back.choice.name, back.lagging_since) == ("a", None)
+
+
+def equals():
+    """Two servers of one priority, and their names in the order of this node."""
+    snapshot = world(server("a", priority=1), server("b", priority=1), parity=REQUIRE, failback_s=0.0)
+    first = snapshot.choice.name
+    return snapshot, first, "b" if first == "a" else "a"
+
+
+def test_the_node_returns_from_a_stale_equal():
+    snapshot, first, other = equals()
+    away = down(read(snapshot, 1.0, **{first: NEW, other: OLD}), first, 10.0)
+    assert (away.choice.name, away.lagging_since) == (other, 12.0)
+    assert up(read(away, 20.0, **{first: NEW, other: OLD}), first, 30.0).choice.name == first
+
+
+def test_a_drill_on_a_stale_equal_ends():
+    snapshot, first, other = equals()
+    snapshot = read(snapshot, 1.0, **{first: NEW, other: OLD})
+    pinned = obey(snapshot, pin(other), is_forced=False, now=2.0, on=ON)
+    assert unpin(pinned, who="alice", now=3.0, on=ON).choice.name == first
+
+
+def test_when_all_were_down_and_a_stale_standby_is_back_first_the_node_returns_all_the_same():
+    dark = down(down(read(in_use("a", "b"), 1.0, a=NEW, b=OLD), "b", 10.0), "a", 20.0)
+    away = with_failback(up(dark, "b", 2000.0), 600.0)
+    assert away.choice.name == "b"
+    back = days_pass(up(read(away, 2002.0, b=OLD), "a", 2100.0), 2200, ["a"], a=NEW, b=OLD)
+    assert back.choice.name == "a"
+
+
+def test_a_move_to_a_standby_that_cannot_be_compared_may_be_to_a_stale_one():
+    for unknown in ({}, {"b": None}):
+        away = down(read(in_use("a", "b"), 1.0, a=NEW, **unknown), "a", 10.0)
+        assert away.lagging_since == 12.0
+        assert up(read(away, 20.0, a=NEW, b=OLD), "a", 30.0).choice.name == "a"
+    assert lags_from(away, attrs.evolve(away.choice, name="gone"), now=1.0) is None
+
+
+def test_what_was_in_use_before_this_life_is_what_it_was():
+    """A reload or a restart takes the node from no fresh standby to a stale one, and not from main for good."""
+    fresh = down(read(in_use("a", "b", "c"), 1.0, a=NEW, b=OLD, c=NEW), "a", 10.0)
+    assert (fresh.choice.name, fresh.lagging_since) == ("c", None)
+    assert settle(attrs.evolve(fresh, is_choice_remembered=True), now=20.0, on=ON).choice.name == "c"
+    lagging = bare(with_(policy(NEW), "a"), with_(policy(OLD), "b"), current="b", parity=REQUIRE, lagging_since=5.0)
+    assert stale(lagging, lagging.server("a"), now=9.0) is None
+    on_main = attrs.evolve(lagging, choice=attrs.evolve(lagging.choice, name="a"))
+    assert stale(on_main, on_main.server("b"), now=9.0) is None  # whoever is first now: nobody knows
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "goes_to"),
+    [
+        # right after a restart, with "far" in use: nothing is read yet, or not of both
+        (server("b", says=True), server("c", Health.UNKNOWN), "c"),
+        (server("b", says=True), server("c", says=True), "c"),
+        (with_(policy(OLD), "b"), server("c", says=True), "c"),
+        (server("b", says=True), with_(policy(NEW), "c"), "c"),
+        (with_(policy(OLD), "b"), with_(policy(NEW), "c"), "c"),
+        # what will never be read holds nobody up, and what is down even less
+        (server("b"), with_(policy(NEW), "c"), "b"),
+        (with_(None, "b"), with_(policy(NEW), "c"), "b"),
+        (server("b", says=True), server("c", Health.DOWN), "b"),
+        (with_(policy(NEW), "b"), with_(policy(NEW), "c"), "b"),
+    ],
+)
+def test_nobody_leaves_a_well_server_for_one_that_is_about_to_be_compared_with_it(near, far, goes_to):
+    snapshot = bare(server("a", Health.DOWN), near, far, current="c", parity=REQUIRE, failback_s=0.0)
+    choice = select(snapshot, now=0.0)
+    assert (choice.name, choice.is_degraded) == (goes_to, False)
+    assert select(attrs.evolve(snapshot, choice=None), now=0.0).name == "b"
+
+
+def test_a_server_that_is_about_to_be_compared_says_so():
+    snapshot = bare(server("b", says=True), with_(policy(NEW), "c"), current="c", parity=REQUIRE, failback_s=0.0)
+    choice = select(snapshot, now=0.0)
+    assert choice.reason == "b is coming back: not compared with c yet"
+    assert prospects.to_be_used(snapshot, choice.verdicts[0], choice, now=0.0) == (
+        "nothing; the node moves there as soon as it has proven itself"
     )
-    assert stale(snapshot, snapshot.server("a"), now=0.0) is None
-    first = attrs.evolve(snapshot, choice=attrs.evolve(snapshot.choice, name="a"))
-    assert stale(first, first.server("b"), now=0.0) is not None
-    unread = snapshot.with_server(server("b"))
-    assert stale(unread, unread.server("a"), now=0.0) is None
-    assert lags_from(attrs.evolve(snapshot, choice=None), "a", now=1.0) is None
-    assert lags_from(snapshot, "gone", now=1.0) is None
+
+
+# --- drains and pins ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("failback_s", [0.0, float("inf")])

@@ -283,7 +283,7 @@ def _first_snapshot(
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
-        lagging_since=math.inf if choice else None,
+        lagging_since=remembered.lagging_since if choice else None,
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,

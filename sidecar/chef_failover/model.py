@@ -39,7 +39,7 @@ class Standing(enum.IntEnum):
     FAILING = 5
     """UP, and its latest probe failed or is overdue."""
     RISING = 6
-    """DOWN, and its latest probe succeeded."""
+    """DOWN, and its latest probe succeeded; or well, and yet to be compared with the server in use."""
     STALE = 7
     """Well in every way, but with an older policy or older cookbooks than the server in use."""
     ELIGIBLE = 8
@@ -452,7 +452,7 @@ class Snapshot:
     is_choice_remembered: bool = False
     """The choice was made before this life, or before the last reload, by what was known then."""
     lagging_since: float | None = None
-    """When the node had to move to a server that was stale, or maybe was: infinite for before this life."""
+    """When the node moved to a server that was stale, or maybe was; for a move before this life, when this began."""
     pin: Pin | None = None
     absent_registrations: tuple[tuple[str, str, Registration], ...] = ()
     """Of servers that are not configured now, by name and ``chef_server_url``; they hold again when those return."""

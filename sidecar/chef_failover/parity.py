@@ -11,8 +11,10 @@ unless the other one was seen to change after it, to something that the one in u
 A deployment reaches the servers one after the other, and we read each of them every ten minutes. So a standby that has
 what the server in use had before its last change is not held to be stale until it has been read ten minutes later.
 
-After a failover to a stale standby, that standby is in use and still stale. It is not what others are compared with
-until it changes itself: or else the main server, back again, would be called stale and the node would never return.
+After a move to a server that is not the first in order of preference, what is in use may be older than what was left.
+Unless the two were compared right then, and it was as new, it is not what others are compared with until it changes
+itself: or else the main server, back again, would be called stale and the node would never return. A restart or a
+reload is no move, so that is remembered across both.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Mapping
 import attrs
 
 from chef_failover.health import JITTER
-from chef_failover.model import Content, ParityMode, ServerSnapshot, Snapshot
+from chef_failover.model import Choice, Content, Health, ParityMode, ServerSnapshot, Snapshot
 from chef_failover.readiness import INTERVAL_S
 
 SETTLING_S = INTERVAL_S
@@ -62,15 +64,18 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str:
     return "the others are compared with it" if reference is server else f"as new as on {reference.name}"
 
 
-def lags_from(snapshot: Snapshot, name: str, *, now: float) -> float | None:
-    """`Snapshot.lagging_since` after a move to the server ``name``; ``snapshot`` is the world before."""
-    left = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    taken = snapshot.server(name)
-    if left is None or taken is None:
+def lags_from(snapshot: Snapshot, choice: Choice, *, now: float) -> float | None:
+    """`Snapshot.lagging_since` after a move to where ``choice`` says; ``snapshot`` is the world before."""
+    taken = snapshot.server(choice.name)
+    if taken is None or not choice.passed_over:
         return None
-    was_lagging = snapshot.lagging_since is not None and _reference(snapshot, now) is None
-    is_lagging = stale(snapshot, taken, now=now) is not None or (was_lagging and taken.priority >= left.priority)
-    return now if is_lagging else None
+    return None if _is_fresh(snapshot, taken, now) else now
+
+
+def is_awaited(server: ServerSnapshot) -> bool:
+    """What a run would get there will be known in a moment: it is asked right after the first signed probe."""
+    is_signed = server.proof is not None and server.proof.is_signed and server.proof.outcome.serves_node
+    return server.node_check is None and (server.health is Health.UNKNOWN or is_signed)
 
 
 def renewed(former: Content | None, content: Content) -> Content:
@@ -103,10 +108,19 @@ def _reference(snapshot: Snapshot, now: float) -> ServerSnapshot | None:
     in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     if in_use is None or snapshot.policy.parity is ParityMode.OFF:
         return None
-    if snapshot.lagging_since is None or all(in_use.priority <= one.priority for one in snapshot.servers):
+    if snapshot.lagging_since is None:
         return in_use
     content = _content(in_use, now)
     return in_use if content is not None and content.changed_at > snapshot.lagging_since else None
+
+
+def _is_fresh(snapshot: Snapshot, server: ServerSnapshot, now: float) -> bool:
+    """It was compared, and is as new."""
+    reference, theirs = _reference(snapshot, now), _content(server, now)
+    ours = _content(reference, now) if reference else None
+    if ours is None or theirs is None or _question(ours) != _question(theirs):
+        return False
+    return _behind(ours, theirs, "") is None
 
 
 def _why_untold(server: ServerSnapshot) -> str:

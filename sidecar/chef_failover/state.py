@@ -50,6 +50,8 @@ class Remembered:
     """The file holds nothing that we can use."""
     instance_id: str | None = None
     """The EC2 instance that it was written on."""
+    lagging_since: float | None = None
+    """See `Snapshot`."""
 
 
 def of(snapshot: Snapshot) -> Remembered:
@@ -65,6 +67,7 @@ def of(snapshot: Snapshot) -> Remembered:
         drains=snapshot.drains,
         pin=snapshot.pin,
         with_work=frozenset(server.name for server in snapshot.servers if has_work(server)),
+        lagging_since=snapshot.lagging_since,
     )
 
 
@@ -194,6 +197,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         problems=tuple(problems),
         with_work=frozenset(map(str, document.get("with_work") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
+        lagging_since=instant.at if document.get("lagging") is True else None,
     )
 
 

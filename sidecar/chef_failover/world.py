@@ -204,7 +204,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
     changed = Transition(on, None, _label(before), _label(choice), choice.reason)
     if before is None or before.name != choice.name:
-        lagging = lags_from(snapshot, choice.name, now=now)
+        lagging = lags_from(snapshot, choice, now=now)
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
         return _remember(moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
