@@ -19,8 +19,8 @@ def policy(revision, at=0.0, **more):
     return Content(at, ("webserver", "production"), revision, **more)
 
 
-def books(used, at=0.0, *, environment="_default", **versions):
-    return Content(at, environment=environment, cookbooks=versions, used=used)
+def books(used, at=0.0, *, environment="_default", asked_at=None, **versions):
+    return Content(at, environment=environment, cookbooks=versions, used=used, asked_at=asked_at or at)
 
 
 def with_(content, name, health=Health.UP, **more):
@@ -115,13 +115,13 @@ def test_the_server_in_use_is_what_the_others_are_compared_with():
     assert sentence(unread, unread.server("main"), now=0.0) == "not read yet"
 
 
-def test_what_was_read_two_intervals_ago_does_not_count():
-    assert compared(policy(NEW, VALID_S), policy(OLD), now=VALID_S)[0] == BEHIND
-    assert compared(policy(NEW, VALID_S), policy(OLD), now=VALID_S + 1) == (
-        None,
-        "cannot be told: what was read there is too old",
-    )
-    assert compared(policy(NEW), policy(OLD, VALID_S), now=VALID_S + 1) == (None, UNKNOWN)
+def test_what_was_read_long_ago_counts_until_the_other_one_changes():
+    long = VALID_S + 1
+    assert compared(policy(NEW), policy(OLD), now=long)[0] == BEHIND
+    too_old = "cannot be told: what was read there is too old"
+    assert compared(policy(NEW, long, changed_at=1.0), policy(OLD, 1.0), now=long)[0] == BEHIND
+    assert compared(policy(NEW, long, changed_at=1.0), policy(OLD), now=long) == (None, too_old)
+    assert compared(policy(NEW), policy(OLD, long, changed_at=1.0), now=long)[0] is None
 
 
 def test_a_deployment_has_ten_minutes_to_reach_the_standby():
@@ -152,8 +152,18 @@ def test_what_a_reading_remembers_of_the_one_before():
     assert (again.changed_at, again.former) == (3.0, same)
     third = renewed(again, policy(OTHER, 5.0))
     assert third.former == attrs.evolve(again, former=None)
-    for before, after in [(policy(None), policy(NEW)), (policy(NEW), policy(None)), (policy(NEW), books({}))]:
+    for before, after in [(policy(None), policy(NEW)), (policy(NEW), books({}))]:
         assert renewed(before, after).former is None
+
+
+def test_a_server_that_does_not_tell_once_has_told_before():
+    """One HTTP 500 erases nothing; what was known keeps its date, and that it was asked for is known, too."""
+    known = renewed(renewed(None, policy(OLD, 1.0)), policy(NEW, 2.0))
+    hiccup = renewed(known, policy(None, 3.0))
+    assert (hiccup.revision, hiccup.read_at, hiccup.asked_at, hiccup.former) == (NEW, 2.0, 3.0, known.former)
+    books_known = books({"web": None}, 2.0, web="1.0.0")
+    assert renewed(books_known, Content(3.0, environment="_default")) == attrs.evolve(books_known, asked_at=3.0)
+    assert not renewed(books_known, Content(3.0, environment="qa")).is_readable
 
 
 @pytest.mark.parametrize(
@@ -163,6 +173,7 @@ def test_what_a_reading_remembers_of_the_one_before():
         (policy(NEW, 1000.0), False),
         (books({}, 1000.0), True),
         (Content(1000.0, environment="_default"), True),
+        (books({}, 1.0, asked_at=1000.0), True),
         (books({}, 1000.0, environment="qa"), False),
         (books({}, 1000.0 - INTERVAL_S * 0.8), False),
     ],
@@ -381,6 +392,28 @@ def test_a_server_that_is_about_to_be_compared_says_so():
     assert prospects.to_be_used(snapshot, choice.verdicts[0], choice, now=0.0) == (
         "nothing; the node moves there as soon as it has proven itself"
     )
+
+
+@pytest.mark.parametrize("at", [500.0, 5000.0])
+def test_a_server_in_use_that_does_not_tell_for_once_is_what_it_was(at):
+    before = read(in_use("a", "b", "c"), 1.0, a=NEW, b=OLD, c=NEW)
+    snapshot = was_read(before, "a", at, WEB, content=policy(None, at))
+    assert down(snapshot, "a", at + 10).choice.name == "c"
+    near = read(
+        down(was_read(read(in_use("a", "b"), 1.0, a=NEW, b=OLD), "a", at, WEB, content=policy(None, at)), "a", at + 10),
+        at + 50,
+        b=OLD,
+    )
+    assert up(near, "a", at + 60).choice.name == "a"
+
+
+def test_a_fresh_server_whose_object_cannot_be_read_any_more_is_not_left_for_a_stale_one():
+    away = down(read(in_use("a", "b", "c"), 1.0, a=NEW, b=OLD, c=NEW), "a", 10.0)
+    for at in range(700, 86_400, 500):
+        away = read(was_read(away, "c", float(at), trouble="timeout"), at + 1.0, b=OLD)
+        assert probed(away, "b", Outcome.OK, at + 2.0).choice.name == "c"
+    late = read(away, 90_000.0, b=OTHER)  # a deployment that nobody can see on the one in use
+    assert late.choice.name == "b"
 
 
 # --- drains and pins ------------------------------------------------------------------------------------------------

@@ -224,6 +224,8 @@ class Content:
     """The latest version of every cookbook that the environment there admits."""
     used: Mapping[str, str | None] = attrs.field(factory=dict)
     """The cookbooks of the node, by its object there, each with the version of the last run if that is known."""
+    asked_at: float = attrs.field(default=attrs.Factory(lambda content: content.read_at, takes_self=True))
+    """When it was last asked for, answered or not."""
     changed_at: float = -math.inf
     """When a reading found it to be no longer what the one before had found."""
     former: Content | None = None

@@ -30,8 +30,8 @@ from chef_failover.readiness import INTERVAL_S
 
 SETTLING_S = INTERVAL_S
 """How long a deployment may take to reach all servers."""
-VALID_S = 2 * INTERVAL_S
-"""What was read longer ago does not count: two readings have failed since."""
+VALID_S = 4 * INTERVAL_S
+"""How long what was read counts, though the other one has changed: a reading may repeat it, and the next one fail."""
 _NAMED = 3
 """Cookbooks that are named at the most."""
 _SHORT = 7
@@ -40,13 +40,11 @@ _SHORT = 7
 
 def stale(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str | None:
     """What is older there than on the server in use, as words of their own; None: nothing that we know of."""
-    reference, theirs = _reference(snapshot, now), _content(server, now)
-    if reference is None or theirs is None or reference.name == server.name:
+    reference = _reference(snapshot)
+    pair = _pair(reference, server, now)
+    if reference is None or pair is None or reference.name == server.name or _is_settling(*pair):
         return None
-    ours = _content(reference, now)
-    if ours is None or _is_settling(ours, theirs):
-        return None
-    return _behind(ours, theirs, reference.name)
+    return _behind(*pair, reference.name)
 
 
 def sentence(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str:
@@ -56,10 +54,12 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str:
     words = stale(snapshot, server, now=now)
     if words is not None:
         return words
-    if _content(server, now) is None:
+    reference = _reference(snapshot)
+    if _content(server) is None or (
+        reference is not None and _content(reference) and not _pair(reference, server, now)
+    ):
         return _why_untold(server)
-    reference = _reference(snapshot, now)
-    if reference is None or _content(reference, now) is None:
+    if reference is None or _content(reference) is None:
         return "cannot be told: nothing is known to compare it with"
     return "the others are compared with it" if reference is server else f"as new as on {reference.name}"
 
@@ -79,9 +79,11 @@ def is_awaited(server: ServerSnapshot) -> bool:
 
 
 def renewed(former: Content | None, content: Content) -> Content:
-    """``content``, just read, with what is remembered of the one before."""
-    if former is None or not former.is_readable or not content.is_readable or _question(former) != _question(content):
+    """``content``, just read, with what is remembered of the one before, which holds where the server did not tell."""
+    if former is None or not former.is_readable or _question(former) != _question(content):
         return attrs.evolve(content, changed_at=-math.inf, former=None)
+    if not content.is_readable:
+        return attrs.evolve(former, asked_at=content.asked_at)
     if (former.revision, former.cookbooks) == (content.revision, content.cookbooks):
         return attrs.evolve(content, changed_at=former.changed_at, former=former.former)
     return attrs.evolve(content, changed_at=content.read_at, former=attrs.evolve(former, former=None))
@@ -91,36 +93,45 @@ def is_recent(content: Content | None, environment: str, now: float) -> bool:
     """The cookbooks of ``environment`` were asked for there so short a time ago that nobody needs to ask again."""
     if content is None or content.policy is not None or content.environment != environment:
         return False
-    return now - content.read_at < INTERVAL_S * (1 - JITTER)
+    return now - content.asked_at < INTERVAL_S * (1 - JITTER)
 
 
 # --- on the way -----------------------------------------------------------------------------------------------------
 
 
-def _content(server: ServerSnapshot, now: float) -> Content | None:
-    """What it could tell, if that still counts."""
-    content = server.node_check.content if server.node_check else None
-    return content if content is not None and content.is_readable and now - content.read_at <= VALID_S else None
+def _content(server: ServerSnapshot | None) -> Content | None:
+    """What it could tell, however long ago."""
+    content = server.node_check.content if server and server.node_check else None
+    return content if content is not None and content.is_readable else None
 
 
-def _reference(snapshot: Snapshot, now: float) -> ServerSnapshot | None:
+def _pair(reference: ServerSnapshot | None, server: ServerSnapshot, now: float) -> tuple[Content, Content] | None:
+    """What can be compared: of the one in use, and of the other. What neither has changed since counts for ever."""
+    ours, theirs = _content(reference), _content(server)
+    if ours is None or theirs is None:
+        return None
+    counts = all(
+        now - one.read_at <= VALID_S or other.changed_at <= one.read_at
+        for one, other in ((ours, theirs), (theirs, ours))
+    )
+    return (ours, theirs) if counts else None
+
+
+def _reference(snapshot: Snapshot) -> ServerSnapshot | None:
     """The server in use, unless it may itself be stale, or nothing is to be compared."""
     in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     if in_use is None or snapshot.policy.parity is ParityMode.OFF:
         return None
     if snapshot.lagging_since is None:
         return in_use
-    content = _content(in_use, now)
+    content = _content(in_use)
     return in_use if content is not None and content.changed_at > snapshot.lagging_since else None
 
 
 def _is_fresh(snapshot: Snapshot, server: ServerSnapshot, now: float) -> bool:
     """It was compared, and is as new."""
-    reference, theirs = _reference(snapshot, now), _content(server, now)
-    ours = _content(reference, now) if reference else None
-    if ours is None or theirs is None or _question(ours) != _question(theirs):
-        return False
-    return _behind(ours, theirs, "") is None
+    pair = _pair(_reference(snapshot), server, now)
+    return pair is not None and _question(pair[0]) == _question(pair[1]) and _behind(*pair, "") is None
 
 
 def _why_untold(server: ServerSnapshot) -> str:
