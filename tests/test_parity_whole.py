@@ -54,7 +54,7 @@ def test_when_the_main_server_dies(tmp_path, three, node, parity, goes_to):
     is_off = parity == "off"
     try:
         until(lambda: sidecar.snapshot.choice.name == "mainserver")
-        until(lambda: shown(sidecar)["mainserver"] != (False, "not read yet"))
+        until(lambda: shown(sidecar)["mainserver"] != (False, "cannot be compared: it has not been read yet"))
         assert shown(sidecar)["near"] == ((False, "not compared: parity is off") if is_off else (True, WORDS[node]))
         assert not shown(sidecar)["far"][0]
         three[0].stop()

@@ -206,6 +206,16 @@ class ParityMode(enum.StrEnum):
 
 
 @attrs.frozen
+class Past:
+    """What a run would have got from one server, ``until`` a reading on the monotonic clock found something else."""
+
+    until: float
+    revision: str | None = None
+    cookbooks: Mapping[str, str] | None = None
+    """Only those that the node uses: others are no change."""
+
+
+@attrs.frozen
 class Content:
     """What a run of this node would get from one server, as far as it can be compared with another's.
 
@@ -226,10 +236,13 @@ class Content:
     """The cookbooks of the node, by its object there, each with the version of the last run if that is known."""
     asked_at: float = attrs.field(default=attrs.Factory(lambda content: content.read_at, takes_self=True))
     """When it was last asked for, answered or not."""
-    changed_at: float = -math.inf
-    """When a reading found it to be no longer what the one before had found."""
-    former: Content | None = None
-    """What it was until then, without a past of its own."""
+    past: tuple[Past, ...] = ()
+    """What it was before, oldest first."""
+
+    @property
+    def changed_at(self) -> float:
+        """When a reading found it to be no longer what it was; minus infinity if none has."""
+        return self.past[-1].until if self.past else -math.inf
 
     @property
     def is_readable(self) -> bool:
