@@ -29,8 +29,8 @@ def policy(revision, at=0.0, **more):
     return Content(at, ("webserver", "production"), revision, **more)
 
 
-def books(used, at=0.0, *, environment="_default", asked_at=None, **versions):
-    return Content(at, environment=environment, cookbooks=versions, used=used, asked_at=asked_at or at)
+def books(used, at=0.0, *, environment="_default", **versions):
+    return Content(at, environment=environment, cookbooks=versions, used=used)
 
 
 def with_(content, name, health=Health.UP, **more):
@@ -268,19 +268,21 @@ def test_a_server_that_does_not_tell_once_has_told_before():
 
 
 @pytest.mark.parametrize(
-    ("content", "is_recent_"),
+    ("former", "wanted", "is_recent_"),
     [
-        (None, False),
-        (policy(NEW, 1000.0), False),
-        (books({}, 1000.0), True),
-        (Content(1000.0, environment="_default"), True),
-        (books({}, 1.0, asked_at=1000.0), True),
-        (books({}, 1000.0, environment="qa"), False),
-        (books({}, 1000.0 - INTERVAL_S * 0.8), False),
+        (None, policy(None, 1000.0), False),
+        (policy(NEW, 1000.0), policy(None, 1479.0), True),
+        (policy(None, 1000.0), policy(None, 1479.0), True),
+        (policy(NEW, 1000.0), policy(None, 1000.0 + INTERVAL_S * 0.8), False),
+        (policy(NEW, 1.0, asked_at=1000.0), policy(None, 1479.0), True),
+        (attrs.evolve(policy(NEW, 1000.0), policy=("db", "production")), policy(None, 1000.0), False),
+        (books({}, 1000.0), Content(1000.0, environment="_default"), True),
+        (books({}, 1000.0), Content(1000.0, environment="qa"), False),
+        (books({}, 1000.0), policy(None, 1000.0), False),
     ],
 )
-def test_cookbooks_are_not_asked_for_again_so_soon(content, is_recent_):
-    assert is_recent(content, "_default", 1000.0) == is_recent_
+def test_nobody_asks_again_so_soon(former, wanted, is_recent_):
+    assert is_recent(former, wanted) == is_recent_
 
 
 # --- the choice -----------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def _caretaker(
             sign(SIGNING_PROTOCOLS[0]),
             policy,
             compares=config.parity != "off",
-            former=known.node_check.content if known and known.node_check else None,
+            former=known.node_check if known else None,
             clock=around.clock,
             utc_now=around.utc_now,
         )

@@ -101,11 +101,11 @@ def renewed(former: Content | None, content: Content) -> Content:
     return attrs.evolve(content, past=former.past if before == after else (*former.past, before)[-PAST_KEPT:])
 
 
-def is_recent(content: Content | None, environment: str, now: float) -> bool:
-    """The cookbooks of ``environment`` were asked for there so short a time ago that nobody needs to ask again."""
-    if content is None or content.policy is not None or content.environment != environment:
+def is_recent(former: Content | None, wanted: Content) -> bool:
+    """The same was asked for there so short a time before ``wanted`` that nobody needs to ask again."""
+    if former is None or _question(former) != _question(wanted):
         return False
-    return now - content.asked_at < INTERVAL_S * (1 - JITTER)
+    return wanted.asked_at - former.asked_at < INTERVAL_S * (1 - JITTER)
 
 
 # --- on the way -----------------------------------------------------------------------------------------------------
