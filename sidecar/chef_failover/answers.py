@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 
 from chef_failover.model import Outcome
+from chef_failover.printable import printable
 
 NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
 """The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
@@ -64,7 +65,7 @@ def judge_status(answer: Answer) -> Finding | None:
     upstreams = body.get("upstreams") if body else None
     if isinstance(upstreams, dict) and answer.status in (200, 500):
         failing = sorted(name for name, state in upstreams.items() if state != "pong")
-        named = _printable(", ".join(failing))
+        named = printable(", ".join(failing))
         if answer.status == 200 and not failing:
             return Finding(Outcome.OK)
         if all(upstreams.get(name) == "pong" for name in NEEDED_UPSTREAMS):
@@ -208,7 +209,7 @@ def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Fin
     if not (body and "error" in body) or answer.status not in (401, 403, 404) or _is_licence(answer):
         return _judge_failure(answer)
     error = _error_text(body)
-    said = f"HTTP {answer.status}: {_printable(error)}"
+    said = f"HTTP {answer.status}: {printable(error)}"
     # A node may be called clockwork or organization-db, and Chef quotes its name: that is no hint.
     hints = error.replace(f"'{user}'", "").lower()
     match answer.status:
@@ -247,7 +248,7 @@ def _judge_failure(answer: Answer) -> Finding:
         return Finding(Outcome.NOT_CHEF, f"{said}: redirects elsewhere, which a Chef server never does")
     body = answer.json()
     if status >= 400 and body and "error" in body:
-        return Finding(Outcome.SERVER_ERROR, f"{said}: {_printable(_error_text(body))}")
+        return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(_error_text(body))}")
     what = "an empty body" if not answer.body else "something that no Chef server says"
     return Finding(Outcome.NOT_CHEF, f"{said} with {what}")
 
@@ -262,11 +263,6 @@ def _error_text(body: Mapping[str, Any]) -> str:
     error = body["error"]
     text = error[0] if isinstance(error, list) and error else error
     return text if isinstance(text, str) else "no reason in words"
-
-
-def _printable(text: str) -> str:
-    """What a server says, fit for a log line: cut, and without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:200])
 
 
 def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:

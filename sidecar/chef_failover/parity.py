@@ -33,6 +33,7 @@ import attrs
 
 from chef_failover.health import JITTER
 from chef_failover.model import Choice, Content, Health, ParityMode, Past, ServerSnapshot, Snapshot
+from chef_failover.printable import printable
 from chef_failover.readiness import INTERVAL_S
 
 SETTLING_S = INTERVAL_S
@@ -188,7 +189,7 @@ def _behind_in_policy(ours: Content, theirs: Content, name: str) -> str | None:
     there, here = str(theirs.revision), str(ours.revision)
     if there[:_SHORT] != here[:_SHORT]:
         there, here = there[:_SHORT], here[:_SHORT]
-    return f"policy {_printable(ours.policy[0])} is at {there} there, and at {here} on {name}"
+    return f"policy {printable(ours.policy[0])} is at {there} there, and at {here} on {name}"
 
 
 def _behind_in_cookbooks(ours: Content, theirs: Content, name: str) -> str | None:
@@ -215,8 +216,3 @@ def _older_cookbooks(
 def _ordered(version: str) -> tuple[int, ...]:
     numbers = [int(number) for number in version.split(".")]
     return tuple(numbers + [0] * (3 - len(numbers)))
-
-
-def _printable(text: str) -> str:
-    """What a server says, fit for a line: cut, and without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:300])

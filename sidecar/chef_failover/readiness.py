@@ -35,6 +35,7 @@ from chef_failover.model import (
     ServerSnapshot,
     Snapshot,
 )
+from chef_failover.printable import printable
 
 INTERVAL_S = 600.0
 """Seconds between whole readings of an object that is as it should be."""
@@ -196,7 +197,7 @@ def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
         found.append(f"policy: {policies[0]}, not {policies[1]}")
     if reference.normal != other.normal:
         found.append(f"normal attributes: {_differing_keys(reference.normal, other.normal)}")
-    return tuple(map(_printable, found))
+    return tuple(map(printable, found))
 
 
 def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...]:
@@ -244,14 +245,14 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 
 def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
     if not node.has_policy and check.environment_found is False:
-        return f"environment {_printable(node.environment)}, where its object puts this node, does not exist there"
+        return f"environment {printable(node.environment)}, where its object puts this node, does not exist there"
     return _lack_of_policy(node.policy_name, node.policy_group, check)
 
 
 def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> str | None:
     if check.policy_found is not False:
         return None
-    return _printable(f"policy {name} is not in policy group {group}")
+    return printable(f"policy {name} is not in policy group {group}")
 
 
 def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
@@ -313,8 +314,3 @@ def _differing_keys(one: str, other: str) -> str:
 def _texts_of_values(normal: str) -> dict[str, str]:
     """Each attribute's value as text again: to Python, true is 1."""
     return {key: json.dumps(value, sort_keys=True) for key, value in json.loads(normal).items()}
-
-
-def _printable(text: str) -> str:
-    """What a server says, fit for a line: cut, and without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:300])
