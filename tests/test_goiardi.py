@@ -15,7 +15,7 @@ from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.model import Health, NodeCheck, Outcome, ReadinessMode, ReadinessPolicy, Standing
 from chef_failover.probes import Prober
-from chef_failover.readiness import differences_of
+from chef_failover.seeding import differences_of
 from chef_failover.sidecar import Sidecar
 from chef_failover.trust import TrustStore
 

@@ -18,7 +18,8 @@ from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.model import NodeObject, Outcome, ReadinessPolicy
 from chef_failover.parity import stale
-from chef_failover.readiness import differences, differences_of, wants_seed, why_not_ready
+from chef_failover.readiness import why_not_ready
+from chef_failover.seeding import differences, differences_of, wants_seed
 from chef_failover.trust import TrustStore
 from chef_failover.world import take
 

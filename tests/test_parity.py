@@ -14,8 +14,7 @@ from chef_failover.model import (
     Standing,
 )
 from chef_failover.overview import overview
-from chef_failover.parity import PAST_KEPT, SETTLING_S, VALID_S, compare, is_recent, lags_from, renewed, stale
-from chef_failover.readiness import INTERVAL_S
+from chef_failover.parity import PAST_KEPT, SETTLING_S, VALID_S, compare, lags_from, renewed, stale
 from chef_failover.selection import select
 from chef_failover.world import obey, settle, undrain, unpin
 
@@ -265,24 +264,6 @@ def test_a_server_that_does_not_tell_once_has_told_before():
     books_known = books({"web": None}, 2.0, web="1.0.0")
     assert renewed(books_known, Content(3.0, environment="_default")) == attrs.evolve(books_known, asked_at=3.0)
     assert not renewed(books_known, Content(3.0, environment="qa")).is_readable
-
-
-@pytest.mark.parametrize(
-    ("former", "wanted", "is_recent_"),
-    [
-        (None, policy(None, 1000.0), False),
-        (policy(NEW, 1000.0), policy(None, 1479.0), True),
-        (policy(None, 1000.0), policy(None, 1479.0), True),
-        (policy(NEW, 1000.0), policy(None, 1000.0 + INTERVAL_S * 0.8), False),
-        (policy(NEW, 1.0, asked_at=1000.0), policy(None, 1479.0), True),
-        (attrs.evolve(policy(NEW, 1000.0), policy=("db", "production")), policy(None, 1000.0), False),
-        (books({}, 1000.0), Content(1000.0, environment="_default"), True),
-        (books({}, 1000.0), Content(1000.0, environment="qa"), False),
-        (books({}, 1000.0), policy(None, 1000.0), False),
-    ],
-)
-def test_nobody_asks_again_so_soon(former, wanted, is_recent_):
-    assert is_recent(former, wanted) == is_recent_
 
 
 # --- the choice -----------------------------------------------------------------------------------------------------

@@ -245,6 +245,11 @@ class Content:
         return self.past[-1].until if self.past else -math.inf
 
     @property
+    def question(self) -> object:
+        """What was asked: only answers to the same question can be compared."""
+        return self.policy, self.environment
+
+    @property
     def is_readable(self) -> bool:
         """The server could tell."""
         return self.revision is not None or self.cookbooks is not None
@@ -375,6 +380,12 @@ class ServerSnapshot:
     def is_turned_away(self) -> bool:
         """Alive, it refused this node when last asked."""
         return self.proof is not None and self.proof.outcome.turns_node_away
+
+    @property
+    def answers_node(self) -> bool:
+        """It is worth asking in this node's name."""
+        is_associated = self.association is Association.ASSOCIATED
+        return self.health is Health.UP and is_associated and not self.is_turned_away
 
     @property
     def has_node_object(self) -> bool | None:

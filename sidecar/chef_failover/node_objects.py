@@ -19,12 +19,13 @@ from urllib.parse import quote
 import attrs
 import requests.auth
 
-from chef_failover import node_document, parity
+from chef_failover import node_document
 from chef_failover.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_policy
 from chef_failover.deadline import ProbeError
 from chef_failover.exchange import Ask, Exchange
 from chef_failover.model import DEFAULT_ENVIRONMENT, Content, NodeCheck, NodeObject, Outcome, ReadinessPolicy
 from chef_failover.node_document import NotANodeObjectError
+from chef_failover.reading import is_recent
 
 UtcNow = Callable[[], datetime.datetime]
 
@@ -130,7 +131,7 @@ def _policy(
 
     Only a policy that was missing is asked for again before its time.
     """
-    if former is not None and former.policy_found is not False and parity.is_recent(former.content, wanted):
+    if former is not None and former.policy_found is not False and is_recent(former.content, wanted):
         return former.policy_found, former.content
     name, group = wanted.policy or ("", "")
     found = judge_policy(get(f"policy_groups/{quote(group, safe='')}"), group, name)
@@ -140,7 +141,7 @@ def _policy(
 def _cookbooks(get: Callable[[str], Answer], wanted: Content, former: NodeCheck | None) -> Content:
     """The latest versions that the environment admits."""
     known = former.content if former is not None else None
-    if known is not None and parity.is_recent(known, wanted):
+    if known is not None and is_recent(known, wanted):
         return attrs.evolve(known, used=wanted.used)
     environment = str(wanted.environment)
     is_default = environment == DEFAULT_ENVIRONMENT

@@ -31,10 +31,9 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from chef_failover.health import JITTER
 from chef_failover.model import Choice, Content, Health, ParityMode, Past, ServerSnapshot, Snapshot
 from chef_failover.printable import printable
-from chef_failover.readiness import INTERVAL_S
+from chef_failover.reading import INTERVAL_S
 
 SETTLING_S = INTERVAL_S
 """How long a deployment may take to reach all servers."""
@@ -93,20 +92,13 @@ def is_awaited(server: ServerSnapshot) -> bool:
 
 def renewed(former: Content | None, content: Content) -> Content:
     """``content``, just read, with what is remembered of before, which holds where the server did not tell."""
-    if former is None or not former.is_readable or _question(former) != _question(content):
+    if former is None or not former.is_readable or former.question != content.question:
         return content
     if not content.is_readable:
         return attrs.evolve(former, asked_at=content.asked_at)
     before = Past(content.read_at, former.revision, _used_of(former.cookbooks, content.used))
     after = Past(content.read_at, content.revision, _used_of(content.cookbooks, content.used))
     return attrs.evolve(content, past=former.past if before == after else (*former.past, before)[-PAST_KEPT:])
-
-
-def is_recent(former: Content | None, wanted: Content) -> bool:
-    """The same was asked for there so short a time before ``wanted`` that nobody needs to ask again."""
-    if former is None or _question(former) != _question(wanted):
-        return False
-    return wanted.asked_at - former.asked_at < INTERVAL_S * (1 - JITTER)
 
 
 # --- on the way -----------------------------------------------------------------------------------------------------
@@ -141,10 +133,6 @@ def _known(server: ServerSnapshot) -> Content | str:
     return f"does not say {'the revision of the policy' if content.policy else 'versions of cookbooks'}"
 
 
-def _question(content: Content) -> object:
-    return content.policy, content.environment
-
-
 def _used_of(cookbooks: Mapping[str, str] | None, used: Mapping[str, str | None]) -> Mapping[str, str] | None:
     """The cookbooks that the node uses."""
     return None if cookbooks is None else {name: cookbooks[name] for name in used if name in cookbooks}
@@ -152,7 +140,7 @@ def _used_of(cookbooks: Mapping[str, str] | None, used: Mapping[str, str | None]
 
 def _compare(ours: Content, theirs: Content, name: str) -> Comparison:
     """``theirs`` with ``ours``, which the server ``name`` has."""
-    if _question(ours) != _question(theirs):
+    if ours.question != theirs.question:
         return Comparison(f"cannot be compared: on {name} this node has another policy or environment")
     if ours.policy is None and not _used_of(ours.cookbooks, ours.used):
         return Comparison(f"cannot be compared: {name} has no cookbook that this node is known to use")

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from chef_failover import parity, prospects, readiness
+from chef_failover import parity, prospects, readiness, seeding
 from chef_failover.fleet_list import ListStanding
 from chef_failover.model import (
     Association,
@@ -84,7 +84,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 "priority": found.priority,
                 **_association(found, now),
                 "readiness": readiness.sentence(snapshot, found),
-                "differences": list(readiness.differences_of(snapshot, found)),
+                "differences": list(seeding.differences_of(snapshot, found)),
                 "stale": bool(parity.compare(snapshot, found, now=now).is_stale),
                 "parity": parity.compare(snapshot, found, now=now).words,
                 "standing": verdict.standing.name.lower(),
