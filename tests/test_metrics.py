@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from chef_failover import config, metrics
 from chef_failover.api import create_app
 from chef_failover.counts import Measured
-from chef_failover.model import Association, Content, Health, NodeCheck, Outcome, ParityMode, ProbeResult, Registration
+from chef_failover.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.needs import Content, ParityMode
 from chef_failover.run_history import Run, RunHistory
 from chef_failover.sidecar import Sidecar
 from chef_failover.tally import Tally

@@ -16,7 +16,8 @@ from chef_failover.devserver.server import DevServer
 from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
-from chef_failover.model import NodeObject, Outcome, ReadinessPolicy
+from chef_failover.model import Outcome
+from chef_failover.needs import NodeObject, ReadinessPolicy
 from chef_failover.parity import stale
 from chef_failover.readiness import why_not_ready
 from chef_failover.seeding import differences, differences_of, wants_seed

@@ -2,17 +2,8 @@ import attrs
 import pytest
 
 from chef_failover import prospects, render, tables
-from chef_failover.model import (
-    Association,
-    Content,
-    Health,
-    NodeCheck,
-    Outcome,
-    ParityMode,
-    Past,
-    Registration,
-    Standing,
-)
+from chef_failover.model import Association, Health, NodeCheck, Outcome, Registration, Standing
+from chef_failover.needs import Content, ParityMode, Past
 from chef_failover.overview import overview
 from chef_failover.parity import PAST_KEPT, SETTLING_S, VALID_S, compare, lags_from, renewed, stale
 from chef_failover.selection import select

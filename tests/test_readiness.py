@@ -1,16 +1,8 @@
 import attrs
 import pytest
 
-from chef_failover.model import (
-    Health,
-    HealthState,
-    NodeCheck,
-    NodeObject,
-    Outcome,
-    ProbeResult,
-    ReadinessMode,
-    ReadinessPolicy,
-)
+from chef_failover.model import Health, HealthState, NodeCheck, Outcome, ProbeResult
+from chef_failover.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.readiness import is_new_node, sentence, why_not_ready
 
 from worlds import EMPTY, WEB, bare, holding, server, without, word

@@ -3,22 +3,13 @@ import math
 import attrs
 import pytest
 
-from chef_failover.model import (
-    Association,
-    Content,
-    Health,
-    NodeCheck,
-    Outcome,
-    ParityMode,
-    ReadinessMode,
-    ReadinessPolicy,
-    Registration,
-)
+from chef_failover.model import Association, Health, NodeCheck, Outcome, Registration
+from chef_failover.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.reading import INTERVAL_S, RETRY_INTERVAL_S, due_at, is_recent
 
 from worlds import EMPTY, WEB, bare, holding, server, without, word
 
-UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+DOWN = Health.DOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
 POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
 LATEST = Content(1000.0, environment="_default", cookbooks={"web": "1.0.0"})

@@ -3,22 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.model import (
-    Association,
-    Health,
-    NodeCheck,
-    NodeObject,
-    Outcome,
-    ProbeResult,
-    ReadinessMode,
-    ReadinessPolicy,
-    Registration,
-)
+from chef_failover.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.seeding import differences, differences_of, nothing_to_seed_from, reference, wants_seed
 
 from worlds import EMPTY, WEB, bare, holding, server, was_read, without, word
 
-UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+DOWN = Health.DOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
 CHECK = ReadinessPolicy(ReadinessMode.CHECK)
 POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")

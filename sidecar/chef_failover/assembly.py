@@ -30,16 +30,13 @@ from chef_failover.model import (
     Association,
     Choice,
     NodeCheck,
-    NodeObject,
-    ParityMode,
-    ReadinessMode,
-    ReadinessPolicy,
     Registration,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
     Standing,
 )
+from chef_failover.needs import NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.node_care import NodeCare
 from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober

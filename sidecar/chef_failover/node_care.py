@@ -16,7 +16,8 @@ import attrs
 from chef_failover import reading, seeding
 from chef_failover.deadline import ProbeError
 from chef_failover.fleet import Fleet
-from chef_failover.model import NodeCheck, NodeObject
+from chef_failover.model import NodeCheck
+from chef_failover.needs import NodeObject
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from chef_failover import node_document
 from chef_failover.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_policy
 from chef_failover.deadline import ProbeError
 from chef_failover.exchange import Ask, Exchange
-from chef_failover.model import DEFAULT_ENVIRONMENT, Content, NodeCheck, NodeObject, Outcome, ReadinessPolicy
+from chef_failover.model import NodeCheck, Outcome
+from chef_failover.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, ReadinessPolicy
 from chef_failover.node_document import NotANodeObjectError
 from chef_failover.reading import is_recent
 

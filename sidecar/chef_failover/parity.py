@@ -31,7 +31,8 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from chef_failover.model import Choice, Content, Health, ParityMode, Past, ServerSnapshot, Snapshot
+from chef_failover.model import Choice, Health, ServerSnapshot, Snapshot
+from chef_failover.needs import Content, ParityMode, Past
 from chef_failover.printable import printable
 from chef_failover.reading import INTERVAL_S
 

@@ -20,16 +20,8 @@ policy group (policy_builder/policyfile.rb), under which mostly none exists, and
 from __future__ import annotations
 
 from chef_failover.health import Thresholds, advance
-from chef_failover.model import (
-    Health,
-    HealthState,
-    NodeCheck,
-    NodeObject,
-    ReadinessMode,
-    ReadinessPolicy,
-    ServerSnapshot,
-    Snapshot,
-)
+from chef_failover.model import Health, HealthState, NodeCheck, ServerSnapshot, Snapshot
+from chef_failover.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
 from chef_failover.seeding import nothing_to_seed_from
 

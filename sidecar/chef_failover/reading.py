@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 
 from chef_failover.health import JITTER
-from chef_failover.model import Content, ParityMode, ReadinessMode, ServerSnapshot, Snapshot
+from chef_failover.model import ServerSnapshot, Snapshot
+from chef_failover.needs import Content, ParityMode, ReadinessMode
 from chef_failover.readiness import missing
 
 INTERVAL_S = 600.0

@@ -11,17 +11,8 @@ import attrs
 
 from chef_failover import parity, prospects, readiness, seeding
 from chef_failover.fleet_list import ListStanding
-from chef_failover.model import (
-    Association,
-    Choice,
-    Drain,
-    Order,
-    Pin,
-    Registration,
-    ServerSnapshot,
-    Snapshot,
-    Transition,
-)
+from chef_failover.model import Association, Choice, Registration, ServerSnapshot, Snapshot, Transition
+from chef_failover.orders import Drain, Order, Pin
 from chef_failover.run_history import Run, RunHistory
 
 SCHEMA = 1

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 
-from chef_failover.model import Health, NodeObject, ReadinessMode, ServerSnapshot, Snapshot
+from chef_failover.model import Health, ServerSnapshot, Snapshot
+from chef_failover.needs import NodeObject, ReadinessMode
 from chef_failover.printable import printable
 
 _NAMED = 8

@@ -42,13 +42,13 @@ from chef_failover.model import (
     Choice,
     Health,
     Outcome,
-    ParityMode,
     ProbeResult,
     ServerSnapshot,
     Snapshot,
     Standing,
     Verdict,
 )
+from chef_failover.needs import ParityMode
 from chef_failover.parity import is_awaited, stale
 from chef_failover.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.reasons import explain

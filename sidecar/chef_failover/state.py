@@ -18,7 +18,8 @@ from typing import Any
 import attrs
 
 from chef_failover.identity import is_instance_id
-from chef_failover.model import Association, Drain, Pin, Registration, Snapshot, Transition
+from chef_failover.model import Association, Registration, Snapshot, Transition
+from chef_failover.orders import Drain, Pin
 from chef_failover.readiness import has_work
 from chef_failover.run_history import RUNS_KEPT, Run, RunHistory
 from chef_failover.steering import ends_at_after_reboot

@@ -12,11 +12,8 @@ from chef_failover.health import Thresholds, advance
 from chef_failover.model import (
     Association,
     Choice,
-    Drain,
-    FleetDrain,
     Health,
     NodeCheck,
-    Pin,
     ProbeResult,
     Registration,
     ServerSnapshot,
@@ -24,6 +21,7 @@ from chef_failover.model import (
     Standing,
     Transition,
 )
+from chef_failover.orders import Drain, FleetDrain, Pin
 from chef_failover.parity import lags_from, renewed
 from chef_failover.readiness import heard, sentence
 from chef_failover.selection import select
