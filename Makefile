@@ -12,7 +12,7 @@ AXE     := tests/axe/node_modules/axe-core/axe.min.js
 # Tests that need other surroundings than the others.
 APART   := --ignore tests/test_leaks.py --ignore tests/packaging --ignore tests/image
 # The modules that decide must be covered whole, every branch.
-DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/fleet_list.py,*/health.py,*/model.py,*/node_document.py,*/order_requests.py,*/parity.py,*/prospects.py,*/readiness.py,*/reasons.py,*/run_history.py,*/selection.py,*/steering.py,*/world.py
+DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/fleet_list.py,*/health.py,*/model.py,*/needs.py,*/node_document.py,*/order_requests.py,*/orders.py,*/parity.py,*/printable.py,*/prospects.py,*/readiness.py,*/reading.py,*/reasons.py,*/run_history.py,*/seeding.py,*/selection.py,*/steering.py,*/world.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-packaging lint man bench lock parts wheelhouse rpm repo install clean

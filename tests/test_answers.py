@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from chef_failover.answers import (
     Answer,
     Finding,
+    PolicyFound,
     judge_api_version,
+    judge_cookbooks,
     judge_named,
     judge_node,
     judge_node_head,
+    judge_policy,
     judge_status,
 )
 from chef_failover.model import Outcome
@@ -135,7 +138,7 @@ def test_api_version(given_answer, outcome, detail):
 
 def test_a_long_list_of_upstreams_is_cut():
     detail = judge_status(answer(500, page("fail", **{"x" * 5000: "fail"}))).detail
-    assert 200 <= len(detail) < 300
+    assert 300 <= len(detail) < 400
 
 
 # HEAD of the node object.
@@ -183,8 +186,8 @@ NODES = [
     (answer(401, HTML), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized with {NOT_CHEF}"),
     (answer(401, {"error": {"a": 1}}), Outcome.NOT_ASSOCIATED, "HTTP 401: no reason in words"),
     (answer(401, {"error": []}), Outcome.NOT_ASSOCIATED, "HTTP 401: no reason in words"),
-    (answer(401, {"error": "a\nb\ud800\x07c"}), Outcome.NOT_ASSOCIATED, "HTTP 401: a b  c"),
-    (answer(401, {"error": "x" * 999}), Outcome.NOT_ASSOCIATED, "HTTP 401: " + "x" * 200),
+    (answer(401, {"error": "a\nb\ud800\x07c"}), Outcome.NOT_ASSOCIATED, "HTTP 401: a b c"),
+    (answer(401, {"error": "x" * 999}), Outcome.NOT_ASSOCIATED, "HTTP 401: " + "x" * 300),
     (
         answer(403, {"error": ["missing read permission"]}),
         Outcome.FORBIDDEN,
@@ -321,18 +324,77 @@ def test_no_date_is_too_odd(headers):
 @pytest.mark.parametrize(
     ("given_answer", "is_there"),
     [
-        (answer(200, {"name": "webserver", "revision_id": "1"}), True),
+        (answer(200, {"name": "staging", "chef_type": "environment"}), True),
         (answer(200, {"name": "another"}), None),
         (answer(200), None),  # goiardi 0.11, to a path that it does not know
-        (answer(404, {"error": ["Cannot load policy webserver in policy group production"]}), False),
-        (answer(404, {"error": ["Cannot load policy webserver"]}), None),
+        (answer(404, {"error": ["Cannot load environment staging"]}), False),
         (answer(404, {"error": ["Not found"]}), None),
-        (answer(404, {"error": ["organization 'webserver-production' does not exist."]}), None),
+        (answer(404, {"error": ["organization 'staging' does not exist."]}), None),
         (answer(404, {"message": "no such page"}), None),
         (answer(404), None),
         (answer(403, {"error": ["missing read permission"]}), None),
-        (answer(500, {"error": ["webserver production"]}), None),
+        (answer(500, {"error": ["staging"]}), None),
     ],
 )
-def test_whether_a_policy_is_there(given_answer, is_there):
-    assert judge_named(given_answer, "webserver", "production") is is_there
+def test_whether_an_environment_is_there(given_answer, is_there):
+    assert judge_named(given_answer, "staging") is is_there
+
+
+def group(**policies):
+    return {"uri": "https://chef/policy_groups/production", "policies": policies}
+
+
+@pytest.mark.parametrize(
+    ("given_answer", "found"),
+    [
+        (answer(200, group(webserver={"revision_id": "1a2b"}, db={"revision_id": "3"})), PolicyFound(True, "1a2b")),
+        (answer(200, group(db={"revision_id": "3"})), PolicyFound(False)),
+        (answer(200, group()), PolicyFound(False)),
+        (answer(404, {"error": ["policy_group 'production' not found"]}), PolicyFound(False)),
+        (answer(200, group(webserver="1a2b")), PolicyFound()),
+        (answer(200, group(webserver={})), PolicyFound()),
+        (answer(200, group(webserver={"revision_id": 5})), PolicyFound()),
+        (answer(200, group(webserver={"revision_id": ""})), PolicyFound()),
+        (answer(200, group(webserver={"revision_id": "1\n2"})), PolicyFound()),
+        (answer(200, group(webserver={"revision_id": "x" * 256})), PolicyFound()),
+        (answer(200, {"policies": ["webserver"]}), PolicyFound()),
+        (answer(200, {"uri": "production"}), PolicyFound()),
+        (answer(200), PolicyFound()),  # goiardi 0.11 knows no policies
+        (answer(200, b"[" * 100_000), PolicyFound()),
+        (answer(404, {"error": ["organization 'production' does not exist."]}), PolicyFound()),
+        (answer(404, {"error": ["Not found"]}), PolicyFound()),
+        (answer(403, {"error": ["missing read permission"]}), PolicyFound()),
+        (answer(500, group(webserver={"revision_id": "1a2b"})), PolicyFound()),
+    ],
+    ids=lambda value: None,
+)
+def test_what_a_policy_group_says_of_a_policy(given_answer, found):
+    assert judge_policy(given_answer, "production", "webserver") == found
+
+
+@pytest.mark.parametrize(
+    ("content", "versions"),
+    [
+        ({"web": "https://chef/cookbooks/web/1.10.0", "x_y-z": "/x/0.1"}, {"web": "1.10.0", "x_y-z": "0.1"}),
+        (
+            {"web": {"versions": [{"version": "1.2.0"}, {"version": "1.1.0"}]}, "old": {"versions": []}},
+            {"web": "1.2.0"},
+        ),
+        ({}, {}),
+        ({"web": ""}, None),
+        ({"web": "https://chef/cookbooks/web/latest"}, None),
+        ({"web": "https://chef/cookbooks/web/"}, None),
+        ({"a b": "https://chef/cookbooks/a b/1.0.0"}, None),
+        ({"web": {"versions": [{"version": ""}]}}, None),
+        ({"web": {"versions": [{}]}}, None),
+        ({"web": {"versions": ["1.0.0"]}}, None),
+        ({"web": {"versions": 1}}, None),
+        ({"web": {}}, None),
+        ({"web": None}, None),
+        ({f"c{number}": "/1.0.0" for number in range(5001)}, None),
+    ],
+    ids=lambda value: None,
+)
+def test_which_versions_of_cookbooks_there_are(content, versions):
+    assert judge_cookbooks(answer(200, content)) == versions
+    assert judge_cookbooks(answer(403, content)) is None

@@ -19,6 +19,7 @@ import pytest
 import chef_failover
 from chef_failover import aws
 from chef_failover.errors import AwsError
+from chef_failover.printable import LIMIT
 
 from machines import until
 from opsworks_stub import DRIP, HANG_UP, OpsworksStub
@@ -151,8 +152,8 @@ def test_what_is_no_json_answers_nothing(aws_secret, stub):
 def test_a_message_is_one_line_and_short(aws_secret, stub):
     stub.fail("ValidationException", "a\x1b[31m\n\n" + "long " * 500)
     message = error_of(stub.url).message
-    assert message.startswith("a[31m long long")
-    assert len(message) <= aws.MESSAGE_LIMIT
+    assert message.startswith("a [31m long long")
+    assert len(message) <= LIMIT
     assert message.isprintable()
 
 

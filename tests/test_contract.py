@@ -17,7 +17,6 @@ from chef_failover.model import (
     Health,
     HealthState,
     NodeCheck,
-    NodeObject,
     Outcome,
     ProbeResult,
     Registration,
@@ -26,6 +25,7 @@ from chef_failover.model import (
     Snapshot,
     Standing,
 )
+from chef_failover.needs import NodeObject
 from chef_failover.render import About
 from chef_failover.run_history import Run, RunHistory
 from chef_failover.selection import select

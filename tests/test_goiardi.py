@@ -13,9 +13,10 @@ from chef_failover.chef_api import ChefAuth
 from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
-from chef_failover.model import Health, NodeCheck, Outcome, ReadinessMode, ReadinessPolicy, Standing
+from chef_failover.model import Health, NodeCheck, Outcome, Standing
+from chef_failover.needs import ReadinessMode, ReadinessPolicy
 from chef_failover.probes import Prober
-from chef_failover.readiness import differences_of
+from chef_failover.seeding import differences_of
 from chef_failover.sidecar import Sidecar
 from chef_failover.trust import TrustStore
 

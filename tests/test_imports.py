@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the inside out: a module imports only what stands before it. Whoever adds a module finds its place.
 ORDER = [
-    *("errors", "model", "durations", "health", "readiness", "parity", "steering"),
+    *("errors", "printable", "orders", "needs", "model", "durations", "health"),
+    *("seeding", "readiness", "reading", "parity", "steering"),
     *("reasons", "selection", "prospects", "world", "run_history", "counts"),
     *("urls", "key_source", "list_address", "yaml_lines", "schema", "config", "fleet_list"),
     *(

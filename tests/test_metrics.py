@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import attrs
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -14,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from chef_failover import config, metrics
 from chef_failover.api import create_app
 from chef_failover.counts import Measured
-from chef_failover.model import Association, Health, Outcome, ProbeResult, Registration
+from chef_failover.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.needs import Content, ParityMode
 from chef_failover.run_history import Run, RunHistory
 from chef_failover.sidecar import Sidecar
 from chef_failover.tally import Tally
@@ -22,7 +24,7 @@ from chef_failover.textfile import Textfile
 
 from machines import daemon, dev_servers, until, write_config
 from parts import require_program
-from worlds import ON, server, world
+from worlds import ON, WEB, server, world
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 ENDS = ON + datetime.timedelta(days=90)
@@ -108,9 +110,21 @@ def test_what_is_shown(full, accept):
     }
     assert {key: found.get(key) for key in expected} == expected
     assert ("chef_failover_server_up", "server=third") not in found
+    assert not any(name == "chef_failover_server_stale" for name, *_ in found)  # nothing was compared
     assert {name for name, *_ in found} <= {name for name, *_ in expected} | {
         "chef_failover_probe_duration_seconds_sum"
     }
+
+
+def test_a_stale_server_could_take_over_all_the_same():
+    def one(name, revision):
+        return server(name, node_check=NodeCheck(0.0, WEB, content=Content(0.0, ("web", "prod"), revision)))
+
+    given = world(one("a", "new"), one("b", "old"), one("c", "new"), current="a", parity=ParityMode.REQUIRE)
+    found = samples(measured(attrs.evolve(given, servers=(*given.servers, server("d")))))
+    shown = {key[1]: value for key, value in found.items() if key[0] == "chef_failover_server_stale"}
+    assert shown == {"server=b": 1, "server=c": 0}
+    assert found["chef_failover_server_eligible", "server=b"] == 1
     assert not any(math.isnan(value) for value in found.values())
 
 

@@ -4,7 +4,8 @@ import random
 
 from chef_failover.deadline import ProbeError
 from chef_failover.fleet import Fleet
-from chef_failover.model import NodeCheck, NodeObject, Outcome, ProbeResult, SelectionPolicy, Snapshot
+from chef_failover.model import NodeCheck, Outcome, ProbeResult, SelectionPolicy, Snapshot
+from chef_failover.needs import NodeObject
 from chef_failover.node_care import NodeCare
 
 from worlds import ON, THRESHOLDS, server

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.model import NodeObject
+from chef_failover.needs import NodeObject
 from chef_failover.node_document import NORMAL_LIMIT, NotANodeObjectError, cookbooks_used, parse, write
 
 WHOLE = {

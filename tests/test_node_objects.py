@@ -16,13 +16,16 @@ from chef_failover.devserver.server import DevServer
 from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
-from chef_failover.model import NodeObject, Outcome, ReadinessPolicy
+from chef_failover.model import Outcome
+from chef_failover.needs import NodeObject, ReadinessPolicy
 from chef_failover.parity import stale
-from chef_failover.readiness import differences, differences_of, wants_seed, why_not_ready
+from chef_failover.readiness import why_not_ready
+from chef_failover.seeding import differences, differences_of, wants_seed
 from chef_failover.trust import TrustStore
+from chef_failover.world import take
 
 from goiardi import Goiardi, public_pem
-from worlds import bare, server
+from worlds import ON, THRESHOLDS, bare, server
 
 NODE = "i-0abc"
 WEB = NodeObject(("recipe[web]", "role[base]"), "staging", normal='{"app":{"port":80},"tags":["a"]}')
@@ -117,13 +120,25 @@ def test_a_reading_tells_of_object_environment_and_policy(dev, exchange, auth):
     assert check() == node_objects.NodeCheck(5.0, policy_found=False)
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
     assert check() == node_objects.NodeCheck(5.0, policy_found=True)
-    dev.put_node(NODE, policy_name="db", policy_group="production", chef_environment="qa")
-    found = check(ReadinessPolicy())
-    assert (found.policy_found, found.environment_found, found.node.does_something) == (False, False, True)
+    dev.put_node(NODE, policy_name="db", policy_group="production")
+    assert check(ReadinessPolicy()).policy_found is False
+    dev.put_node(NODE, ["recipe[web]"], chef_environment="qa")
+    assert check(ReadinessPolicy()).environment_found is False
     dev.state.environments.add("qa")
     assert check(ReadinessPolicy()).environment_found is True
-    assert node_objects.policy_exists(exchange, auth, "production", "webserver") is True
-    assert node_objects.policy_exists(exchange, auth, "a/b", "web server?") is False
+    assert check(ReadinessPolicy(policy_group="a/b", policy_name="web server?")).policy_found is False
+
+
+@pytest.mark.parametrize("policy", [ReadinessPolicy(), POLICY])
+def test_a_node_with_a_policy_needs_no_environment(dev, exchange, auth, policy):
+    """chef-client writes the policy group there as its environment, which exists nowhere, and never loads it."""
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
+    dev.put_node(NODE, policy_name="webserver", policy_group="production", chef_environment="production")
+    found = node_objects.check(exchange, auth, policy, compares=True)
+    assert (found.policy_found, found.environment_found, found.content.revision) == (True, None, "1a2b3c4d5e")
+    assert not any("environments" in target for _, target, _ in dev.requests)
+    snapshot = bare(server("main", node_check=found), readiness=policy)
+    assert why_not_ready(snapshot, snapshot.server("main")) is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +206,6 @@ def test_what_a_server_refuses_is_said(exchange, auth, monkeypatch, dev):
     monkeypatch.setattr(dev, "_answer", lambda request: refusal)
     with pytest.raises(ProbeError, match="HTTP 403: missing create permission"):
         node_objects.create(exchange, auth, NODE, WEB)
-    assert node_objects.policy_exists(exchange, auth, "production", "webserver") is None
 
 
 def test_a_reading_tells_the_revision_of_the_policy_without_asking_more(dev, exchange, auth):
@@ -204,7 +218,8 @@ def test_a_reading_tells_the_revision_of_the_policy_without_asking_more(dev, exc
 
 
 @pytest.mark.parametrize(
-    ("environment", "path"), [("_default", "cookbooks"), ("staging", "environments/staging/cookbooks")]
+    ("environment", "path"),
+    [("_default", "cookbooks/_latest"), ("staging", "environments/staging/cookbooks?num_versions=1")],
 )
 def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, exchange, auth, environment, path):
     dev.state.cookbooks |= {"apache2": "5.2.0", "other": "1.0"}
@@ -212,19 +227,64 @@ def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, exchange
     dev.put_node(NODE, ["recipe[web]"], chef_environment=environment, automatic={"cookbooks": used})
 
     def check(now, former=None):
-        return node_objects.check(
-            exchange, auth, ReadinessPolicy(), compares=True, former=former, clock=lambda: now
-        ).content
+        return node_objects.check(exchange, auth, ReadinessPolicy(), compares=True, former=former, clock=lambda: now)
 
-    first = check(1.0)
+    first = check(1.0).content
     assert (first.cookbooks, first.used) == ({"apache2": "5.2.0", "other": "1.0"}, {"apache2": "5.1.0"})
     used["apache2"]["version"] = "5.2.0"
     dev.state.cookbooks["apache2"] = "5.3.0"
-    again = check(100.0, first)
-    assert again == attrs.evolve(first, used={"apache2": "5.2.0"})
-    assert check(600.0, again).cookbooks["apache2"] == "5.3.0"
-    asked = [target for _, target, _ in dev.requests if target.endswith(f"{path}?num_versions=1")]
+    again = check(100.0, node_objects.NodeCheck(1.0, content=first))
+    assert again.content == attrs.evolve(first, used={"apache2": "5.2.0"})
+    assert check(600.0, again).content.cookbooks["apache2"] == "5.3.0"
+    asked = [target for _, target, _ in dev.requests if "cookbooks" in target]
     assert len(asked) == 2
+    assert all(target.endswith(f"/{path}") for target in asked)
+
+
+BY_POLICY = {"policy_name": "webserver", "policy_group": "production"}
+BY_RUN_LIST = {"run_list": ["recipe[web]"]}
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize(
+    "case",
+    [
+        (BY_POLICY, ReadinessPolicy(), "policy_groups"),
+        (BY_RUN_LIST, POLICY, "policy_groups"),
+        (BY_RUN_LIST, ReadinessPolicy(), "cookbooks"),
+        (BY_RUN_LIST | {"chef_environment": "qa"}, ReadinessPolicy(), "cookbooks"),  # which is missing all the time
+    ],
+)
+def test_however_often_a_node_is_read_parity_asks_every_ten_minutes_at_most(dev, exchange, auth, case, answers):
+    """Give or take a fifth; by the smallest request there is, and whether it is answered or not."""
+    node, needed, question = case
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
+    dev.put_node(NODE, **node)
+    honest, broken = dev._answer, Response(500, b"", ())
+    dev._answer = lambda one: honest(one) if answers or question not in one.target else broken
+    snapshot, seconds = bare(server("main"), readiness=needed), 5400
+    for at in range(0, seconds, 60):
+        found = node_objects.check(
+            exchange,
+            auth,
+            needed,
+            compares=True,
+            former=snapshot.server("main").node_check,
+            clock=lambda at=float(at): at,
+        )
+        snapshot = take(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
+    asked = [target for _, target, _ in dev.requests if question in target]
+    assert seconds / 900 <= len(asked) <= seconds / 480 + 1
+    assert len(set(asked)) == 1
+
+
+def test_a_policy_that_is_missing_is_asked_for_at_each_reading(dev, exchange, auth):
+    """Readiness waits for it; a node without it is read once a minute."""
+    first = node_objects.check(exchange, auth, POLICY, compares=True, clock=lambda: 1.0)
+    assert first.policy_found is False
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
+    again = node_objects.check(exchange, auth, POLICY, compares=True, former=first, clock=lambda: 61.0)
+    assert (again.policy_found, again.content.revision) == (True, "1a2b3c4d5e")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +406,6 @@ def test_an_environment_that_does_not_exist_is_said(node):
 
 def test_whether_a_policy_exists_cannot_be_told_there(node):
     name, auth, main, _ = node
-    assert node_objects.policy_exists(main, auth, "production", "webserver") is None
     world = looked_at(node, POLICY)
     assert [one.node_check.trouble for one in world.servers] == ["", ""]
     assert [why_not_ready(world, one) for one in world.servers] == [None, None]

@@ -40,7 +40,7 @@ def started(tmp_path, three, **more):
 
 
 def shown(sidecar):
-    now = max(one.last.finished_at for one in sidecar.snapshot.servers)
+    now = max((one.last.finished_at for one in sidecar.snapshot.servers if one.last), default=0.0)
     return {
         entry["name"]: (entry["stale"], entry["parity"])
         for entry in servers(sidecar.snapshot, About("1"), now=now)["servers"]
@@ -54,7 +54,7 @@ def test_when_the_main_server_dies(tmp_path, three, node, parity, goes_to):
     is_off = parity == "off"
     try:
         until(lambda: sidecar.snapshot.choice.name == "mainserver")
-        until(lambda: shown(sidecar)["mainserver"] != (False, "not read yet"))
+        until(lambda: shown(sidecar)["mainserver"] != (False, "cannot be compared: it has not been read yet"))
         assert shown(sidecar)["near"] == ((False, "not compared: parity is off") if is_off else (True, WORDS[node]))
         assert not shown(sidecar)["far"][0]
         three[0].stop()
@@ -66,3 +66,41 @@ def test_when_the_main_server_dies(tmp_path, three, node, parity, goes_to):
     finally:
         sidecar.stop(1.0)
     assert any("cookbooks" in target for _, target, _ in three[1].requests) == (node != POLICY and not is_off)
+
+
+@pytest.mark.parametrize("how", ["reload", "restart"])
+def test_neither_a_reload_nor_a_restart_moves_the_node_to_a_stale_standby(tmp_path, three, how):
+    sidecar = started(tmp_path, three, node=POLICY, more="parity: require\n")
+    try:
+        until(lambda: sidecar.snapshot.choice.name == "mainserver")
+        until(lambda: shown(sidecar)["near"][0])
+        three[0].stop()
+        until(lambda: sidecar.snapshot.choice.name == "far")
+        moves = len(sidecar.snapshot.transitions)
+        if how == "reload":
+            sidecar.reload(sidecar.config)
+        else:
+            sidecar.stop(2.0)
+            sidecar = Sidecar(sidecar.config)
+            sidecar.start()
+        until(lambda: shown(sidecar)["near"][0])
+        assert not [step for step in sidecar.snapshot.transitions[moves:] if step.server is None]
+        assert sidecar.snapshot.choice.name == "far"
+    finally:
+        sidecar.stop(1.0)
+
+
+def test_that_the_node_may_be_on_a_stale_server_is_remembered(tmp_path, three):
+    sidecar = started(tmp_path, three, node=POLICY, more="parity: require\n")
+    try:
+        until(lambda: shown(sidecar)["near"][0])
+        three[2].stop()
+        three[0].stop()
+        until(lambda: sidecar.snapshot.choice.name == "near")
+        assert sidecar.snapshot.lagging_since is not None
+        sidecar.reload(sidecar.config)
+        assert sidecar.snapshot.lagging_since is not None
+    finally:
+        sidecar.stop(2.0)
+    again = Sidecar(sidecar.config).snapshot
+    assert (again.choice.name, again.lagging_since is not None) == ("near", True)

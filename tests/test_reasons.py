@@ -1,16 +1,8 @@
 import attrs
 import pytest
 
-from chef_failover.model import (
-    Association,
-    Health,
-    HealthState,
-    NodeCheck,
-    Outcome,
-    ProbeResult,
-    ReadinessPolicy,
-    Registration,
-)
+from chef_failover.model import Association, Health, HealthState, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.needs import ReadinessPolicy
 from chef_failover.selection import select
 
 from worlds import EMPTY, WEB, bare, drain, holding, pin, server, without

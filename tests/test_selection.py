@@ -7,20 +7,17 @@ from hypothesis import strategies as st
 
 from chef_failover.model import (
     Association,
-    Content,
     Health,
     HealthState,
     NodeCheck,
     Outcome,
-    ParityMode,
     ProbeResult,
-    ReadinessMode,
-    ReadinessPolicy,
     Registration,
     SelectionPolicy,
     Snapshot,
     Standing,
 )
+from chef_failover.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.selection import HOLD_DOWN_SPREAD, most_wanted, select, select_for_run
 
 from worlds import EMPTY, THRESHOLDS, WEB, bare, drain, holding, pin, server, with_failback, without

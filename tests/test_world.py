@@ -3,7 +3,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chef_failover.model import Health, HealthState, Outcome, ReadinessMode, ReadinessPolicy
+from chef_failover.model import Health, HealthState, Outcome
+from chef_failover.needs import ReadinessMode, ReadinessPolicy
 from chef_failover.readiness import is_new_node, why_not_ready
 from chef_failover.world import TRANSITIONS_KEPT, settle
 

@@ -8,20 +8,17 @@ import attrs
 
 from chef_failover.health import Thresholds
 from chef_failover.model import (
-    Drain,
     Health,
     HealthState,
     NodeCheck,
-    NodeObject,
     Outcome,
-    ParityMode,
-    Pin,
     ProbeResult,
-    ReadinessPolicy,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
 )
+from chef_failover.needs import NodeObject, ParityMode, ReadinessPolicy
+from chef_failover.orders import Drain, Pin
 from chef_failover.world import observe, settle, take
 
 ON = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)

@@ -4,7 +4,8 @@ A 2xx alone proves nothing: nginx before a Chef server answers 200 with a welcom
 goiardi answers 200 with nothing to any signed path, and a captive portal answers 200 to everything. So a success must
 be something that only a Chef server says: its status document, its own refusal of an unsigned request, or the node.
 
-Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, dispatch.lua; goiardi 0.11.10 as it runs.
+Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, oc_chef_wm_named_policy_group.erl,
+chef_wm_cookbooks.erl, dispatch.lua; goiardi 0.11.10 as it runs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import attrs
 
 from chef_failover.model import Outcome
+from chef_failover.printable import printable
 
 NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
 """The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
@@ -63,7 +65,7 @@ def judge_status(answer: Answer) -> Finding | None:
     upstreams = body.get("upstreams") if body else None
     if isinstance(upstreams, dict) and answer.status in (200, 500):
         failing = sorted(name for name, state in upstreams.items() if state != "pong")
-        named = _printable(", ".join(failing))
+        named = printable(", ".join(failing))
         if answer.status == 200 and not failing:
             return Finding(Outcome.OK)
         if all(upstreams.get(name) == "pong" for name in NEEDED_UPSTREAMS):
@@ -113,8 +115,8 @@ def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Find
     return _judge_refusal(answer, user, utc_now)
 
 
-def judge_named(answer: Answer, name: str, *more: str) -> bool | None:
-    """The answer to a signed ``GET`` of the object ``name``, in a place that ``more`` names: whether it exists.
+def judge_named(answer: Answer, name: str) -> bool | None:
+    """The answer to a signed ``GET`` of the object ``name``: whether it exists.
 
     None when the answer proves neither: an old server has no such kind of object, goiardi 0.11 answers 200 with nothing
     to a path that it does not know, and a server may refuse to tell.
@@ -127,24 +129,35 @@ def judge_named(answer: Answer, name: str, *more: str) -> bool | None:
     if answer.status != HTTPStatus.NOT_FOUND or "error" not in body:
         return None
     error = _error_text(body)
-    rest = error
-    for known in (name, *more):
-        if known not in error:
-            return None
-        rest = rest.replace(known, "")
-    return None if "organization" in rest.lower() else False
+    is_meant = name in error and "organization" not in error.replace(name, "").lower()
+    return False if is_meant else None
 
 
-def judge_revision(answer: Answer, policy_name: str) -> str | None:
-    """The answer to a signed ``GET`` of a policy in its group: its revision; None when the answer does not tell."""
+@attrs.frozen
+class PolicyFound:
+    """What an answer says of one policy."""
+
+    exists: bool | None = None
+    """In its policy group; None when the answer does not tell."""
+    revision: str | None = None
+
+
+def judge_policy(answer: Answer, group: str, name: str) -> PolicyFound:
+    """The answer to a signed ``GET`` of the policy group ``group``: what it says of the policy ``name``."""
     body = answer.json()
-    revision = body.get("revision_id") if body and body.get("name") == policy_name else None
-    is_one = answer.status == HTTPStatus.OK and isinstance(revision, str) and 0 < len(revision) <= 255
-    return revision if is_one and str(revision).isprintable() else None
+    policies = body.get("policies") if body else None
+    if answer.status != HTTPStatus.OK or not isinstance(policies, dict):
+        return PolicyFound(False if judge_named(answer, group) is False else None)
+    if name not in policies:
+        return PolicyFound(False)
+    revision = policies[name].get("revision_id") if isinstance(policies[name], dict) else None
+    if not isinstance(revision, str) or not 0 < len(revision) <= 255 or not revision.isprintable():
+        return PolicyFound()
+    return PolicyFound(True, revision)
 
 
 def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
-    """The answer to a signed ``GET`` of cookbooks with ``num_versions=1``: the version of each, by name.
+    """The answer to a signed ``GET`` of the latest cookbooks, or of an environment's: the version of each, by name.
 
     None when it is not such a list: an old server has no such path, goiardi answers 200 with nothing to a path that it
     does not know, and a server may refuse to tell. A cookbook of which no version is admitted is left out.
@@ -154,15 +167,24 @@ def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
         return None
     found = {}
     for name, entry in body.items():
-        versions = entry.get("versions") if isinstance(entry, dict) else None
-        if not isinstance(versions, list) or not _COOKBOOK.fullmatch(name):
+        version = _latest_of(entry)
+        if not is_cookbook(name) or not (version == "" or is_version(version)):
             return None
-        if versions:
-            version = versions[0].get("version") if isinstance(versions[0], dict) else None
-            if not is_version(version):
-                return None
+        if version:
             found[name] = str(version)
     return found
+
+
+def _latest_of(entry: object) -> object:
+    """The version in the address of the latest one, or first in a list of versions; empty when that list is."""
+    if isinstance(entry, str):
+        return entry.rpartition("/")[2] or None
+    versions = entry.get("versions") if isinstance(entry, dict) else None
+    if not isinstance(versions, list):
+        return None
+    if not versions:
+        return ""
+    return versions[0].get("version") or None if isinstance(versions[0], dict) else None
 
 
 def is_version(version: object) -> bool:
@@ -187,7 +209,7 @@ def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Fin
     if not (body and "error" in body) or answer.status not in (401, 403, 404) or _is_licence(answer):
         return _judge_failure(answer)
     error = _error_text(body)
-    said = f"HTTP {answer.status}: {_printable(error)}"
+    said = f"HTTP {answer.status}: {printable(error)}"
     # A node may be called clockwork or organization-db, and Chef quotes its name: that is no hint.
     hints = error.replace(f"'{user}'", "").lower()
     match answer.status:
@@ -226,7 +248,7 @@ def _judge_failure(answer: Answer) -> Finding:
         return Finding(Outcome.NOT_CHEF, f"{said}: redirects elsewhere, which a Chef server never does")
     body = answer.json()
     if status >= 400 and body and "error" in body:
-        return Finding(Outcome.SERVER_ERROR, f"{said}: {_printable(_error_text(body))}")
+        return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(_error_text(body))}")
     what = "an empty body" if not answer.body else "something that no Chef server says"
     return Finding(Outcome.NOT_CHEF, f"{said} with {what}")
 
@@ -241,11 +263,6 @@ def _error_text(body: Mapping[str, Any]) -> str:
     error = body["error"]
     text = error[0] if isinstance(error, list) and error else error
     return text if isinstance(text, str) else "no reason in words"
-
-
-def _printable(text: str) -> str:
-    """What a server says, fit for a log line: cut, and without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:200])
 
 
 def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:

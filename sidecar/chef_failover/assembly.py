@@ -30,16 +30,13 @@ from chef_failover.model import (
     Association,
     Choice,
     NodeCheck,
-    NodeObject,
-    ParityMode,
-    ReadinessMode,
-    ReadinessPolicy,
     Registration,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
     Standing,
 )
+from chef_failover.needs import NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.node_care import NodeCare
 from chef_failover.node_key import ClientKey
 from chef_failover.probes import Prober
@@ -232,7 +229,7 @@ def _caretaker(
             sign(SIGNING_PROTOCOLS[0]),
             policy,
             compares=config.parity != "off",
-            former=known.node_check.content if known and known.node_check else None,
+            former=known.node_check if known else None,
             clock=around.clock,
             utc_now=around.utc_now,
         )
@@ -283,7 +280,7 @@ def _first_snapshot(
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
-        lagging_since=math.inf if choice else None,
+        lagging_since=remembered.lagging_since if choice else None,
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,

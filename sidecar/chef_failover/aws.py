@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from chef_failover.errors import AwsError
+from chef_failover.printable import printable
 
 TIMEOUT_S = 20.0
-MESSAGE_LIMIT = 300
 _BOOTSTRAP = """
 import sys
 sys.excepthook = lambda cl, *_: print(cl.__name__, file=sys.stderr)
@@ -116,16 +116,10 @@ def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:
         raise AwsError("Broken", f"the call's process ended with {what}")
     if "error" in answer:
         error = answer["error"]
-        raise AwsError(_printable(error["code"]), _printable(error["message"]), error["status"])
+        raise AwsError(printable(error["code"]), printable(error["message"]), error["status"])
     reply: dict[str, Any] = answer["reply"]
     return reply
 
 
 def _with_bytes(value: dict[str, Any]) -> object:
     return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
-
-
-def _printable(text: str) -> str:
-    """What a service says, fit for a log line: cut, on one line, and without control characters."""
-    words = " ".join(text.split())[:MESSAGE_LIMIT]
-    return "".join(char for char in words if char.isprintable())

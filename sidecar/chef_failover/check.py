@@ -8,7 +8,7 @@ from typing import Any
 from chef_failover import discovery, render
 from chef_failover.assembly import Surroundings, make_prober, readiness_policy
 from chef_failover.config import Config
-from chef_failover.model import ReadinessMode
+from chef_failover.needs import ReadinessMode
 from chef_failover.node_key import ClientKey
 
 

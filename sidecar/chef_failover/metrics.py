@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from chef_failover.counts import BUCKETS_S, Durations, Measured, Move
 from chef_failover.model import Health, ServerSnapshot, Standing
+from chef_failover.parity import compare
 from chef_failover.readiness import why_not_ready
 
 Row = tuple[tuple[str, ...], float]
@@ -63,7 +64,8 @@ def collect(measured: Measured) -> Iterator[Metric]:
 def _of_servers(measured: Measured) -> Iterator[Metric]:
     servers = measured.snapshot.servers
     choice = measured.snapshot.choice
-    eligible = {verdict.name for verdict in choice.verdicts if verdict.standing is Standing.ELIGIBLE} if choice else ()
+    eligible = {verdict.name for verdict in choice.verdicts if verdict.standing >= Standing.STALE} if choice else ()
+    compared = {one.name: compare(measured.snapshot, one, now=measured.now) for one in servers}
     yield _gauge(
         "server_up",
         "1 while the Chef server is UP by its probes, 0 while it is DOWN; absent before the first probe.",
@@ -99,6 +101,13 @@ def _of_servers(measured: Measured) -> Iterator[Metric]:
         "0 while a run of this node would not find on the server what it needs, else 1.",
         ["server"],
         (((one.name,), why_not_ready(measured.snapshot, one) is None) for one in servers),
+    )
+    yield _gauge(
+        "server_stale",
+        "1 while a run would get an older policy or older cookbooks there than on the server in use, 0 while not; "
+        "absent while nobody can tell.",
+        ["server"],
+        (((name,), found.is_stale) for name, found in compared.items() if found.is_stale is not None),
     )
     yield _gauge(
         "server_certificate_expiry_timestamp_seconds",

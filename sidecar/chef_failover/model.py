@@ -10,13 +10,12 @@ from __future__ import annotations
 import datetime
 import enum
 import math
-from collections.abc import Mapping
 from typing import Self
 
 import attrs
 
-DEFAULT_ENVIRONMENT = "_default"
-"""The environment that every Chef server has."""
+from chef_failover.needs import Content, NodeObject, ParityMode, ReadinessPolicy
+from chef_failover.orders import Drain, FleetDrain, Pin
 
 
 class Health(enum.IntEnum):
@@ -39,7 +38,7 @@ class Standing(enum.IntEnum):
     FAILING = 5
     """UP, and its latest probe failed or is overdue."""
     RISING = 6
-    """DOWN, and its latest probe succeeded."""
+    """DOWN, and its latest probe succeeded; or well, and yet to be compared with the server in use."""
     STALE = 7
     """Well in every way, but with an older policy or older cookbooks than the server in use."""
     ELIGIBLE = 8
@@ -149,92 +148,6 @@ class Registration:
     """Wall time of the last change of ``association``."""
 
 
-class ReadinessMode(enum.StrEnum):
-    """What we do about node objects."""
-
-    OFF = "off"
-    """Nothing; they play no part."""
-    CHECK = "check"
-    SEED = "seed"
-    """Besides, create the missing ones."""
-
-
-@attrs.frozen
-class ReadinessPolicy:
-    """What readiness needs of the configuration: the mode, and the policy that the configuration gives the node."""
-
-    mode: ReadinessMode = ReadinessMode.SEED
-    policy_group: str | None = None
-    policy_name: str | None = None
-
-    @property
-    def has_policy(self) -> bool:
-        """The node runs by a policy of the configuration, so it needs no node object anywhere."""
-        return self.policy_group is not None and self.policy_name is not None
-
-
-@attrs.frozen
-class NodeObject:
-    """What a node object says of how its node is to be configured."""
-
-    run_list: tuple[str, ...] = ()
-    environment: str = DEFAULT_ENVIRONMENT
-    policy_name: str | None = None
-    policy_group: str | None = None
-    normal: str = "{}"
-    """The normal attributes as canonical JSON: equal ones are equal text."""
-
-    @property
-    def has_policy(self) -> bool:
-        """It names a policy, which then stands for the run list."""
-        return self.policy_name is not None and self.policy_group is not None
-
-    @property
-    def does_something(self) -> bool:
-        """A run by it would configure something."""
-        return bool(self.run_list) or self.has_policy
-
-
-class ParityMode(enum.StrEnum):
-    """What we do about standbys with an older policy or older cookbooks than the server in use."""
-
-    OFF = "off"
-    """Nothing; they are not compared."""
-    WARN = "warn"
-    REQUIRE = "require"
-    """Besides, pass them over while another server is as new."""
-
-
-@attrs.frozen
-class Content:
-    """What a run of this node would get from one server, as far as it can be compared with another's.
-
-    Either ``revision`` or ``cookbooks`` is there; neither when the server cannot tell.
-    """
-
-    read_at: float
-    """On the monotonic clock."""
-    policy: tuple[str, str] | None = None
-    """Name and group of the policy that was asked for; None for a node with a run list."""
-    revision: str | None = None
-    """Of that policy."""
-    environment: str | None = None
-    """Where the cookbooks were asked for."""
-    cookbooks: Mapping[str, str] | None = None
-    """The latest version of every cookbook that the environment there admits."""
-    used: Mapping[str, str | None] = attrs.field(factory=dict)
-    """The cookbooks of the node, by its object there, each with the version of the last run if that is known."""
-    changed_at: float = -math.inf
-    """When a reading found it to be no longer what the one before had found."""
-    former: Content | None = None
-    """What it was until then, without a past of its own."""
-
-    @property
-    def is_readable(self) -> bool:
-        """The server could tell."""
-        return self.revision is not None or self.cookbooks is not None
-
-
 @attrs.frozen
 class NodeCheck:
     """What the last whole reading found on one server."""
@@ -246,47 +159,11 @@ class NodeCheck:
     policy_found: bool | None = None
     """Whether the policy exists there that the node needs; None when it needs none, or it cannot be told."""
     environment_found: bool | None = None
-    """The same of the environment."""
+    """The same of the environment, which only a node without a policy needs."""
     trouble: str = ""
     """Why the object could not be read whole, in words."""
     content: Content | None = None
     """What a run would get there; None when nobody asked."""
-
-
-@attrs.frozen(kw_only=True)
-class Order:
-    """What a person has said about the use of one server: why, who, since when and for how long."""
-
-    server: str
-    who: str
-    """The user who said it, as the kernel names him."""
-    reason: str = ""
-    created_on: datetime.datetime
-    lasts_s: float = math.inf
-    """As long as was asked for."""
-    ends_at: float = math.inf
-    """When it ends, on the monotonic clock: this is what ends it."""
-    ends_on: datetime.datetime | None = None
-    """The same instant as the wall clock has it, for people and for after a reboot."""
-    in_use: str | None = None
-    """The server that this node used when it was said."""
-
-
-@attrs.frozen(kw_only=True)
-class Drain(Order):
-    """The server is not to be used while another one is eligible."""
-
-
-@attrs.frozen(kw_only=True)
-class FleetDrain(Drain):
-    """A drain that stands in the fleet's list, and is ended there alone. It stands beside one of this node's own."""
-
-
-@attrs.frozen(kw_only=True)
-class Pin(Order):
-    """The server is to be used: before all others that are as well as it is, or, strictly, however it is."""
-
-    is_strict: bool = False
 
 
 @attrs.frozen
@@ -360,6 +237,12 @@ class ServerSnapshot:
     def is_turned_away(self) -> bool:
         """Alive, it refused this node when last asked."""
         return self.proof is not None and self.proof.outcome.turns_node_away
+
+    @property
+    def answers_node(self) -> bool:
+        """It is worth asking in this node's name."""
+        is_associated = self.association is Association.ASSOCIATED
+        return self.health is Health.UP and is_associated and not self.is_turned_away
 
     @property
     def has_node_object(self) -> bool | None:
@@ -452,7 +335,7 @@ class Snapshot:
     is_choice_remembered: bool = False
     """The choice was made before this life, or before the last reload, by what was known then."""
     lagging_since: float | None = None
-    """When the node had to move to a server that was stale, or maybe was: infinite for before this life."""
+    """When the node moved to a server that was stale, or maybe was; for a move before this life, when this began."""
     pin: Pin | None = None
     absent_registrations: tuple[tuple[str, str, Registration], ...] = ()
     """Of servers that are not configured now, by name and ``chef_server_url``; they hold again when those return."""

@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import attrs
 
-from chef_failover import readiness
+from chef_failover import reading, seeding
 from chef_failover.deadline import ProbeError
 from chef_failover.fleet import Fleet
-from chef_failover.model import NodeCheck, NodeObject
+from chef_failover.model import NodeCheck
+from chef_failover.needs import NodeObject
 
 log = logging.getLogger(__name__)
 
@@ -65,17 +66,17 @@ class NodeCare:
         server = snapshot.server(self._name)
         if server is None:
             return math.inf
-        left_s = readiness.due_at(snapshot, server, chance=self._chance, asked_at=self._asked_at) - self._clock()
+        left_s = reading.due_at(snapshot, server, chance=self._chance, asked_at=self._asked_at) - self._clock()
         if left_s > 0:
-            reference = readiness.reference(snapshot)
-            if reference is None or server.node_check is None or not readiness.wants_seed(snapshot, server):
+            reference = seeding.reference(snapshot)
+            if reference is None or server.node_check is None or not seeding.wants_seed(snapshot, server):
                 return left_s
             # What was created and is not found (a replica behind, a damaged index) is not created again and again.
-            pause_s = self._seeded_at + readiness.RETRY_INTERVAL_S * (1 + self._chance) - self._clock()
+            pause_s = self._seeded_at + reading.RETRY_INTERVAL_S * (1 + self._chance) - self._clock()
             if pause_s > 0:
                 return min(left_s, pause_s)
             self._seeded_at = self._clock()
-            source = readiness.source(snapshot)
+            source = seeding.source(snapshot)
             self._seed(reference, server.node_check, source.name if source else "")
             return 0.0
         check = self._check()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chef_failover.answers import is_cookbook, is_version
-from chef_failover.model import DEFAULT_ENVIRONMENT, NodeObject
+from chef_failover.needs import DEFAULT_ENVIRONMENT, NodeObject
 
 NORMAL_LIMIT = 2_000_000
 """Characters of normal attributes; a Chef server takes no object over 2 MB by default."""

@@ -3,8 +3,8 @@
 A node may read every node, policy group and environment, and create its own object, by the permissions that a Chef
 server gives by default. None of this ever changes an object that exists.
 
-Sources: github.com/chef/chef-server chef_wm_nodes.erl, oc_chef_wm_policy_group_policy_rev.erl; goiardi 0.11.10 as it
-runs.
+Sources: github.com/chef/chef-server chef_wm_nodes.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl;
+goiardi 0.11.10 as it runs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from urllib.parse import quote
 import attrs
 import requests.auth
 
-from chef_failover import node_document, parity
-from chef_failover.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_revision
+from chef_failover import node_document
+from chef_failover.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_policy
 from chef_failover.deadline import ProbeError
 from chef_failover.exchange import Ask, Exchange
-from chef_failover.model import DEFAULT_ENVIRONMENT, Content, NodeCheck, NodeObject, Outcome, ReadinessPolicy
+from chef_failover.model import NodeCheck, Outcome
+from chef_failover.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, ReadinessPolicy
 from chef_failover.node_document import NotANodeObjectError
+from chef_failover.reading import is_recent
 
 UtcNow = Callable[[], datetime.datetime]
 
@@ -39,7 +41,7 @@ def check(
     policy: ReadinessPolicy,
     *,
     compares: bool = False,
-    former: Content | None = None,
+    former: NodeCheck | None = None,
     clock: Callable[[], float] = time.monotonic,
     utc_now: UtcNow = _utc_now,
 ) -> NodeCheck:
@@ -49,33 +51,29 @@ def check(
         exchange: speaks to the server.
         auth: signs as this node.
         policy: what the configuration says.
-        compares: also read what can be compared with other servers: a policy's revision, or the cookbooks' versions.
-        former: what of that the reading before found; cookbooks are not asked for again so soon.
+        compares: also find out what can be compared with other servers: a policy's revision, or cookbooks' versions.
+        former: the reading before; for what can be compared nobody asks again so soon.
         clock: monotonic seconds.
         utc_now: wall time, which servers have, too.
     """
-    node = content = policy_found = environment_found = None
+    content = policy_found = environment_found = None
     try:
         with exchange.open() as ask:
             document = _read(ask, exchange, auth, utc_now())
             node = _parse(document)
             needed = policy if policy.has_policy else node
+
+            def get(path: str) -> Answer:
+                return ask("GET", f"{exchange.target.chef_server_url}/{path}", auth)
+
             if needed is not None and needed.has_policy:
-                name, group = str(needed.policy_name), str(needed.policy_group)
-                answer = _ask_policy(ask, exchange, auth, group, name)
-                policy_found = judge_named(answer, name, group)
-                content = Content(clock(), (name, group), judge_revision(answer, name))
-            if node is not None:
-                environment_found = _has_environment(ask, exchange, auth, node.environment)
-                if content is None and compares:
+                wanted = Content(clock(), policy=(str(needed.policy_name), str(needed.policy_group)))
+                policy_found, content = _policy(get, wanted, former)
+            elif node is not None:
+                environment_found = _has_environment(get, node.environment)
+                if compares:
                     used = node_document.cookbooks_used(document or {})
-                    content = _cookbooks(
-                        lambda path: ask("GET", f"{exchange.target.chef_server_url}/{path}", auth),
-                        node.environment,
-                        used,
-                        former,
-                        clock,
-                    )
+                    content = _cookbooks(get, Content(clock(), environment=node.environment, used=used), former)
     except ProbeError as error:
         return NodeCheck(clock(), trouble=error.detail)
     return NodeCheck(clock(), node, policy_found, environment_found, content=content if compares else None)
@@ -89,16 +87,6 @@ def read(exchange: Exchange, auth: requests.auth.AuthBase, *, utc_now: UtcNow = 
     """
     with exchange.open() as ask:
         return _parse(_read(ask, exchange, auth, utc_now()))
-
-
-def policy_exists(exchange: Exchange, auth: requests.auth.AuthBase, group: str, name: str) -> bool | None:
-    """Whether policy ``name`` is in policy ``group`` there; None when its answer proves neither.
-
-    Raises:
-        ProbeError: there is no answer.
-    """
-    with exchange.open() as ask:
-        return judge_named(_ask_policy(ask, exchange, auth, group, name), name, group)
 
 
 def create(
@@ -137,33 +125,36 @@ def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
         raise ProbeError(Outcome.NOT_CHEF, f"its object of this node {error}") from error
 
 
-def _ask_policy(ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, group: str, name: str) -> Answer:
-    path = f"policy_groups/{quote(group, safe='')}/policies/{quote(name, safe='')}"
-    return ask("GET", f"{exchange.target.chef_server_url}/{path}", auth)
+def _policy(
+    get: Callable[[str], Answer], wanted: Content, former: NodeCheck | None
+) -> tuple[bool | None, Content | None]:
+    """Whether the policy exists, and its revision: by the list of its group, since the policy itself can be huge.
+
+    Only a policy that was missing is asked for again before its time.
+    """
+    if former is not None and former.policy_found is not False and is_recent(former.content, wanted):
+        return former.policy_found, former.content
+    name, group = wanted.policy or ("", "")
+    found = judge_policy(get(f"policy_groups/{quote(group, safe='')}"), group, name)
+    return found.exists, attrs.evolve(wanted, revision=found.revision)
 
 
-def _cookbooks(
-    get: Callable[[str], Answer],
-    environment: str,
-    used: Mapping[str, str | None],
-    former: Content | None,
-    clock: Callable[[], float],
-) -> Content:
-    """The latest versions that the environment admits: one request, unless it was made a short time ago."""
-    if former is not None and parity.is_recent(former, environment, clock()):
-        return attrs.evolve(former, used=used)
-    place = "" if environment == DEFAULT_ENVIRONMENT else f"environments/{quote(environment, safe='')}/"
+def _cookbooks(get: Callable[[str], Answer], wanted: Content, former: NodeCheck | None) -> Content:
+    """The latest versions that the environment admits."""
+    known = former.content if former is not None else None
+    if known is not None and is_recent(known, wanted):
+        return attrs.evolve(known, used=wanted.used)
+    environment = str(wanted.environment)
+    is_default = environment == DEFAULT_ENVIRONMENT
+    place = f"environments/{quote(environment, safe='')}/cookbooks?num_versions=1"
     try:
-        answer = get(f"{place}cookbooks?num_versions=1")
+        answer = get("cookbooks/_latest" if is_default else place)
     except ProbeError:
-        cookbooks = None  # what a run needs has been read, and stays so
-    else:
-        cookbooks = judge_cookbooks(answer)
-    return Content(clock(), environment=environment, cookbooks=cookbooks, used=used)
+        return wanted  # what a run needs has been read, and stays so
+    return attrs.evolve(wanted, cookbooks=judge_cookbooks(answer))
 
 
-def _has_environment(ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, name: str) -> bool | None:
+def _has_environment(get: Callable[[str], Answer], name: str) -> bool | None:
     if name == DEFAULT_ENVIRONMENT:
         return True
-    path = f"environments/{quote(name, safe='')}"
-    return judge_named(ask("GET", f"{exchange.target.chef_server_url}/{path}", auth), name)
+    return judge_named(get(f"environments/{quote(name, safe='')}"), name)

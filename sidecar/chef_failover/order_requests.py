@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from chef_failover.model import Drain, Pin
+from chef_failover.orders import Drain, Pin
 
 LONGEST_S = 366 * 86400.0
 _KEYS = {

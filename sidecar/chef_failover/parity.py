@@ -2,140 +2,187 @@
 
 What is compared is what a run would get: the revision of the node's policy, or, for a node with a run list, the latest
 version that its environment admits of each cookbook that it uses. A server that has no such endpoint, or does not
-answer it usably, cannot be told, and is never stale.
+answer it usably, cannot be compared, and is never stale.
 
 Which of two is the older one? Versions of cookbooks say so themselves; and what the node's last run had is new enough,
-whatever has been uploaded since. Revisions of a policy are digests without an order. There the server in use is right,
-unless the other one was seen to change after it, to something that the one in use did not have before.
+whatever has been uploaded since. Revisions of a policy are digests without an order. So we keep, for each server, what
+it had before, and until when. Of two servers with different revisions
+
+* the one that has what the other one had before is older;
+* if both do (a policy was taken back), the one that changed first is;
+* if neither does, the server in use is right, since a person chose the order of the servers.
 
 A deployment reaches the servers one after the other, and we read each of them every ten minutes. So a standby that has
-what the server in use had before its last change is not held to be stale until it has been read ten minutes later.
+what the server in use had is not held to be stale until it has been read ten minutes after that one lost it. Cookbooks
+that the node does not use come and go without being a deployment.
 
-After a failover to a stale standby, that standby is in use and still stale. It is not what others are compared with
-until it changes itself: or else the main server, back again, would be called stale and the node would never return.
+What was read counts until a later reading; where none succeeds, as long as the other server has not changed since, or
+else for a while. So what cannot be read any more is what it was, and is not held against anybody for ever.
+
+After a move to a server that is not the first in order of preference, what is in use may be older than what was left.
+Unless the two were compared right then, and it was as new, it is not what others are compared with until it changes
+itself: or else the main server, back again, would be called stale and the node would never return. A restart or a
+reload is no move, so that is remembered across both.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
-from chef_failover.health import JITTER
-from chef_failover.model import Content, ParityMode, ServerSnapshot, Snapshot
-from chef_failover.readiness import INTERVAL_S
+from chef_failover.model import Choice, Health, ServerSnapshot, Snapshot
+from chef_failover.needs import Content, ParityMode, Past
+from chef_failover.printable import printable
+from chef_failover.reading import INTERVAL_S
 
 SETTLING_S = INTERVAL_S
 """How long a deployment may take to reach all servers."""
-VALID_S = 2 * INTERVAL_S
-"""What was read longer ago does not count: two readings have failed since."""
+VALID_S = 4 * INTERVAL_S
+"""How long what was read counts, though the other one has changed: a reading may repeat it, and the next one fail."""
+PAST_KEPT = 8
+"""Former states of one server that are remembered."""
 _NAMED = 3
 """Cookbooks that are named at the most."""
 _SHORT = 7
 """Characters of a revision that people are shown, where they tell the difference."""
 
 
+@attrs.frozen
+class Comparison:
+    """What a server has, beside what the one in use has."""
+
+    words: str
+    """For people. Of a stale one, what is older there, as words of their own."""
+    is_stale: bool | None = None
+    """None: not compared, or nobody can tell."""
+
+
+def compare(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> Comparison:
+    """Compare ``server`` with the one in use."""
+    if snapshot.policy.parity is ParityMode.OFF:
+        return Comparison("not compared: parity is off")
+    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    pair = _pair(snapshot, in_use, server, now)
+    if in_use is None or isinstance(pair, str):
+        return Comparison(f"cannot be compared: {pair}")
+    if in_use.name == server.name:
+        return Comparison("the others are compared with it")
+    return _compare(*pair, in_use.name)
+
+
 def stale(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str | None:
     """What is older there than on the server in use, as words of their own; None: nothing that we know of."""
-    reference, theirs = _reference(snapshot, now), _content(server, now)
-    if reference is None or theirs is None or reference.name == server.name:
+    found = compare(snapshot, server, now=now)
+    return found.words if found.is_stale else None
+
+
+def lags_from(snapshot: Snapshot, choice: Choice, *, now: float) -> float | None:
+    """`Snapshot.lagging_since` after a move to where ``choice`` says; ``snapshot`` is the world before."""
+    taken = snapshot.server(choice.name)
+    if taken is None or not choice.passed_over:
         return None
-    ours = _content(reference, now)
-    if ours is None or _is_settling(ours, theirs):
-        return None
-    return _behind(ours, theirs, reference.name)
+    return None if compare(snapshot, taken, now=now).is_stale is False else now
 
 
-def sentence(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str:
-    """How it compares, for people."""
-    if snapshot.policy.parity is ParityMode.OFF:
-        return "not compared: parity is off"
-    words = stale(snapshot, server, now=now)
-    if words is not None:
-        return words
-    if _content(server, now) is None:
-        return _why_untold(server)
-    reference = _reference(snapshot, now)
-    if reference is None or _content(reference, now) is None:
-        return "cannot be told: nothing is known to compare it with"
-    return "the others are compared with it" if reference is server else f"as new as on {reference.name}"
-
-
-def lags_from(snapshot: Snapshot, name: str, *, now: float) -> float | None:
-    """`Snapshot.lagging_since` after a move to the server ``name``; ``snapshot`` is the world before."""
-    left = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    taken = snapshot.server(name)
-    if left is None or taken is None:
-        return None
-    was_lagging = snapshot.lagging_since is not None and _reference(snapshot, now) is None
-    is_lagging = stale(snapshot, taken, now=now) is not None or (was_lagging and taken.priority >= left.priority)
-    return now if is_lagging else None
+def is_awaited(server: ServerSnapshot) -> bool:
+    """What a run would get there will be known in a moment: it is asked right after the first signed probe."""
+    is_signed = server.proof is not None and server.proof.is_signed and server.proof.outcome.serves_node
+    return server.node_check is None and (server.health is Health.UNKNOWN or is_signed)
 
 
 def renewed(former: Content | None, content: Content) -> Content:
-    """``content``, just read, with what is remembered of the one before."""
-    if former is None or not former.is_readable or not content.is_readable or _question(former) != _question(content):
-        return attrs.evolve(content, changed_at=-math.inf, former=None)
-    if (former.revision, former.cookbooks) == (content.revision, content.cookbooks):
-        return attrs.evolve(content, changed_at=former.changed_at, former=former.former)
-    return attrs.evolve(content, changed_at=content.read_at, former=attrs.evolve(former, former=None))
-
-
-def is_recent(content: Content | None, environment: str, now: float) -> bool:
-    """The cookbooks of ``environment`` were asked for there so short a time ago that nobody needs to ask again."""
-    if content is None or content.policy is not None or content.environment != environment:
-        return False
-    return now - content.read_at < INTERVAL_S * (1 - JITTER)
+    """``content``, just read, with what is remembered of before, which holds where the server did not tell."""
+    if former is None or not former.is_readable or former.question != content.question:
+        return content
+    if not content.is_readable:
+        return attrs.evolve(former, asked_at=content.asked_at)
+    before = Past(content.read_at, former.revision, _used_of(former.cookbooks, content.used))
+    after = Past(content.read_at, content.revision, _used_of(content.cookbooks, content.used))
+    return attrs.evolve(content, past=former.past if before == after else (*former.past, before)[-PAST_KEPT:])
 
 
 # --- on the way -----------------------------------------------------------------------------------------------------
 
 
-def _content(server: ServerSnapshot, now: float) -> Content | None:
-    """What it could tell, if that still counts."""
-    content = server.node_check.content if server.node_check else None
-    return content if content is not None and content.is_readable and now - content.read_at <= VALID_S else None
+def _pair(
+    snapshot: Snapshot, in_use: ServerSnapshot | None, server: ServerSnapshot, now: float
+) -> tuple[Content, Content] | str:
+    """What the one in use has and what ``server`` has, or why they cannot be compared."""
+    if in_use is None:
+        return "no server is in use"
+    ours, theirs = _known(in_use), _known(server)
+    if isinstance(theirs, str):
+        return f"it {theirs}"
+    if isinstance(ours, str):
+        return f"{in_use.name}, which is in use, {ours}"
+    if snapshot.lagging_since is not None and ours.changed_at <= snapshot.lagging_since:
+        return f"{in_use.name}, which is in use, may itself be stale"
+    for one, other, name in ((theirs, ours, server.name), (ours, theirs, in_use.name)):
+        if now - one.read_at > VALID_S and other.changed_at > one.read_at:
+            return f"what was read on {name} is too old"
+    return ours, theirs
 
 
-def _reference(snapshot: Snapshot, now: float) -> ServerSnapshot | None:
-    """The server in use, unless it may itself be stale, or nothing is to be compared."""
-    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    if in_use is None or snapshot.policy.parity is ParityMode.OFF:
-        return None
-    if snapshot.lagging_since is None or all(in_use.priority <= one.priority for one in snapshot.servers):
-        return in_use
-    content = _content(in_use, now)
-    return in_use if content is not None and content.changed_at > snapshot.lagging_since else None
-
-
-def _why_untold(server: ServerSnapshot) -> str:
+def _known(server: ServerSnapshot) -> Content | str:
+    """What it could tell, however long ago; or why there is nothing, as words that follow its name."""
     content = server.node_check.content if server.node_check else None
     if content is None:
-        return "not read yet"
+        return "has not been read yet"
     if content.is_readable:
-        return "cannot be told: what was read there is too old"
-    what = "the revision of the policy" if content.policy else "versions of cookbooks"
-    return f"cannot be told: the server does not say {what}"
+        return content
+    return f"does not say {'the revision of the policy' if content.policy else 'versions of cookbooks'}"
 
 
-def _question(content: Content) -> object:
-    return content.policy, content.environment
+def _used_of(cookbooks: Mapping[str, str] | None, used: Mapping[str, str | None]) -> Mapping[str, str] | None:
+    """The cookbooks that the node uses."""
+    return None if cookbooks is None else {name: cookbooks[name] for name in used if name in cookbooks}
 
 
-def _is_settling(ours: Content, theirs: Content) -> bool:
-    """They may just have been read before a deployment that we have been read after."""
-    is_early = theirs.read_at < ours.changed_at + SETTLING_S
-    return is_early and ours.former is not None and _behind(ours.former, theirs, "") is None
+def _compare(ours: Content, theirs: Content, name: str) -> Comparison:
+    """``theirs`` with ``ours``, which the server ``name`` has."""
+    if ours.question != theirs.question:
+        return Comparison(f"cannot be compared: on {name} this node has another policy or environment")
+    if ours.policy is None and not _used_of(ours.cookbooks, ours.used):
+        return Comparison(f"cannot be compared: {name} has no cookbook that this node is known to use")
+    words = _behind_in_policy(ours, theirs, name) if ours.policy else _behind_in_cookbooks(ours, theirs, name)
+    if words is None:
+        return Comparison(f"as new as on {name}", is_stale=False)
+    if ours.policy and _is_newer(theirs, ours):
+        return Comparison(f"newer than on {name}", is_stale=False)
+    lost_at = max((past.until for past in ours.past if _has(theirs, past, ours.used)), default=None)
+    if lost_at is not None and theirs.read_at < lost_at + SETTLING_S:
+        return Comparison(f"not compared yet: a deployment has just reached {name}, and may be on its way")
+    return Comparison(words, is_stale=True)
 
 
-def _behind(ours: Content, theirs: Content, name: str) -> str | None:
-    """What is older in ``theirs``; the server ``name`` has ``ours``."""
-    if _question(ours) != _question(theirs):
-        return None  # another policy or environment altogether: readiness names that
-    if ours.policy is not None:
-        return _behind_in_policy(ours, theirs, name)
-    older = _older_cookbooks(ours, theirs.cookbooks or {})
+def _is_newer(one: Content, other: Content) -> bool:
+    """By what each of them had before; their revisions differ."""
+    was_there, was_here = (
+        any(past.revision == content.revision for past in another.past)
+        for content, another in ((other, one), (one, other))
+    )
+    return was_there and (not was_here or one.changed_at > other.changed_at)
+
+
+def _has(content: Content, past: Past, used: Mapping[str, str | None]) -> bool:
+    """It is as new as ``past`` was."""
+    if content.policy is not None:
+        return content.revision == past.revision
+    return not any(_older_cookbooks(past.cookbooks or {}, used, content.cookbooks or {}))
+
+
+def _behind_in_policy(ours: Content, theirs: Content, name: str) -> str | None:
+    if ours.policy is None or theirs.revision == ours.revision:
+        return None
+    there, here = str(theirs.revision), str(ours.revision)
+    if there[:_SHORT] != here[:_SHORT]:
+        there, here = there[:_SHORT], here[:_SHORT]
+    return f"policy {printable(ours.policy[0])} is at {there} there, and at {here} on {name}"
+
+
+def _behind_in_cookbooks(ours: Content, theirs: Content, name: str) -> str | None:
+    older = _older_cookbooks(ours.cookbooks or {}, ours.used, theirs.cookbooks or {})
     said = [f"{cookbook} {version or 'missing'} there, {here} on {name}" for cookbook, version, here in older]
     if not said:
         return None
@@ -144,36 +191,17 @@ def _behind(ours: Content, theirs: Content, name: str) -> str | None:
     return f"{count} older: {'; '.join(said[:_NAMED])}{more}"
 
 
-def _behind_in_policy(ours: Content, theirs: Content, name: str) -> str | None:
-    was_ours = ours.former is not None and ours.former.revision == theirs.revision
-    is_ahead = theirs.changed_at > ours.changed_at and not was_ours
-    if ours.policy is None or theirs.revision == ours.revision or is_ahead:
-        return None
-    there, here = str(theirs.revision), str(ours.revision)
-    if there[:_SHORT] != here[:_SHORT]:
-        there, here = there[:_SHORT], here[:_SHORT]
-    return f"policy {_printable(ours.policy[0])} is at {there} there, and at {here} on {name}"
-
-
-def _older_cookbooks(ours: Content, theirs: Mapping[str, str]) -> list[tuple[str, str | None, str]]:
+def _older_cookbooks(
+    ours: Mapping[str, str], used: Mapping[str, str | None], theirs: Mapping[str, str]
+) -> Iterator[tuple[str, str | None, str]]:
     """Name, version there (None: there is none) and version here, of each that is too old."""
-    found = []
-    for cookbook, used in sorted(ours.used.items()):
-        here = (ours.cookbooks or {}).get(cookbook)
-        if here is None:
-            continue  # not even the server in use has it any more
-        wanted = min(here, used or here, key=_ordered)
+    for cookbook, here in sorted((_used_of(ours, used) or {}).items()):
+        wanted = min(here, used[cookbook] or here, key=_ordered)
         version = theirs.get(cookbook)
         if version is None or _ordered(version) < _ordered(wanted):
-            found.append((cookbook, version, here))
-    return found
+            yield cookbook, version, here
 
 
 def _ordered(version: str) -> tuple[int, ...]:
     numbers = [int(number) for number in version.split(".")]
     return tuple(numbers + [0] * (3 - len(numbers)))
-
-
-def _printable(text: str) -> str:
-    """What a server says, fit for a line: cut, and without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:300])

@@ -11,7 +11,8 @@ import math
 from chef_failover import parity
 from chef_failover.durations import in_words
 from chef_failover.model import Association, Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
-from chef_failover.readiness import PROVING, differences_of, why_not_ready
+from chef_failover.readiness import PROVING, why_not_ready
+from chef_failover.seeding import differences_of
 from chef_failover.steering import drained, in_force
 
 CERTIFICATE_NOTICE_S = 21 * 86400.0

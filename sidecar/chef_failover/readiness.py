@@ -1,4 +1,4 @@
-"""Pure: whether a run of this node would find on a server what it needs, and what is to be done about it.
+"""Pure: whether a run of this node would find on a server what it needs.
 
 chef-client creates the node object that it does not find, with an empty run list, converges nothing and exits 0. So a
 server without the object is as bad as one that is down, only quieter; and so is one whose object does nothing, because
@@ -13,39 +13,20 @@ run creates the object wherever it likes. An empty one is only held against a se
 something: else the run list is empty on purpose.
 
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
-policy must exist on the server.
+policy must exist on the server. A node with a policy needs no environment: chef-client calls it by the name of the
+policy group (policy_builder/policyfile.rb), under which mostly none exists, and never loads it.
 """
 
 from __future__ import annotations
 
-import json
-import math
+from chef_failover.health import Thresholds, advance
+from chef_failover.model import Health, HealthState, NodeCheck, ServerSnapshot, Snapshot
+from chef_failover.needs import NodeObject, ReadinessMode, ReadinessPolicy
+from chef_failover.printable import printable
+from chef_failover.seeding import nothing_to_seed_from
 
-from chef_failover.health import JITTER, Thresholds, advance
-from chef_failover.model import (
-    Association,
-    Health,
-    HealthState,
-    NodeCheck,
-    NodeObject,
-    ParityMode,
-    ReadinessMode,
-    ReadinessPolicy,
-    ServerSnapshot,
-    Snapshot,
-)
-
-INTERVAL_S = 600.0
-"""Seconds between whole readings of an object that is as it should be."""
-RETRY_INTERVAL_S = 60.0
-"""Seconds between readings while something is amiss."""
 PROVING = "until a moment ago, and has yet to prove that this is over"
 """What a server is called whose latest word contradicts what we still hold against it."""
-_NAMED = 8
-"""Attributes that are named at the most."""
-
-
-# --- is it ready? ---------------------------------------------------------------------------------------------------
 
 
 def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -113,99 +94,6 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     return _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
 
 
-# --- what is to be done? --------------------------------------------------------------------------------------------
-
-
-def source(snapshot: Snapshot) -> ServerSnapshot | None:
-    """The server whose object is the `reference`, if that does something."""
-    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    if in_use is None or in_use.has_node_object is not False:
-        return in_use
-    useful = [one for one in snapshot.servers if _useful_node(one) is not None]
-    return min(useful, key=lambda one: one.priority, default=in_use)
-
-
-def reference(snapshot: Snapshot) -> NodeObject | None:
-    """What the others should have, and are seeded from: the object on the server in use, if it does something.
-
-    Where that server has none, because the node had to go there when the one with the object died, it is what was read
-    of the most preferred server that has one.
-    """
-    holder = source(snapshot)
-    return _useful_node(holder) if holder is not None else None
-
-
-def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
-    """Why there is no `reference`; None when there is one."""
-    holder = source(snapshot)
-    if holder is None:
-        return "no server is in use"
-    if reference(snapshot) is not None:
-        return None
-    if holder.has_node_object is False:
-        return f"no server is known to have more than an empty object of this node, and {holder.name} has none"
-    if holder.node_check is None or holder.node_check.node is None:
-        return f"the object on {holder.name}, which is in use, has not been read yet"
-    return f"the object on {holder.name}, which is in use, has an empty run list"
-
-
-def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """A whole reading found no object there, `reference` is what it lacks, and we are to create it."""
-    policy, check = snapshot.policy.readiness, server.node_check
-    is_absent = check is not None and not check.trouble and server.has_node_object is False
-    # Right after a start whoever answers first is in use; a better one may have the object that counts.
-    is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
-    is_ours_to_mend = (
-        is_settled and policy.mode is ReadinessMode.SEED and not policy.has_policy and _answers_node(server)
-    )
-    return is_ours_to_mend and is_absent and reference(snapshot) is not None
-
-
-def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_at: float = -math.inf) -> float:
-    """The instant of the monotonic clock from which on what a run needs there is to be read whole.
-
-    Minus infinity for at once; infinity as long as only a change of ``snapshot`` can bring it.
-
-    Args:
-        snapshot: the world.
-        server: the one to be read.
-        chance: from 0 to below 1, for the jitter; the same until the next reading.
-        asked_at: when somebody last asked for a reading: after a chef-client run, on an operator's word.
-    """
-    policy = snapshot.policy
-    is_off = policy.readiness.mode is ReadinessMode.OFF and policy.parity is ParityMode.OFF
-    if is_off or not _answers_node(server):
-        return math.inf
-    check = server.node_check
-    if check is None or asked_at > check.read_at or _is_outdated(server):
-        return -math.inf
-    span_s = RETRY_INTERVAL_S if check.trouble or missing(snapshot, server) else INTERVAL_S
-    return check.read_at + span_s * (1 - JITTER + 2 * JITTER * chance)
-
-
-def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
-    """What is not the same in ``other``, in words for people. Attributes are only named: a value may be a secret."""
-    found = []
-    if reference.run_list != other.run_list:
-        found.append("run list")
-    if reference.environment != other.environment:
-        found.append(f"environment: {other.environment}, not {reference.environment}")
-    policies = [f"{node.policy_name or 'none'} in {node.policy_group or 'no group'}" for node in (other, reference)]
-    if policies[0] != policies[1]:
-        found.append(f"policy: {policies[0]}, not {policies[1]}")
-    if reference.normal != other.normal:
-        found.append(f"normal attributes: {_differing_keys(reference.normal, other.normal)}")
-    return tuple(map(_printable, found))
-
-
-def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...]:
-    """What is not the same in its object as in the `reference`; nothing when there is nothing to compare."""
-    node, wanted = server.node_check.node if server.node_check else None, reference(snapshot)
-    if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
-        return ()
-    return differences(wanted, node)
-
-
 # --- on the way -----------------------------------------------------------------------------------------------------
 
 
@@ -242,15 +130,15 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 
 
 def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
-    if check.environment_found is False:
-        return f"environment {_printable(node.environment)}, where its object puts this node, does not exist there"
+    if not node.has_policy and check.environment_found is False:
+        return f"environment {printable(node.environment)}, where its object puts this node, does not exist there"
     return _lack_of_policy(node.policy_name, node.policy_group, check)
 
 
 def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> str | None:
     if check.policy_found is not False:
         return None
-    return _printable(f"policy {name} is not in policy group {group}")
+    return printable(f"policy {name} is not in policy group {group}")
 
 
 def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
@@ -280,40 +168,3 @@ def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:
     if server.node_check.policy_found is None:
         return f"whether {what} is in policy group {policy.policy_group} cannot be told there"
     return f"{what} is in policy group {policy.policy_group}"
-
-
-def _useful_node(server: ServerSnapshot) -> NodeObject | None:
-    """The object that was read there and is there still, if it does something."""
-    check = server.node_check
-    if check is None or check.node is None or server.has_node_object is False:
-        return None
-    return check.node if check.node.does_something else None
-
-
-def _answers_node(server: ServerSnapshot) -> bool:
-    """It is worth asking in this node's name."""
-    is_associated = server.association is Association.ASSOCIATED
-    return server.health is Health.UP and is_associated and not server.is_turned_away
-
-
-def _is_outdated(server: ServerSnapshot) -> bool:
-    """A probe has found since that there is an object now, or none any more."""
-    check = server.node_check
-    return check is not None and not check.trouble and (check.node is not None) is not server.has_node_object
-
-
-def _differing_keys(one: str, other: str) -> str:
-    ours, theirs = _texts_of_values(one), _texts_of_values(other)
-    keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
-    return ", ".join(keys[:_NAMED]) + more
-
-
-def _texts_of_values(normal: str) -> dict[str, str]:
-    """Each attribute's value as text again: to Python, true is 1."""
-    return {key: json.dumps(value, sort_keys=True) for key, value in json.loads(normal).items()}
-
-
-def _printable(text: str) -> str:
-    """What a server says, fit for a line: cut, and without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:300])

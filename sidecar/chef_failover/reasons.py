@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import attrs
 
 from chef_failover.durations import in_words
-from chef_failover.model import Association, Choice, Pin, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model import Association, Choice, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.orders import Pin
 from chef_failover.readiness import PROVING, missing
 from chef_failover.steering import drained, of_whom, pinned
 

@@ -9,19 +9,10 @@ from typing import Any
 
 import attrs
 
-from chef_failover import parity, prospects, readiness
+from chef_failover import parity, prospects, readiness, seeding
 from chef_failover.fleet_list import ListStanding
-from chef_failover.model import (
-    Association,
-    Choice,
-    Drain,
-    Order,
-    Pin,
-    Registration,
-    ServerSnapshot,
-    Snapshot,
-    Transition,
-)
+from chef_failover.model import Association, Choice, Registration, ServerSnapshot, Snapshot, Transition
+from chef_failover.orders import Drain, Order, Pin
 from chef_failover.run_history import Run, RunHistory
 
 SCHEMA = 1
@@ -84,9 +75,9 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 "priority": found.priority,
                 **_association(found, now),
                 "readiness": readiness.sentence(snapshot, found),
-                "differences": list(readiness.differences_of(snapshot, found)),
-                "stale": parity.stale(snapshot, found, now=now) is not None,
-                "parity": parity.sentence(snapshot, found, now=now),
+                "differences": list(seeding.differences_of(snapshot, found)),
+                "stale": bool(parity.compare(snapshot, found, now=now).is_stale),
+                "parity": parity.compare(snapshot, found, now=now).words,
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,
@@ -169,6 +160,7 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         "instance_id": about.instance_id,
         "boot_id": about.boot_id,
         "choice": _use(snapshot, choice, about, on) if choice else None,
+        "lagging": snapshot.lagging_since is not None,
         "associations": {
             name: _registration(url, registration)
             for name, url, registration in (

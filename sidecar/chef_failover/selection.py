@@ -17,7 +17,8 @@ and up to half as long again, by a hash of node and server, so that a fleet does
 that all fail there is nothing to gain by moving, so the node stays.
 
 With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
-there is none of these it counts as well: a stale run is better than none.
+there is none of these it counts as well: a stale run is better than none. And nobody leaves a well server for one that
+is about to be compared with it: after a restart that takes a moment, and the better one may be stale.
 
 A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
 any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
@@ -41,14 +42,14 @@ from chef_failover.model import (
     Choice,
     Health,
     Outcome,
-    ParityMode,
     ProbeResult,
     ServerSnapshot,
     Snapshot,
     Standing,
     Verdict,
 )
-from chef_failover.parity import stale
+from chef_failover.needs import ParityMode
+from chef_failover.parity import is_awaited, stale
 from chef_failover.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.reasons import explain
 from chef_failover.steering import in_force
@@ -70,7 +71,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     snapshot = in_force(snapshot, now)
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, snapshot, current, runs_from) for server in snapshot.servers}
-    lags = _put_stale_ones_back(standings, snapshot, now)
+    lags = _put_stale_ones_back(standings, snapshot, current, now)
     preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
     if current is not None:
@@ -184,21 +185,26 @@ def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None
     return Standing.DRAINED if server.any_drain is not None else Standing.ELIGIBLE
 
 
-def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now: float) -> dict[str, str]:
+def _put_stale_ones_back(
+    standings: dict[str, Standing], snapshot: Snapshot, current: ServerSnapshot | None, now: float
+) -> dict[str, str]:
     """Lower the stale ones among the ELIGIBLE, if others remain; why, by name. A pinned one is where it is wanted."""
     if snapshot.policy.parity is not ParityMode.REQUIRE:
         return {}
-    eligible = {name for name, standing in standings.items() if standing is Standing.ELIGIBLE}
-    lags = {
-        server.name: words
-        for server in snapshot.servers
-        if server.name in eligible and server.name != snapshot.pinned
-        if (words := stale(snapshot, server, now=now)) is not None
-    }
-    if lags.keys() == eligible:
+    eligible = [server for server in snapshot.servers if standings[server.name] is Standing.ELIGIBLE]
+    lowered: dict[str, tuple[Standing, str]] = {}
+    for server in eligible:
+        words = stale(snapshot, server, now=now)
+        if server.name == snapshot.pinned:
+            continue
+        if words is not None:
+            lowered[server.name] = Standing.STALE, words
+        elif current in eligible and server is not current and (is_awaited(server) or is_awaited(current)):
+            lowered[server.name] = Standing.RISING, f"not compared with {current.name} yet"
+    if len(lowered) == len(eligible):
         return {}
-    standings |= dict.fromkeys(lags, Standing.STALE)
-    return lags
+    standings |= {name: standing for name, (standing, _) in lowered.items()}
+    return {name: words for name, (_, words) in lowered.items()}
 
 
 def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:

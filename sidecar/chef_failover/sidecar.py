@@ -20,7 +20,8 @@ from chef_failover.discovery import Discovery
 from chef_failover.fleet import log_changes
 from chef_failover.fleet_list import Effective, ListedDrain, as_said
 from chef_failover.keeper import Keeper
-from chef_failover.model import Choice, HealthState, ReadinessPolicy, ServerSnapshot, Snapshot
+from chef_failover.model import Choice, HealthState, ServerSnapshot, Snapshot
+from chef_failover.needs import ReadinessPolicy
 from chef_failover.render import About
 from chef_failover.run_history import Run
 from chef_failover.runs import RunReport, Runs

@@ -18,7 +18,8 @@ from typing import Any
 import attrs
 
 from chef_failover.identity import is_instance_id
-from chef_failover.model import Association, Drain, Pin, Registration, Snapshot, Transition
+from chef_failover.model import Association, Registration, Snapshot, Transition
+from chef_failover.orders import Drain, Pin
 from chef_failover.readiness import has_work
 from chef_failover.run_history import RUNS_KEPT, Run, RunHistory
 from chef_failover.steering import ends_at_after_reboot
@@ -50,6 +51,8 @@ class Remembered:
     """The file holds nothing that we can use."""
     instance_id: str | None = None
     """The EC2 instance that it was written on."""
+    lagging_since: float | None = None
+    """See `Snapshot`."""
 
 
 def of(snapshot: Snapshot) -> Remembered:
@@ -65,6 +68,7 @@ def of(snapshot: Snapshot) -> Remembered:
         drains=snapshot.drains,
         pin=snapshot.pin,
         with_work=frozenset(server.name for server in snapshot.servers if has_work(server)),
+        lagging_since=snapshot.lagging_since,
     )
 
 
@@ -194,6 +198,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         problems=tuple(problems),
         with_work=frozenset(map(str, document.get("with_work") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
+        lagging_since=instant.at if document.get("lagging") is True else None,
     )
 
 

@@ -27,7 +27,8 @@ from collections.abc import Iterable
 import attrs
 
 from chef_failover.durations import in_words
-from chef_failover.model import Drain, FleetDrain, Order, Pin, Snapshot
+from chef_failover.model import Snapshot
+from chef_failover.orders import Drain, FleetDrain, Order, Pin
 
 CLOCK_SLACK_S = 2.0
 """The wall clock is steered by so much without any notice."""

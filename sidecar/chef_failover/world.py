@@ -12,11 +12,8 @@ from chef_failover.health import Thresholds, advance
 from chef_failover.model import (
     Association,
     Choice,
-    Drain,
-    FleetDrain,
     Health,
     NodeCheck,
-    Pin,
     ProbeResult,
     Registration,
     ServerSnapshot,
@@ -24,6 +21,7 @@ from chef_failover.model import (
     Standing,
     Transition,
 )
+from chef_failover.orders import Drain, FleetDrain, Pin
 from chef_failover.parity import lags_from, renewed
 from chef_failover.readiness import heard, sentence
 from chef_failover.selection import select
@@ -204,7 +202,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
     changed = Transition(on, None, _label(before), _label(choice), choice.reason)
     if before is None or before.name != choice.name:
-        lagging = lags_from(snapshot, choice.name, now=now)
+        lagging = lags_from(snapshot, choice, now=now)
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
         return _remember(moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)

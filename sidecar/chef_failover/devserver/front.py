@@ -20,7 +20,8 @@ METHODS = {
     ("environments", "NAME"): ("GET",),
     ("environments", "NAME", "cookbooks"): ("GET",),
     ("cookbooks",): ("GET",),
-    ("policy_groups", "GROUP", "policies", "NAME"): ("GET",),
+    ("cookbooks", "_latest"): ("GET",),
+    ("policy_groups", "GROUP"): ("GET",),
     ("server_api_version",): ("GET",),
 }
 """What there is below the organization, and what may be done with it."""
@@ -64,12 +65,14 @@ def route(request: Request) -> Route:
         organization, segments = segments[1], segments[2:]
     name = group = ""
     match segments:
+        case ("cookbooks", "_latest"):
+            pass
+        case ("policy_groups", group):
+            segments = ("policy_groups", "GROUP")
         case (kind, name):
             segments = (kind, "NAME")
         case ("environments", name, "cookbooks"):
             segments = ("environments", "NAME", "cookbooks")
-        case ("policy_groups", group, "policies", name):
-            segments = ("policy_groups", "GROUP", "policies", "NAME")
     return Route(organization, segments if segments in METHODS else (), name, group)
 
 

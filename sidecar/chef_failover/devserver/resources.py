@@ -4,7 +4,7 @@ An ACL is reduced to what the default ones amount to: a node reads every node, a
 clients and does nothing else; nobody lists clients.
 
 Sources: github.com/chef/chef-server chef_wm_nodes.erl, chef_wm_named_node.erl, chef_wm_clients.erl, chef_key_base.erl,
-chef_wm_named_principal.erl, chef_wm_named_environment.erl, oc_chef_wm_policy_group_policy_rev.erl.
+chef_wm_named_principal.erl, chef_wm_named_environment.erl, chef_wm_cookbooks.erl, oc_chef_wm_named_policy_group.erl.
 """
 
 from __future__ import annotations
@@ -141,19 +141,28 @@ def _node(state: ChefState, call: Call) -> Response:
 
 def _shared(state: ChefState, call: Call) -> Response:
     """What many nodes share, and every client may read."""
-    name, group = call.route.name, call.route.group
+    name, resource = call.route.name, call.route.resource
     if call.user == state.validator:
         return missing_permission("read")
-    if group:
-        if (group, name) not in state.policies:
-            return error_response(404, f"Cannot load policy {name} in policy group {group}")
-        revision = state.policies[group, name]
-        return json_response(200, {"revision_id": revision, "name": name, "run_list": [], "cookbook_locks": {}})
-    if call.route.resource != ("cookbooks",) and name not in state.environments:
+    if resource[0] == "policy_groups":
+        return _policy_group(state, call)
+    if resource == ("cookbooks", "_latest"):
+        uris = {one: f"{call.uri('cookbooks', one)}/{version}" for one, version in state.cookbooks.items()}
+        return json_response(200, uris)
+    if resource != ("cookbooks",) and name not in state.environments:
         return error_response(404, f"Cannot load environment {name}")
-    if call.route.resource[-1] == "cookbooks":
+    if resource[-1] == "cookbooks":
         return json_response(200, {one: _cookbook(call, one, state.cookbooks[one]) for one in sorted(state.cookbooks)})
     return json_response(200, {"name": name, "chef_type": "environment", "json_class": "Chef::Environment"})
+
+
+def _policy_group(state: ChefState, call: Call) -> Response:
+    """The revision of each policy in it."""
+    group = call.route.group
+    revisions = {name: {"revision_id": revision} for (one, name), revision in state.policies.items() if one == group}
+    if not revisions:
+        return error_response(404, f"policy_group '{group}' not found")
+    return json_response(200, {"uri": call.uri("policy_groups", group), "policies": revisions})
 
 
 def _cookbook(call: Call, name: str, version: str) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""Pure: what a run of this node needs on a server and what it gets there, as values."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+
+import attrs
+
+DEFAULT_ENVIRONMENT = "_default"
+"""The environment that every Chef server has."""
+
+
+class ReadinessMode(enum.StrEnum):
+    """What we do about node objects."""
+
+    OFF = "off"
+    """Nothing; they play no part."""
+    CHECK = "check"
+    SEED = "seed"
+    """Besides, create the missing ones."""
+
+
+@attrs.frozen
+class ReadinessPolicy:
+    """What readiness needs of the configuration: the mode, and the policy that the configuration gives the node."""
+
+    mode: ReadinessMode = ReadinessMode.SEED
+    policy_group: str | None = None
+    policy_name: str | None = None
+
+    @property
+    def has_policy(self) -> bool:
+        """The node runs by a policy of the configuration, so it needs no node object anywhere."""
+        return self.policy_group is not None and self.policy_name is not None
+
+
+@attrs.frozen
+class NodeObject:
+    """What a node object says of how its node is to be configured."""
+
+    run_list: tuple[str, ...] = ()
+    environment: str = DEFAULT_ENVIRONMENT
+    policy_name: str | None = None
+    policy_group: str | None = None
+    normal: str = "{}"
+    """The normal attributes as canonical JSON: equal ones are equal text."""
+
+    @property
+    def has_policy(self) -> bool:
+        """It names a policy, which then stands for the run list."""
+        return self.policy_name is not None and self.policy_group is not None
+
+    @property
+    def does_something(self) -> bool:
+        """A run by it would configure something."""
+        return bool(self.run_list) or self.has_policy
+
+
+class ParityMode(enum.StrEnum):
+    """What we do about standbys with an older policy or older cookbooks than the server in use."""
+
+    OFF = "off"
+    """Nothing; they are not compared."""
+    WARN = "warn"
+    REQUIRE = "require"
+    """Besides, pass them over while another server is as new."""
+
+
+@attrs.frozen
+class Past:
+    """What a run would have got from one server, ``until`` a reading on the monotonic clock found something else."""
+
+    until: float
+    revision: str | None = None
+    cookbooks: Mapping[str, str] | None = None
+    """Only those that the node uses: others are no change."""
+
+
+@attrs.frozen
+class Content:
+    """What a run of this node would get from one server, as far as it can be compared with another's.
+
+    Either ``revision`` or ``cookbooks`` is there; neither when the server cannot tell.
+    """
+
+    read_at: float
+    """On the monotonic clock."""
+    policy: tuple[str, str] | None = None
+    """Name and group of the policy that was asked for; None for a node with a run list."""
+    revision: str | None = None
+    """Of that policy."""
+    environment: str | None = None
+    """Where the cookbooks were asked for."""
+    cookbooks: Mapping[str, str] | None = None
+    """The latest version of every cookbook that the environment there admits."""
+    used: Mapping[str, str | None] = attrs.field(factory=dict)
+    """The cookbooks of the node, by its object there, each with the version of the last run if that is known."""
+    asked_at: float = attrs.field(default=attrs.Factory(lambda content: content.read_at, takes_self=True))
+    """When it was last asked for, answered or not."""
+    past: tuple[Past, ...] = ()
+    """What it was before, oldest first."""
+
+    @property
+    def changed_at(self) -> float:
+        """When a reading found it to be no longer what it was; minus infinity if none has."""
+        return self.past[-1].until if self.past else -math.inf
+
+    @property
+    def question(self) -> object:
+        """What was asked: only answers to the same question can be compared."""
+        return self.policy, self.environment
+
+    @property
+    def is_readable(self) -> bool:
+        """The server could tell."""
+        return self.revision is not None or self.cookbooks is not None
