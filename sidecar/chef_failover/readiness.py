@@ -31,7 +31,8 @@ PROVING = "until a moment ago, and has yet to prove that this is over"
 
 def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
-    return None if _is_excused(snapshot) else _lack(snapshot, server)
+    lack = _lack(snapshot, server)
+    return lack if lack is not None and not _is_excused(snapshot) else None
 
 
 def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -39,17 +40,17 @@ def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 
     A server of which nothing was said yet is ready, and the first word counts at once.
     """
-    lack = missing(snapshot, server)
-    if server.readiness.health is Health.UNKNOWN:
-        return lack
-    if server.readiness.health is Health.UP or _is_excused(snapshot):
+    if server.readiness.health is Health.UP:
         return None
+    lack = missing(snapshot, server)
+    if server.readiness.health is Health.UNKNOWN or _is_excused(snapshot):
+        return lack
     return lack or f"was not ready {PROVING}"
 
 
 def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """Nothing is missing by the latest word, and that was not said often enough yet."""
-    return missing(snapshot, server) is None and why_not_ready(snapshot, server) is not None
+    return why_not_ready(snapshot, server) is not None and missing(snapshot, server) is None
 
 
 def is_new_node(snapshot: Snapshot) -> bool:

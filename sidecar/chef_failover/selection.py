@@ -30,6 +30,7 @@ moves only its nodes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -220,6 +221,7 @@ def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snap
     return max(0.0, snapshot.policy.failback_s * spread - (now - server.well_since))
 
 
+@functools.lru_cache(maxsize=256)
 def _unit_hash(*parts: str) -> float:
     """A number from 0 to below 1 that the same parts always give, on every node and in every release."""
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
