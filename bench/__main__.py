@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "sidecar")]
 
-from bench import cold_start, detection, figures, parts, recipe, rest, shim  # noqa: E402
+from bench import cold_start, crowd, detection, figures, parts, recipe, rest, shim  # noqa: E402
 from bench.figures import Figure, Skipped  # noqa: E402
 
 _RESULT = ROOT / "build" / "bench.json"
@@ -40,6 +40,7 @@ def main() -> int:
         take("c: detection against HAProxy", detection.measure)
         take("b: shim against the recipe", beside.measure)
         take("d: rest", resting.measure)
+    take("f: among readers", crowd.measure)  # which leave no processor to anybody else
     results.sort(key=lambda result: result.group)
     print(figures.table(results))
     figures.write(_RESULT, results, time.monotonic() - started)

@@ -22,7 +22,9 @@ class Fleet:
         self.main = servers[0]
         self._directory = directory
 
-    def config(self, name: str, *, health: str = "", key: Path | None = None, registers: bool = False) -> Path:
+    def config(
+        self, name: str, *, health: str = "", key: Path | None = None, registers: bool = False, loopback: str = "off"
+    ) -> Path:
         """A configuration in a directory of its own; ``health`` is the inside of that YAML mapping.
 
         With ``registers`` the node registers itself with each server, by that server's own validator.
@@ -43,7 +45,7 @@ class Fleet:
             f"node: {{name: {NODE}{key_line}}}\nservers:\n{servers}health: {{{health}}}\n"
             # Whoever answers first at the start would otherwise keep the node for the length of a hold-down.
             "selection: {failback: immediately}\n"
-            f"listen: {{socket: {home}/sidecar.sock, loopback: off}}\nstate_dir: {home}\n"
+            f"listen: {{socket: {home}/sidecar.sock, loopback: {loopback}}}\nstate_dir: {home}\n"
         )
         return path
 
