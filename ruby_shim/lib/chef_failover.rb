@@ -359,9 +359,9 @@ module ChefFailover
         @run = nil
         next if stays_out?(::Chef::Config) || given?(:chef_server_url) || !still_ours?(::Chef::Config)
 
-        settings = Settings.load(@path)
-        choose_anew(settings)
-        next unless @choice
+        settings = usable { Settings.load(@path) } # what is wrong with it was said when client.d was read
+        choose_anew(settings) if settings
+        next unless settings && @choice
 
         @run = { schema: SCHEMA, run_id: run_id(run_status), server: @choice.server, chef_server_url: @choice.url }
         report(settings, "started")

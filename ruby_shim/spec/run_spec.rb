@@ -67,6 +67,7 @@ RSpec.describe "A chef-client run" do
     it "registers a handler whatever goes wrong, so that a daemon gets its server once that is mended" do
       File.write(path("config.yml"), "servers: [")
       application.configure
+      dispatch(:run_start, "18", run_status)
       expect([chosen, warnings.size]).to eq ["https://localhost:443", 1]
       write_config
       dispatch(:run_start, "18", run_status)

@@ -221,6 +221,32 @@ def test_failover_on_chef_servers_with_ohai_and_a_reload(installed, servers, key
     assert installed.show(SERVICE, "ActiveState") == "active"
 
 
+def test_check_looks_at_a_whole_node(installed, servers, key):
+    """All well, and then each thing that may be wrong with it, found and said with what to do."""
+    main, standby = servers
+    configure(installed, servers)
+    give_key(installed, key)
+    give_chef_client(installed, key, main)
+    installed.run(f"systemctl restart {SERVICE}")
+    until(lambda: server_in_use(installed) == main.url)
+    well = installed.run("chef-failover check --node; echo code $?")
+    assert well.endswith("code 0\n"), well
+    assert not re.search(r"^(!!|--)", well, flags=re.MULTILINE), well
+    standby.stop()
+    installed.run(f"systemctl disable --now {SERVICE}")
+    installed.run("rm /etc/chef/client.d/chef_failover.rb; echo nonsense >/etc/chef-failover/client.pem")
+    installed.run("chmod 0666 /etc/chef-failover/config.yml")
+    installed.write("/etc/chef/client.rb", 'require_relative "opsworks_health_check"\n')
+    ill = installed.run("chef-failover check --node; echo code $?")
+    assert ill.endswith("code 1\n"), ill
+    told = dict(re.findall(r"^!!  (.+?)  +(.+)$", ill, flags=re.MULTILINE))
+    assert set(told) == {
+        *("standbyserver", "route to standbyserver", "key", "configuration", "socket", "sidecar"),
+        *("shim of chef-client", "old recipe in /etc/chef", "unit is enabled", "unit is active"),
+    }
+    assert "in line 1: delete that line" in told["old recipe in /etc/chef"]
+
+
 def test_a_failed_run_is_retried_at_once_on_the_standby(installed, servers, key):
     """The service and timer under packaging/examples."""
     main, standby = servers
