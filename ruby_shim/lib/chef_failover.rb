@@ -337,6 +337,7 @@ module ChefFailover
         next if stays_out?(config)
 
         @path = path
+        @choice = nil
         @found = config[:chef_server_url]
         has_events = register # first: whatever goes wrong below, the next run_start tries again
         settings = Settings.load(path)

@@ -75,6 +75,18 @@ RSpec.describe "A chef-client run" do
       expect(sidecar.runs.map { |run| run.values_at("event", "server") }).to eq [%w[started standbyserver]]
     end
 
+    it "chooses again after a file that was broken when a daemon read it again" do
+      install("chef_server_url '#{MAIN}'")
+      application.configure
+      expect(chosen).to eq STANDBY
+      File.write(path("config.yml"), "servers: [")
+      application.configure
+      expect(chosen).to eq MAIN
+      write_config
+      dispatch(:run_start, "18", run_status)
+      expect(chosen).to eq STANDBY
+    end
+
     it "gets its server once the sidecar has heard of one" do
       sidecar.answer("/v1/server", 404, contract("no_servers.json"))
       application.configure
