@@ -31,7 +31,7 @@ test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all 
 
 test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the packages, and test them on real systems
 	@packaging/install-test-parts packaging
-	@for kind in amd64 arm64 pythons; do test -d build/roots/$$kind || packaging/make-test-root $$kind build/roots/$$kind || exit 1; done
+	@for kind in amd64 arm64 later; do test -d build/roots/$$kind || packaging/make-test-root $$kind build/roots/$$kind || exit 1; done
 	tests/packaging/alone $(BIN)/python -m pytest --timeout 600 --durations 10 tests/packaging
 
 lint: $(VENV)/dev ## Ruff and mypy

@@ -18,6 +18,7 @@ from chef_failover import client
 from chef_failover.errors import SidecarUnavailableError
 
 from machines import dev_servers, until, write_config
+from later import later
 from node import AVAILABLE, PROVIDES, SYSTEM, call, make_stubs
 from packages import ARCHES, OLD, ROOT, build
 from parts import missing_part, require_program
@@ -161,24 +162,12 @@ def test_the_units_are_tight_without_running(unpacked):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_it_serves_on(version, unpacked, tmp_path):
     python = find_python(version)
-    command = [python] if python else _in_a_root_of_its_own(version)
+    command = [python] if python else later(f"python{version}")
     if command is None:  # also with CI=true: not every version is to be had everywhere
         pytest.skip(f"there is no CPython {version} here")
     serves(command, unpacked("x86_64"), tmp_path)
     if python is None:
         assert f" on Python {version}." in (tmp_path / "log").read_text()
-
-
-def _in_a_root_of_its_own(version):
-    """An interpreter of a later Debian, which sees the temporary files of the tests."""
-    root = ROOT / "build" / "roots" / "pythons"
-    if "ALONE" not in os.environ or not (root / f"usr/bin/python{version}").exists():
-        return None
-    for shared in ("dev", "proc"):
-        (root / shared).mkdir(exist_ok=True)
-        if not os.path.ismount(root / shared):
-            call("mount", "--rbind", f"/{shared}", root / shared)  # in a mount namespace that ends with the tests
-    return ["chroot", root, f"/usr/bin/python{version}"]
 
 
 def test_it_serves_on_aarch64(unpacked, tmp_path):
