@@ -17,8 +17,8 @@ import pytest
 from chef_failover import client
 from chef_failover.errors import SidecarUnavailableError
 
-from machines import dev_servers, until, write_config
 from later import later
+from machines import dev_servers, until, write_config
 from node import AVAILABLE, PROVIDES, SYSTEM, call, make_stubs
 from packages import ARCHES, OLD, ROOT, build
 from parts import missing_part, require_program
