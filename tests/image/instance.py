@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -96,6 +97,16 @@ class Instance:
         finally:
             self._process.kill()
             self._process.wait(30)
+
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[None]:
+        """It takes no processor within, and goes on afterwards."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     @property
     def cpu_s(self) -> float:

@@ -124,23 +124,24 @@ def test_the_first_run_made_the_node_on_the_main_server(instances, servers):
 
 
 def test_ready_in_time(instances, record_property):
-    """The best of some: right after boot, and with the other machine beside it, there is more to do than this.
+    """The best of some, with the other machine halted: right after boot there is more to do than this.
 
     Where the host itself is busy, the clock says nothing, and what counts is the processor's time.
     """
-    first, _ = instances
+    first, second = instances
     journal = first.run("journalctl -b -u chef-failover -o short-monotonic --no-pager")
     up = re.search(r"\[ *([\d.]+)\].*server \w+->UP", journal)
     assert up is not None, journal
     record_property("first boot: from the kernel to a server that is UP, s", float(up[1]))
     record_property("first boot: start to READY, s", ready_s(first))
     took, cost = [], []
-    for _ in range(4):
-        first.run("systemctl stop chef-failover")
-        before = first.cpu_s
-        first.run("systemctl start chef-failover")
-        cost.append(first.cpu_s - before)
-        took.append(ready_s(first))
+    with second.halted():
+        for _ in range(4):
+            first.run("systemctl stop chef-failover")
+            before = first.cpu_s
+            first.run("systemctl start chef-failover")
+            cost.append(first.cpu_s - before)
+            took.append(ready_s(first))
     record_property("restarts: start to READY, s", took)
     record_property("restarts: seconds of a processor, with systemctl, sudo and ssh around them", cost)
     assert min(*took, *cost) < READY_S
