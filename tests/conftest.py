@@ -15,6 +15,15 @@ def contract():
     return Path(__file__).parent / "contract"
 
 
+@pytest.fixture(scope="module")
+def servers():
+    """Two embedded Chef servers, main and standby, running; whoever switches a fault on switches it off again."""
+    from machines import dev_servers
+
+    with dev_servers("mainserver", "standbyserver") as started:
+        yield started
+
+
 @pytest.fixture
 def aws_secret(monkeypatch, tmp_path):
     """AWS credentials in a file, and nothing else of AWS around; gives the secret in it."""

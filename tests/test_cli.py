@@ -10,15 +10,9 @@ import pytest
 
 from chef_failover.libcrypto import PrivateKey
 
-from machines import command, daemon, dev_servers, run, until, write_config
+from machines import command, daemon, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 0s}"
-
-
-@pytest.fixture(scope="module")
-def servers():
-    with dev_servers("mainserver", "standbyserver") as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

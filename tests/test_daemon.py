@@ -17,14 +17,8 @@ from chef_failover import client
 from chef_failover.devserver.faults import Fault
 from chef_failover.errors import SidecarUnavailableError
 
-from machines import daemon, dev_servers, run, until, write_config
+from machines import daemon, run, until, write_config
 from parts import require_program
-
-
-@pytest.fixture(scope="module")
-def servers():
-    with dev_servers("mainserver", "standbyserver") as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

@@ -21,16 +21,10 @@ from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.trust import TrustStore
 
-from machines import daemon, dev_servers, run, write_config
+from machines import daemon, run, write_config
 
 IS_ROOT = os.geteuid() == 0
 NOW = datetime.datetime.now(datetime.UTC)
-
-
-@pytest.fixture(scope="module")
-def servers():
-    with dev_servers("mainserver", "standbyserver") as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from chef_failover.list_address import parse_list_address
 from chef_failover.list_fetch import Fetched, Trouble, Unchanged
 from chef_failover.sidecar import Sidecar
 
-from machines import daemon, dev_servers, run, until, write_config
+from machines import daemon, run, until, write_config
 from worlds import ON
 
 REGION = "us-east-1"
@@ -51,12 +51,6 @@ def moto(aws_secret, moto_server):
 
     call.url = moto_server
     return call
-
-
-@pytest.fixture(scope="module")
-def servers():
-    with dev_servers("mainserver", "standbyserver") as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

@@ -13,15 +13,9 @@ from chef_failover import client, config
 from chef_failover.api import create_app
 from chef_failover.sidecar import Sidecar
 
-from machines import daemon, dev_servers, run, until, write_config
+from machines import daemon, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 1h}"
-
-
-@pytest.fixture(scope="module")
-def servers():
-    with dev_servers("mainserver", "standbyserver") as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

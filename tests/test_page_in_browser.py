@@ -6,7 +6,7 @@ import json
 import pytest
 
 from browser import browser
-from machines import daemon, dev_servers, free_port, until, write_config
+from machines import daemon, free_port, until, write_config
 
 QUICK = "{interval: 500ms, retry_interval: 100ms, timeout: 1s, rise: 2, fall: 2, fresh_for: 0s}"
 LOOKS = [(width, scheme) for width in ("desktop", "phone") for scheme in ("light", "dark")]
@@ -15,12 +15,6 @@ LOOKS = [(width, scheme) for width in ("desktop", "phone") for scheme in ("light
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     with browser(tmp_path_factory.mktemp("chromium")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def servers():
-    with dev_servers("mainserver", "standbyserver") as started:
         yield started
 
 
