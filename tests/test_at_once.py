@@ -148,7 +148,7 @@ def test_a_request_in_one_piece_is_answered_at_once_and_its_connection_ends_well
     answers = [exchange(path, QUESTION) for _ in range(200)]
     # The listener may look before the question is there, and then it is waitress' affair.
     assert {answer.rpartition(b"\n")[2] for answer in answers} <= {b"{}", b'{"path": "/v1/server"}'}
-    assert sum(answer.endswith(b"{}") for answer in answers) > 20
+    assert any(answer.endswith(b"{}") for answer in answers)
 
 
 def test_a_request_in_pieces_and_any_other_is_waitress_affair(listen):
