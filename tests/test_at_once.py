@@ -1,5 +1,6 @@
 """What every run asks on the Unix socket, answered without waiting, and before waitress sees the connection."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -80,6 +81,7 @@ def test_nothing_but_the_question_is_answered_past_waitress(make_sidecar):
         QUESTION.replace(b"server", b"servers"),
         QUESTION.replace(b"server", b"server?wait=yes"),
         QUESTION.replace(b"\r\n", b"\n"),
+        QUESTION + b"POST /v1/unpin HTTP/1.1\r\n\r\n",
     ):
         assert front.at_once(other) is None, other
 
@@ -100,11 +102,19 @@ def test_without_waiting_the_latest_results_count_and_probes_begin(make_sidecar,
     assert [answer["name"], answer["passed_over"][0]["name"]] == ["standbyserver", "mainserver"]
 
 
+def test_behind_waitress_a_run_needs_no_flask_either_way(make_sidecar):
+    front = front_of(make_sidecar())
+    for query in ("", "wait=no"):
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/server", "QUERY_STRING": query}
+        (body,) = front(environ, lambda status, headers: None)
+        assert json.loads(body)["name"] == "mainserver"
+
+
 def test_without_waiting_there_is_no_answer_before_any_server_was_heard(make_sidecar, servers):
     for server in servers:
         server.fault = Fault.SILENT
     sidecar = make_sidecar()
-    assert sidecar.choose_at_once() is None
+    assert sidecar.choose_at_once(is_final=False) is None
     assert front_of(sidecar).at_once(UNHURRIED) is None
 
 
@@ -121,7 +131,7 @@ def listen(tmp_path):
 
         path = tmp_path / "sidecar.sock"
         opened.append(
-            Listener("x", path, app, must_wait=lambda: False, at_once=at_once, threads=1, connections=10),
+            Listener("x", path, app, at_once=at_once, threads=1, connections=10),
         )
         opened[-1].start()
         return path
@@ -156,6 +166,20 @@ def test_a_request_in_pieces_and_any_other_is_waitress_affair(listen):
     assert b'"/v1/server"' in exchange(path, QUESTION[:20], QUESTION[20:])
     assert b'"/v1/facts"' in exchange(path, QUESTION.replace(b"server", b"facts"))
     assert client.ask(path, "/livez").body == {"path": "/livez"}
+
+
+def test_who_does_not_take_a_whole_answer_gets_no_second_one(listen):
+    path = listen(lambda _: b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 1_000_000)
+    answers = []
+    for _ in range(20):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(10)
+            peer.connect(str(path))
+            peer.sendall(QUESTION)
+            time.sleep(0.02)
+            with contextlib.suppress(ConnectionResetError):
+                answers.append(b"".join(iter(lambda: peer.recv(65536), b"")))
+    assert {answer.count(b"HTTP/1.") for answer in answers} == {1}
 
 
 def test_a_fault_of_ours_is_logged_and_waitress_answers(listen, caplog):

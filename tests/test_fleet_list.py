@@ -22,6 +22,7 @@ node: {name: web-1}
 servers:
   - {name: own, url: "https://chef-own.example.net:8443", ca_file: /etc/pki/own.pem,
      association: {provider: chef-server, validator_key: "file:/etc/pki/own-validator.pem"}}
+  - {name: odd, url: "https://odd.chef.example.com/organizations/%41"}
   - {name: plain, url: "https://plain.example.net"}
   - {name: keyless, url: "https://keyless.example.net", association: {provider: chef-server}}
   - {name: works, url: "https://works.example.net",
@@ -60,6 +61,7 @@ def association(text):
         (one(url="https://chef-own.example.net:8443/organizations/x"), "is another path than config.yml has"),
         (one(url="https://chef-own.example.net:8443", more=", organization: x"), "organizations/x is another path"),
         (one(url="https://a.chef.example.com/organizations/x/../y"), "may be read in more than one way"),
+        (one(url="https://odd.chef.example.com/organizations/%41"), None),
         (one(url="https://chef.example.com"), "not in trusted_hosts"),
         (one(url="https://evilchef.example.com"), "not in trusted_hosts"),
         (one(url="https://a.chef.example.com.evil.org"), "not in trusted_hosts"),

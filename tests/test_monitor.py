@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 
 import pytest
 
@@ -123,6 +124,32 @@ def test_who_can_wait_a_moment_does_not_wake_it_and_never_delays_it():
     due_at = monitor.due_at
     monitor.freshen(clock.now)  # what was probed at this very instant is fresh
     assert monitor.due_at == due_at > clock.now + 1000
+
+
+def test_who_asks_while_the_result_is_taken_in_is_not_lost():
+    monitor, server, clock = make("++", Pace(3600.0, 3600.0))
+    report = server.report
+
+    def take_long(result):
+        clock.now += 1
+        monitor.freshen(clock.now)  # a run has failed since
+        return report(result)
+
+    monitor._report = take_long
+    monitor.step()
+    assert monitor.due_at <= clock.now
+
+
+def test_it_wakes_at_once_after_the_machine_has_slept(running):
+    """The clock that tells when a probe is due has gone on meanwhile, that by which a thread naps has not."""
+    monitor, server, clock = running
+    clock.now = monitor.due_at - 0.001
+    time.sleep(0.2)  # it naps, for seconds
+    clock.now += 8 * 3600
+    began = time.monotonic()
+    monitor.freshen(clock.now)
+    until(lambda: server.probes == 1)
+    assert time.monotonic() - began < 2
 
 
 def test_stop_ends_the_loop_though_the_next_probe_is_an_hour_away():

@@ -18,7 +18,7 @@ class World:
 
     def __init__(self, create, *, found=None):
         self.now = 100.0
-        self.created, self.read = 0, 0
+        self.created, self.read, self.doubts = 0, 0, []
         self._create, self._found = create, found
         signed = ProbeResult(Outcome.OK, "ok", 99.0, 0.01, is_signed=True)
         absent = ProbeResult(Outcome.OK, "no object", 99.0, 0.01, has_node_object=False, is_signed=True)
@@ -38,8 +38,9 @@ class World:
             rng=random.Random(3),
         )
 
-    def check(self):
+    def check(self, in_doubt):
         self.read += 1
+        self.doubts.append(in_doubt)
         return NodeCheck(self.now, self._found)
 
     def create(self, node):
@@ -71,7 +72,20 @@ def test_what_cannot_be_created_is_said_and_tried_once_in_a_while():
     assert "cannot be created there: HTTP 403" in world.fleet.snapshot.server("b").node_check.trouble
 
 
+def test_after_a_failed_run_nothing_that_was_read_before_counts_once():
+    world = World(True, found=WEB)
+    world.run(1.0)
+    world.care.ask()
+    world.run(1.0)
+    world.care.ask(in_doubt=True)
+    world.care.ask()
+    world.run(1.0)
+    world.care.ask()
+    world.run(1.0)
+    assert world.doubts == [False, False, True, False]
+
+
 def test_without_a_key_nothing_is_read():
     world = World(True)
-    world.care._check = lambda: None
+    world.care._check = lambda in_doubt: None
     assert world.care.step() == float("inf")

@@ -5,7 +5,7 @@ from chef_failover import prospects, render, tables
 from chef_failover.model import Association, Health, NodeCheck, Outcome, Registration, Standing
 from chef_failover.needs import Content, ParityMode, Past
 from chef_failover.overview import overview
-from chef_failover.parity import PAST_KEPT, SETTLING_S, VALID_S, compare, lags_from, renewed, stale
+from chef_failover.parity import PAST_KEPT, SETTLING_S, VALID_S, compare, is_lagging, lags_from, renewed, stale
 from chef_failover.selection import select
 from chef_failover.world import obey, settle, undrain, unpin
 
@@ -433,6 +433,10 @@ def test_what_was_in_use_before_this_life_is_what_it_was():
     assert settle(attrs.evolve(fresh, is_choice_remembered=True), now=20.0, on=ON).choice.name == "c"
     lagging = bare(with_(policy(NEW), "a"), with_(policy(OLD), "b"), current="b", parity=REQUIRE, lagging_since=5.0)
     assert stale(lagging, lagging.server("a"), now=9.0) is None
+    assert is_lagging(lagging)
+    assert not is_lagging(attrs.evolve(lagging, choice=None))
+    deployed = read(lagging, 6.0, b=NEW)
+    assert not is_lagging(deployed)  # which is what is written down
     on_main = attrs.evolve(lagging, choice=attrs.evolve(lagging.choice, name="a"))
     assert stale(on_main, on_main.server("b"), now=9.0) is None  # whoever is first now: nobody knows
 

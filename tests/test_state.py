@@ -26,7 +26,7 @@ def test_the_contract_file_is_understood(contract):
 
 
 @pytest.mark.parametrize(
-    ("entry", "since"), [({}, None), ({"lagging": False}, None), ({"lagging": True}, 5.0), ({"lagging": "later"}, None)]
+    ("entry", "since"), [({}, 5.0), ({"lagging": False}, None), ({"lagging": True}, 5.0), ({"lagging": "later"}, 5.0)]
 )
 def test_that_the_server_in_use_may_be_stale_is_remembered_and_was_not_always_written(tmp_path, entry, since):
     path = tmp_path / "state.json"
@@ -36,7 +36,7 @@ def test_that_the_server_in_use_may_be_stale_is_remembered_and_was_not_always_wr
 
 def test_what_is_written_is_read_again_and_no_temporary_file_stays(tmp_path):
     path = tmp_path / "state.json"
-    state.write(path, {"choice": {"name": "a", "since": "2026-11-22T11:00:00Z"}, "transitions": []})
+    state.write(path, {"choice": {"name": "a", "since": "2026-11-22T11:00:00Z"}, "transitions": [], "lagging": False})
     assert state.read(path, NOW) == Remembered("a", BEFORE, ())
     assert list(tmp_path.iterdir()) == [path]
 

@@ -541,6 +541,9 @@ module ChefFailover
 
       @handler = make_handler unless registered?
       true
+    rescue StandardError => e # then the first answer is the last
+      log(:warn, "no event handler: #{e.class}: #{e.message}")
+      false
     end
 
     # The marker is the handler itself in Chef's own list, which outlives this file but not a list somebody replaced.

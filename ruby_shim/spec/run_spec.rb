@@ -106,6 +106,13 @@ RSpec.describe "A chef-client run" do
       expect([chosen, sidecar.runs]).to eq [ELSEWHERE, []]
     end
 
+    it "waits for the answer where no handler can be made, and says so" do
+      allow(FakeChef).to receive(:event_handler).and_raise(NameError, "x")
+      application.configure
+      expect([sidecar.asked, chosen]).to eq [["GET /v1/server HTTP/1.0"], STANDBY]
+      expect(warnings.first).to include("no event handler: NameError")
+    end
+
     it "works with a Chef that is strict and does not know every setting" do
       install("config_strict_mode true\nchef_server_url '#{ELSEWHERE}'")
       application.configure

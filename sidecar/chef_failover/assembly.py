@@ -219,7 +219,7 @@ def _caretaker(
     signer = _signer(fleet, server.name, key)
     policy = readiness_policy(config)
 
-    def check() -> NodeCheck | None:
+    def check(in_doubt: bool) -> NodeCheck | None:
         sign = signer()
         if sign is None:
             return None
@@ -229,7 +229,7 @@ def _caretaker(
             sign(SIGNING_PROTOCOLS[0]),
             policy,
             compares=config.parity != "off",
-            former=known.node_check if known else None,
+            former=known.node_check if known and not in_doubt else None,
             clock=around.clock,
             utc_now=around.utc_now,
         )

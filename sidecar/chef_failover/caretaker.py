@@ -55,9 +55,9 @@ class Caretaker:
         self.wake()
         return True
 
-    def reread(self) -> None:
+    def reread(self, *, in_doubt: bool) -> None:
         """A run has ended there, and may have changed the node's object."""
-        self._care.ask()
+        self._care.ask(in_doubt=in_doubt)
         self.wake()
 
     def step(self) -> float:
@@ -114,10 +114,10 @@ class Caretakers:
         caretaker = self._by_name.get(name)
         return caretaker is not None and caretaker.hurry(replaces=replaces)
 
-    def reread(self, name: str) -> None:
+    def reread(self, name: str, *, in_doubt: bool) -> None:
         """See `Caretaker.reread`."""
         if name in self._by_name:
-            self._by_name[name].reread()
+            self._by_name[name].reread(in_doubt=in_doubt)
 
     @property
     def _all(self) -> Sequence[Caretaker]:

@@ -49,7 +49,7 @@ def serve(config_path: Path) -> None:
     sidecar = Sidecar(config, around)
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     fronts = [_front(sidecar, may_change=True), _front(sidecar, may_change=False)]
-    listeners = _open(config, sidecar, fronts)
+    listeners = _open(config, fronts)
     for listener in listeners:
         listener.start()
     sidecar.start()
@@ -85,26 +85,16 @@ def _front(sidecar: Sidecar, *, may_change: bool) -> Front:
     return Front(sidecar, make_app, answers_runs=may_change)
 
 
-def _open(config: Config, sidecar: Sidecar, fronts: Sequence[Front]) -> list[Listener]:
+def _open(config: Config, fronts: Sequence[Front]) -> list[Listener]:
     """Both listeners, or none."""
-    must_wait, listen = sidecar.must_wait, config.listen
+    listen = config.listen
     socket, loopback = fronts
     opened = [
-        Listener(
-            "listen.socket",
-            listen.socket,
-            socket,
-            must_wait=must_wait,
-            at_once=socket.at_once,
-            threads=8,
-            connections=200,
-        )
+        Listener("listen.socket", listen.socket, socket, at_once=socket.at_once, threads=8, connections=200),
     ]
     if listen.loopback is not None:
         try:
-            opened.append(
-                Listener("listen.loopback", listen.loopback, loopback, must_wait=must_wait, threads=2, connections=50)
-            )
+            opened.append(Listener("listen.loopback", listen.loopback, loopback, threads=2, connections=50))
         except ListenError:
             opened[0].close()
             raise

@@ -197,15 +197,14 @@ def why_refused(server: Server, config: Config) -> str | None:
 
 
 def _why_url_refused(url: str, config: Config) -> str | None:
-    host, named = _place(url)[0], {_place(config.chef_server_url(one)) for one in config.servers}
-    if not any(_matches(host, pattern) for pattern in config.trusted_hosts):
-        if _place(url)[:2] not in {place[:2] for place in named}:
-            return f"its host {host} is not in trusted_hosts of config.yml, nor that of a server there"
-        if _place(url) not in named:
-            return f"{url} is another path than config.yml has for this host, which is not in trusted_hosts there"
-    elif _AMBIGUOUS.search(_place(url)[2]):
-        return f"the path of {url} may be read in more than one way"
-    return None
+    place, named = _place(url), {_place(config.chef_server_url(one)) for one in config.servers}
+    if place in named:
+        return None
+    if any(_matches(place[0], pattern) for pattern in config.trusted_hosts):
+        return f"the path of {url} may be read in more than one way" if _AMBIGUOUS.search(place[2]) else None
+    if place[:2] in {one[:2] for one in named}:
+        return f"{url} is another path than config.yml has for this host, which is not in trusted_hosts there"
+    return f"its host {place[0]} is not in trusted_hosts of config.yml, nor that of a server there"
 
 
 def _why_settings_refused(server: Server, config: Config) -> str | None:

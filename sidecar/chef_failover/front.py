@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-_RUN_ASKS = re.compile(rb"GET /v1/server(\?wait=no)? HTTP/1\.[01]\r\n(?:.*\r\n)?\r\n", re.DOTALL)
+_RUN_ASKS = re.compile(rb"GET /v1/server(\?wait=no)? HTTP/1\.[01]\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
 class Front:
@@ -52,12 +52,7 @@ class Front:
     def at_once(self, request: bytes) -> bytes | None:
         """The whole HTTP answer to the HTTP ``request``, if that is a run's question and need not wait; else None."""
         asked = _RUN_ASKS.fullmatch(request)
-        if asked is None:
-            return None
-        if asked[1]:
-            found = self._sidecar.choose_at_once()
-        else:
-            found = None if self._sidecar.must_wait() else self._sidecar.choose_for_run()
+        found = self._sidecar.choose_at_once(is_final=asked[1] is None) if asked else None
         document = _document(self._sidecar, *found) if found else None
         if document is None:
             return None
@@ -66,9 +61,10 @@ class Front:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
-        question = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"])
-        if self._answers_runs and question == ("GET", "/v1/server", ""):
-            document = server(self._sidecar)
+        asked = environ["QUERY_STRING"]
+        is_question = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"] == "/v1/server"
+        if self._answers_runs and is_question and asked in ("", "wait=no"):
+            document = server(self._sidecar, waits=not asked)
             if document is not None:
                 body = json.dumps(document).encode()
                 start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
@@ -81,7 +77,7 @@ def server(sidecar: Sidecar, *, waits: bool = True) -> render.Document | None:
 
     With ``waits`` False it is there at once, by what is known, if that speaks for a server.
     """
-    found = None if waits else sidecar.choose_at_once()
+    found = None if waits else sidecar.choose_at_once(is_final=False)
     return _document(sidecar, *(found or sidecar.choose_for_run()))
 
 

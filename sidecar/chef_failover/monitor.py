@@ -52,7 +52,7 @@ class Monitor:
         self._wake = threading.Condition()
         self._is_stopping = False
         self._due_at = clock() + rng.uniform(0, pace.interval_s)
-        self._last_at = float("-inf")
+        self._last_at = self._wanted_from = float("-inf")
         self._thread = threading.Thread(target=self._run, name=f"monitor {name}", daemon=True)
 
     @property
@@ -86,9 +86,10 @@ class Monitor:
         """
         begin_at = self._clock() + within_s
         with self._wake:
-            if wanted_from > self._last_at and begin_at < self._due_at:
-                self._due_at = begin_at
-                self._wake.notify()
+            if wanted_from > self._last_at:
+                self._wanted_from = max(self._wanted_from, wanted_from)
+                self._due_at = min(self._due_at, begin_at)
+                self._wake.notify()  # also when it is overdue: the clock by which it naps may have stood still
 
     def step(self) -> None:
         """One probe, and when the next is due."""
@@ -103,7 +104,8 @@ class Monitor:
             last_at, delay_s = result.finished_at, next_delay_s(self._pace, self._rng, is_changing=is_changing)
         with self._wake:
             self._last_at = last_at
-            self._due_at = last_at + delay_s
+            is_wanted = self._wanted_from > last_at  # by somebody who came while the result was taken in
+            self._due_at = last_at if is_wanted else last_at + delay_s
 
     def _run(self) -> None:
         while self._wait():

@@ -28,7 +28,8 @@ class NodeCare:
     Args:
         name: of the server.
         fleet: what is known, and where the result goes.
-        check: reads it whole; None while there is no key to sign with.
+        check: reads it whole; None while there is no key to sign with. With True it relies on nothing that was read
+            before.
         create: creates it there; False when it exists by now. May raise ProbeError.
         look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
         clock: monotonic seconds, the same as the fleet's.
@@ -40,7 +41,7 @@ class NodeCare:
         name: str,
         *,
         fleet: Fleet,
-        check: Callable[[], NodeCheck | None],
+        check: Callable[[bool], NodeCheck | None],
         create: Callable[[NodeObject], bool],
         look_at: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
@@ -55,9 +56,11 @@ class NodeCare:
         self._rng = rng
         self._chance = rng.random()
         self._asked_at = self._seeded_at = -math.inf
+        self._is_in_doubt = False
 
-    def ask(self) -> None:
-        """Have it read again, however fresh the last reading is."""
+    def ask(self, *, in_doubt: bool = False) -> None:
+        """Have it read again, however fresh the last reading is; ``in_doubt`` of that one, since a run has failed."""
+        self._is_in_doubt |= in_doubt
         self._asked_at = self._clock()
 
     def step(self) -> float:
@@ -79,7 +82,8 @@ class NodeCare:
             source = seeding.source(snapshot)
             self._seed(reference, server.node_check, source.name if source else "")
             return 0.0
-        check = self._check()
+        in_doubt, self._is_in_doubt = self._is_in_doubt, False
+        check = self._check(in_doubt)
         if check is None:
             return math.inf
         self._chance = self._rng.random()

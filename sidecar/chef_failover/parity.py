@@ -85,6 +85,15 @@ def lags_from(snapshot: Snapshot, choice: Choice, *, now: float) -> float | None
     return None if compare(snapshot, taken, now=now).is_stale is False else now
 
 
+def is_lagging(snapshot: Snapshot) -> bool:
+    """The server in use may be older than what was left for it, and has not changed since."""
+    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    if in_use is None or snapshot.lagging_since is None:
+        return False
+    content = _known(in_use)
+    return isinstance(content, str) or content.changed_at <= snapshot.lagging_since
+
+
 def is_awaited(server: ServerSnapshot) -> bool:
     """What a run would get there will be known in a moment: it is asked right after the first signed probe."""
     is_signed = server.proof is not None and server.proof.is_signed and server.proof.outcome.serves_node
@@ -116,7 +125,7 @@ def _pair(
         return f"it {theirs}"
     if isinstance(ours, str):
         return f"{in_use.name}, which is in use, {ours}"
-    if snapshot.lagging_since is not None and ours.changed_at <= snapshot.lagging_since:
+    if is_lagging(snapshot):
         return f"{in_use.name}, which is in use, may itself be stale"
     for one, other, name in ((theirs, ours, server.name), (ours, theirs, in_use.name)):
         if now - one.read_at > VALID_S and other.changed_at > one.read_at:

@@ -160,7 +160,7 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
         "instance_id": about.instance_id,
         "boot_id": about.boot_id,
         "choice": _use(snapshot, choice, about, on) if choice else None,
-        "lagging": snapshot.lagging_since is not None,
+        "lagging": parity.is_lagging(snapshot),
         "associations": {
             name: _registration(url, registration)
             for name, url, registration in (

@@ -138,23 +138,19 @@ class Sidecar:
         """The servers whose probing loop hangs."""
         return self._parts.watch.late()
 
-    def must_wait(self) -> bool:
-        """Whether `choose_for_run` would have to wait for a probe."""
-        return self._parts.watch.must_wait()
-
     def choose_for_run(self) -> tuple[Snapshot, Choice | None]:
         """See `Watch.choose_for_run`."""
         return self._parts.watch.choose_for_run()
 
-    def choose_at_once(self) -> tuple[Snapshot, Choice | None] | None:
+    def choose_at_once(self, *, is_final: bool) -> tuple[Snapshot, Choice | None] | None:
         """See `Watch.choose_at_once`."""
-        return self._parts.watch.choose_at_once()
+        return self._parts.watch.choose_at_once(is_final=is_final)
 
     def report_run(self, report: RunReport) -> None:
         """Take in what the shim says of a chef-client run."""
         self.runs.report(report)
         if report.event != "started" and report.server is not None:
-            self._parts.caretakers.reread(report.server)
+            self._parts.caretakers.reread(report.server, in_doubt=report.event == "failed")
 
     def associate(self, name: str, *, replaces: bool = False) -> bool:
         """Try to register with that server at once; False when registering there is somebody else's affair.

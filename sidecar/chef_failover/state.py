@@ -198,7 +198,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         problems=tuple(problems),
         with_work=frozenset(map(str, document.get("with_work") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
-        lagging_since=instant.at if document.get("lagging") is True else None,
+        lagging_since=instant.at if document.get("lagging", True) is not False else None,
     )
 
 

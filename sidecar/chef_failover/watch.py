@@ -16,8 +16,6 @@ ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""
 HEAD_START_S = 0.01
 """How much earlier than the others the server is probed that a run waits for."""
-SOON_S = 0.1
-"""A result that gets too old within this time is not relied upon to be fresh when the answer is made."""
 LATE_AFTER_S = 10.0
 """A loop that has missed its probe by this much, and by the time of a probe, is taken for dead."""
 
@@ -97,10 +95,6 @@ class Watch:
         if name in self._monitors:
             self._monitors[name].freshen(self._clock())
 
-    def must_wait(self) -> bool:
-        """Whether `choose_for_run` would have to wait for a probe, now or within the next moments."""
-        return self.fleet.most_wanted(self._clock() + SOON_S - self._fresh_for_s) is not None
-
     def choose_for_run(self) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
 
@@ -113,18 +107,23 @@ class Watch:
             self.fleet.wait_while_wanted(wanted, runs_from, left_s)
         return self.fleet.select_for_run(runs_from)
 
-    def choose_at_once(self) -> tuple[Snapshot, Choice | None] | None:
-        """The same by the latest results, however old, for whoever asks again; None where they speak for no server.
+    def choose_at_once(self, *, is_final: bool) -> tuple[Snapshot, Choice | None] | None:
+        """`choose_for_run` where nothing is to be waited for, and None where something is. The probes for it begin.
 
-        The probes that the next question needs begin.
+        An answer that is not final, because whoever gets it asks again, may be by results that are too old, if those
+        speak for a server.
         """
         runs_from = self._clock() - self._fresh_for_s
-        if wanted := self.fleet.most_wanted(runs_from):
+        wanted = self.fleet.most_wanted(runs_from)
+        if wanted:
             self._monitors[wanted].freshen(runs_from)
         self._freshen(runs_from, HEAD_START_S)
+        if not wanted:
+            return self.fleet.select_for_run(runs_from)
+        if is_final:
+            return None
         snapshot, choice = self.fleet.select_for_run(-math.inf)
-        is_unsure = choice is not None and choice.standing is not Standing.ELIGIBLE
-        return None if is_unsure else (snapshot, choice)
+        return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
 
     def _freshen_in_turns(self, runs_from: float) -> None:
         """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
