@@ -123,9 +123,11 @@ class _Door:
             return False
         if answer is None:
             return False
-        with contextlib.suppress(OSError):  # who does not take it has gone
-            connection.sendall(answer)
-            connection.recv(len(request))  # or closing it would reset it
+        with contextlib.suppress(OSError):  # who does not take it whole has gone, or gets no more of it
+            try:
+                connection.sendall(answer)
+            finally:
+                connection.recv(len(request))  # or closing it would reset it
         connection.close()
         return True
 
