@@ -21,7 +21,7 @@ from pathlib import Path
 from pins import Pin, packaged
 
 SOURCE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
-AWS_SERVICES = {"secretsmanager", "ssm", "sts"}
+AWS_SERVICES = {"s3", "secretsmanager", "ssm", "sts"}
 """The last one for credentials by an assumed role. Models that botocore does not have come with our own code."""
 UNUSED = (
     "markupsafe/_speedups*",  # _native.py does the same

@@ -13,9 +13,10 @@ import time
 
 import pytest
 
-from chef_failover import client
+from chef_failover import client, config
 from chef_failover.devserver.faults import Fault
 from chef_failover.errors import SidecarUnavailableError
+from chef_failover.sidecar import Sidecar
 
 from machines import daemon, run, until, write_config
 from parts import require_program
@@ -237,6 +238,39 @@ def test_systemd_is_told(servers, tmp_path):
             told("WATCHDOG=1")
             running.send(signal.SIGTERM)
             told("STOPPING=1")
+
+
+def test_the_watchdog_is_fed_by_the_loops_and_not_by_whoever_answers(servers, tmp_path, monkeypatch):
+    """One loop hangs, and the HTTP threads are well."""
+    from chef_failover import daemon as module
+    from chef_failover.api import create_app
+
+    sidecar = Sidecar(config.load(write_config(tmp_path, servers)))
+    http = create_app(sidecar, may_change=False).test_client()
+    hangs, told = [], []
+
+    class Systemd:
+        watchdog_s = 0.02
+
+        def alive(self):
+            told.append(tuple(hangs))
+
+    def wait(signals, timeout_s):
+        time.sleep(timeout_s)
+        if len(told) >= 3 and not hangs:
+            hangs.append("mainserver")
+            assert (answered := http.get("/livez", base_url="http://localhost")).status_code == 503
+            assert "mainserver" in answered.json["detail"]
+            ends.append(time.monotonic() + 0.3)
+        stops = bool(ends) and time.monotonic() > ends[0]
+        return type("Received", (), {"si_signo": signal.SIGTERM}) if stops else None
+
+    ends = []
+    monkeypatch.setattr(module.signal, "sigtimedwait", wait)
+    monkeypatch.setattr(sidecar, "late", lambda: tuple(hangs))
+    assert http.get("/livez", base_url="http://localhost").status_code == 200
+    module._obey(sidecar, tmp_path, Systemd())
+    assert told == [()] * len(told), "never while one hangs"
 
 
 def test_boto3_is_not_loaded_until_it_is_needed(servers, tmp_path):

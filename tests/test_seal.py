@@ -225,3 +225,15 @@ def test_the_fleet_s_list_as_kept_here_goes_too(path, directory):
         (directory / name).write_text("# {}\n")
     assert sealed(path)[0] == 0
     assert names(directory) == []
+
+
+def test_the_metrics_of_this_life_go_wherever_they_are_kept(path, directory):
+    metrics = path.parent / "collector" / "chef_failover.prom"
+    metrics.parent.mkdir()
+    metrics.write_text("x 1\n")
+    path.write_text(path.read_text() + f"metrics: {{textfile: {metrics}}}\n")
+    (directory / "state.json").write_text('{"schema": 1}')
+    code, told, errors = sealed(path)
+    assert (code, errors) == (0, "")
+    assert told[-1] == f"removed {metrics}"
+    assert not metrics.exists()

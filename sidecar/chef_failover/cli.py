@@ -122,7 +122,7 @@ def status(config_path: Path, as_json: bool, server: str | None, watch: bool) ->
     "--node", "with_node", is_flag=True, help="Look at this node, too: network, clock, key, files, shim, unit."
 )
 def check(config_path: Path, as_json: bool, with_node: bool) -> None:
-    """Validate the configuration and probe each server once, without a daemon.
+    """Validate the configuration and probe each server once, without a daemon; find what the old recipe has left.
 
     With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
     """
@@ -135,6 +135,11 @@ def check(config_path: Path, as_json: bool, with_node: bool) -> None:
         from chef_failover.diagnosis.whole import diagnose  # noqa: PLC0415
 
         found = diagnose(config, config_path, document)
+    else:
+        from chef_failover.diagnosis.whole import find_old_recipe  # noqa: PLC0415
+
+        found = find_old_recipe(config, config_path)
+    if with_node or found:
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(_pretty(document) if as_json else tables.check(document, str(config_path)))
     is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)

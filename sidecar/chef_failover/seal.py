@@ -54,7 +54,7 @@ def seal(config: Config, *, is_forced: bool = False) -> Iterator[str]:
         )
     if condemned and not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         raise SealError(f"{directory} may not be written by this user, and nothing is removed; run it as root")
-    for path in condemned:
+    for path in (*condemned, *_exported(config)):
         try:
             path.unlink()
         except OSError as error:
@@ -80,6 +80,12 @@ def _condemned(directory: Path) -> list[Path]:
     own_key = [key_file.NAME] if key_file.is_ours(directory) else []
     former = [name for name in names if name.startswith(_OF_FORMER_LIVES)]
     return [directory / name for name in (*own_key, *former, *_OF_ONE_LIFE) if name in names]
+
+
+def _exported(config: Config) -> list[Path]:
+    """The metrics of this life, where they are kept elsewhere."""
+    path = config.metrics.textfile
+    return [path] if path is not None and path.exists() else []
 
 
 def _foreign(config: Config) -> Iterator[Path]:

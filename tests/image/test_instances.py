@@ -15,6 +15,7 @@ import yaml
 from chef_failover.chef_api import load_key
 
 from goiardi import VALIDATOR
+from machines import until
 from metadata_service import metadata_service
 from parts import require_program
 
@@ -169,3 +170,14 @@ def test_the_main_server_ends_and_the_standby_is_used(instances, servers):
         assert node_object(standby, instance)["automatic"]["ohai_time"] > 0
         assert node_object(standby, instance)["run_list"] == ["role[webserver]"]
     main.start()
+
+
+def test_the_limits_of_the_unit_hold(instances):
+    """Those that a container does not enforce. What is killed is started again, and well once there is room."""
+    first, _ = instances
+    group = "/sys/fs/cgroup/system.slice/chef-failover.service"
+    assert first.run(f"cat {group}/memory.max {group}/pids.max").split() == [str(128 * 1024**2), "64"]
+    first.run("systemctl set-property --runtime chef-failover MemoryMax=20M")
+    until(lambda: "oom-kill" in first.run("journalctl -b -u chef-failover -o cat --no-pager"), 120)
+    first.run("systemctl set-property --runtime chef-failover MemoryMax=128M")
+    until(lambda: first.attempt("chef-failover server").returncode == 0, 120)

@@ -245,6 +245,8 @@ def test_check_looks_at_a_whole_node(installed, servers, key):
         *("shim of chef-client", "old recipe in /etc/chef", "unit is enabled", "unit is active"),
     }
     assert "in line 1: delete that line" in told["old recipe in /etc/chef"]
+    plain = installed.run("chef-failover check; echo code $?")
+    assert re.findall(r"^!!  (.+?)  ", plain, flags=re.MULTILINE) == ["standbyserver", "old recipe in /etc/chef"]
 
 
 def test_a_failed_run_is_retried_at_once_on_the_standby(installed, servers, key):

@@ -138,8 +138,29 @@ def test_every_aws_service_that_we_call_is_there(unpacked):
     known = {
         service.name for directory in data if directory.is_dir() for service in directory.iterdir() if service.is_dir()
     }
-    called = set(re.findall(r"""(?:call|client)\(\s*"([a-z-]+)",""", source))
-    assert called <= known
+    called = set(re.findall(r"""(?:call|client)\(\s*"([a-z0-9-]+)",""", source))
+    assert {"s3", "opsworkscm"} <= called <= known
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"), [("s3", "ListBuckets"), ("ssm", "DescribeParameters"), ("secretsmanager", "ListSecrets")]
+)
+def test_the_package_calls_aws(service, operation, unpacked):
+    """By what is left of botocore in it, in a process of its own, as the sidecar does."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        tree = unpacked("x86_64") / TREE
+        asked = f"'{service}', '{operation}', {{}}, region='us-east-1', endpoint_url='http://127.0.0.1:{port}'"
+        code = f"import sys; sys.path[0:0] = ['{tree}']; from chef_failover import aws; print(aws.call({asked}))"
+        secrets = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
+        said = call(find_python("3.11"), "-I", "-S", "-B", "-c", code, env=os.environ | secrets)
+    finally:
+        server.stop()
+    assert said.startswith("{"), said
 
 
 def test_all_scripts_pass_shellcheck(rpm, tmp_path):

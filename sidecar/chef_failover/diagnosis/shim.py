@@ -25,10 +25,12 @@ def checks(node: Node) -> tuple[Check, ...]:
     shims = [Check(f"shim of {product}-client", lambda product=product: shim(node, product)) for product in here]  # type: ignore[misc]
     if not here:
         shims = [Check("shim", nobody)]
-    return (
-        *shims,
-        *(Check(f"old recipe in /etc/{one}", lambda one=one: leftovers(node, one)) for one in PRODUCTS),  # type: ignore[misc]
-    )
+    return (*shims, *recipe_checks(node))
+
+
+def recipe_checks(node: Node) -> tuple[Check, ...]:
+    """For the configuration of each product."""
+    return tuple(Check(f"old recipe in /etc/{one}", lambda one=one: leftovers(node, one)) for one in PRODUCTS)  # type: ignore[misc]
 
 
 def nobody() -> str | None:

@@ -19,6 +19,12 @@ def diagnose(config: Config, config_path: Path, probed: dict[str, Any]) -> tuple
     return diagnose_node(Node(config, config_path.absolute()), probed)
 
 
+def find_old_recipe(config: Config, config_path: Path) -> tuple[Finding, ...]:
+    """What the recipe of old has left in chef-client's configuration; nothing where it has not, or cannot be seen."""
+    found = [check.run() for check in shim.recipe_checks(Node(config, config_path.absolute()))]
+    return tuple(finding for finding in found if finding.is_ok is False)
+
+
 def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
     """The same, of any machine."""
 
