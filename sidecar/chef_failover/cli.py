@@ -127,18 +127,12 @@ def check(config_path: Path, as_json: bool, with_node: bool) -> None:
     With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
     """
     from chef_failover.check import check as probe_all  # noqa: PLC0415
+    from chef_failover.diagnosis.whole import diagnose, find_old_recipe  # noqa: PLC0415
 
     _log_to_stderr(logging.WARNING)
     config = configuration.load(config_path)
     document = probe_all(config)
-    if with_node:
-        from chef_failover.diagnosis.whole import diagnose  # noqa: PLC0415
-
-        found = diagnose(config, config_path, document)
-    else:
-        from chef_failover.diagnosis.whole import find_old_recipe  # noqa: PLC0415
-
-        found = find_old_recipe(config, config_path)
+    found = diagnose(config, config_path, document) if with_node else find_old_recipe(config, config_path)
     if with_node or found:
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(_pretty(document) if as_json else tables.check(document, str(config_path)))

@@ -76,8 +76,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 **_association(found, now),
                 "readiness": readiness.sentence(snapshot, found),
                 "differences": list(seeding.differences_of(snapshot, found)),
-                "stale": bool(parity.compare(snapshot, found, now=now).is_stale),
-                "parity": parity.compare(snapshot, found, now=now).words,
+                **_parity(snapshot, found, now),
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,
@@ -249,6 +248,11 @@ def _association(found: ServerSnapshot, now: float) -> Document:
         "association_attempts": registration.attempts,
         "association_retry_in_s": None if is_settled else round(max(0.0, registration.retry_at - now), 1),
     }
+
+
+def _parity(snapshot: Snapshot, found: ServerSnapshot, now: float) -> Document:
+    compared = parity.compare(snapshot, found, now=now)
+    return {"stale": bool(compared.is_stale), "parity": compared.words}
 
 
 def _registration(chef_server_url: str, registration: Registration) -> Document:
