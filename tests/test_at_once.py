@@ -117,6 +117,18 @@ def test_without_waiting_there_is_no_answer_before_any_server_was_heard(make_sid
     assert front_of(sidecar).at_once(UNHURRIED) is None
 
 
+def test_without_waiting_a_better_server_that_was_never_heard_of_is_waited_for(make_sidecar, servers):
+    """Right after the start, when the standby happens to answer first."""
+    servers[0].fault = Fault.SILENT
+    sidecar = make_sidecar()
+    sidecar.choose_at_once(is_final=False)  # has both probed
+    until(lambda: sidecar.snapshot.server("standbyserver").health is Health.UP)
+    assert sidecar.choose_at_once(is_final=False) is None
+    until(lambda: sidecar.snapshot.server("mainserver").last)
+    _, choice = sidecar.choose_at_once(is_final=False)
+    assert choice.name == "standbyserver"
+
+
 @pytest.fixture
 def listen(tmp_path):
     """Gives the path of a socket on which these answer: past waitress, and behind it."""

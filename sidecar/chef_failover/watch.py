@@ -111,7 +111,7 @@ class Watch:
         """`choose_for_run` where nothing is to be waited for, and None where something is. The probes for it begin.
 
         An answer that is not final, because whoever gets it asks again, may be by results that are too old, if those
-        speak for a server.
+        speak for a server, and no server that was never heard of could change that.
         """
         runs_from = self._clock() - self._fresh_for_s
         wanted = self.fleet.most_wanted(runs_from)
@@ -120,7 +120,7 @@ class Watch:
         self._freshen(runs_from, HEAD_START_S)
         if not wanted:
             return self.fleet.select_for_run(runs_from)
-        if is_final:
+        if is_final or self.fleet.most_wanted(-math.inf):
             return None
         snapshot, choice = self.fleet.select_for_run(-math.inf)
         return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
