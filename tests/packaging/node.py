@@ -13,7 +13,7 @@ from pathlib import Path
 
 from machines import until
 
-SYSTEM = ("bash", "glibc", "openssl-libs", "shadow-utils", "systemd")
+SYSTEM = ("bash", "findutils", "glibc", "openssl-libs", "shadow-utils", "systemd")
 """Stubs for what is in the root already, though not as RPMs."""
 AVAILABLE = ("python3.11", "python3.12", "python3.13", "python3.14", "ruby3.2")
 """Stubs for what dnf finds in a repository."""
