@@ -1,9 +1,5 @@
 """What ``python3 /usr/lib/chef-failover`` runs; installed there as ``__main__.py``."""
 
-import gc
+from chef_failover.entry import main
 
-gc.disable()  # what is loaded is no garbage, and looking for some takes a tenth of the start
-from chef_failover.cli import main  # noqa: E402
-
-gc.enable()
 main()

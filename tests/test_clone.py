@@ -7,9 +7,9 @@ import os
 import pytest
 
 from chef_failover import clone, config, key_file, state
-from chef_failover.assembly import Surroundings
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.sidecar import Sidecar
+from chef_failover.surroundings import Surroundings
 
 from crash import deaths
 from machines import until

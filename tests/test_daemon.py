@@ -282,6 +282,12 @@ def test_boto3_is_not_loaded_until_it_is_needed(servers, tmp_path):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_the_daemon_is_ready_without_what_only_others_need():
+    late = {"click", "flask", "requests", "chef_failover.workers", "chef_failover.node_objects"}
+    code = f"import sys, chef_failover.daemon; print({late} & {{*sys.modules}})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def test_the_guesser_of_encodings_is_never_loaded(servers, tmp_path):
     with daemon(write_config(tmp_path, servers), PYTHONPROFILEIMPORTTIME="1") as running:
         name(running)

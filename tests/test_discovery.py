@@ -13,7 +13,6 @@ import attrs
 import pytest
 
 from chef_failover import aws, config, list_cache, list_fetch
-from chef_failover.assembly import Surroundings
 from chef_failover.config import DiscoverySettings
 from chef_failover.discovery import Discovery, at_rest
 from chef_failover.errors import AwsError, IdentityError
@@ -21,6 +20,7 @@ from chef_failover.fleet_list import Listing, Origin
 from chef_failover.list_address import parse_list_address
 from chef_failover.list_fetch import Fetched, Trouble, Unchanged
 from chef_failover.sidecar import Sidecar
+from chef_failover.surroundings import Surroundings
 
 from machines import daemon, run, until, write_config
 from worlds import ON

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from chef_failover import config
-from chef_failover.assembly import Surroundings
 from chef_failover.devserver.authority import Authority
 from chef_failover.devserver.faults import Fault
 from chef_failover.devserver.server import DevServer
@@ -21,6 +20,7 @@ from chef_failover.libcrypto import PrivateKey
 from chef_failover.lookup import Resolver
 from chef_failover.model import Health, Outcome
 from chef_failover.sidecar import Sidecar
+from chef_failover.surroundings import Surroundings
 from chef_failover.trust import TrustStore
 
 from parts import missing_part

@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from chef_failover.assembly import Surroundings
 from chef_failover.association import chef_server
 from chef_failover.association.base import Applicant
 from chef_failover.association.chef_server import CROWD_SPAN_S
@@ -21,6 +20,7 @@ from chef_failover.fleet import Fleet
 from chef_failover.libcrypto import PrivateKey
 from chef_failover.model import Association, Registration, SelectionPolicy, Snapshot
 from chef_failover.sidecar import Sidecar
+from chef_failover.surroundings import Surroundings
 from chef_failover.trust import TrustStore
 
 from machines import dev_servers, until, write_config

@@ -8,7 +8,6 @@ import attrs
 import pytest
 
 from chef_failover import config
-from chef_failover.assembly import Surroundings
 from chef_failover.chef_api import ChefAuth
 from chef_failover.exchange import Exchange, Target
 from chef_failover.libcrypto import PrivateKey
@@ -18,6 +17,7 @@ from chef_failover.needs import ReadinessMode, ReadinessPolicy
 from chef_failover.probes import Prober
 from chef_failover.seeding import differences_of
 from chef_failover.sidecar import Sidecar
+from chef_failover.surroundings import Surroundings
 from chef_failover.trust import TrustStore
 
 from goiardi import Goiardi, public_pem

@@ -20,6 +20,7 @@ ORDER = [
         "chef_api",
         "lookup",
         "deadline",
+        "https",
         "trust",
         "exchange",
         "probes",
@@ -35,11 +36,12 @@ ORDER = [
         "offline",
     ),
     *("tally", "fleet", "monitor", "watch", "runs", "association", "node_care", "caretaker"),
-    *("boot", "render", "state", "clone", "keeper", "assembly", "metrics", "textfile"),
+    *("boot", "surroundings", "workers"),
+    *("render", "state", "clone", "keeper", "assembly", "metrics", "textfile"),
     *("list_cache", "discovery", "sidecar", "logs"),
     *("timeline", "overview", "page", "front"),
     *("listeners", "order_requests", "steering_api", "api", "systemd", "lean", "daemon"),
-    *("client", "last_resort", "tables", "progress", "check", "diagnosis", "seal", "devserver", "demo", "cli"),
+    *("client", "last_resort", "tables", "progress", "check", "diagnosis", "seal", "devserver", "demo", "cli", "entry"),
 ]
 FORBIDDEN_IN_PURE = {
     "time", "random", "secrets", "socket", "ssl", "threading", "logging", "os", "subprocess", "requests", "urllib3",
@@ -112,4 +114,4 @@ def test_wide_nets_are_cast_around_background_loops_and_main_only():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
-    assert sorted(found) == ["caretaker.py", "cli.py", "daemon.py", "discovery.py", "listeners.py", "monitor.py"]
+    assert sorted(found) == ["caretaker.py", "daemon.py", "discovery.py", "entry.py", "listeners.py", "monitor.py"]

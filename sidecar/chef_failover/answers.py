@@ -11,7 +11,6 @@ chef_wm_cookbooks.erl, dispatch.lua; goiardi 0.11.10 as it runs.
 from __future__ import annotations
 
 import datetime
-import email.utils
 import json
 import re
 from collections.abc import Mapping
@@ -268,6 +267,8 @@ def _error_text(body: Mapping[str, Any]) -> str:
 def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
     ours = utc_now.strftime("%Y-%m-%d %H:%M:%S")
     try:
+        import email.utils  # noqa: PLC0415 - READY need not wait for it
+
         theirs = email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
     except (KeyError, ValueError, TypeError, OverflowError):
         return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"

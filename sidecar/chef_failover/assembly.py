@@ -2,66 +2,42 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import math
-import random
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
-from chef_failover import boot, identity, node_objects, offline
-from chef_failover.association.base import Applicant
-from chef_failover.association.enrolment import Enrolment
+from chef_failover import offline
 from chef_failover.association.machine import identity_of
-from chef_failover.association.providers import make_provider
 from chef_failover.caretaker import Caretaker, Caretakers
-from chef_failover.chef_api import ChefAuth
-from chef_failover.chef_protocol import SIGNING_PROTOCOLS
 from chef_failover.config import Config, NoAssociation, Server
-from chef_failover.exchange import Exchange, Signer, Target
 from chef_failover.fleet import Fleet
 from chef_failover.fleet_list import ListedDrain, as_said
 from chef_failover.health import Pace, Thresholds
-from chef_failover.lookup import Resolver
 from chef_failover.model import (
     Association,
     Choice,
-    NodeCheck,
+    ProbeResult,
     Registration,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
     Standing,
 )
-from chef_failover.needs import NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
-from chef_failover.node_care import NodeCare
+from chef_failover.needs import ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.node_key import ClientKey
-from chef_failover.probes import Prober
 from chef_failover.state import Remembered
 from chef_failover.steering import ABSENT_KEPT, with_order
+from chef_failover.surroundings import Surroundings
 from chef_failover.tally import Tally
-from chef_failover.trust import TrustStore
 from chef_failover.watch import Watch
 from chef_failover.world import follow
 
-
-@attrs.frozen
-class Surroundings:
-    """What a sidecar takes from the machine it runs on, so that a test can give it another."""
-
-    clock: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    """Seconds that never jump. BOOTTIME goes on while the machine sleeps, so results are old when it wakes."""
-    utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
-    rng: random.Random = attrs.field(factory=random.Random)
-    resolver: Resolver = attrs.field(factory=Resolver)
-    trust: TrustStore = attrs.field(factory=TrustStore)
-    node_name: Callable[[str], str] = lambda pattern: identity.node_name(pattern, identity.sources())
-    instance_id: Callable[[str | None], str | None] = identity.this_instance
-    boot_id: Callable[[], str | None] = boot.boot_id
-    on_change: Callable[[Snapshot], None] = lambda _: None
+if TYPE_CHECKING:
+    from chef_failover.probes import Prober
 
 
 @attrs.frozen
@@ -130,13 +106,9 @@ def assemble(
         on_change=functools.partial(on_change, config),
         tally=tally,
     )
-    probers = {
-        str(server.name): make_prober(config, server, node_name, _signer(fleet, server.name, key), around)
-        for server in config.servers
-    }
     watch = Watch(
         fleet,
-        {name: prober.probe for name, prober in probers.items()},
+        {str(server.name): _probe(config, server, around, fleet=fleet, key=key) for server in config.servers},
         look=functools.partial(
             offline.look, [server.url for server in config.servers], around.resolver, config.health.timeout
         ),
@@ -146,102 +118,44 @@ def assemble(
         clock=around.clock,
         rng=around.rng,
     )
-    caretakers = Caretakers(
-        _caretaker(config, server, fleet, key, around, write_down=write_down, look_at=watch.look_at)
-        for server in config.servers
-        if key is not None
-    )
-    return Assembly(config, node_name, key, watch, caretakers)
+
+    def caretakers() -> Iterator[Caretaker]:
+        from chef_failover.workers import make_caretaker  # noqa: PLC0415 - see there
+
+        for server in config.servers:
+            if key is not None:
+                yield make_caretaker(
+                    config,
+                    server,
+                    key,
+                    around,
+                    fleet=fleet,
+                    policy=readiness_policy(config),
+                    write_down=write_down,
+                    look_at=watch.look_at,
+                )
+
+    return Assembly(config, node_name, key, watch, Caretakers(caretakers))
+
+
+def _probe(
+    config: Config, server: Server, around: Surroundings, *, fleet: Fleet, key: ClientKey | None
+) -> Callable[[], ProbeResult]:
+    """Probes ``server``, by a prober that is made for the first time it does."""
+
+    @functools.cache
+    def prober() -> Prober:
+        from chef_failover import workers  # noqa: PLC0415 - see there
+
+        node_name = key.node_name if key is not None else None
+        return workers.make_prober(config, server, node_name, workers.signer_by(fleet, server.name, key), around)
+
+    return lambda: prober().probe()
 
 
 def readiness_policy(config: Config) -> ReadinessPolicy:
     """What ``config`` says of readiness."""
     return ReadinessPolicy(ReadinessMode(config.readiness), config.node.policy_group, config.node.policy_name)
-
-
-def make_exchange(config: Config, server: Server, node_name: str | None, around: Surroundings) -> Exchange:
-    """How this node speaks to ``server``, as ``config`` says."""
-    target = Target(
-        chef_server_url=config.chef_server_url(server),
-        timeout_s=config.health.timeout,
-        ca_file=server.ca_file,
-        node_name=node_name,
-        uses_environment_proxy=config.health.proxy == "environment",
-    )
-    return Exchange(target, around.resolver, around.trust)
-
-
-def make_prober(
-    config: Config,
-    server: Server,
-    node_name: str | None,
-    signer: Callable[[], Signer | None],
-    around: Surroundings,
-) -> Prober:
-    """What probes ``server`` as ``config`` says."""
-    exchange = make_exchange(config, server, node_name, around)
-    return Prober(exchange, signer=signer, clock=around.clock, utc_now=around.utc_now)
-
-
-def _signer(fleet: Fleet, name: str, key: ClientKey | None) -> Callable[[], Signer | None]:
-    """Signs for that server once the node is registered there; before, it would only be told that it is a stranger."""
-
-    def signer() -> Signer | None:
-        server = fleet.snapshot.server(name)
-        is_associated = server is not None and server.association is Association.ASSOCIATED
-        return key.signer() if key is not None and is_associated else None
-
-    return signer
-
-
-def _caretaker(
-    config: Config,
-    server: Server,
-    fleet: Fleet,
-    key: ClientKey,
-    around: Surroundings,
-    *,
-    write_down: Callable[[], None],
-    look_at: Callable[[str], None],
-) -> Caretaker:
-    exchange = make_exchange(config, server, key.node_name, around)
-    enrolment = Enrolment(
-        server.name,
-        fleet=fleet,
-        provider=make_provider(config, server, exchange, utc_now=around.utc_now, rng=around.rng),
-        applicant=lambda: Applicant(key.node_name, key.ensure()),
-        write_down=write_down,
-        look_at=look_at,
-        clock=around.clock,
-        utc_now=around.utc_now,
-        rng=around.rng,
-    )
-    signer = _signer(fleet, server.name, key)
-    policy = readiness_policy(config)
-
-    def check(in_doubt: bool) -> NodeCheck | None:
-        sign = signer()
-        if sign is None:
-            return None
-        known = fleet.snapshot.server(server.name)
-        return node_objects.check(
-            exchange,
-            sign(SIGNING_PROTOCOLS[0]),
-            policy,
-            compares=config.parity != "off",
-            former=known.node_check if known and not in_doubt else None,
-            clock=around.clock,
-            utc_now=around.utc_now,
-        )
-
-    def create(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
-        return node_objects.create(exchange, auth, key.node_name, node, utc_now=around.utc_now)
-
-    care = NodeCare(
-        server.name, fleet=fleet, check=check, create=create, look_at=look_at, clock=around.clock, rng=around.rng
-    )
-    return Caretaker(server.name, enrolment, care)
 
 
 def _first_snapshot(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from chef_failover.association.enrolment import Enrolment
-from chef_failover.node_care import NodeCare
+if TYPE_CHECKING:
+    from chef_failover.association.enrolment import Enrolment
+    from chef_failover.node_care import NodeCare
 
 log = logging.getLogger(__name__)
 
@@ -84,29 +86,31 @@ class Caretaker:
 
 
 class Caretakers:
-    """One for each server."""
+    """One for each server. ``make`` makes them for the first who needs one."""
 
-    def __init__(self, caretakers: Iterable[Caretaker] = ()) -> None:
-        self._by_name = {caretaker.name: caretaker for caretaker in caretakers}
+    def __init__(self, make: Callable[[], Iterable[Caretaker]]) -> None:
+        self._make = make
+        self._making = threading.Lock()
+        self._made: Mapping[str, Caretaker] = {}
 
     @property
     def faults(self) -> int:
         """How often any of them broke by a fault of ours."""
-        return sum(caretaker.faults for caretaker in self._all)
+        return sum(caretaker.faults for caretaker in self._made.values())
 
     def start(self) -> None:
         """Begin."""
-        for caretaker in self._all:
+        for caretaker in self._by_name.values():
             caretaker.start()
 
     def stop(self) -> None:
         """End, without waiting for what is under way."""
-        for caretaker in self._all:
+        for caretaker in self._made.values():
             caretaker.stop()
 
     def wake(self) -> None:
         """The world has changed."""
-        for caretaker in self._all:
+        for caretaker in self._made.values():
             caretaker.wake()
 
     def hurry(self, name: str, *, replaces: bool) -> bool:
@@ -120,5 +124,7 @@ class Caretakers:
             self._by_name[name].reread(in_doubt=in_doubt)
 
     @property
-    def _all(self) -> Sequence[Caretaker]:
-        return tuple(self._by_name.values())
+    def _by_name(self) -> Mapping[str, Caretaker]:
+        with self._making:
+            self._made = self._made or {caretaker.name: caretaker for caretaker in self._make()}
+            return self._made

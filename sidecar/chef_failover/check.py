@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from chef_failover import discovery, render
-from chef_failover.assembly import Surroundings, make_prober, readiness_policy
+from chef_failover.assembly import readiness_policy
 from chef_failover.config import Config
 from chef_failover.needs import ReadinessMode
 from chef_failover.node_key import ClientKey
+from chef_failover.surroundings import Surroundings
+from chef_failover.workers import make_prober
 
 
 def check(config: Config) -> dict[str, Any]:

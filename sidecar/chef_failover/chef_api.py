@@ -16,13 +16,15 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import requests.auth
 
 from chef_failover.chef_protocol import SERVER_API_VERSION, SIGNING_PROTOCOLS, chef_headers
 from chef_failover.errors import KeyFileError
 from chef_failover.libcrypto import PrivateKey
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 _LINE = 60
 """A signature is cut into header lines of this length."""
@@ -69,7 +71,7 @@ def sign(key: PrivateKey, protocol: str, canonical: bytes) -> bytes:
     return key.sign_sha256(canonical) if protocol == "1.3" else key.sign_bare(canonical)
 
 
-class ChefAuth(requests.auth.AuthBase):
+class ChefAuth:
     """Signs each request as ``user`` with ``key``, by ``protocol``, at ``utc_now()`` (an aware datetime)."""
 
     def __init__(
@@ -84,7 +86,7 @@ class ChefAuth(requests.auth.AuthBase):
         self._protocol = protocol
         self._utc_now = utc_now
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the headers; ``requests`` calls this as the last step before sending."""
         body = request.body or b""
         body_hash = content_hash(body.encode() if isinstance(body, str) else bytes(body), self._protocol)

@@ -1,7 +1,4 @@
-"""Shell: the command line, and the one place where errors become exit codes.
-
-0 yes, 1 no (unhealthy, not associated, refused), 2 usage or configuration, 3 a bug of ours, 130 interrupted.
-"""
+"""Shell: the command line."""
 
 from __future__ import annotations
 
@@ -20,16 +17,12 @@ from urllib.parse import quote
 
 import click
 
-from chef_failover import __version__, client, lean, logs, tables
+from chef_failover import __version__, lean, logs, tables
 from chef_failover import config as configuration
 from chef_failover.config import Config
 from chef_failover.durations import parse_duration_s
-from chef_failover.errors import ChefFailoverError, SidecarUnavailableError
-from chef_failover.progress import Progress
+from chef_failover.errors import EXIT_INTERRUPTED, EXIT_NO, ChefFailoverError, SidecarUnavailableError
 
-EXIT_NO = 1
-EXIT_BUG = 3
-EXIT_INTERRUPTED = 130
 WATCH_PERIOD_S = 2.0
 WAIT_PERIOD_S = 0.5
 
@@ -70,7 +63,6 @@ def serve(config_path: Path) -> None:
     with lean.loading():
         from chef_failover.daemon import serve as run  # noqa: PLC0415
 
-    _log_to_stderr(logging.INFO)
     run(config_path)
 
 
@@ -129,7 +121,7 @@ def check(config_path: Path, as_json: bool, with_node: bool) -> None:
     from chef_failover.check import check as probe_all  # noqa: PLC0415
     from chef_failover.diagnosis.whole import diagnose, find_old_recipe  # noqa: PLC0415
 
-    _log_to_stderr(logging.WARNING)
+    logs.to_stderr(logging.WARNING)
     config = configuration.load(config_path)
     document = probe_all(config)
     found = diagnose(config, config_path, document) if with_node else find_old_recipe(config, config_path)
@@ -286,23 +278,15 @@ def demo(keep: bool) -> None:
     run(is_kept=keep)
 
 
-def main() -> None:
-    """Run the command line, and turn every error into its exit code."""
+def run() -> None:
+    """Run the command line; what click has to say ends in its exit code here."""
     try:
         cli.main(prog_name="chef-failover", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code if isinstance(error, click.UsageError) else EXIT_NO)
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
         sys.exit(EXIT_INTERRUPTED)
-    except ChefFailoverError as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(EXIT_NO)
-    except Exception:
-        logging.getLogger(__name__).exception("a bug in chef-failover; please report it with this")
-        sys.exit(EXIT_BUG)
 
 
 def _wait(
@@ -313,6 +297,8 @@ def _wait(
     as_json: bool,
 ) -> None:
     """Show how far it is, until it is done or takes too long."""
+    from chef_failover.progress import Progress  # noqa: PLC0415
+
     limit = time.monotonic() + timeout_s
     progress = Progress(sys.stderr)
     while True:
@@ -343,7 +329,9 @@ def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bo
 def _ask(
     config: Config, target: str, *, method: str = "GET", body: object = None, timeout_s: float = 10.0
 ) -> dict[str, Any]:
-    reply = client.ask(config.listen.socket, target, method=method, body=body, timeout_s=timeout_s)
+    from chef_failover.client import ask  # noqa: PLC0415
+
+    reply = ask(config.listen.socket, target, method=method, body=body, timeout_s=timeout_s)
     if reply.status >= 400:
         raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
     return reply.body
@@ -372,9 +360,3 @@ def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str,
 
 def _pretty(document: object) -> str:
     return json.dumps(document, indent=2)
-
-
-def _log_to_stderr(level: int) -> None:
-    # waitress and urllib3 say nothing that an operator needs below WARNING.
-    logging.basicConfig(level=logging.WARNING, format=logs.TEXT, stream=sys.stderr)
-    logging.getLogger("chef_failover").setLevel(level)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from chef_failover import config as configuration
-from chef_failover import logs, render
-from chef_failover.assembly import Surroundings
+from chef_failover import lean, logs, render
 from chef_failover.config import Config
 from chef_failover.errors import ChefFailoverError, ListenError
 from chef_failover.front import Front
 from chef_failover.listeners import Listener
 from chef_failover.sidecar import Sidecar
+from chef_failover.surroundings import Surroundings
 from chef_failover.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _FOREVER_S = 3600.0
 
 
-def serve(config_path: Path) -> None:
+def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reloads ``config_path``.
 
     Raises:
@@ -42,6 +42,7 @@ def serve(config_path: Path) -> None:
     """
     # Blocked here, before any thread exists, signals are taken one at a time by the loop below, never in a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    logs.to_stderr(logging.INFO)
     config = configuration.load(config_path)
     logs.use(config.log_format)
     systemd = Notifier()
@@ -52,11 +53,12 @@ def serve(config_path: Path) -> None:
     listeners = _open(config, fronts)
     for listener in listeners:
         listener.start()
-    sidecar.start()
     _say_started(sidecar, config_path)
     systemd.status(render.status_line(sidecar.snapshot))
     systemd.ready()
     try:
+        _load_workers()
+        sidecar.start()
         for front in fronts:
             front.load()
         _give_back_memory()
@@ -67,6 +69,12 @@ def serve(config_path: Path) -> None:
             listener.close()
         sidecar.stop()
     log.info("stopped")
+
+
+def _load_workers() -> None:
+    """What probes and registers. It takes a third of the start, and those who ask may come meanwhile."""
+    with lean.loading():
+        from chef_failover import https, workers  # noqa: F401, PLC0415
 
 
 def _give_back_memory() -> None:

@@ -1,14 +1,21 @@
-"""Pure: every error that a person may see, in one small tree."""
+"""Pure: every error that a person may see, in one small tree, and the exit codes they end in. 0 is yes."""
 
 from __future__ import annotations
 
 import attrs
 
+EXIT_NO = 1
+"""Unhealthy, not associated, refused."""
+EXIT_USAGE = 2
+"""Of the command line, or the configuration."""
+EXIT_BUG = 3
+EXIT_INTERRUPTED = 130
+
 
 class ChefFailoverError(Exception):
     """Anything that we say ourselves. The message names what is wrong and what would be right."""
 
-    exit_code = 1
+    exit_code = EXIT_NO
 
 
 class KeyFileError(ChefFailoverError):
@@ -143,7 +150,7 @@ class Problem:
 class ConfigError(ChefFailoverError):
     """The configuration is wrong; ``problems`` has everything that is, in the order of the file."""
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))

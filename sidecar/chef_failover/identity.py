@@ -7,10 +7,13 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chef_failover.errors import IdentityError, MetadataError
-from chef_failover.imds import Imds
 from chef_failover.lookup import Address, Resolver
+
+if TYPE_CHECKING:
+    from chef_failover.imds import Imds
 
 DMI = Path("/sys/class/dmi/id")
 """Where Linux shows what the firmware says of the machine."""
@@ -35,7 +38,7 @@ def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
 def sources(imds: Imds | None = None, dmi: Path = DMI) -> dict[str, Callable[[], str]]:
     """Where each placeholder of a node's name comes from."""
     return {
-        "instance_id": functools.partial(instance_id, imds or Imds(), dmi),
+        "instance_id": functools.partial(instance_id, imds, dmi),
         "hostname": hostname,
         "fqdn": fqdn,
     }
@@ -71,7 +74,7 @@ def fqdn() -> str:
     return name
 
 
-def instance_id(imds: Imds, dmi: Path = DMI) -> str:
+def instance_id(imds: Imds | None = None, dmi: Path = DMI) -> str:
     """This EC2 instance's id: as a Nitro machine's firmware tells it, which costs nothing, else as IMDSv2 does.
 
     Raises:
@@ -80,8 +83,10 @@ def instance_id(imds: Imds, dmi: Path = DMI) -> str:
     tag = _firmware(dmi, "board_asset_tag")
     if _firmware(dmi, "sys_vendor") == "Amazon EC2" and _INSTANCE_ID.fullmatch(tag):
         return tag
+    from chef_failover.imds import Imds  # noqa: PLC0415 - it brings an HTTP client, which Nitro machines do without
+
     try:
-        found = imds.text(_INSTANCE_ID_PATH)
+        found = (imds or Imds()).text(_INSTANCE_ID_PATH)
     except MetadataError as error:
         right = "on a machine that is no EC2 instance write {fqdn} or a literal name"
         raise IdentityError(f"node.name needs {{instance_id}}, and {error}; {right}") from error
@@ -98,7 +103,7 @@ def this_instance(pattern: str | None, imds: Imds | None = None, dmi: Path = DMI
     if "{instance_id}" not in (pattern or "") and not _is_ec2(dmi):
         return None
     try:
-        return instance_id(imds or Imds(), dmi)
+        return instance_id(imds, dmi)
     except IdentityError:
         return None
 

@@ -1,4 +1,4 @@
-"""Shell: what the daemon does without while it starts, and ever after.
+"""Shell: what the program does without while it starts, and ever after.
 
 ``requests`` loads charset_normalizer to guess the encoding of a text that does not say it. Nothing of ours has it
 guess, and the tables for it are 3 MB of every node's memory and a tenth of the start. Without it ``requests`` takes

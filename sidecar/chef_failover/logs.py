@@ -5,11 +5,19 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import sys
 
 TEXT = "%(levelname)s %(message)s"
 """journald adds the time and the unit."""
 FIELDS = ("server", "from", "to", "reason")
 """What a transition's line has beside its words; ``server`` is null when the choice has changed."""
+
+
+def to_stderr(level: int) -> None:
+    """Write what is of ``level`` or above, as text."""
+    # waitress and urllib3 say nothing that an operator needs below WARNING.
+    logging.basicConfig(level=logging.WARNING, format=TEXT, stream=sys.stderr)
+    logging.getLogger("chef_failover").setLevel(level)
 
 
 def use(log_format: str) -> None:

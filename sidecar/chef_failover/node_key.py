@@ -22,16 +22,18 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from chef_failover import key_file
-from chef_failover.chef_api import ChefAuth
 from chef_failover.config import Config
 from chef_failover.errors import KeyFileError
-from chef_failover.exchange import Signer
 from chef_failover.key_file import Stamp
 from chef_failover.libcrypto import PrivateKey
+
+if TYPE_CHECKING:
+    from chef_failover.exchange import Signer
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +150,8 @@ class ClientKey:
 
     def signer(self) -> Signer | None:
         """What signs as this node, or None while there is no key that we may read."""
+        from chef_failover.chef_api import ChefAuth  # noqa: PLC0415 - nothing is signed before READY
+
         key = self.private_key()
         return functools.partial(ChefAuth, self.node_name, key) if key is not None else None
 

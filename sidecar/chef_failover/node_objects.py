@@ -13,11 +13,10 @@ import datetime
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import attrs
-import requests.auth
 
 from chef_failover import node_document
 from chef_failover.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_policy
@@ -28,6 +27,9 @@ from chef_failover.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, Readin
 from chef_failover.node_document import NotANodeObjectError
 from chef_failover.reading import is_recent
 
+if TYPE_CHECKING:
+    from chef_failover.https import Auth
+
 UtcNow = Callable[[], datetime.datetime]
 
 
@@ -37,7 +39,7 @@ def _utc_now() -> datetime.datetime:
 
 def check(
     exchange: Exchange,
-    auth: requests.auth.AuthBase,
+    auth: Auth,
     policy: ReadinessPolicy,
     *,
     compares: bool = False,
@@ -79,7 +81,7 @@ def check(
     return NodeCheck(clock(), node, policy_found, environment_found, content=content if compares else None)
 
 
-def read(exchange: Exchange, auth: requests.auth.AuthBase, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
+def read(exchange: Exchange, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
     """This node's object, or None when the server proves that it has none.
 
     Raises:
@@ -89,9 +91,7 @@ def read(exchange: Exchange, auth: requests.auth.AuthBase, *, utc_now: UtcNow = 
         return _parse(_read(ask, exchange, auth, utc_now()))
 
 
-def create(
-    exchange: Exchange, auth: requests.auth.AuthBase, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now
-) -> bool:
+def create(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
     """Create the object of the node ``name``, who signs; False when somebody else has just made it: read it then.
 
     Raises:
@@ -108,9 +108,7 @@ def create(
     return True
 
 
-def _read(
-    ask: Ask, exchange: Exchange, auth: requests.auth.AuthBase, utc_now: datetime.datetime
-) -> Mapping[str, Any] | None:
+def _read(ask: Ask, exchange: Exchange, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
     answer = ask("GET", exchange.target.node_url, auth)
     finding = judge_node(answer, exchange.target.node_name or "", utc_now)
     if not finding.outcome.serves_node:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import cachetools
-import requests.auth
 
 from chef_failover.answers import (
     Answer,
@@ -26,6 +26,9 @@ from chef_failover.chef_protocol import SIGNING_PROTOCOLS
 from chef_failover.deadline import ProbeError
 from chef_failover.exchange import Ask, Exchange, Signer
 from chef_failover.model import Outcome, ProbeResult
+
+if TYPE_CHECKING:
+    from chef_failover.https import Auth
 
 HABIT_LIFETIME_S = 3600.0
 """How long we remember what a server could not do, so that an upgraded one is asked again."""
@@ -95,6 +98,6 @@ class Prober:
             self._habits["HEAD"] = "is no proof here"
         return finding
 
-    def _get_node(self, ask: Ask, auth: requests.auth.AuthBase) -> tuple[Answer, Finding]:
+    def _get_node(self, ask: Ask, auth: Auth) -> tuple[Answer, Finding]:
         answer = ask("GET", self._target.node_url, auth)
         return answer, judge_node(answer, self._target.node_name or "", self._utc_now())

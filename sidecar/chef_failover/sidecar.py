@@ -13,7 +13,7 @@ from collections.abc import Callable
 import attrs
 
 from chef_failover import __version__, clone, render, state
-from chef_failover.assembly import Assembly, Surroundings, assemble, readiness_policy
+from chef_failover.assembly import Assembly, assemble, readiness_policy
 from chef_failover.config import Config
 from chef_failover.counts import Measured
 from chef_failover.discovery import Discovery
@@ -26,6 +26,7 @@ from chef_failover.render import About
 from chef_failover.run_history import Run
 from chef_failover.runs import RunReport, Runs
 from chef_failover.state import Remembered
+from chef_failover.surroundings import Surroundings
 from chef_failover.tally import Tally
 from chef_failover.textfile import Textfile
 from chef_failover.world import follow

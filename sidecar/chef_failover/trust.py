@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import re
-import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cachetools
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ class TrustStore:
 
 
 def _make_context(bundles: Sequence[Path], extra: Sequence[Path]) -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415 - see `https`
+
     # Not create_default_context: since Python 3.13 it is stricter than the OpenSSL of any chef-client.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_default_verify_paths()
