@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -107,13 +106,6 @@ class Instance:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
-
-    @property
-    def cpu_s(self) -> float:
-        """What it has cost its host so far, in seconds of one processor, however busy that is with other things."""
-        assert self._process is not None
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def run(self, command: str, timeout_s: float = 120.0) -> str:
         """What a shell command prints there, run as root; an error if it fails."""

@@ -22,9 +22,12 @@ from parts import require_program
 USER_DATA = Path(__file__).parents[2] / "packaging" / "examples" / "user-data-of-ami.yml"
 STATE = "/var/lib/chef-failover"
 READY_S = 3.0
-"""What the sidecar may take from being started to READY, on a machine without KVM; the figures are told at the end."""
-NOISE = 4 / 3
-"""What a shared host may add to the best of a few: on the same code the best was 2.5 s once, and 3.0 s once."""
+"""What the sidecar may take from being started to READY without KVM, on a quiet host; the figures are recorded."""
+YARDSTICK = 'python3.11 -I -S -c "import inspect, json, logging, ssl, typing"'
+YARDSTICK_S = 0.5
+"""What that takes on a quiet host; where it takes longer, so may the sidecar."""
+NOISE = 2
+"""What a shared host adds besides: on the same code READY came after 4 yardsticks once, and after 7 another day."""
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +60,18 @@ def instances(image, new_instance, servers, metadata):
     first, second = (new_instance(number, image) for number in (1, 2))
     for instance in (first, second):
         metadata.trees[instance.address] = instance.metadata(user_data)
-    with first.running(), second.running():
-        for instance in (first, second):
-            instance.wait_for_boot()
-            said = instance.attempt("cloud-init status --wait --long; cat /var/log/cloud-init-output.log", 900)
-            assert "status: done" in said.stdout, said.stdout
-        yield first, second
+    with second.running():
+        boot(second)  # alone: how long that takes is measured
+        with first.running():
+            boot(first)
+            yield first, second
+
+
+def boot(instance):
+    """Until cloud-init has done what the user data says."""
+    instance.wait_for_boot()
+    said = instance.attempt("cloud-init status --wait --long; cat /var/log/cloud-init-output.log", 900)
+    assert "status: done" in said.stdout, said.stdout
 
 
 def node_object(server, instance):
@@ -77,6 +86,10 @@ def ready_s(instance):
     shown = instance.run(f"systemctl show chef-failover -p {','.join(names)}")
     started, ready = (int(re.search(rf"{name}=(\d+)", shown)[1]) for name in names)
     return (ready - started) / 1e6
+
+
+def yardstick_s(instance):
+    return int(instance.run(f"s=$(date +%s%N); {YARDSTICK}; echo $(($(date +%s%N) - s))")) / 1e9
 
 
 def status(instance):
@@ -127,39 +140,39 @@ def test_the_first_run_made_the_node_on_the_main_server(instances, servers):
 
 
 def test_ready_in_time(instances, record_property):
-    """The best of some, with the other machine halted: right after boot there is more to do than this.
-
-    Where the host itself is busy, the clock says nothing, and what counts is the processor's time.
-    """
-    first, second = instances
-    journal = first.run("journalctl -b -u chef-failover -o short-monotonic --no-pager")
+    """The best of some restarts, and the very first boot of an instance that is alone on the host."""
+    other, instance = instances
+    journal = instance.run("journalctl -b -u chef-failover -o short-monotonic --no-pager")
     up = re.search(r"\[ *([\d.]+)\].*server \w+->UP", journal)
     assert up is not None, journal
-    record_property("first boot: from the kernel to a server that is UP, s", float(up[1]))
-    record_property("first boot: start to READY, s", ready_s(first))
-    took, cost = [], []
-    with second.halted():
+    first = ready_s(instance)
+    took, beside = [], []
+    with other.halted():
         for _ in range(4):
-            first.run("systemctl stop chef-failover")
-            before = first.cpu_s
-            first.run("systemctl start chef-failover")
-            cost.append(first.cpu_s - before)
-            took.append(ready_s(first))
+            instance.run("systemctl restart chef-failover")
+            took.append(ready_s(instance))
+            beside.append(yardstick_s(instance))
+    record_property("first boot: from the kernel to a server that is UP, s", float(up[1]))
+    record_property("first boot: start to READY, s", first)
     record_property("restarts: start to READY, s", took)
-    record_property("restarts: seconds of a processor, with systemctl, sudo and ssh around them", cost)
-    assert min(*took, *cost) < READY_S * NOISE
+    record_property("the yardstick after each of them, s (quiet: 0.5)", beside)
+    allowed = READY_S * NOISE * max(1.0, min(beside) / YARDSTICK_S)
+    assert min(took) < allowed
+    assert first < allowed * NOISE  # with a cold disk, and all else that a first boot does
 
 
-def test_a_reboot_keeps_the_identity(instances):
-    first, _ = instances
-    key = first.run(f"sha256sum {STATE}/client.pem")
-    boot = first.wait_for_boot()
-    first.attempt("systemctl reboot", 20)
-    first.wait_for_boot(after=boot)
-    first.run("chef-failover wait --associated --timeout 2m", 150)
-    assert first.run(f"sha256sum {STATE}/client.pem") == key
-    assert status(first)["node_name"] == first.id
-    assert first.run("systemctl is-active chef-failover") == "active"
+def test_a_reboot_keeps_the_identity(instances, record_property):
+    other, instance = instances
+    key = instance.run(f"sha256sum {STATE}/client.pem")
+    boot = instance.wait_for_boot()
+    with other.halted():
+        instance.attempt("systemctl reboot", 20)
+        instance.wait_for_boot(after=boot)
+        instance.run("chef-failover wait --associated --timeout 2m", 150)
+    record_property("a later boot: start to READY, s", ready_s(instance))
+    assert instance.run(f"sha256sum {STATE}/client.pem") == key
+    assert status(instance)["node_name"] == instance.id
+    assert instance.run("systemctl is-active chef-failover") == "active"
 
 
 def test_the_main_server_ends_and_the_standby_is_used(instances, servers):
