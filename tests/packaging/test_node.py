@@ -218,7 +218,7 @@ def test_failover_on_chef_servers_with_ohai_and_a_reload(installed, servers, key
     assert (facts["available"], facts["server"]["name"]) == (True, "standbyserver"), facts
     installed.write(CONFIG, "servers: {}\n")
     installed.run(f"systemctl reload {SERVICE}")
-    assert "the configuration in use stays" in installed.run(f"journalctl -u {SERVICE} -o cat")
+    until(lambda: "the configuration in use stays" in installed.run(f"journalctl -u {SERVICE} -o cat"))
     assert installed.show(SERVICE, "ActiveState") == "active"
 
 
