@@ -27,7 +27,7 @@ source "qemu" "node" {
 
   # The network ends at ssh: there is no metadata service, so cloud-init waits for the machines made of this image.
   qemuargs = [
-    ["-cpu", "max"],
+    ["-cpu", "Nehalem"], # x86-64-v2, as Amazon Linux 2023 has it; wider vectors are slow where they are emulated
     ["-kernel", var.kernel],
     ["-initrd", var.initrd],
     ["-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check cloud-init=disabled"],
