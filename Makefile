@@ -11,6 +11,7 @@ RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
 # Tests that need other surroundings than the others.
 APART   := --ignore tests/test_leaks.py --ignore tests/packaging --ignore tests/image
+PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
 # The modules that decide must be covered whole, every branch.
 DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/fleet_list.py,*/health.py,*/model.py,*/needs.py,*/node_document.py,*/order_requests.py,*/orders.py,*/parity.py,*/printable.py,*/prospects.py,*/readiness.py,*/reading.py,*/reasons.py,*/run_history.py,*/seeding.py,*/selection.py,*/steering.py,*/world.py
 
@@ -32,7 +33,7 @@ test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all 
 test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the packages, and test them on real systems
 	@packaging/install-test-parts packaging
 	@for kind in amd64 arm64 later; do test -d build/roots/$$kind || packaging/make-test-root $$kind build/roots/$$kind || exit 1; done
-	tests/packaging/alone $(BIN)/python -m pytest --timeout 600 --durations 10 tests/packaging
+	$(PACKAGING) --durations 10 || $(PACKAGING) --last-failed --last-failed-no-failures none # as in `test`
 
 lint: $(VENV)/dev ## Ruff and mypy
 	$(BIN)/ruff check .

@@ -180,6 +180,15 @@ def test_the_units_are_tight_without_running(unpacked):
     call(systemd_analyze, "security", "--offline=true", "--threshold=14", unit)
 
 
+@pytest.mark.parametrize("shipped", VERSIONS)
+def test_each_python_gets_byte_code_but_the_one_that_has_it(shipped):
+    spec = call("rpmspec", "-P", "--target", "x86_64-linux", "--define", f"bytecode python{shipped}", ROOT / "rpm.spec")
+    made = re.findall(r"^%triggerin -- python(\S+)\n/usr/bin/python\1 -I -S -m compileall ", spec, flags=re.MULTILINE)
+    assert made == [version for version in VERSIONS if version != shipped]
+    kept = f"! -name '*.cpython-{shipped.replace('.', '')}.pyc' -delete"
+    assert [line.endswith(kept) for line in spec.splitlines() if "-delete" in line] == [True, True]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_it_serves_on(version, unpacked, tmp_path):
     python = find_python(version)
