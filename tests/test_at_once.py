@@ -6,10 +6,11 @@ import json
 import logging
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chef_failover import client, config
+from chef_failover import client, config, watch
 from chef_failover.devserver.faults import Fault
 from chef_failover.front import Front
 from chef_failover.listeners import Listener
@@ -25,13 +26,14 @@ CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 1h}"
 
 @pytest.fixture
 def make_sidecar(servers, tmp_path):
-    """Gives a running sidecar; ``fresh_for`` as in the configuration."""
+    """Gives a running sidecar, unless ``starts`` is false; ``fresh_for`` as in the configuration."""
     made = []
 
-    def make(fresh_for="1h"):
+    def make(fresh_for="1h", *, starts=True):
         health = CALM.replace("fresh_for: 1h", f"fresh_for: {fresh_for}")
         made.append(Sidecar(config.load(write_config(tmp_path, servers, health=health))))
-        made[-1].start()
+        if starts:
+            made[-1].start()
         return made[-1]
 
     yield make
@@ -115,6 +117,27 @@ def test_without_waiting_there_is_no_answer_before_any_server_was_heard(make_sid
     sidecar = make_sidecar()
     assert sidecar.choose_at_once(is_final=False) is None
     assert front_of(sidecar).at_once(UNHURRIED) is None
+
+
+def test_a_run_that_asks_before_probing_begins_has_the_whole_time_of_a_probe_from_then_on(
+    make_sidecar, servers, monkeypatch
+):
+    """The daemon answers while it still loads what probes."""
+    monkeypatch.setattr(watch, "START_S", 60)
+    servers[0].fault = Fault.SILENT
+    sidecar = make_sidecar(starts=False)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(sidecar.choose_for_run)
+        time.sleep(2 * watch.ANSWER_SLACK_S)
+        sidecar.start()
+        snapshot, choice = asked.result(20)
+    assert choice.name == "standbyserver"
+    assert snapshot.server("mainserver").last.outcome is Outcome.READ_TIMEOUT, "waited out"
+
+
+def test_what_was_never_started_answers_and_stops(make_sidecar):
+    _, choice = make_sidecar(starts=False).choose_for_run()
+    assert choice.name == "mainserver"
 
 
 def test_without_waiting_a_better_server_that_was_never_heard_of_is_waited_for(make_sidecar, servers):

@@ -42,6 +42,16 @@ def test_a_bad_configuration_is_exit_2_with_its_line(tmp_path, name):
     assert ended.stderr.startswith(f"{path}:2: node.colour: unknown key")
 
 
+def test_with_stderr_closed_an_error_does_not_go_where_scripts_read(tmp_path):
+    path = tmp_path / "config.yml"
+    path.write_text("node:\n  colour: red\n")
+    shell = ["sh", "-c", '"$@" 2>&-', "sh"]
+    ended = subprocess.run(
+        [*shell, *command("server", "--config", path)], stdout=subprocess.PIPE, check=False, timeout=30
+    )
+    assert (ended.returncode, ended.stdout) == (2, b"")
+
+
 def test_server_prints_the_url_alone(servers, tmp_path):
     path = write_config(tmp_path, servers, health=CALM)
     with daemon(path):

@@ -19,7 +19,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except ChefFailoverError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        if sys.stderr is not None:  # closed, and `print` would write to stdout
+            print(error, file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(EXIT_NO)

@@ -72,7 +72,8 @@ class Monitor:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end after `stop`; whether it came."""
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():  # it may never have begun
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def is_late(self, now: float, allowance_s: float) -> bool:

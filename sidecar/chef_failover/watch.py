@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -14,6 +15,8 @@ from chef_failover.monitor import Monitor
 
 ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""
+START_S = 0.5
+"""How long a run's question may wait for probing to begin: with that the shim, which grants a second, still waits."""
 HEAD_START_S = 0.01
 """How much earlier than the others the server is probed that a run waits for."""
 LATE_AFTER_S = 10.0
@@ -51,6 +54,7 @@ class Watch:
         self._timeout_s = timeout_s
         self._fresh_for_s = fresh_for_s
         self._clock = clock
+        self._is_started = threading.Event()
         self._monitors = {
             name: Monitor(
                 name,
@@ -68,6 +72,7 @@ class Watch:
         """Begin probing."""
         for monitor in self._monitors.values():
             monitor.start()
+        self._is_started.set()
 
     def stop(self) -> None:
         """End probing; what is under way may still report."""
@@ -98,10 +103,11 @@ class Watch:
     def choose_for_run(self) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
 
-        Takes one probe's timeout at most; much less when the preferred server answers.
+        Takes one probe's timeout at most, from `start` on; much less when the preferred server answers.
         """
-        now = self._clock()
-        runs_from, limit = now - self._fresh_for_s, now + self._timeout_s + ANSWER_SLACK_S
+        runs_from = self._clock() - self._fresh_for_s
+        self._is_started.wait(START_S)
+        limit = self._clock() + self._timeout_s + ANSWER_SLACK_S
         self._freshen_in_turns(runs_from)
         while (wanted := self.fleet.most_wanted(runs_from)) and (left_s := limit - self._clock()) > 0:
             self.fleet.wait_while_wanted(wanted, runs_from, left_s)

@@ -189,6 +189,12 @@ def test_each_python_gets_byte_code_but_the_one_that_has_it(shipped):
     assert [line.endswith(kept) for line in spec.splitlines() if "-delete" in line] == [True, True]
 
 
+@pytest.mark.parametrize("python", ["python3", "/usr/bin/python", "python3.13t"])
+def test_a_python_that_does_not_say_its_version_is_refused(python):
+    said = call("rpmspec", "-P", "--define", f"bytecode {python}", ROOT / "rpm.spec", check=False)
+    assert "bytecode is to be python3.N" in said
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_it_serves_on(version, unpacked, tmp_path):
     python = find_python(version)
