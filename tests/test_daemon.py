@@ -229,9 +229,9 @@ def test_systemd_is_told(servers, tmp_path):
         environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
         with daemon(write_config(tmp_path, servers), **environ) as running:
             told("READY=1")
-            told("WATCHDOG=1")
             name(running)
             assert told("STATUS=using mainserver; ")
+            told("WATCHDOG=1")
             running.send(signal.SIGHUP)
             assert "MONOTONIC_USEC=" in told("RELOADING=1")
             told("READY=1")

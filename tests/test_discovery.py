@@ -470,6 +470,7 @@ def test_a_whole_sidecar_on_s3(servers, tmp_path, moto):
     )
     with daemon(path) as running:
         until(lambda: names(running) == ["mainserver", "standbyserver"], timeout_s=30)
+        until(lambda: standing(running)["fetched_at"])  # told an instant after its servers are in use
         fetched_at = standing(running)["fetched_at"]
         moto("s3", "PutObject", Bucket="fleet", Key="list.yml", Body="")
         until(lambda: "is empty" in (standing(running)["trouble"] or ""), timeout_s=30)
