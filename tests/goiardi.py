@@ -1,7 +1,6 @@
 """A real goiardi (a Chef server in Go) on loopback, with TLS and authentication on."""
 
 import contextlib
-import socket
 import subprocess
 import threading
 import time
@@ -13,6 +12,7 @@ import trustme
 from chef_failover.chef_api import ChefAuth, load_key
 from chef_failover.libcrypto import PrivateKey
 
+from machines import free_port
 from parts import require_program
 
 READY_S = 20.0
@@ -36,7 +36,7 @@ class Goiardi:
         (folder / "files").mkdir()
         self.ca_file = folder / "ca.pem"
         self._issue_certificate()
-        self.port = _free_port(address)
+        self.port = free_port(address)
         self.url = f"https://{address}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -156,8 +156,3 @@ class Goiardi:
 def public_pem(key: PrivateKey) -> str:
     """The public half of a private key, as servers take it."""
     return key.public_pem().decode()
-
-
-def _free_port(address: str) -> int:
-    with socket.create_server((address, 0)) as listener:
-        return listener.getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,11 +30,17 @@ def until(condition, timeout_s=15.0):
     return value
 
 
-def free_port():
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+_PORTS = iter(random.sample(range(20000, 32000), 12000))
+"""Below those that Linux gives to outgoing connections: none of them is taken before somebody listens."""
+
+
+def free_port(address="127.0.0.1"):
+    """A port that nobody listens on, and that nobody is given again."""
+    for port in _PORTS:
+        with socket.socket() as listening, contextlib.suppress(OSError):
+            listening.bind((address, port))
+            return port
+    raise AssertionError("no port is free")
 
 
 @contextlib.contextmanager
