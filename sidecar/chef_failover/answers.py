@@ -265,10 +265,10 @@ def _error_text(body: Mapping[str, Any]) -> str:
 
 
 def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
+    import email.utils  # noqa: PLC0415 - READY need not wait for it
+
     ours = utc_now.strftime("%Y-%m-%d %H:%M:%S")
     try:
-        import email.utils  # noqa: PLC0415 - READY need not wait for it
-
         theirs = email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
     except (KeyError, ValueError, TypeError, OverflowError):
         return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"

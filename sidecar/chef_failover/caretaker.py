@@ -120,8 +120,9 @@ class Caretakers:
 
     def reread(self, name: str, *, in_doubt: bool) -> None:
         """See `Caretaker.reread`."""
-        if name in self._by_name:
-            self._by_name[name].reread(in_doubt=in_doubt)
+        caretaker = self._by_name.get(name)
+        if caretaker is not None:
+            caretaker.reread(in_doubt=in_doubt)
 
     @property
     def _by_name(self) -> Mapping[str, Caretaker]:

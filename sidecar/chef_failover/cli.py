@@ -17,11 +17,12 @@ from urllib.parse import quote
 
 import click
 
-from chef_failover import __version__, lean, logs, tables
+from chef_failover import __version__, client, lean, logs, tables
 from chef_failover import config as configuration
 from chef_failover.config import Config
 from chef_failover.durations import parse_duration_s
 from chef_failover.errors import EXIT_INTERRUPTED, EXIT_NO, ChefFailoverError, SidecarUnavailableError
+from chef_failover.progress import Progress
 
 WATCH_PERIOD_S = 2.0
 WAIT_PERIOD_S = 0.5
@@ -297,8 +298,6 @@ def _wait(
     as_json: bool,
 ) -> None:
     """Show how far it is, until it is done or takes too long."""
-    from chef_failover.progress import Progress  # noqa: PLC0415
-
     limit = time.monotonic() + timeout_s
     progress = Progress(sys.stderr)
     while True:
@@ -329,9 +328,7 @@ def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bo
 def _ask(
     config: Config, target: str, *, method: str = "GET", body: object = None, timeout_s: float = 10.0
 ) -> dict[str, Any]:
-    from chef_failover.client import ask  # noqa: PLC0415
-
-    reply = ask(config.listen.socket, target, method=method, body=body, timeout_s=timeout_s)
+    reply = client.ask(config.listen.socket, target, method=method, body=body, timeout_s=timeout_s)
     if reply.status >= 400:
         raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
     return reply.body
