@@ -102,6 +102,13 @@ class Goiardi:
         path = f"cookbooks/{name}/{version}"
         self.request("PUT", path, "admin", self._key("admin"), content).raise_for_status()
 
+    def put_role(self, name: str) -> None:
+        """A role that does nothing, as the administrator, unless it is there."""
+        role = {"name": name, "json_class": "Chef::Role", "chef_type": "role", "run_list": [], "env_run_lists": {}}
+        answer = self.request("POST", "roles", "admin", self._key("admin"), role)
+        if answer.status_code != 409:
+            answer.raise_for_status()
+
     def delete_client(self, name: str) -> None:
         """As the administrator."""
         self.request("DELETE", f"clients/{name}", "admin", self._key("admin")).raise_for_status()

@@ -18,7 +18,7 @@ from chef_failover.devserver.server import DevServer
 from chef_failover.errors import SidecarUnavailableError
 
 ROOT = Path(__file__).parents[1]
-HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 1s, rise: 2, fall: 3, fresh_for: 0s}"
+HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 1s, rise: 2, fall: 3}"
 
 
 def until(condition, timeout_s=15.0):

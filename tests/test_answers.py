@@ -4,6 +4,7 @@ import datetime
 import json
 import string
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,8 +37,8 @@ UNSIGNED_GOIARDI = {
 NOT_CHEF = "something that no Chef server says"
 
 
-def answer(status, content=b"", headers=JSON):
-    return Answer(status, headers, content if isinstance(content, bytes) else json.dumps(content).encode())
+def answer(status, content=b"", headers=JSON, path=f"/organizations/acme/nodes/{NODE}"):
+    return Answer(status, headers, content if isinstance(content, bytes) else json.dumps(content).encode(), path)
 
 
 def said(finding):
@@ -233,12 +234,31 @@ def test_node_not_there():
         ("organization-db", 404, "node 'organization-db' not found", Outcome.OK),
         ("organization-db", 404, NO_ORGANIZATION, Outcome.WRONG_ORGANIZATION),
         ("o", 404, NO_ORGANIZATION, Outcome.WRONG_ORGANIZATION),
+        # As the organization is called, too: what kind of thing is missing tells.
+        ("acme", 404, NO_ORGANIZATION, Outcome.WRONG_ORGANIZATION),
+        ("acme", 404, "node 'acme' not found", Outcome.OK),
+        ("web", 404, "node 'web-2' not found", Outcome.SERVER_ERROR),
+        ("web", 404, "Object not found: https://chef/organizations/acme/nodes/web", Outcome.OK),
+        ("web.acme.com", 404, "node 'web.acme.com' not found", Outcome.OK),
         ("clockwork", 401, "Invalid signature for user or client 'clockwork'", Outcome.NOT_ASSOCIATED),
         ("clockwork", 401, "Failed to authenticate as clockwork. Synchronize the clock.", Outcome.CLOCK_SKEW),
     ],
 )
 def test_the_name_of_a_node_is_no_hint(name, status, text, outcome):
-    assert judge_node(answer(status, {"error": [text]}), name, NOW).outcome is outcome
+    given_answer = answer(status, {"error": [text]}, path=f"/organizations/acme/nodes/{name}")
+    assert judge_node(given_answer, name, NOW).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("date", "outcome"),
+    [
+        ("Sun, 22 Nov 2026 09:40:00 GMT", Outcome.CLOCK_SKEW),
+        ("Sun, 22 Nov 2026 10:14:00 GMT", Outcome.NOT_ASSOCIATED),
+        ("yesterday", Outcome.NOT_ASSOCIATED),
+    ],
+)
+def test_clocks_that_are_apart_are_seen_whatever_the_words(date, outcome):
+    assert judge_node(answer(401, {"error": ["no"]}, {"date": date}), NODE, NOW).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -328,6 +348,8 @@ def test_no_date_is_too_odd(headers):
         (answer(200, {"name": "another"}), None),
         (answer(200), None),  # goiardi 0.11, to a path that it does not know
         (answer(404, {"error": ["Cannot load environment staging"]}), False),
+        (answer(404, {"error": ["Object not found: https://chef/organizations/x/environments/staging"]}), False),
+        (answer(404, {"error": ["Cannot load environment staging-2"]}), None),
         (answer(404, {"error": ["Not found"]}), None),
         (answer(404, {"error": ["organization 'staging' does not exist."]}), None),
         (answer(404, {"message": "no such page"}), None),
@@ -337,7 +359,8 @@ def test_no_date_is_too_odd(headers):
     ],
 )
 def test_whether_an_environment_is_there(given_answer, is_there):
-    assert judge_named(given_answer, "staging") is is_there
+    asked = attrs.evolve(given_answer, path="/organizations/staging/environments/staging")
+    assert judge_named(asked, "staging") is is_there
 
 
 def group(**policies):
@@ -351,6 +374,13 @@ def group(**policies):
         (answer(200, group(db={"revision_id": "3"})), PolicyFound(False)),
         (answer(200, group()), PolicyFound(False)),
         (answer(404, {"error": ["policy_group 'production' not found"]}), PolicyFound(False)),
+        (  # chef-zero
+            answer(
+                404,
+                {"error": ["Object not found: https://chef/organizations/default/policy_groups/production/policies"]},
+            ),
+            PolicyFound(False),
+        ),
         (answer(200, group(webserver="1a2b")), PolicyFound()),
         (answer(200, group(webserver={})), PolicyFound()),
         (answer(200, group(webserver={"revision_id": 5})), PolicyFound()),
@@ -369,7 +399,8 @@ def group(**policies):
     ids=lambda value: None,
 )
 def test_what_a_policy_group_says_of_a_policy(given_answer, found):
-    assert judge_policy(given_answer, "production", "webserver") == found
+    asked = attrs.evolve(given_answer, path="/organizations/production/policy_groups/production")
+    assert judge_policy(asked, "production", "webserver") == found
 
 
 @pytest.mark.parametrize(

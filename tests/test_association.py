@@ -15,7 +15,7 @@ from chef_failover.libcrypto import PrivateKey
 from machines import command, daemon, dev_servers, run, until, write_config
 
 NODE = "{name: web-1}"
-QUICK = "{interval: 1s, retry_interval: 100ms, timeout: 2s, rise: 1, fall: 2, fresh_for: 0s}"
+QUICK = "{interval: 1s, retry_interval: 100ms, timeout: 2s, rise: 1, fall: 2}"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ CONFIG = """
 node: {{name: web-1, organization: null}}
 servers:
 {servers}
-health: {{interval: 1s, retry_interval: 200ms, timeout: 5s, rise: 1, fall: 2, fresh_for: 0s}}
+health: {{interval: 1s, retry_interval: 200ms, timeout: 5s, rise: 1, fall: 2}}
 selection: {{failback: 2s}}
 listen: {{socket: {folder}/sidecar.sock, loopback: off}}
 state_dir: {folder}

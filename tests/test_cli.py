@@ -12,7 +12,7 @@ from chef_failover.libcrypto import PrivateKey
 
 from machines import command, daemon, run, until, write_config
 
-CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 0s}"
+CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
 
 
 @pytest.fixture(autouse=True)

@@ -262,7 +262,7 @@ def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
         return said["status"], said["headers"]["Content-Type"], document
 
     with dev_servers("mainserver", "standbyserver") as servers:
-        calm = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 1h}"
+        calm = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
         sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=calm)))
         sidecar.start()
         sidecar.choose_for_run()

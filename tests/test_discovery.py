@@ -26,7 +26,7 @@ from machines import daemon, run, until, write_config
 from worlds import ON
 
 REGION = "us-east-1"
-CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 1h}"
+CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from chef_failover.sidecar import Sidecar
 
 from machines import daemon, run, until, write_config
 
-CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 1h}"
+CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def http(tmp_path, servers):
 
 
 def both_up(running):
-    running.ask("/v1/server")
+    running.ask("/v1/server?max_age=0")
     until(lambda: [entry["health"] for entry in running.ask("/v1/servers").body["servers"]] == ["UP", "UP"])
 
 
@@ -129,7 +129,7 @@ def test_a_drain_moves_the_next_run_and_outlives_restarts_and_reloads_and_the_se
         assert first.endswith(": kernel upgrade")
         assert second == "Using standbyserver: mainserver is drained by root for another 2 h: kernel upgrade"
         assert kept(tmp_path)["drains"].keys() == {"mainserver"}  # before the command has ended
-        answer = running.ask("/v1/server").body
+        answer = running.ask("/v1/server?max_age=0").body
         assert (answer["name"], answer["degraded"]) == ("standbyserver", False)
         assert answer["passed_over"][0]["reason"] == "drained by root for another 2 h: kernel upgrade"
         assert "INFO mainserver in service->drained by root for 2 h: kernel upgrade" in running.log
@@ -138,7 +138,7 @@ def test_a_drain_moves_the_next_run_and_outlives_restarts_and_reloads_and_the_se
         running.stop(signal.SIGKILL)
         running.restart()
         assert running.ask("/v1/servers").body["servers"][0]["drain"]["ends"] == ends
-        assert running.ask("/v1/server").body["name"] == "standbyserver"
+        assert running.ask("/v1/server?max_age=0").body["name"] == "standbyserver"
         for some in (servers[1:], servers):
             write_config(tmp_path, some, failback="immediately")
             count = running.log.count("reloaded")
@@ -194,7 +194,7 @@ def test_a_pin_to_a_dead_server_falls_through_and_a_strict_one_stays(servers, tm
         both_up(running)
         run("pin", "standbyserver", "--config", path)
         servers[1].stop()
-        answer = running.ask("/v1/server").body
+        answer = running.ask("/v1/server?max_age=0").body
         assert (answer["name"], answer["degraded"]) == ("mainserver", True)
         until(lambda: choice(running) == "mainserver")
         shown = running.ask("/v1/servers").body
@@ -205,7 +205,7 @@ def test_a_pin_to_a_dead_server_falls_through_and_a_strict_one_stays(servers, tm
         assert run("status", "--config", path).returncode == 1
         ended = run("pin", "standbyserver", "--strict", "--config", path)
         assert "Using standbyserver (degraded): pinned strictly to standbyserver by root, though" in ended.stdout
-        assert running.ask("/v1/server").body["name"] == "standbyserver"
+        assert running.ask("/v1/server?max_age=0").body["name"] == "standbyserver"
         assert run("unpin", "--config", path).stdout.startswith("Using mainserver: first in order")
 
 

@@ -96,7 +96,7 @@ def make_sidecar(servers, authority, key, tmp_path):
         listed = [
             {"name": name, "url": url, "ca_file": f"{tmp_path}/ca.pem"} for name, url in zip(NAMES, urls, strict=True)
         ]
-        settings = {"interval": "1h", "retry_interval": "1h", "timeout": f"{TIMEOUT_S}s", "fresh_for": "0s"}
+        settings = {"interval": "1h", "retry_interval": "1h", "timeout": f"{TIMEOUT_S}s"}
         text = f"""
             node: {{name: {NODE}}}
             servers: {listed}
@@ -127,7 +127,7 @@ class _Late(random.Random):
 def choose(sidecar):
     """The choice for a run that starts now, and that it came in time."""
     began = time.monotonic()
-    snapshot, choice = sidecar.choose_for_run()
+    snapshot, choice = sidecar.choose_for_run(0)
     assert time.monotonic() - began < TIMEOUT_S + SLACK_S
     return snapshot, choice
 
@@ -214,7 +214,7 @@ def test_a_hundred_at_once_start_one_round(servers, make_sidecar):
 
     def ask():
         gate.wait(10)
-        return sidecar.choose_for_run()[1].name
+        return sidecar.choose_for_run(0)[1].name
 
     with ThreadPoolExecutor(100) as pool:
         answers = {future.result() for future in [pool.submit(ask) for _ in range(100)]}
@@ -238,7 +238,7 @@ def test_a_hanging_server_delays_no_other(servers, make_sidecar):
     for server in servers[1:]:
         server.fault = Fault.SILENT
     began = time.monotonic()
-    assert sidecar.choose_for_run()[1].name == "mainserver"
+    assert sidecar.choose_for_run(0)[1].name == "mainserver"
     assert time.monotonic() - began < TIMEOUT_S / 2
 
 
@@ -250,7 +250,7 @@ def test_a_known_dead_server_is_not_waited_for(servers, make_sidecar):
     until(lambda: sidecar.snapshot.server("mainserver").health is Health.DOWN)
     until(lambda: sidecar.snapshot.choice.name == "standby1")
     began = time.monotonic()
-    assert sidecar.choose_for_run()[1].name == "standby1"
+    assert sidecar.choose_for_run(0)[1].name == "standby1"
     assert time.monotonic() - began < TIMEOUT_S / 2
 
 
@@ -330,9 +330,9 @@ sidecar = Sidecar(config.parse(sys.stdin.read()))
 sidecar.start()
 limit = time.monotonic() + 20
 while sidecar.snapshot.offline is None and time.monotonic() < limit:
-    sidecar.choose_for_run()
+    sidecar.choose_for_run(0)
 for _ in range(5):
-    _, choice = sidecar.choose_for_run()
+    _, choice = sidecar.choose_for_run(0)
 print(sidecar.snapshot.offline)
 print(choice.name, [server.health.name for server in sidecar.snapshot.servers], len(sidecar.snapshot.transitions))
 """
@@ -342,7 +342,7 @@ def test_no_route(tmp_path):
     """In a network namespace without an interface."""
     text = f"""
         servers: [{{name: mainserver, url: 'https://192.0.2.1'}}, {{name: standby1, url: 'https://192.0.2.2'}}]
-        health: {{interval: 1h, retry_interval: 1h, timeout: 1s, fresh_for: 0s, fall: 1}}
+        health: {{interval: 1h, retry_interval: 1h, timeout: 1s, fall: 1}}
         state_dir: {tmp_path}
     """
     enter = ["unshare", "--net", "--map-root-user"]

@@ -139,7 +139,7 @@ def make_sidecar(servers, key, tmp_path):
         text = f"""
             node: {{name: {node}, organization: null}}
             servers: {listed}
-            health: {{interval: {interval}, retry_interval: 100ms, timeout: {TIMEOUT_S}s, fresh_for: 0s}}
+            health: {{interval: {interval}, retry_interval: 100ms, timeout: {TIMEOUT_S}s}}
             selection: {{failback: {FAILBACK_S}s}}
             listen: {{socket: {tmp_path}/sidecar.sock, loopback: off}}
             state_dir: {tmp_path}
@@ -158,7 +158,7 @@ def make_sidecar(servers, key, tmp_path):
 def choose(sidecar):
     """The choice for a run that starts now, and that it came in time."""
     began = time.monotonic()
-    _, choice = sidecar.choose_for_run()
+    _, choice = sidecar.choose_for_run(0)
     assert time.monotonic() - began < TIMEOUT_S + SLACK_S
     return choice
 

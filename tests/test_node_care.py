@@ -18,13 +18,13 @@ class World:
 
     def __init__(self, create, *, found=None):
         self.now = 100.0
-        self.created, self.read, self.doubts = 0, 0, []
+        self.created, self.filled, self.read, self.doubts = 0, 0, 0, []
         self._create, self._found = create, found
         signed = ProbeResult(Outcome.OK, "ok", 99.0, 0.01, is_signed=True)
         absent = ProbeResult(Outcome.OK, "no object", 99.0, 0.01, has_node_object=False, is_signed=True)
         servers = (
             server("a", at=99.0, proof=signed, node_check=NodeCheck(99.0, WEB)),
-            server("b", at=99.0, proof=absent),
+            server("b", at=99.0, proof=absent, lacked_object_at=99.0),
         )
         snapshot = Snapshot(servers, SelectionPolicy(600.0, "web-1"))
         self.fleet = Fleet(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=lambda: ON)
@@ -33,6 +33,7 @@ class World:
             fleet=self.fleet,
             check=self.check,
             create=self.create,
+            fill=self.fill,
             look_at=lambda _: None,
             clock=lambda: self.now,
             rng=random.Random(3),
@@ -48,6 +49,10 @@ class World:
         if isinstance(self._create, Exception):
             raise self._create
         return self._create
+
+    def fill(self, node):
+        self.filled += 1
+        return self.create(node)
 
     def run(self, seconds):
         end = self.now + seconds
@@ -70,6 +75,25 @@ def test_what_cannot_be_created_is_said_and_tried_once_in_a_while():
     world.run(600.0)
     assert 2 <= world.created <= 11
     assert "cannot be created there: HTTP 403" in world.fleet.snapshot.server("b").node_check.trouble
+
+
+def test_what_a_run_has_left_empty_is_filled_and_once_in_a_while_if_that_does_not_help():
+    """The probe has found that there was none before."""
+    world = World(True, found=NodeObject())
+    world.run(600.0)
+    assert 2 <= world.filled == world.created <= 11
+
+
+def test_what_cannot_be_filled_is_said():
+    world = World(ProbeError(Outcome.FORBIDDEN, "HTTP 403: missing update permission"), found=NodeObject())
+    world.run(10.0)
+    assert "cannot be filled there: HTTP 403" in world.fleet.snapshot.server("b").node_check.trouble
+
+
+def test_an_empty_object_with_attributes_is_somebody_s_and_not_filled():
+    world = World(True, found=NodeObject(normal='{"app":{"port":80}}'))
+    world.run(600.0)
+    assert (world.filled, world.created) == (0, 0)
 
 
 def test_after_a_failed_run_nothing_that_was_read_before_counts_once():

@@ -35,7 +35,7 @@ OPERATIONS = {
 }
 """An operation with servers of its own is only on the socket."""
 READING = {name for name, operation in OPERATIONS.items() if "servers" not in operation}
-CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 1h}"
+CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
 EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 SAID = (status_code_conformance, content_type_conformance, response_schema_conformance)
 """No answer but a documented one. A 500 never is; a 503 of readyz is."""

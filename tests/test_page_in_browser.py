@@ -8,7 +8,7 @@ import pytest
 from browser import browser
 from machines import daemon, free_port, until, write_config
 
-QUICK = "{interval: 500ms, retry_interval: 100ms, timeout: 1s, rise: 2, fall: 2, fresh_for: 0s}"
+QUICK = "{interval: 500ms, retry_interval: 100ms, timeout: 1s, rise: 2, fall: 2}"
 LOOKS = [(width, scheme) for width in ("desktop", "phone") for scheme in ("light", "dark")]
 
 

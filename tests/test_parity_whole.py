@@ -9,7 +9,7 @@ from chef_failover.sidecar import Sidecar
 
 from machines import dev_servers, until, write_config
 
-HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 5s, fresh_for: 0s}"
+HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 5s}"
 OLD, NEW = "4d5e6f7a8b", "1a2b3c4d5e"
 POLICY = "{name: web-1, policy_name: webserver, policy_group: production}"
 RUN_LIST = "{name: web-1}"

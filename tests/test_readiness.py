@@ -160,7 +160,8 @@ def test_a_server_that_only_a_probe_has_spoken_of():
 
 def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be_read():
     appeared = attrs.evolve(without("a"), proof=word(True, 5.0))
-    assert why_not_ready(bare(appeared), appeared) == "has a new object of this node, not read yet"
+    assert why_not_ready(bare(appeared, holding("b")), appeared) == "has a new object of this node, not read yet"
+    assert why_not_ready(bare(appeared), appeared) is None, "the node may be new, and its first run under way"
     unreadable = attrs.evolve(appeared, node_check=NodeCheck(6.0, trouble="too long"), readiness=HealthState())
     assert why_not_ready(bare(unreadable), unreadable) is None
 

@@ -20,27 +20,40 @@
 # here is changed: another URL is somebody's decision, made by -S or in a later file, and stays. Where there are no
 # events, the first answer is the last, and is waited for.
 #
+# The first question of a run makes the sidecar probe; run_start, a tenth of a second later, accepts no result from
+# before that. So a server that died before chef-client was started is never used, and each run costs one probe. And a
+# sidecar that was silent to the first question is given little time for the others.
+#
 # Where it stays out: local mode and solo have no server; knife acts for a person, not for the node, and never reads
 # client.d by itself. chef-shell reads /etc/chef/client.d when it is told to be the node (-z): there the URL is set, -S
-# is merged over it afterwards, and no run ever starts. In target mode (-t) the name and key are those of another device.
+# is merged over it afterwards, and no run ever starts. In target mode (-t) node_name and client_key are another device's;
+# from Chef 19 on the API client has settings of its own there, which are set instead.
 #
-# An exception in client.d ends chef-client with code 43 and one in run_start ends the run, so nothing is raised. But
-# SystemExit and signals pass: while files are read TERM arrives as one of them, and swallowing it would let the run go on.
+# An exception in client.d ends chef-client (code 1 up to Chef 15, 43 since) and one in run_start ends the run, so nothing
+# is raised. But SystemExit and signals pass: while files are read TERM arrives as one of them, and swallowing it would
+# let the run go on.
 module ChefFailover
   SCHEMA = 1
   LONGEST_BYTES = 1 << 20
   MOST_PASSED_OVER = 20
+  MOST_WARNINGS = 20
   REPORT_BUDGET_S = 0.8
+  SILENT_BUDGET_S = 0.2
+  OPENING_S = 5
   FACTS_BUDGET_S = 0.8
   FACTS_OF_CHOICE = %w[name chef_server_url since degraded reason].freeze
   FACTS_OF_ORDER = %w[server strict reason who created ends].freeze
   OPTIONS = { chef_server_url: %w[S server], node_name: %w[N node-name], client_key: %w[k client-key] }.freeze
   NODE_NAME = /\A[A-Za-z0-9_.:-]{1,255}\z/.freeze
 
-  Choice = Struct.new(:server, :url, :node_name, :client_key, :ca_file, :reason, :is_degraded, :passed_over)
+  Choice = Struct.new(:server, :url, :node_name, :client_key, :ca_file, :reason, :is_degraded, :passed_over,
+                      :warnings)
 
   # Why a layer has no answer.
   class Unusable < StandardError; end
+
+  # The sidecar was given its time, and has not answered in it.
+  class Silent < Unusable; end
 
   # The sidecar has no server to choose from, and nothing is to be touched.
   class NoServer < StandardError; end
@@ -105,7 +118,7 @@ module ChefFailover
 
     def wait(reading, writing, at_most_s = @budget_s)
       left = @deadline - now
-      raise Unusable, "no complete answer within #{@budget_s} s" unless left.positive?
+      raise Silent, "no complete answer within #{@budget_s} s" unless left.positive?
 
       IO.select(reading, writing, nil, [left, at_most_s].min)
     end
@@ -255,7 +268,8 @@ module ChefFailover
       Choice.new(answer["name"], Address.tidy(url), allowed(answer, "node_name") { |name| NODE_NAME.match?(name) },
                  allowed(answer, "client_key") { |path| same?(path, client_key) },
                  allowed(answer, "ssl_ca_file") { |path| ca_files.any? { |one| same?(path, one) } },
-                 answer["reason"], answer["degraded"] == true, Array(answer["passed_over"]).grep(Hash).first(MOST_PASSED_OVER))
+                 answer["reason"], answer["degraded"] == true, Array(answer["passed_over"]).grep(Hash).first(MOST_PASSED_OVER),
+                 Array(answer["warnings"]).grep(String).first(MOST_WARNINGS))
     end
 
     private
@@ -339,6 +353,8 @@ module ChefFailover
         @path = path
         @choice = nil
         @found = config[:chef_server_url]
+        # Read again, these files precede no run: a daemon does it after one, long before the next.
+        open_run(registered? ? nil : now)
         has_events = register # first: whatever goes wrong below, the next run_start tries again
         settings = Settings.load(path)
         set(config, resolve(settings, is_final: !has_events)) unless settings.servers.empty?
@@ -348,8 +364,9 @@ module ChefFailover
     # What the Ohai plugin publishes: the sidecar's facts, or what it wrote down before it went away.
     def facts(path, budget_s = FACTS_BUDGET_S)
       settings = usable { Settings.load(path) } || Settings.new
-      status, facts = usable { Exchange.new(settings.socket, budget_s).call("GET", "/v1/facts") }
-      status == 200 ? facts.reject { |key, _| key == "schema" } : remembered_facts(settings)
+      status, facts = usable { ask(settings, budget_s, "GET", "/v1/facts") }
+      facts = status == 200 ? facts.reject { |key, _| key == "schema" } : remembered_facts(settings)
+      facts.merge(facts_of_run)
     rescue StandardError, ScriptError
       { "available" => false }
     end
@@ -358,14 +375,11 @@ module ChefFailover
     def run_start(_version = nil, run_status = nil, *)
       guarded do
         @run = nil
-        next if stays_out?(::Chef::Config) || given?(:chef_server_url) || !still_ours?(::Chef::Config)
+        next if stays_out?(::Chef::Config) || given?(:chef_server_url)
 
         settings = usable { Settings.load(@path) } # what is wrong with it was said when client.d was read
-        choose_anew(settings) if settings
-        next unless settings && @choice
-
-        @run = { schema: SCHEMA, run_id: run_id(run_status), server: @choice.server, chef_server_url: @choice.url }
-        report(settings, "started")
+        open_run(nil) unless opened?(settings)
+        begin_run(settings, run_status) if still_ours?(::Chef::Config) && settings
       end
     end
 
@@ -397,9 +411,20 @@ module ChefFailover
     rescue NoServer
       nil
     rescue Unusable => e
-      log(:warn, "#{e.message}; chef_server_url stays as it is")
+      warn("#{e.message}; chef_server_url stays as it is")
     rescue StandardError, ScriptError => e # ScriptError: a library that is not there
-      log(:warn, "#{e.class}: #{e.message}; chef_server_url stays as it is")
+      warn("#{e.class}: #{e.message}; chef_server_url stays as it is")
+    end
+
+    def warn(text)
+      say(:warn, text)
+    end
+
+    # Each warning once for a run: client.d and run_start meet the same trouble.
+    def say(level, text)
+      is_known = level == :warn && @said&.include?(text)
+      @said = [*@said, text] if level == :warn
+      log(is_known ? :debug : level, text)
     end
 
     def usable
@@ -433,6 +458,44 @@ module ChefFailover
       value.is_a?(Hash) ? value.select { |key, _| keys.include?(key) } : nil
     end
 
+    # Only inside chef-client: where this very run goes, which the sidecar's settled choice need not be.
+    def facts_of_run
+      @run ? { "run" => { "server" => @run[:server], "chef_server_url" => @run[:chef_server_url] } } : {}
+    end
+
+    # --- asking
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+
+    # A run begins, perhaps with the reading of client.d at that instant: what belonged to another is forgotten.
+    def open_run(asked_at)
+      @asked_at = asked_at
+      @asked_by = Process.pid
+      @is_silent = false
+      @said = []
+    end
+
+    # The run that starts now is the one for which client.d was read, for the first time and a moment ago.
+    def opened?(settings)
+      asked_ago_s&.between?(0, OPENING_S + (settings ? settings.budget_s : 0))
+    end
+
+    # Seconds since the run's first question; nil where run_start asks it.
+    def asked_ago_s
+      @asked_at && (now - @asked_at)
+    end
+
+    def ask(settings, budget_s, *request)
+      answer = Exchange.new(settings.socket, @is_silent ? [budget_s, SILENT_BUDGET_S].min : budget_s).call(*request)
+      @is_silent = false
+      answer
+    rescue Silent
+      @is_silent = true
+      raise
+    end
+
     # --- choosing
 
     # The first answer of the three layers. One that is not final is by whatever results there are, and another follows.
@@ -441,8 +504,8 @@ module ChefFailover
     end
 
     def from_sidecar(settings, is_final)
-      question = is_final ? "/v1/server" : "/v1/server?wait=no"
-      status, answer = Exchange.new(settings.socket, settings.budget_s).call("GET", question)
+      was_silent = @is_silent
+      status, answer = ask(settings, settings.budget_s, "GET", question(is_final))
       raise NoServer if status == 404 && answer["title"] == "No server is configured"
       raise Unusable, "status #{status}: #{answer['title']}" unless status == 200
 
@@ -450,8 +513,17 @@ module ChefFailover
     rescue NoServer
       raise
     rescue StandardError => e # whatever an answer may do to the code above, there is a next layer
-      log(:warn, "no usable answer from the sidecar at #{settings.socket}: #{e.message}")
+      log(was_silent ? :debug : :warn, "no usable answer from the sidecar at #{settings.socket}: #{e.message}")
       nil
+    end
+
+    # A run's first question has the servers probed from then on, and its last one waits for results from then on. A
+    # daemon forks for each run, also for one that follows a failure at once, and then client.d is an earlier run's.
+    def question(is_final)
+      max_age = (asked_ago_s if @asked_by == Process.pid) || 0
+      return format("/v1/server?max_age=%.3f", max_age) if is_final
+
+      "/v1/server?wait=no#{'&max_age=0' if @asked_at}"
     end
 
     def from_state(settings)
@@ -460,7 +532,7 @@ module ChefFailover
 
       announce(settings.vouch_for(choice), "the last choice in #{settings.state_file}")
     rescue StandardError => e
-      log(:warn, "no usable choice in #{settings.state_file}: #{e.message}")
+      warn("no usable choice in #{settings.state_file}: #{e.message}")
       nil
     end
 
@@ -472,15 +544,15 @@ module ChefFailover
       warnings = warnings_of(choice)
       notes = [source, ("degraded" if choice.is_degraded)].compact
       level = warnings.empty? && notes.empty? ? :info : :warn
-      warnings.each { |line| log(is_final ? :warn : :debug, line) }
-      log(is_final ? level : :debug, ["using #{choice.server} #{choice.url}", *notes, *choice.reason].join(", "))
+      warnings.each { |line| say(is_final ? :warn : :debug, line) }
+      say(is_final ? level : :debug, ["using #{choice.server} #{choice.url}", *notes, *choice.reason].join(", "))
       choice
     end
 
     def warnings_of(choice)
       choice.passed_over.to_a.map do |server|
         "Server #{server['reachable'] ? 'passed over' : 'not reachable'}: #{server['name']}: #{server['reason']}"
-      end
+      end + choice.warnings.to_a
     end
 
     # --- setting
@@ -491,7 +563,8 @@ module ChefFailover
         set_ca_file(config, choice.ca_file)
         @choice = choice
       end
-      set_identity(config, choice) unless value(config, :target) || enabled?(value(config, :target_mode))
+      is_targeting = value(config, :target) || enabled?(value(config, :target_mode))
+      is_targeting ? set_api_client(config, choice) : set_identity(config, choice)
     end
 
     # Not every Chef knows every setting, and a strict one raises over what it does not know.
@@ -502,6 +575,14 @@ module ChefFailover
     def set_identity(config, choice)
       config[:node_name] = choice.node_name if choice.node_name && !given?(:node_name)
       config[:client_key] = choice.client_key if choice.client_key && !given?(:client_key)
+    end
+
+    # In target mode Chef 19 signs by these, and takes them from node_name and client_key where nobody has set them.
+    def set_api_client(config, choice)
+      return unless config.key?(:api_client_name) && config.key?(:api_client_key)
+
+      config[:api_client_name] ||= choice.node_name unless given?(:node_name)
+      config[:api_client_key] ||= choice.client_key unless given?(:client_key)
     end
 
     # Goes with the server, so it is taken back when the next choice has none.
@@ -515,10 +596,10 @@ module ChefFailover
 
     # Chef ends over a file that is not there, and looks at none beside ssl_ca_path.
     def usable_ca_file(config, ca_file)
-      log(:warn, "ssl_ca_path is set, so chef-client does not look at ssl_ca_file #{ca_file}") if config[:ssl_ca_path]
+      warn("ssl_ca_path is set, so chef-client does not look at ssl_ca_file #{ca_file}") if config[:ssl_ca_path]
       return ca_file if File.file?(ca_file)
 
-      log(:warn, "ssl_ca_file #{ca_file} is ignored: there is no such file")
+      warn("ssl_ca_file #{ca_file} is ignored: there is no such file")
       nil
     end
 
@@ -542,7 +623,7 @@ module ChefFailover
       @handler = make_handler unless registered?
       true
     rescue StandardError => e # then the first answer is the last
-      log(:warn, "no event handler: #{e.class}: #{e.message}")
+      warn("no event handler: #{e.class}: #{e.message}")
       false
     end
 
@@ -566,7 +647,7 @@ module ChefFailover
     def still_ours?(config)
       return true if config[:chef_server_url] == (@choice ? @choice.url : @found)
 
-      log(:warn, "chef_server_url is #{config[:chef_server_url]}, set by somebody else, and stays")
+      warn("chef_server_url is #{config[:chef_server_url]}, set by somebody else, and stays")
       set_ca_file(config, nil)
       false
     end
@@ -575,6 +656,14 @@ module ChefFailover
       set(::Chef::Config, resolve(settings, is_final: true)) unless settings.servers.empty?
     rescue NoServer, Unusable => e
       log(:info, "no new choice (#{e.message}), #{::Chef::Config[:chef_server_url]} stays")
+    end
+
+    def begin_run(settings, run_status)
+      choose_anew(settings)
+      return unless @choice
+
+      @run = { schema: SCHEMA, run_id: run_id(run_status), server: @choice.server, chef_server_url: @choice.url }
+      report(settings, "started")
     end
 
     def run_id(run_status)
@@ -588,7 +677,7 @@ module ChefFailover
     def report(settings, event, error = nil)
       body = @run.merge(event: event, error_class: error && error.class.to_s)
       require "json"
-      Exchange.new(settings.socket, REPORT_BUDGET_S).call("POST", "/v1/runs", JSON.generate(body))
+      ask(settings, REPORT_BUDGET_S, "POST", "/v1/runs", JSON.generate(body))
     rescue Unusable => e
       log(:debug, "the sidecar did not take the report that the run #{event}: #{e.message}")
     end

@@ -13,6 +13,16 @@ RSpec.describe "The facts for Ohai" do
     expect(facts).not_to have_key("schema")
   end
 
+  it "have the server of the run, inside chef-client, whatever the sidecar's settled choice is" do
+    run = { "server" => "standbyserver", "chef_server_url" => STANDBY }
+    sidecar("/v1/facts" => [200, contract("facts.json").merge("server" => { "name" => "mainserver" })])
+    sidecar_answers
+    start_run
+    expect(facts["run"]).to eq run
+    sidecar.stop
+    expect(facts).to include("available" => false, "run" => run)
+  end
+
   it "are what state.json knows when the sidecar is down, in the same shape and without the key's path" do
     write_state
     expect(facts).to eq("available" => false, "server" => contract("facts.json")["server"],

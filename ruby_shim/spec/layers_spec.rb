@@ -65,7 +65,7 @@ RSpec.describe "The three layers" do
       stub_const("ENV", ENV.to_h.merge("http_proxy" => "http://127.0.0.1:1", "all_proxy" => "http://127.0.0.1:1"))
       apply
       expect(chosen).to eq STANDBY
-      expect(sidecar.asked).to eq ["GET /v1/server?wait=no HTTP/1.0"]
+      expect(sidecar.asked).to eq ["GET /v1/server?wait=no&max_age=0 HTTP/1.0"]
     end
 
     it "reads a body that comes without a length" do
@@ -87,7 +87,7 @@ RSpec.describe "The three layers" do
     end
 
     it "names only so many servers that were passed over" do
-      sidecar_answers("passed_over" => Array.new(10_000) { { "name" => "x" } })
+      sidecar_answers("passed_over" => Array.new(10_000) { |number| { "name" => "x#{number}" } })
       start_run
       expect(warnings.size).to eq 21
     end

@@ -55,13 +55,18 @@ RSpec.describe "A chef-client run" do
 
     it "asks without waiting, and says nothing yet, since run_start will ask again" do
       application.configure
-      expect([sidecar.asked, chosen]).to eq [["GET /v1/server?wait=no HTTP/1.0"], STANDBY]
+      expect([sidecar.asked, chosen]).to eq [["GET /v1/server?wait=no&max_age=0 HTTP/1.0"], STANDBY]
       expect(FakeChef::Log.lines.map(&:first).uniq).to eq [:debug]
     end
 
     it "waits for the answer where there are no events, since it is the only one", :without_chef do
       expect { application.configure }.to output.to_stderr
-      expect(sidecar.asked).to eq ["GET /v1/server HTTP/1.0"]
+      expect(sidecar.asked).to match [%r{\AGET /v1/server\?max_age=0\.\d+ HTTP/1\.0\z}]
+    end
+
+    it "has nothing probed when a daemon reads it again, since the next run is far away" do
+      2.times { application.configure }
+      expect(sidecar.asked.last).to eq "GET /v1/server?wait=no HTTP/1.0"
     end
 
     it "registers a handler whatever goes wrong, so that a daemon gets its server once that is mended" do
@@ -109,7 +114,7 @@ RSpec.describe "A chef-client run" do
     it "waits for the answer where no handler can be made, and says so" do
       allow(FakeChef).to receive(:event_handler).and_raise(NameError, "x")
       application.configure
-      expect([sidecar.asked, chosen]).to eq [["GET /v1/server HTTP/1.0"], STANDBY]
+      expect([sidecar.asked.first, chosen]).to match [start_with("GET /v1/server?max_age=0."), STANDBY]
       expect(warnings.first).to include("no event handler: NameError")
     end
 
@@ -128,10 +133,44 @@ RSpec.describe "A chef-client run" do
   describe "run_start" do
     before { application.configure }
 
-    it "waits for fresh results" do
+    def max_age
+      sidecar.asked.first[%r{\AGET /v1/server\?max_age=([\d.]+) HTTP/1\.0\z}, 1].to_f
+    end
+
+    it "waits for results that are no older than the reading of client.d just before" do
+      sidecar.asked
+      sleep 0.05
+      dispatch(:run_start, "18.11.21", run_status)
+      expect(max_age).to be_between(0.05, 2)
+    end
+
+    it "waits for results of its own time in every later run" do
+      dispatch(:run_start, "18.11.21", run_status)
+      application.configure # a daemon, after a run that succeeded
       sidecar.asked
       dispatch(:run_start, "18.11.21", run_status)
-      expect(sidecar.asked.first).to eq "GET /v1/server HTTP/1.0"
+      expect(max_age).to eq 0
+    end
+
+    it "relies on no reading of client.d that is long ago" do
+      sidecar.asked
+      allow(ChefFailover).to receive(:now).and_return(ChefFailover.send(:now) + 60)
+      dispatch(:run_start, "18.11.21", run_status)
+      expect(max_age).to eq 0
+    end
+
+    it "relies on none of the process that it was forked from, as a daemon's runs are" do
+      sidecar.asked
+      allow(Process).to receive(:pid).and_return(1)
+      dispatch(:run_start, "18.11.21", run_status)
+      expect(max_age).to eq 0
+    end
+
+    it "warns of what the run there will, or may, not do" do
+      sidecar_answers("warnings" => ["standbyserver has no object of this node, so the run will do nothing"])
+      FakeChef::Log.lines.clear
+      dispatch(:run_start, "18.11.21", run_status)
+      expect(warnings).to include("chef-failover: standbyserver has no object of this node, so the run will do nothing")
     end
 
     it "chooses anew with both arguments" do
@@ -319,6 +358,57 @@ RSpec.describe "A chef-client run" do
     application.configure(target: "ssh://switch.example.com")
     expect([chosen, config[:node_name]]).to eq [STANDBY, nil]
     expect(config[:client_key]).not_to include("chef-failover")
+  end
+
+  context "when Chef 19 or later runs in target mode" do
+    before do
+      allow(config).to receive(:key?).and_call_original
+      %i[api_client_name api_client_key].each { |name| allow(config).to receive(:key?).with(name).and_return(true) }
+    end
+
+    it "gives the API client its name and key, before Chef takes them from node_name and client_key" do
+      write_config("node" => { "name" => "web-1", "client_key" => "/etc/cf/client.pem" })
+      sidecar_answers("client_key" => "/etc/cf/client.pem")
+      application.configure(target: "ssh://switch.example.com")
+      expect([config[:api_client_name], config[:api_client_key]]).to eq ["web-1", "/etc/cf/client.pem"]
+      expect(config[:node_name]).to be_nil
+    end
+
+    it "leaves what somebody has set" do
+      install("api_client_name 'alice'\napi_client_key '/alice.pem'")
+      application.configure(target: "ssh://switch.example.com")
+      expect([config[:api_client_name], config[:api_client_key]]).to eq ["alice", "/alice.pem"]
+    end
+  end
+
+  context "when the sidecar hangs" do
+    before do
+      allow_any_instance_of(ChefFailover::Settings).to receive(:budget_s).and_return(1)
+      write_state
+      @sidecar.stop
+      FileUtils.rm_f(path("sidecar.sock"))
+      @sidecar = FakeSidecar.new(path("sidecar.sock")) { |_| sleep }
+    end
+
+    # One run, from the reading of its files.
+    def start
+      application.configure
+      dispatch(:run_start, "18", run_status)
+    end
+
+    it "is waited for once in a run, and warned of once" do
+      expect(seconds { start }).to be < 1.9 # 1 s, and what is left for run_start and its report
+      expect(warnings.grep(/no usable answer/).size).to eq 1
+      expect(warnings.grep(/the last choice in/).size).to eq 1
+    end
+
+    it "is warned of again, and has its time again, in a daemon's next run" do
+      start
+      FakeChef::Log.lines.clear
+      allow(ChefFailover).to(receive(:now).and_wrap_original { |now| now.call + 60 })
+      expect(seconds { dispatch(:run_start, "18", run_status) }).to be > 0.95
+      expect(warnings.grep(/no usable answer/).size).to eq 1
+    end
   end
 
   describe "ssl_ca_file" do

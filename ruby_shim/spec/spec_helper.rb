@@ -224,6 +224,7 @@ RSpec.configure do |rspec|
   rspec.mock_with(:rspec) { |mocks| mocks.verify_partial_doubles = true }
   rspec.before do |example|
     ChefConfig::Config.reset
+    ChefConfig::Config.config_strict_mode(false) # which a spec may have set, and reset leaves
     ChefFailover.instance_variables.each { |name| ChefFailover.remove_instance_variable(name) }
     FakeChef::Log.lines.clear
     stub_const("ARGV", [])

@@ -3,6 +3,7 @@
 A 2xx alone proves nothing: nginx before a Chef server answers 200 with a welcome page to whatever it does not know,
 goiardi answers 200 with nothing to any signed path, and a captive portal answers 200 to everything. So a success must
 be something that only a Chef server says: its status document, its own refusal of an unsigned request, or the node.
+What a 404 means is told by what was asked for and what of that the answer names: each server has words of its own.
 
 Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, oc_chef_wm_named_policy_group.erl,
 chef_wm_cookbooks.erl, dispatch.lua; goiardi 0.11.10 as it runs.
@@ -26,18 +27,33 @@ NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
 """The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
 
 
+AUTH_SKEW_S = 900.0
+"""How far a Chef server lets the clocks be apart, unless it is told otherwise."""
 COOKBOOKS_KEPT = 5000
 """Cookbooks of one server that are looked at; a server with more is not compared."""
+_ORGANIZATION = re.compile(r"/organizations/([^/]+)/")
 _COOKBOOK, _VERSION = re.compile(r"[A-Za-z0-9_.-]{1,200}"), re.compile(r"[0-9]{1,18}\.[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 @attrs.frozen
 class Answer:
-    """One HTTP answer. ``headers`` has lower-case names."""
+    """One HTTP answer. ``headers`` has lower-case names; ``path`` is the one that was asked for, without escapes."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    path: str = ""
+
+    @property
+    def organization(self) -> str | None:
+        """The organization that was asked; None where the server has none."""
+        found = _ORGANIZATION.match(self.path)
+        return found[1] if found else None
+
+    @property
+    def kind(self) -> str:
+        """What kind of object was asked for, as the path has it: nodes, environments, policy_groups."""
+        return self.path.rpartition("/")[0].rpartition("/")[2]
 
     def json(self) -> dict[str, Any] | None:
         """The body if it is a JSON object, else None."""
@@ -96,11 +112,9 @@ def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Fi
     body = answer.json()
     if answer.status == HTTPStatus.OK and body and body.get("name") == node_name:
         return Finding(Outcome.OK)
-    refusal = _judge_refusal(answer, node_name, utc_now)
-    is_missing = answer.status == HTTPStatus.NOT_FOUND and body and "error" in body and node_name in _error_text(body)
-    if is_missing and refusal.outcome is not Outcome.WRONG_ORGANIZATION:
+    if _is_missing(answer, node_name):
         return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
-    return refusal
+    return _judge_refusal(answer, node_name, utc_now)
 
 
 def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
@@ -125,11 +139,7 @@ def judge_named(answer: Answer, name: str) -> bool | None:
         return None
     if answer.status == HTTPStatus.OK:
         return True if body.get("name") == name else None
-    if answer.status != HTTPStatus.NOT_FOUND or "error" not in body:
-        return None
-    error = _error_text(body)
-    is_meant = name in error and "organization" not in error.replace(name, "").lower()
-    return False if is_meant else None
+    return False if _is_missing(answer, name) else None
 
 
 @attrs.frozen
@@ -209,16 +219,14 @@ def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Fin
         return _judge_failure(answer)
     error = _error_text(body)
     said = f"HTTP {answer.status}: {printable(error)}"
-    # A node may be called clockwork or organization-db, and Chef quotes its name: that is no hint.
-    hints = error.replace(f"'{user}'", "").lower()
     match answer.status:
         case HTTPStatus.FORBIDDEN:
             finding = Finding(Outcome.FORBIDDEN, said)
-        case HTTPStatus.UNAUTHORIZED if "clock" in hints:
+        case HTTPStatus.UNAUTHORIZED if _is_skewed(answer, error.replace(f"'{user}'", ""), utc_now):
             finding = Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now))
         case HTTPStatus.UNAUTHORIZED:
             finding = Finding(Outcome.NOT_ASSOCIATED, said)
-        case _ if "organization" in hints:
+        case _ if answer.organization is not None and _names(error, answer.organization):
             finding = Finding(Outcome.WRONG_ORGANIZATION, said)
         case _:  # a 404 in JSON, as any web service has one; a Chef server names what it has not found
             finding = _judge_failure(answer)
@@ -264,12 +272,41 @@ def _error_text(body: Mapping[str, Any]) -> str:
     return text if isinstance(text, str) else "no reason in words"
 
 
-def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
+def _is_missing(answer: Answer, name: str) -> bool:
+    """It says that there is no object ``name``, which was asked for, in an organization that there is.
+
+    A server names the organization alone when there is none: ``organization 'acme' does not exist.``
+    """
+    body = answer.json()
+    if answer.status != HTTPStatus.NOT_FOUND or body is None or "error" not in body:
+        return False
+    error = _error_text(body)
+    is_named = _names(error, name)
+    return is_named and (name != answer.organization or answer.kind.removesuffix("s") in error)
+
+
+def _names(error: str, name: str) -> bool:
+    """``name`` stands in it as a whole, not as a part of another name."""
+    return re.search(rf"(?<![\w.:-]){re.escape(name)}(?![\w-]|[.:]\w)", error) is not None
+
+
+def _is_skewed(answer: Answer, hints: str, utc_now: datetime.datetime) -> bool:
+    """The server's clock and ours are too far apart, as its own time shows or, where it is stricter, its words."""
+    theirs = _their_time(answer)
+    return "clock" in hints.lower() or (theirs is not None and abs((theirs - utc_now).total_seconds()) > AUTH_SKEW_S)
+
+
+def _their_time(answer: Answer) -> datetime.datetime | None:
     import email.utils  # noqa: PLC0415 - READY need not wait for it
 
-    ours = utc_now.strftime("%Y-%m-%d %H:%M:%S")
     try:
-        theirs = email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
+        return email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
     except (KeyError, ValueError, TypeError, OverflowError):
+        return None
+
+
+def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
+    ours, theirs = utc_now.strftime("%Y-%m-%d %H:%M:%S"), _their_time(answer)
+    if theirs is None:
         return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"
     return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"

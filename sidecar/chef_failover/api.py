@@ -49,10 +49,11 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/v1/server")
     def server() -> flask.typing.ResponseReturnValue:
-        wait = flask.request.args.get("wait")
-        if wait not in (None, "no"):
-            return _problem(400, "Not a question", f"wait is {wait!r}; it may be no, or left out")
-        return front.server(sidecar, waits=wait is None) or _no_servers()
+        try:
+            question = front.Question.parse(flask.request.query_string.decode("utf-8", "replace"))
+        except ValueError as error:
+            return _problem(400, "Not a question", str(error))
+        return front.server(sidecar, question) or _no_servers()
 
     @api.get("/v1/servers")
     def servers() -> flask.typing.ResponseReturnValue:

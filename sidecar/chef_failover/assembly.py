@@ -97,7 +97,8 @@ def assemble(
     held = [one for one in remembered.registrations.values() if one.association is Association.ASSOCIATED]
     is_known = any(one.identity is not None for one in held)
     key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
-    first = _first_snapshot(config, remembered, known, node_name or socket.gethostname(), key)
+    whose = node_name or socket.gethostname()
+    first = _first_snapshot(config, remembered, known, whose, key, now=around.clock())
     fleet = Fleet(
         follow(first, as_said(drains), now=around.clock(), on=around.utc_now()),
         Thresholds(config.health.rise, config.health.fall),
@@ -115,6 +116,7 @@ def assemble(
         pace=Pace(config.health.interval, config.health.retry_interval),
         timeout_s=config.health.timeout,
         fresh_for_s=config.health.fresh_for,
+        lacks_key=lambda: key is not None and key.is_awaited,
         clock=around.clock,
         rng=around.rng,
     )
@@ -159,7 +161,13 @@ def readiness_policy(config: Config) -> ReadinessPolicy:
 
 
 def _first_snapshot(
-    config: Config, remembered: Remembered, known: tuple[ServerSnapshot, ...], identity: str, key: ClientKey | None
+    config: Config,
+    remembered: Remembered,
+    known: tuple[ServerSnapshot, ...],
+    identity: str,
+    key: ClientKey | None,
+    *,
+    now: float,
 ) -> Snapshot:
     """The world before the first probe: servers that are still the same keep what is ``known`` of them."""
     kept = {(server.name, server.chef_server_url, server.ca_file): server for server in known}
@@ -174,14 +182,21 @@ def _first_snapshot(
             priority=config.priority(server),
             ca_file=str(server.ca_file) if server.ca_file else None,
             had_work=server.name in remembered.with_work,
+            lacked_object_at=now if server.name in remembered.without_object else None,
         )
         same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
         )
-        had_work = same.had_work or fresh.had_work
         servers.append(
-            attrs.evolve(same, priority=fresh.priority, registration=registration, drain=None, had_work=had_work)
+            attrs.evolve(
+                same,
+                priority=fresh.priority,
+                registration=registration,
+                drain=None,
+                had_work=same.had_work or fresh.had_work,
+                lacked_object_at=fresh.lacked_object_at if same.lacked_object_at is None else same.lacked_object_at,
+            )
         )
     choice = None
     if any(server.name == remembered.choice for server in servers):

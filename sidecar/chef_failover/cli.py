@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -78,7 +78,7 @@ def server(config_path: Path, as_json: bool) -> None:
     """
     config = configuration.load(config_path)
     try:
-        document = _ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
+        document = _ask(config, "/v1/server?max_age=0", timeout_s=config.health.timeout + 2)
     except SidecarUnavailableError as error:
         from chef_failover import last_resort  # noqa: PLC0415
 
@@ -152,7 +152,17 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
     config = configuration.load(config_path)
     with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
         _ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
-    is_far = functools.partial(tables.progress, must_be_associated=associated, with_all=with_all)
+    ready_at = math.inf
+
+    def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
+        nonlocal ready_at
+        is_done, lines = tables.progress(document, must_be_associated=associated, with_all=with_all)
+        hoped_for = tables.hoped_for(document) if is_done else None
+        ready_at = min(ready_at, time.monotonic()) if is_done else math.inf
+        if hoped_for and time.monotonic() < ready_at + config.health.timeout:
+            return False, (f"waiting a moment for {hoped_for}, which is preferred",)
+        return is_done, lines
+
     _wait(config, is_far, timeout_s, as_json=as_json)
 
 

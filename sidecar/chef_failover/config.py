@@ -109,7 +109,7 @@ class HealthSettings:
     timeout: Seconds = Seconds(3.0)
     rise: Count = Count(2)
     fall: Count = Count(3)
-    fresh_for: Freshness = Freshness(10.0)
+    fresh_for: Freshness = Freshness(1.0)
     proxy: Literal["none", "environment"] = "none"
 
 

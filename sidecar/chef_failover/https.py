@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from http.client import RemoteDisconnected
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 import requests.adapters
@@ -204,7 +205,7 @@ def _request(
             if len(body) > BODY_LIMIT:
                 raise ProbeError(Outcome.NOT_CHEF, f"an answer longer than {BODY_LIMIT // 1024**2} MiB")
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, lower, body)
+        return Answer(response.status_code, lower, body, unquote(urlsplit(url).path))
 
 
 def _judge_broken(error: requests.RequestException) -> tuple[Outcome, str]:

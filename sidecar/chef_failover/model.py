@@ -32,11 +32,11 @@ class Standing(enum.IntEnum):
     UNKNOWN = 0
     """Not probed yet. It takes the node from nobody, not even from a server that is DOWN."""
     DOWN = 1
-    TURNS_NODE_AWAY = 2
-    NOT_READY = 3
-    DRAINED = 4
-    FAILING = 5
-    """UP, and its latest probe failed or is overdue."""
+    FAILING = 2
+    """UP, and its latest probe failed or is overdue: a run comes to no server before those that answer."""
+    TURNS_NODE_AWAY = 3
+    NOT_READY = 4
+    DRAINED = 5
     RISING = 6
     """DOWN, and its latest probe succeeded; or well, and yet to be compared with the server in use."""
     STALE = 7
@@ -188,6 +188,10 @@ class ServerSnapshot:
     """The last whole reading of what a run needs; probes only tell whether there is an object."""
     had_work: bool = False
     """A former life found an object of this node there that does something."""
+    lacked_object_at: float | None = None
+    """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
+
+    On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
     drain: Drain | None = None
     """This node's own."""
     fleet_drain: FleetDrain | None = None
@@ -223,9 +227,8 @@ class ServerSnapshot:
 
     @property
     def well_since(self) -> float | None:
-        """Since when it is UP, serves this node and is ready for it, on the monotonic clock."""
-        states = (self.state, self.access, self.readiness)
-        instants = [state.changed_at for state in states if state.changed_at is not None]
+        """Since when it is UP and serves this node, on the monotonic clock. An object that was missing is no outage."""
+        instants = [state.changed_at for state in (self.state, self.access) if state.changed_at is not None]
         return max(instants, default=None)
 
     @property
@@ -272,7 +275,7 @@ class Verdict:
     is_better: bool
     """By configuration this server comes before the chosen one."""
     is_reachable: bool
-    """It answered its last probe: if it was passed over, then for another reason."""
+    """Its last probe did not fail: if it was passed over, then for another reason."""
     hold_down_s: float = 0.0
     """Seconds until the node may move here from the server in use; infinite for never."""
     sentence: str = ""

@@ -14,6 +14,8 @@ from chef_failover.model import ProbeResult
 log = logging.getLogger(__name__)
 
 LONGEST_NAP_S = 5.0
+FIRST_PROBE_S = 5.0
+"""The first probe falls within this, however long the interval: nobody likes to be told "not probed yet"."""
 
 
 class Monitor:
@@ -51,7 +53,7 @@ class Monitor:
         self._tend = tend
         self._wake = threading.Condition()
         self._is_stopping = False
-        self._due_at = clock() + rng.uniform(0, pace.interval_s)
+        self._due_at = clock() + rng.uniform(0, min(pace.interval_s, FIRST_PROBE_S))
         self._last_at = self._wanted_from = float("-inf")
         self._thread = threading.Thread(target=self._run, name=f"monitor {name}", daemon=True)
 
@@ -61,7 +63,7 @@ class Monitor:
         return self._due_at
 
     def start(self) -> None:
-        """Begin, at a random offset within one interval."""
+        """Begin, at a random offset."""
         self._thread.start()
 
     def stop(self) -> None:

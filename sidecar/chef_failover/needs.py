@@ -57,6 +57,11 @@ class NodeObject:
         """A run by it would configure something."""
         return bool(self.run_list) or self.has_policy
 
+    @property
+    def is_bare(self) -> bool:
+        """It is as chef-client makes it where there is none: nobody has given anything to it."""
+        return not self.does_something and self.normal == "{}"
+
 
 class ParityMode(enum.StrEnum):
     """What we do about standbys with an older policy or older cookbooks than the server in use."""

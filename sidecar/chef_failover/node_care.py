@@ -1,6 +1,7 @@
 """Shell: reads the node's object on one server when that is due, and creates it where it is missing.
 
-An object that exists is never changed: what differs is shown, and a person decides.
+An object that exists is never changed, but for one that a run has left empty: what differs is shown, and a person
+decides.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class NodeCare:
         check: reads it whole; None while there is no key to sign with. With True it relies on nothing that was read
             before.
         create: creates it there; False when it exists by now. May raise ProbeError.
+        fill: gives it to the empty one there; False when that is no longer empty. May raise ProbeError.
         look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
         clock: monotonic seconds, the same as the fleet's.
         rng: for the jitter.
@@ -43,6 +45,7 @@ class NodeCare:
         fleet: Fleet,
         check: Callable[[bool], NodeCheck | None],
         create: Callable[[NodeObject], bool],
+        fill: Callable[[NodeObject], bool],
         look_at: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
@@ -51,6 +54,7 @@ class NodeCare:
         self._fleet = fleet
         self._check = check
         self._create = create
+        self._fill = fill
         self._look_at = look_at
         self._clock = clock
         self._rng = rng
@@ -80,7 +84,8 @@ class NodeCare:
                 return min(left_s, pause_s)
             self._seeded_at = self._clock()
             source = seeding.source(snapshot)
-            self._seed(reference, server.node_check, source.name if source else "")
+            seed = self._create if server.node_check.node is None else self._fill
+            self._seed(seed, reference, server.node_check, source.name if source else "")
             return 0.0
         in_doubt, self._is_in_doubt = self._is_in_doubt, False
         check = self._check(in_doubt)
@@ -91,11 +96,11 @@ class NodeCare:
             self._look_at(self._name)
         return 0.0
 
-    def _seed(self, reference: NodeObject, check: NodeCheck, source: str) -> None:
+    def _seed(self, seed: Callable[[NodeObject], bool], reference: NodeObject, check: NodeCheck, source: str) -> None:
         try:
-            is_new = self._create(reference)
+            is_new = seed(reference)
         except ProbeError as error:
-            trouble = f"it cannot be created there: {error.detail}"
+            trouble = f"it cannot be {'created' if check.node is None else 'filled'} there: {error.detail}"
             self._fleet.take(self._name, attrs.evolve(check, read_at=self._clock(), trouble=trouble))
         else:
             if is_new:

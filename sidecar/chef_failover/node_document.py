@@ -30,6 +30,8 @@ class NotANodeObjectError(ValueError):
 def parse(document: Mapping[str, Any]) -> NodeObject:
     """The node object in ``document``, which was JSON.
 
+    Without an empty ``tags`` among the normal attributes, which chef-client adds by itself on the first run.
+
     Raises:
         NotANodeObjectError: it is none that Chef could have written.
     """
@@ -43,7 +45,10 @@ def parse(document: Mapping[str, Any]) -> NodeObject:
     if not all(isinstance(policy, str | None) for policy in policies):
         raise NotANodeObjectError("has a policy_name or policy_group that is not text")
     name, group = (policy or None for policy in policies)
-    return NodeObject(tuple(run_list), environment, name, group, _canonical(document.get("normal", {})))
+    normal = document.get("normal", {})
+    if isinstance(normal, dict) and normal.get("tags") == []:
+        normal = {key: value for key, value in normal.items() if key != "tags"}
+    return NodeObject(tuple(run_list), environment, name, group, _canonical(normal))
 
 
 def cookbooks_used(document: Mapping[str, Any]) -> dict[str, str | None]:
@@ -84,6 +89,14 @@ def write(node: NodeObject, name: str) -> dict[str, Any]:
         "automatic": {},
         **{key: value for key, value in policies.items() if value is not None},
     }
+
+
+def filled(document: Mapping[str, Any], node: NodeObject) -> dict[str, Any]:
+    """``document``, an object that does nothing, with what ``node`` is to do; what runs have found out stays."""
+    name = document.get("name")
+    written = write(node, str(name))
+    given = {key: written[key] for key in written if key not in ("default", "override", "automatic")}
+    return {**document, **given}
 
 
 def _canonical(normal: object) -> str:

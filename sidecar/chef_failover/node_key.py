@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from chef_failover import key_file
-from chef_failover.config import Config
+from chef_failover.config import Config, NoAssociation
 from chef_failover.errors import KeyFileError
 from chef_failover.key_file import Stamp
 from chef_failover.libcrypto import PrivateKey
@@ -142,6 +142,7 @@ class ClientKey:
         self._trouble_in_making: str | None = None
         self._is_settled = False
         self._may_make = may_make
+        self._is_made_here = any(not isinstance(server.association, NoAssociation) for server in config.servers)
 
     @property
     def trouble(self) -> str | None:
@@ -191,6 +192,15 @@ class ClientKey:
             if not self._is_settled and self._path == self._where.own_key:
                 self._settle()
             return key
+
+    @property
+    def is_awaited(self) -> bool:
+        """There is no key yet, and one is to come: it was promised, or registering makes it."""
+        try:
+            found = find(self._where)
+        except KeyFileError:
+            return False
+        return self._is_made_here if found is None else not os.path.lexists(found.path)
 
     def path_for_chef_client(self) -> Path | None:
         """The key that chef-client is to use, or None where it has its own."""

@@ -1,7 +1,7 @@
 """I/O: the node's object on one Chef server, read whole or created, always by the node's own key.
 
-A node may read every node, policy group and environment, and create its own object, by the permissions that a Chef
-server gives by default. None of this ever changes an object that exists.
+A node may read every node, policy group and environment, and create and save its own object, by the permissions that a
+Chef server gives by default. None of this ever changes an object to which somebody has given something.
 
 Sources: github.com/chef/chef-server chef_wm_nodes.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl;
 goiardi 0.11.10 as it runs.
@@ -104,6 +104,24 @@ def create(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_n
         return False
     finding = judge_created(answer, name, utc_now())
     if finding.outcome is not Outcome.OK:
+        raise ProbeError(finding.outcome, finding.detail)
+    return True
+
+
+def fill(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+    """Give ``node`` to the object that a run has left empty; False when it is no longer like that: read it then.
+
+    Raises:
+        ProbeError: it was not saved, or nobody knows whether it was.
+    """
+    with exchange.open() as ask:
+        document = _read(ask, exchange, auth, utc_now())
+        found = _parse(document)
+        if document is None or found is None or not found.is_bare:
+            return False
+        answer = ask("PUT", exchange.target.node_url, auth, node_document.filled(document, node))
+    finding = judge_node(answer, name, utc_now())
+    if finding.outcome is not Outcome.OK or not finding.has_node_object:
         raise ProbeError(finding.outcome, finding.detail)
     return True
 

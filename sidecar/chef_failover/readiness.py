@@ -23,7 +23,7 @@ from chef_failover.health import Thresholds, advance
 from chef_failover.model import Health, HealthState, NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
-from chef_failover.seeding import nothing_to_seed_from
+from chef_failover.seeding import is_to_be_seeded, nothing_to_seed_from
 
 PROVING = "until a moment ago, and has yet to prove that this is over"
 """What a server is called whose latest word contradicts what we still hold against it."""
@@ -79,6 +79,25 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: 
     return advance(server.readiness, is_good=is_good, at=at, thresholds=thresholds, comes_back=comes_back)
 
 
+def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """What a run there is to be warned of, as a sentence; None where it finds what it needs, as far as is known."""
+    lack = missing(snapshot, server)
+    is_idle = is_left_empty(server)
+    if lack is not None:
+        return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
+    unasked = [one.name for one in snapshot.servers if one.has_node_object is None and one.health is not Health.UP]
+    policy = snapshot.policy.readiness
+    if policy.mode is ReadinessMode.OFF or policy.has_policy or not is_idle or not unasked:
+        return None
+    return f"{' and '.join(unasked)} may know this node and cannot be asked; a run on {server.name} may do nothing"
+
+
+def is_left_empty(server: ServerSnapshot) -> bool:
+    """It has no object of this node, or one that does nothing."""
+    node = server.node_check.node if server.node_check else None
+    return server.has_node_object is False or (node is not None and not node.does_something)
+
+
 def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     """How its readiness stands, for people."""
     policy, check = snapshot.policy.readiness, server.node_check
@@ -105,9 +124,12 @@ def _is_excused(snapshot: Snapshot) -> bool:
 
 
 def _is_known_to_have(server: ServerSnapshot) -> bool:
-    """An object that a reading found empty is none: chef-client makes one like it wherever there is none."""
-    node = server.node_check.node if server.node_check else None
-    if node is not None and not node.does_something:
+    """An object that a reading found empty is none: chef-client makes one like it wherever there is none.
+
+    So one that was made since the last reading counts once it is read.
+    """
+    check = server.node_check
+    if check is not None and not check.trouble and not (check.node is not None and check.node.does_something):
         return False
     said = server.had_work if server.has_node_object is None else server.has_node_object
     return said or server.readiness.health is Health.UP
@@ -147,7 +169,7 @@ def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
     policy, check = snapshot.policy.readiness, server.node_check
     if check is not None and check.trouble:
         return f" ({check.trouble})"
-    is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and server.has_node_object is False
+    is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and is_to_be_seeded(server)
     why_not = nothing_to_seed_from(snapshot) if is_ours else None
     return f" (it is not created, since {why_not})" if why_not else ""
 

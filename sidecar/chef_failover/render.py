@@ -45,6 +45,7 @@ def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: 
         **_use(snapshot, choice, about, on),
         "age_s": round(now - chosen.last.finished_at, 3) if chosen.last else None,
         "passed_over": passed_over,
+        "warnings": _warnings(snapshot, choice),
     }
 
 
@@ -62,6 +63,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
         "choice": choice.name if choice else None,
         "degraded": choice.is_degraded if choice else None,
         "reason": choice.reason if choice else None,
+        "warnings": _warnings(snapshot, choice) if choice else [],
         "since": _utc(snapshot.chosen_on),
         "offline": snapshot.offline,
         "pin": _pin(snapshot.pin),
@@ -169,6 +171,7 @@ def state(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> Documen
             if registration.identity is not None
         },
         "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
+        "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
         "servers": {found.name: _server_facts(snapshot, found) for found in snapshot.servers},
         "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
         "pin": {**_pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
@@ -226,6 +229,12 @@ def _use(snapshot: Snapshot, choice: Choice, about: About, on: datetime.datetime
         "reason": choice.reason,
         "since": _utc(snapshot.chosen_on if is_settled else on),
     }
+
+
+def _warnings(snapshot: Snapshot, choice: Choice) -> list[str]:
+    """What chef-client's log is to say of a run there."""
+    caution = readiness.caution(snapshot, _chosen(snapshot, choice))
+    return [caution] if caution else []
 
 
 def _server_facts(snapshot: Snapshot, found: ServerSnapshot) -> Document:

@@ -1,6 +1,8 @@
 """Pure: the node object that is created where it is missing, and how those that exist differ from it.
 
 It is made from the one on the server in use. An object that exists is never changed: a person decides which is right.
+But one is as good as missing that a run has left empty where we had seen that there was none: chef-client made it
+because nobody could tell it better, so it is filled.
 """
 
 from __future__ import annotations
@@ -48,14 +50,21 @@ def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
     return f"the object on {holder.name}, which is in use, has an empty run list"
 
 
+def is_to_be_seeded(server: ServerSnapshot) -> bool:
+    """It has no object of this node, or the empty one that a run has left."""
+    node = server.node_check.node if server.node_check else None
+    is_left_empty = node is not None and node.is_bare and server.lacked_object_at is not None
+    return server.has_node_object is False or is_left_empty
+
+
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """A whole reading found no object there, `reference` is what it lacks, and we are to create it."""
+    """A whole reading found no object there, `reference` is what it lacks, and we are to create it; or to fill it."""
     policy, check = snapshot.policy.readiness, server.node_check
-    is_absent = check is not None and not check.trouble and server.has_node_object is False
+    is_lacking = check is not None and not check.trouble and is_to_be_seeded(server)
     # Right after a start whoever answers first is in use; a better one may have the object that counts.
     is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
     is_ours_to_mend = is_settled and policy.mode is ReadinessMode.SEED and not policy.has_policy and server.answers_node
-    return is_ours_to_mend and is_absent and reference(snapshot) is not None
+    return is_ours_to_mend and is_lacking and reference(snapshot) is not None
 
 
 def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:

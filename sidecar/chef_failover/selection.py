@@ -9,12 +9,12 @@ Two questions are asked of the same list:
 * *Which server does this node belong to?* (``runs_from`` is None). Answered from health alone, which one failed probe
   does not change. This settled choice is what the state file keeps and what a hold-down protects.
 * *A run starts now: where?* (``runs_from`` is the oldest instant of a result that still counts). A server that did not
-  answer its latest probe is passed over at once: waiting for the third failure would cost this run minutes, and going
-  elsewhere costs nothing. The settled choice stays, so the next run comes back without a hold-down.
+  answer its latest probe is passed over at once, for any that did: waiting for the third failure would cost this run
+  minutes, and going elsewhere costs nothing. The settled choice stays, so the next run comes back without a hold-down.
 
 The hold-down: a server that comes before the one in use must have been UP for ``failback`` before the node moves back,
-and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. Between servers
-that all fail there is nothing to gain by moving, so the node stays.
+and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. A server that
+was never DOWN has no hold-down. Between servers that all fail there is nothing to gain by moving, so the node stays.
 
 With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
 there is none of these it counts as well: a stale run is better than none. And nobody leaves a well server for one that
@@ -55,6 +55,8 @@ from chef_failover.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.reasons import explain
 from chef_failover.steering import in_force
 
+PROOF_S = 5.0
+"""Seconds after a registration in which a run waits for a probe that is signed with it."""
 HOLD_DOWN_SPREAD = 0.5
 """The hold-down of a node lasts ``failback`` and up to this part of it more."""
 
@@ -97,7 +99,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             name=server.name,
             standing=standings[server.name],
             is_better=preferences[server.name] < preferences[best.name],
-            is_reachable=server.last is not None and server.last.outcome.is_alive,
+            is_reachable=server.last is None or server.last.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
             sentence=lags.get(server.name, ""),
         )
@@ -110,15 +112,36 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
 def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> str | None:
     """The server whose answer a starting run waits for; None when no answer could change where it starts.
 
-    Each server without a result since ``runs_from`` is imagined to answer well at this instant. If even then the choice
-    falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to wait for.
+    Each server without a result since ``runs_from`` is imagined to answer well at this instant, and each registration
+    that is under way to succeed. If even then the choice falls on a server that has really answered, there is nothing
+    to wait for; otherwise it falls on the one to wait for.
     """
-    awaited = [server for server in snapshot.servers if not server.is_probed_since(runs_from)]
+    begun = [server for server in snapshot.servers if is_being_registered(server, now)]
+    awaited = [server for server in snapshot.servers if server in begun or not server.is_probed_since(runs_from)]
     if not awaited:
         return None
-    imagined = _imagine_answers(snapshot, awaited, now, thresholds)
+    for server in begun:
+        registration = attrs.evolve(server.registration, association=Association.ASSOCIATED)
+        snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
+    names = {server.name for server in awaited}
+    imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
     choice = select(imagined, now=now, runs_from=runs_from)
-    return choice.name if choice and choice.name in {server.name for server in awaited} else None
+    return choice.name if choice and choice.name in names else None
+
+
+def is_being_registered(server: ServerSnapshot, now: float) -> bool:
+    """The node may be registered there in a moment, or was a moment ago and no probe in its name has shown it yet."""
+    registration, last = server.registration, server.last
+    if server.health is Health.DOWN:
+        return False
+    match registration.association:
+        case Association.REQUESTED:
+            return True
+        case Association.UNASSOCIATED:
+            return registration.retry_at <= now
+        case Association.ASSOCIATED if registration.attempts and now - registration.retry_at < PROOF_S:
+            return last is None or not last.is_signed or last.finished_at <= registration.retry_at
+    return False
 
 
 def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> Choice | None:

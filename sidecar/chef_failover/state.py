@@ -47,6 +47,8 @@ class Remembered:
     problems: tuple[str, ...] = ()
     with_work: frozenset[str] = frozenset()
     """The servers that had an object of this node which does something."""
+    without_object: frozenset[str] = frozenset()
+    """The servers where what is empty was left so by a run; see `ServerSnapshot.lacked_object_at`."""
     is_useless: bool = False
     """The file holds nothing that we can use."""
     instance_id: str | None = None
@@ -68,6 +70,7 @@ def of(snapshot: Snapshot) -> Remembered:
         drains=snapshot.drains,
         pin=snapshot.pin,
         with_work=frozenset(server.name for server in snapshot.servers if has_work(server)),
+        without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         lagging_since=snapshot.lagging_since,
     )
 
@@ -197,6 +200,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         reason=str(choice["reason"]) if choice.get("reason") else None,
         problems=tuple(problems),
         with_work=frozenset(map(str, document.get("with_work") or ())),
+        without_object=frozenset(map(str, document.get("without_object") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
         lagging_since=instant.at if document.get("lagging", True) is not False else None,
     )

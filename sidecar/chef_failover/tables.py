@@ -34,7 +34,7 @@ def status(document: Document) -> str:
     ]
     drains = {entry["name"]: entry["drain"] for entry in document["servers"] if entry["drain"]}
     sections = [
-        "\n".join((_head(document), *discovery(document), *orders(document["pin"], drains))),
+        "\n".join((_head(document), *_warnings(document), *discovery(document), *orders(document["pin"], drains))),
         _table(rows),
         _section(
             "For this node to use another server:",
@@ -100,6 +100,10 @@ def is_list_well(document: Document) -> bool:
 def _head(document: Document) -> str:
     degraded = " (degraded)" if document["degraded"] else ""
     return f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
+
+
+def _warnings(document: Document) -> list[str]:
+    return [f"Warning: {warning}" for warning in document["warnings"]]
 
 
 def _without_sidecar(document: Document) -> str:
@@ -208,6 +212,18 @@ def progress(document: Document, *, must_be_associated: bool, with_all: bool = F
     if not with_all:
         return is_done, (line,)
     return all(map(_is_associated, document["servers"])), associations(document)
+
+
+def hoped_for(document: Document) -> str | None:
+    """A server before the one in use that nobody has heard of yet, or where this node is just being registered."""
+    names = [entry["name"] for entry in document["servers"] if entry["chosen"]]
+    for entry in document["servers"]:
+        if entry["name"] in names:
+            return None
+        is_begun = entry["health"] == "UP" and entry["association"] in ("unassociated", "requested")
+        if entry["health"] == "UNKNOWN" or is_begun:
+            return str(entry["name"])
+    return None
 
 
 def associations(document: Document) -> tuple[str, ...]:

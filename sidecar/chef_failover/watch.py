@@ -19,6 +19,8 @@ START_S = 0.5
 """How long a run's question may wait for probing to begin: with that the shim, which grants a second, still waits."""
 HEAD_START_S = 0.01
 """How much earlier than the others the server is probed that a run waits for."""
+KEY_PERIOD_S = 0.05
+"""How often we look for a key that is to come."""
 LATE_AFTER_S = 10.0
 """A loop that has missed its probe by this much, and by the time of a probe, is taken for dead."""
 
@@ -33,6 +35,7 @@ class Watch:
         pace: between probes.
         timeout_s: of one probe.
         fresh_for_s: how old a result may be to start a run on it.
+        lacks_key: whether the node has no key yet and will get one, without which no run works.
         clock: monotonic seconds.
         rng: for the jitter.
     """
@@ -46,6 +49,7 @@ class Watch:
         pace: Pace,
         timeout_s: float,
         fresh_for_s: float,
+        lacks_key: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
     ) -> None:
@@ -53,6 +57,7 @@ class Watch:
         self._look = look
         self._timeout_s = timeout_s
         self._fresh_for_s = fresh_for_s
+        self._lacks_key = lacks_key
         self._clock = clock
         self._is_started = threading.Event()
         self._monitors = {
@@ -100,30 +105,35 @@ class Watch:
         if name in self._monitors:
             self._monitors[name].freshen(self._clock())
 
-    def choose_for_run(self) -> tuple[Snapshot, Choice | None]:
+    def choose_for_run(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
 
-        Takes one probe's timeout at most, from `start` on; much less when the preferred server answers.
+        Takes one probe's timeout at most, from `start` on; much less when the preferred server answers. Results count
+        that are no older than ``fresh_for``, and than ``max_age_s``: the run may know what happened before that.
         """
-        runs_from = self._clock() - self._fresh_for_s
+        runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
         self._is_started.wait(START_S)
         limit = self._clock() + self._timeout_s + ANSWER_SLACK_S
         self._freshen_in_turns(runs_from)
         while (wanted := self.fleet.most_wanted(runs_from)) and (left_s := limit - self._clock()) > 0:
             self.fleet.wait_while_wanted(wanted, runs_from, left_s)
+        while self._lacks_key() and self._clock() < limit:
+            time.sleep(KEY_PERIOD_S)
         return self.fleet.select_for_run(runs_from)
 
-    def choose_at_once(self, *, is_final: bool) -> tuple[Snapshot, Choice | None] | None:
+    def choose_at_once(self, *, is_final: bool, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
         """`choose_for_run` where nothing is to be waited for, and None where something is. The probes for it begin.
 
         An answer that is not final, because whoever gets it asks again, may be by results that are too old, if those
         speak for a server, and no server that was never heard of could change that.
         """
-        runs_from = self._clock() - self._fresh_for_s
+        runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
         wanted = self.fleet.most_wanted(runs_from)
         if wanted:
             self._monitors[wanted].freshen(runs_from)
         self._freshen(runs_from, HEAD_START_S)
+        if is_final and self._lacks_key():
+            return None
         if not wanted:
             return self.fleet.select_for_run(runs_from)
         if is_final or self.fleet.most_wanted(-math.inf):

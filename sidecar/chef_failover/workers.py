@@ -105,7 +105,18 @@ def make_caretaker(
         auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
         return node_objects.create(exchange, auth, key.node_name, node, utc_now=around.utc_now)
 
+    def fill(node: NodeObject) -> bool:
+        auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
+        return node_objects.fill(exchange, auth, key.node_name, node, utc_now=around.utc_now)
+
     care = NodeCare(
-        server.name, fleet=fleet, check=check, create=create, look_at=look_at, clock=around.clock, rng=around.rng
+        server.name,
+        fleet=fleet,
+        check=check,
+        create=create,
+        fill=fill,
+        look_at=look_at,
+        clock=around.clock,
+        rng=around.rng,
     )
     return Caretaker(server.name, enrolment, care)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -23,8 +23,9 @@ from chef_failover.model import (
 )
 from chef_failover.orders import Drain, FleetDrain, Pin
 from chef_failover.parity import lags_from, renewed
-from chef_failover.readiness import heard, sentence
-from chef_failover.selection import select
+from chef_failover.readiness import heard, missing, sentence
+from chef_failover.seeding import wants_seed
+from chef_failover.selection import is_being_registered, select
 from chef_failover.steering import (
     FLEET,
     fleet_drain_of,
@@ -43,6 +44,8 @@ from chef_failover.steering import (
 )
 
 TRANSITIONS_KEPT = 50
+LONGEST_RUN_S = 3600.0
+"""For so long a run that found no object on a server may save its empty one there."""
 
 
 def observe(
@@ -68,7 +71,8 @@ def observe(
         is_served = result.outcome.serves_node
         access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.proof
-    changed = attrs.evolve(server, state=state, access=access, last=result, proof=proof)
+    lacked_at = at if result.said_of_node_object is False else server.lacked_object_at
+    changed = attrs.evolve(server, state=state, access=access, last=result, proof=proof, lacked_object_at=lacked_at)
     snapshot = attrs.evolve(snapshot, offline=offline)
     if state.health is not server.state.health:
         transition = Transition(on, server.name, server.state.health.name, state.health.name, result.detail)
@@ -89,10 +93,12 @@ def take(
         check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble)
     elif check.content is not None:
         check = attrs.evolve(check, content=renewed(former.content if former else None, check.content))
-    changed = attrs.evolve(server, node_check=check)
+    changed = attrs.evolve(server, node_check=check, lacked_object_at=_lacked_at(server, check))
     snapshot = snapshot.with_server(changed)
     if not check.trouble:
         snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
+    else:
+        snapshot = _tell_of_readiness(snapshot, changed, on=on)
     return settle(snapshot, now=check.read_at, on=on)
 
 
@@ -200,7 +206,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     before = snapshot.choice
     if choice is None or (snapshot.offline and before is not None and snapshot.server(before.name)):
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
-    changed = Transition(on, None, _label(before), _label(choice), choice.reason)
+    changed = Transition(on, None, _last_choice(snapshot, now), _label(snapshot, choice, now), choice.reason)
     if before is None or before.name != choice.name:
         lagging = lags_from(snapshot, choice, now=now)
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
@@ -226,27 +232,60 @@ def _count_readiness(
 ) -> Snapshot:
     """One more word on whether what a run needs is there; ``server`` is in ``snapshot``, with that word."""
     state = heard(snapshot, server, at=at, thresholds=thresholds)
-    before, changed = server.readiness.health, attrs.evolve(server, readiness=state)
-    snapshot = snapshot.with_server(changed)
-    if state.health is before or Health.DOWN not in (state.health, before):
+    changed = attrs.evolve(server, readiness=state)
+    return _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
+
+
+def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: datetime.datetime) -> Snapshot:
+    """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
+    is_ready = server.readiness.health is not Health.DOWN
+    labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
+    is_mended = not is_ready and (wants_seed(snapshot, server) or missing(snapshot, server) is None)
+    if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
         return snapshot
-    labels = ("ready", "not ready") if state.health is Health.DOWN else ("not ready", "ready")
-    return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, changed)))
+    return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))
 
 
-def _label(choice: Choice | None) -> str:
+def _lacked_at(server: ServerSnapshot, check: NodeCheck) -> float | None:
+    """When it was last seen that a run there would find nothing to do. A run under way may yet empty what is well."""
+    lacked_at = server.lacked_object_at
+    if check.trouble:
+        return lacked_at
+    if check.node is None:
+        return check.read_at
+    if lacked_at is None:
+        return None
+    if not check.node.does_something:
+        return check.read_at
+    return lacked_at if check.read_at - lacked_at < LONGEST_RUN_S else None
+
+
+def _last_choice(snapshot: Snapshot, now: float) -> str:
+    """What was last said of the choice."""
+    label = _label(snapshot, snapshot.choice, now)
+    said = next((entry.after for entry in reversed(snapshot.transitions) if entry.server is None), label)
+    return said if said.removesuffix(" (degraded)") == label.removesuffix(" (degraded)") else label
+
+
+def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
     if choice is None:
         return "none"
-    is_known = choice.standing is not Standing.UNKNOWN
+    server = snapshot.server(choice.name)
+    is_known = choice.standing is not Standing.UNKNOWN and not (server and is_being_registered(server, now))
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
 
 
 def _last_association(snapshot: Snapshot, server: ServerSnapshot) -> str:
     """What was last said of it, or how it began."""
+    return _last_label(snapshot, server, list(Association), Association.UNASSOCIATED.value)
+
+
+def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:
+    """Which of ``labels`` was last said of it; ``first`` if none was."""
     for entry in reversed(snapshot.transitions):
-        if entry.server == server.name and entry.after in list(Association):
+        if entry.server == server.name and entry.after in labels:
             return entry.after
-    return Association.UNASSOCIATED.value
+    return first
 
 
 def _remember(snapshot: Snapshot, transition: Transition) -> Snapshot:

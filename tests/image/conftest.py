@@ -100,7 +100,7 @@ def config(tmp_path_factory, servers):
         "node": {"name": "{instance_id}", "organization": None},
         "servers": entries,
         # Without KVM, two machines on as many cores are slow; time is not what is tested here.
-        "health": {"interval": "5s", "retry_interval": "500ms", "timeout": "15s", "fresh_for": "0s"},
+        "health": {"interval": "5s", "retry_interval": "500ms", "timeout": "15s"},
         "selection": {"failback": "immediately"},
     }
     (folder / "config.yml").write_text(json.dumps(document, indent=2))  # which is YAML, too

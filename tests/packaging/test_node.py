@@ -22,7 +22,7 @@ SERVICE = "chef-failover"
 CONFIG = "/etc/chef-failover/config.yml"
 NAMES = ("mainserver", "standbyserver")
 NODE = "i-0abc"
-CALM = "{interval: 1h, timeout: 2s, fresh_for: 1h}"
+CALM = "{interval: 1h, timeout: 2s}"
 """Nothing is probed after the first answer unless somebody asks for it."""
 READY_S = 1.0
 SHIM = (
@@ -57,7 +57,7 @@ def servers(both):
         server.start()
 
 
-def configure(node, servers, *, health="{interval: 1s, retry_interval: 200ms, timeout: 1s, fresh_for: 0s}"):
+def configure(node, servers, *, health="{interval: 1s, retry_interval: 200ms, timeout: 1s}"):
     """What an admin writes, and the node's key."""
     listed = ""
     for name, server in zip(NAMES, servers, strict=True):

@@ -57,7 +57,11 @@ def _erchef(state: ChefState, request: Request, now: datetime.datetime, new_key:
         return refusal
     if call.route.resource == ("server_api_version",):
         return json_response(200, {"min_api_version": API_VERSIONS[0], "max_api_version": API_VERSIONS[-1]})
-    return perform(state, call, new_key)
+    response = perform(state, call, new_key)
+    if state.speaks_chef_zero and response.status == 404:
+        what = "/policies" if call.route.group else ""  # which it asks its store for
+        return error_response(404, f"Object not found: https://{request.headers.get('host')}{request.path}{what}")
+    return response
 
 
 def _asked_version(request: Request) -> int:

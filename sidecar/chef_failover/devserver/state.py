@@ -13,7 +13,8 @@ class ChefState:
 
     ``clients`` has each client's public key (PEM), ``nodes`` each node object by name, ``policies`` the revision of
     each policy by its group and name, ``cookbooks`` the only version of each, the same in all environments;
-    ``protocols`` is what the server accepts, ``{"1.0", "1.1"}`` for an old one.
+    ``protocols`` is what the server accepts, ``{"1.0", "1.1"}`` for an old one. ``speaks_chef_zero`` has it say what is
+    not there in chef-zero's words.
     """
 
     organization: str | None = "default"
@@ -23,6 +24,7 @@ class ChefState:
     policies: dict[tuple[str, str], str] = attrs.field(factory=dict)
     cookbooks: dict[str, str] = attrs.field(factory=dict)
     protocols: frozenset[str] = frozenset({"1.0", "1.1", "1.3"})
+    speaks_chef_zero: bool = False
 
     @property
     def validator(self) -> str:
