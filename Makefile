@@ -10,10 +10,10 @@ WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
 RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
 # Tests that need other surroundings than the others.
-APART   := --ignore tests/test_leaks.py --ignore tests/packaging --ignore tests/image
+APART   := --ignore tests/system/test_leaks.py --ignore tests/packaging --ignore tests/image
 PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
-# The modules that decide must be covered whole, every branch.
-DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/fleet_list.py,*/health.py,*/model.py,*/needs.py,*/node_document.py,*/order_requests.py,*/orders.py,*/parity.py,*/printable.py,*/prospects.py,*/readiness.py,*/reading.py,*/reasons.py,*/run_history.py,*/seeding.py,*/selection.py,*/steering.py,*/world.py
+# The rooms that decide must be covered whole, every branch.
+DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/metrics/counts.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/printable.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-packaging lint man bench lock parts wheelhouse rpm repo install clean
@@ -21,13 +21,13 @@ DECISIONS := */association/machine.py,*/answers.py,*/counts.py,*/durations.py,*/
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/run ## Watch a failover and a failback, in under a minute
-	@$(BIN)/chef-failover demo
+demo: $(VENV)/demo ## Watch a failover and a failback, in under a minute
+	@$(BIN)/chef-failover-demo
 
 test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all of them
 	@# Real servers, real clocks: what fails is tried once more, alone, and both are shown.
 	$(BIN)/coverage run -m pytest $(APART) || $(BIN)/coverage run --append -m pytest --last-failed --last-failed-no-failures none $(APART)
-	$(BIN)/python -m pytest tests/test_leaks.py # not under coverage, which keeps something of every thread
+	$(BIN)/python -m pytest tests/system/test_leaks.py # not under coverage, which keeps something of every thread
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
 
 test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the packages, and test them on real systems
@@ -88,7 +88,9 @@ lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" -o requirements/run.txt pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -o requirements/dev.txt pyproject.toml --extra test --extra lint
+	  --custom-compile-command "make lock" -o requirements/demo.txt pyproject.toml --extra demo
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" -o requirements/dev.txt pyproject.toml --extra demo --extra test --extra lint
 
 .PHONY: test-image
 test-image: $(VENV)/dev ## Bake an image with Packer, boot two instances of it, fail over (as root; 6 minutes)
@@ -115,6 +117,10 @@ $(VENV)/bin/python:
 $(VENV)/run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/demo: requirements/demo.txt $(VENV)/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run

@@ -11,8 +11,8 @@ import time
 from bench import processes
 from bench.figures import Figure, at_most, duration, median
 from bench.fleet import NODE, Fleet, fleet
-from chef_failover import client
-from chef_failover.libcrypto import PrivateKey
+from chef_failover.api import client
+from chef_failover.chef.libcrypto import PrivateKey
 
 GROUP = "e"
 LIMIT_S = 3.0

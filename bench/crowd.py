@@ -19,8 +19,8 @@ from pathlib import Path
 from bench import parts, processes
 from bench.figures import Figure, at_most, duration, note, percentile
 from bench.fleet import fleet
-from chef_failover.devserver.faults import Fault
-from chef_failover.devserver.server import DevServer
+from chef_devserver.faults import Fault
+from chef_devserver.server import DevServer
 
 GROUP = "f"
 READERS = 200

@@ -24,7 +24,7 @@ from pathlib import Path
 from bench import parts, processes
 from bench.figures import Figure, duration, median
 from bench.fleet import fleet
-from chef_failover.devserver.server import DevServer
+from chef_devserver.server import DevServer
 
 GROUP = "c"
 INTERVAL_S, RETRY_S = 1.0, 0.2

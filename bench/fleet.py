@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from chef_failover.devserver.authority import Authority
-from chef_failover.devserver.server import DevServer
+from chef_devserver.authority import Authority
+from chef_devserver.server import DevServer
 
 NAMES = ("mainserver", "standby-1", "standby-2")
 NODE = "bench-node"

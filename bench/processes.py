@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from chef_failover import client
+from chef_failover.api import client
 from chef_failover.errors import SidecarUnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent

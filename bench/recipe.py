@@ -22,7 +22,7 @@ from pathlib import Path
 from bench import parts, processes
 from bench.figures import Figure, at_least, duration, median
 from bench.fleet import Fleet, fleet
-from chef_failover.devserver.faults import Fault
+from chef_devserver.faults import Fault
 
 GROUP = "b"
 ROUNDS = 15

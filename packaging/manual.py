@@ -17,9 +17,11 @@ from pathlib import Path
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from chef_failover import __version__, config, state
-from chef_failover.cli import cli
-from chef_failover.config import Config
+from chef_failover import __version__
+from chef_failover.cli.commands import cli
+from chef_failover.config import settings as config
+from chef_failover.config.settings import Config
+from chef_failover.state import document as state
 
 README = Path(__file__).parents[1] / "README.md"
 NAME = "chef-failover"

@@ -8,11 +8,6 @@ from pathlib import Path
 
 RUN_TXT = Path(__file__).parents[1] / "requirements" / "run.txt"
 
-LEFT_OUT = {"cryptography", "cffi", "pycparser"}
-"""The first, with what only it needs, serves the demo's embedded Chef servers and nothing else. It would bring a second
-OpenSSL onto every node, out of reach of the distribution's fixes, and the only machine code in the package.
-"""
-
 
 @dataclasses.dataclass(frozen=True)
 class Pin:
@@ -28,7 +23,7 @@ def packaged(run_txt: Path = RUN_TXT) -> dict[str, Pin]:
     """The pins that go into the package, by name."""
     entries = re.findall(r"^[a-z0-9].*(?:\n +[^\n]*)*", run_txt.read_text(), flags=re.MULTILINE)
     pins = [_pin(entry) for entry in entries]
-    return {pin.name: pin for pin in pins if pin.name not in LEFT_OUT}
+    return {pin.name: pin for pin in pins}
 
 
 def _pin(entry: str) -> Pin:

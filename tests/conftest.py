@@ -1,13 +1,10 @@
-"""Shared by all tests: the helpers beside this file are importable."""
+"""Shared by all tests."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind `&` in a script: what we start must not inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,7 +19,7 @@ def contract():
 @pytest.fixture(scope="module")
 def servers():
     """Two embedded Chef servers, main and standby, running; whoever switches a fault on switches it off again."""
-    from machines import dev_servers
+    from tests.support.daemon_process import dev_servers
 
     with dev_servers("mainserver", "standbyserver") as started:
         yield started

@@ -3,20 +3,16 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from chef_failover import __version__
-
-from goiardi import VALIDATOR, Goiardi
-from instance import Instance
-from packer import Packer
-from parts import missing_part, require_program
-from vpc import MAIN, STANDBY, require_own_network, vpc
+from tests.image.instance import Instance
+from tests.image.packer import Packer
+from tests.image.vpc import MAIN, STANDBY, require_own_network, vpc
+from tests.support.goiardi import VALIDATOR, Goiardi
+from tests.support.parts import missing_part, require_program
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "image"

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from metadata_service import Tree
-from parts import require_program
-from vpc import instance_address, instance_mac
+from tests.image.metadata_service import Tree
+from tests.image.vpc import instance_address, instance_mac
+from tests.support.parts import require_program
 
 BOOT_S = 600.0
 KERNEL = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check"

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from parts import require_program
+from tests.support.parts import require_program
 
 TEMPLATE = Path(__file__).parents[2] / "packaging" / "packer"
 BUILD_S = 900.0

@@ -13,10 +13,9 @@ import pytest
 import requests
 
 from chef_failover import __version__
-
-from machines import until
-from packer import ENVIRONMENT
-from vpc import ROUTER
+from tests.image.packer import ENVIRONMENT
+from tests.image.vpc import ROUTER
+from tests.support.daemon_process import until
 
 REGION = "us-east-1"
 RELEASES = {

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chef_failover.chef_api import load_key
-
-from goiardi import VALIDATOR
-from machines import until
-from metadata_service import metadata_service
-from parts import require_program
+from chef_failover.chef.signing import load_key
+from tests.image.metadata_service import metadata_service
+from tests.support.daemon_process import until
+from tests.support.goiardi import VALIDATOR
+from tests.support.parts import require_program
 
 USER_DATA = Path(__file__).parents[2] / "packaging" / "examples" / "user-data-of-ami.yml"
 STATE = "/var/lib/chef-failover"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from packer import TEMPLATE, Packer
-from parts import require_program
+from tests.image.packer import TEMPLATE, Packer
+from tests.support.parts import require_program
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "packaging" / "examples"

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from parts import missing_part, require_program
+from tests.support.parts import missing_part, require_program
 
 BRIDGE = "vpc"
 ROUTER = "10.0.0.1"

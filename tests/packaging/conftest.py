@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from machines import until
-from node import AVAILABLE, SYSTEM, booted, call, make_stubs
-from packages import ARCHES, NEW, OLD, ROOT, build
-from parts import missing_part, require_program
+from tests.packaging.node import AVAILABLE, SYSTEM, booted, call, make_stubs
+from tests.packaging.packages import ARCHES, NEW, OLD, ROOT, build
+from tests.support.daemon_process import until
+from tests.support.parts import missing_part, require_program
 
 _numbers = itertools.count()
 

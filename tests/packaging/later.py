@@ -2,8 +2,8 @@
 
 import os
 
-from node import call
-from packages import ROOT
+from tests.packaging.node import call
+from tests.packaging.packages import ROOT
 
 
 def later(program):

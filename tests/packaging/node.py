@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from machines import until
+from tests.support.daemon_process import until
 
 SYSTEM = ("bash", "findutils", "glibc", "openssl-libs", "shadow-utils", "systemd")
 """Stubs for what is in the root already, though not as RPMs."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from node import call
-from parts import missing_part, require_program
+from tests.packaging.node import call
+from tests.support.parts import missing_part, require_program
 
 ROOT = Path(__file__).parents[2]
 ARCHES = ("x86_64", "aarch64")

@@ -2,10 +2,10 @@
 
 import shutil
 
-from later import later
-from node import call
-from packages import ROOT
-from parts import missing_part
+from tests.packaging.later import later
+from tests.packaging.node import call
+from tests.packaging.packages import ROOT
+from tests.support.parts import missing_part
 
 
 def test_the_specs_of_the_shim_pass_there(tmp_path):

@@ -10,13 +10,12 @@ import time
 
 import pytest
 
-from chef_failover.libcrypto import PrivateKey
-
-from goiardi import Goiardi, public_pem
-from later import later
-from machines import until
-from packages import NEW, OLD, ROOT
-from parts import missing_part
+from chef_failover.chef.libcrypto import PrivateKey
+from tests.packaging.later import later
+from tests.packaging.packages import NEW, OLD, ROOT
+from tests.support.daemon_process import until
+from tests.support.goiardi import Goiardi, public_pem
+from tests.support.parts import missing_part
 
 SERVICE = "chef-failover"
 CONFIG = "/etc/chef-failover/config.yml"
@@ -117,7 +116,7 @@ def test_it_is_installed_enabled_and_idle(installed):
     assert installed.run(f"stat -c '%U %a' /var/lib/{SERVICE}").split() == [SERVICE, "755"]
     assert "keeps its own" in installed.run("chef-failover status", check=False)
     assert installed.run(f'ruby -e "{SHIM}"').strip() == "untouched"
-    assert "the RPM leaves out" in installed.run("chef-failover demo", check=False)
+    assert "chef_devserver" not in installed.run(f"ls /usr/lib/{SERVICE}"), "the demonstration is not for nodes"
     installed.reboot()
     until(lambda: installed.show(SERVICE, "ActiveState") == "active")
 

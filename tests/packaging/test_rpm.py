@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -14,17 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from chef_failover import client
+from chef_failover.api import client
 from chef_failover.errors import SidecarUnavailableError
+from tests.packaging.later import later
+from tests.packaging.node import AVAILABLE, PROVIDES, SYSTEM, call, make_stubs
+from tests.packaging.packages import ARCHES, OLD, ROOT, build
+from tests.support.daemon_process import dev_servers, until, write_config
+from tests.support.parts import missing_part, require_program
 
-from later import later
-from machines import dev_servers, until, write_config
-from node import AVAILABLE, PROVIDES, SYSTEM, call, make_stubs
-from packages import ARCHES, OLD, ROOT, build
-from parts import missing_part, require_program
-
-sys.path.insert(0, str(ROOT / "packaging"))
-import pins  # what the package is made of
+packaged = runpy.run_path(str(ROOT / "packaging" / "pins.py"))["packaged"]  # what the package is made of
 
 LIMIT_BYTES = 10_000_000
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
@@ -99,9 +98,9 @@ def test_the_sbom_and_the_licences_are_complete(rpms, unpacked):
     assert json.loads(beside.read_text()) == sbom
     components = {component["name"]: component for component in sbom["components"]}
     present = {info.name.split("-")[0].lower().replace("_", "-") for info in (root / TREE).glob("*.dist-info")}
-    assert set(components) == present == set(pins.packaged())
+    assert set(components) == present == set(packaged())
     licences = {"Apache-2.0"}
-    for name, pin in pins.packaged().items():
+    for name, pin in packaged().items():
         assert components[name]["version"] == pin.version
         assert components[name]["hashes"][0]["content"] in pin.hashes
         assert any((root / "usr/share/licenses/chef-failover" / name).iterdir())
@@ -134,7 +133,7 @@ def test_both_architectures_hold_the_same(unpacked):
 
 def test_every_aws_service_that_we_call_is_there(unpacked):
     source = "".join(path.read_text() for path in (ROOT / "sidecar").rglob("*.py"))
-    data = [unpacked("x86_64") / TREE / name for name in ("botocore/data", "chef_failover/aws_models")]
+    data = [unpacked("x86_64") / TREE / name for name in ("botocore/data", "chef_failover/aws/models")]
     known = {
         service.name for directory in data if directory.is_dir() for service in directory.iterdir() if service.is_dir()
     }
@@ -155,7 +154,7 @@ def test_the_package_calls_aws(service, operation, unpacked):
         _, port = server.get_host_and_port()
         tree = unpacked("x86_64") / TREE
         asked = f"'{service}', '{operation}', {{}}, region='us-east-1', endpoint_url='http://127.0.0.1:{port}'"
-        code = f"import sys; sys.path[0:0] = ['{tree}']; from chef_failover import aws; print(aws.call({asked}))"
+        code = f"import sys; sys.path[0:0] = ['{tree}']; from chef_failover.aws.call import call; print(call({asked}))"
         secrets = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
         said = call(find_python("3.11"), "-I", "-S", "-B", "-c", code, env=os.environ | secrets)
     finally:
@@ -217,7 +216,7 @@ def test_it_serves_on_aarch64(unpacked, tmp_path):
 def serves(python, root, folder):
     """The tree under ``root`` imports everything, and its sidecar gives one answer."""
     python = [*map(str, python), "-I", "-S", "-B"]
-    modules = "boto3, flask, yaml, cattrs, chef_failover.libcrypto as own"
+    modules = "boto3, flask, yaml, cattrs, chef_failover.chef.libcrypto as own"
     call(*python, "-c", f"import sys; sys.path[0:0] = ['{root / TREE}']; import {modules}; own.PrivateKey.generate()")
     with dev_servers("mainserver", "standbyserver") as servers:
         config = write_config(folder, servers)

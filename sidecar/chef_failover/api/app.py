@@ -1,0 +1,166 @@
+"""Shell: the sidecar over HTTP, as a Flask application for each listener. The views render; they decide nothing."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import flask
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from chef_failover.api import front, page, render
+from chef_failover.api.steering_api import steering
+from chef_failover.engine.runs import parse_report
+from chef_failover.engine.sidecar import Sidecar
+from chef_failover.model.model import Health
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of a request's body; a run report has a few hundred."""
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
+    """The API.
+
+    Args:
+        sidecar: what it shows.
+        may_change: True on the Unix socket, whose file mode says who may speak. False on the loopback port, which every
+            local user and every web page in a local browser can reach: there only GET and HEAD are served, and only
+            under this machine's own names.
+    """
+    app = flask.Flask(__package__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.register_blueprint(_questions(sidecar))
+    app.register_blueprint(_signs_of_life(sidecar))
+    app.register_blueprint(page.make_blueprint(sidecar))
+    if may_change:
+        app.register_blueprint(_changes(sidecar))
+        app.register_blueprint(steering(sidecar))
+    else:
+        app.before_request(_refuse_all_but_reading)
+    app.register_error_handler(HTTPException, _problem_of)
+    app.register_error_handler(Exception, _problem_of_ours)
+    return app
+
+
+def _questions(sidecar: Sidecar) -> flask.Blueprint:
+    api = flask.Blueprint("questions", __name__)
+
+    @api.get("/v1/server")
+    def server() -> flask.typing.ResponseReturnValue:
+        try:
+            question = front.Question.parse(flask.request.query_string.decode("utf-8", "replace"))
+        except ValueError as error:
+            return _problem(400, "Not a question", str(error))
+        return front.server(sidecar, question) or _no_servers()
+
+    @api.get("/v1/servers")
+    def servers() -> flask.typing.ResponseReturnValue:
+        return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
+
+    @api.get("/v1/facts")
+    def facts() -> flask.typing.ResponseReturnValue:
+        return render.facts(sidecar.snapshot, sidecar.about)
+
+    @api.get("/v1/runs")
+    def runs() -> flask.typing.ResponseReturnValue:
+        return render.runs(sidecar.runs.history, [report.run_id for report in sidecar.runs.under_way])
+
+    @api.get("/metrics")
+    def metrics() -> flask.typing.ResponseReturnValue:
+        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - a megabyte, for those who scrape
+
+        text = metrics.expose(sidecar.measure(), accept=flask.request.headers.get("Accept", ""))
+        return flask.Response(text.body, content_type=text.content_type)
+
+    return api
+
+
+def _signs_of_life(sidecar: Sidecar) -> flask.Blueprint:
+    api = flask.Blueprint("signs of life", __name__)
+
+    @api.get("/livez")
+    def livez() -> flask.typing.ResponseReturnValue:
+        late = sidecar.late()
+        if late:
+            return _problem(503, "A probing loop hangs", f"no recent probe of {', '.join(late)}")
+        return {"schema": render.SCHEMA, "status": "ok"}
+
+    @api.get("/readyz")
+    def readyz() -> flask.typing.ResponseReturnValue:
+        snapshot = sidecar.snapshot
+        if snapshot.choice is None:
+            return _no_servers(503)
+        chosen = snapshot.server(snapshot.choice.name)
+        if chosen is None or chosen.health is Health.UNKNOWN:
+            return _problem(503, "No choice yet", f"{snapshot.choice.name} has not been probed yet")
+        return {"schema": render.SCHEMA, "status": "ok", "choice": chosen.name, "degraded": snapshot.choice.is_degraded}
+
+    return api
+
+
+def _changes(sidecar: Sidecar) -> flask.Blueprint:
+    api = flask.Blueprint("changes", __name__)
+
+    @api.post("/v1/runs")
+    def runs() -> flask.typing.ResponseReturnValue:
+        try:
+            report = parse_report(flask.request.get_json(silent=True, force=True))
+        except ValueError as error:
+            return _problem(400, "Not a run report", str(error))
+        sidecar.report_run(report)
+        return {"schema": render.SCHEMA, "status": "ok"}, 202
+
+    @api.post("/v1/servers/<name>/associate")
+    def associate(name: str) -> flask.typing.ResponseReturnValue:
+        if sidecar.snapshot.server(name) is None:
+            return _problem(404, "No such server", f"the configuration has no server {name!r}")
+        body = flask.request.get_json(silent=True, force=True) if flask.request.content_length else {}
+        replaces = body.get("replace", False) if isinstance(body, dict) else None
+        if not isinstance(replaces, bool):
+            return _problem(400, "Not an order to associate", 'write {"replace": true}, or nothing')
+        if not sidecar.associate(name, replaces=replaces):
+            detail = f"servers[].association of {name} is none: somebody else registers the node there"
+            return _problem(409, "Nothing to associate", detail)
+        return {"schema": render.SCHEMA, "status": "ok"}, 202
+
+    return api
+
+
+def _refuse_all_but_reading() -> flask.typing.ResponseReturnValue | None:
+    host = flask.request.host
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if name.lower() not in LOOPBACK_HOSTS:
+        return _problem(421, "Misdirected request", "this address answers only to localhost, 127.0.0.1 and [::1]")
+    if flask.request.method not in ("GET", "HEAD"):
+        raise MethodNotAllowed(["GET", "HEAD"])
+    return None
+
+
+def _no_servers(status: int = 404) -> flask.Response:
+    return _problem(
+        status,
+        "No server is configured",
+        "The configuration names no Chef server, so chef-client keeps its own chef_server_url.",
+    )
+
+
+def _problem(status: int, title: str, detail: str) -> flask.Response:
+    response = flask.jsonify(render.problem(status, title, detail))
+    response.status_code = status
+    response.content_type = "application/problem+json"
+    return response
+
+
+def _problem_of(error: HTTPException) -> flask.Response:
+    status = error.code or 500
+    response = _problem(status, HTTPStatus(status).phrase, error.description or "")
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def _problem_of_ours(error: Exception) -> Any:  # noqa: ANN401
+    flask.current_app.logger.error("a request broke by a fault of ours", exc_info=error)
+    return _problem(500, "Internal error", "a fault of the sidecar's; its log has the details")

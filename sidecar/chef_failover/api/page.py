@@ -1,0 +1,50 @@
+"""Shell: the status page, for an operator's browser at the other end of a tunnel.
+
+It is one HTML document with its style and script inside, so a policy without exceptions can hold: nothing is loaded
+from anywhere, and only what bears this answer's nonce is run or applied. The script asks for the part that changes and
+puts what differs in its place; without a script the page is simply as old as it says. Text from servers reaches the
+page through Jinja's escaping alone. Nothing of this is read or compiled before somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import flask
+
+from chef_failover.api import render
+from chef_failover.engine.sidecar import Sidecar
+
+_POLICY = (
+    "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+
+
+def make_blueprint(sidecar: Sidecar) -> flask.Blueprint:
+    """``GET /`` for people, and ``GET /fragment`` for its script."""
+    page = flask.Blueprint("page", __name__)
+
+    @page.get("/")
+    def index() -> flask.Response:
+        nonce = secrets.token_urlsafe(16)
+        return _html("page.html", _POLICY.format(nonce), nonce=nonce)
+
+    @page.get("/fragment")
+    def fragment() -> flask.Response:
+        return _html("fragment.html", _NOTHING)
+
+    def _html(template: str, policy: str, **more: str) -> flask.Response:
+        from chef_failover.api.overview import overview  # noqa: PLC0415 - memory, for those who look
+
+        document = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
+        runs = render.runs(sidecar.runs.history, ())["last"]
+        shown = overview(document, runs, on=sidecar.utc_now())
+        response = flask.make_response(flask.render_template(template, page=shown, **more))
+        response.headers.update(_HEADERS)
+        response.headers["Content-Security-Policy"] = policy
+        return response
+
+    return page

@@ -1,0 +1,202 @@
+"""Pure: one snapshot as the documents that others read. Nothing is decided here."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+
+from chef_failover.decide import parity, prospects, readiness, seeding
+from chef_failover.model.about import About, ListStanding
+from chef_failover.model.model import Association, Choice, ServerSnapshot, Snapshot, Transition
+from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.run_history import RunHistory
+from chef_failover.state import words
+from chef_failover.state.words import Document
+
+SCHEMA = 1
+
+
+def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
+    """``GET /v1/server``: where a run should go now."""
+    chosen = words.chosen(snapshot, choice)
+    passed_over = [
+        {"name": verdict.name, "reason": verdict.sentence, "reachable": verdict.is_reachable}
+        for verdict in choice.passed_over
+    ]
+    return {
+        "schema": SCHEMA,
+        **words.use(snapshot, choice, about, on),
+        "age_s": round(now - chosen.last.finished_at, 3) if chosen.last else None,
+        "passed_over": passed_over,
+        "warnings": _warnings(snapshot, choice),
+    }
+
+
+def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.datetime | None = None) -> Document:
+    """``GET /v1/servers``: every server, in order of preference, and why it is or is not the one.
+
+    ``on`` is wall time, for what certificates say of themselves.
+    """
+    choice = snapshot.choice
+    verdicts = choice.verdicts if choice else ()
+    return {
+        "schema": SCHEMA,
+        "version": about.version,
+        "node_name": about.node_name,
+        "choice": choice.name if choice else None,
+        "degraded": choice.is_degraded if choice else None,
+        "reason": choice.reason if choice else None,
+        "warnings": _warnings(snapshot, choice) if choice else [],
+        "since": words.utc(snapshot.chosen_on),
+        "offline": snapshot.offline,
+        "pin": _pin(snapshot.pin),
+        "runs": _runs_in_brief(about.runs),
+        "discovery": discovery(about.discovery, on),
+        "servers": [
+            {
+                "name": verdict.name,
+                **words.server_facts(snapshot, found),
+                "chef_server_url": found.chef_server_url,
+                "priority": found.priority,
+                **_association(found, now),
+                "readiness": readiness.sentence(snapshot, found),
+                "differences": list(seeding.differences_of(snapshot, found)),
+                **_parity(snapshot, found, now),
+                "standing": verdict.standing.name.lower(),
+                "chosen": choice is not None and verdict.name == choice.name,
+                "reason": verdict.sentence,
+                "age_s": round(now - found.last.finished_at, 3) if found.last else None,
+                "drain": words.order(found.any_drain),
+                "lacks": list(prospects.lacks(snapshot, found, now=now, on=on)),
+                "to_be_used": prospects.to_be_used(snapshot, verdict, choice, now=now) if choice else None,
+            }
+            for verdict in verdicts
+            if (found := snapshot.server(verdict.name))
+        ],
+        "transitions": [words.transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def discovery(standing: ListStanding | None, on: datetime.datetime | None = None) -> Document | None:
+    """Where the list of servers comes from; None when it is config.yml's alone."""
+    if standing is None:
+        return None
+    age_s = (on - standing.confirmed_on).total_seconds() if on and standing.confirmed_on else None
+    return {
+        "source": standing.source,
+        "in_use": standing.origin.value,
+        "version": standing.version,
+        "fetched_at": words.utc(standing.fetched_on),
+        "age_s": None if age_s is None else round(max(0.0, age_s), 1),
+        "refused": list(standing.refused),
+        "trouble": standing.trouble,
+    }
+
+
+def facts(snapshot: Snapshot, about: About) -> Document:
+    """``GET /v1/facts``: what the Ohai plugin publishes."""
+    choice = snapshot.choice
+    return {
+        "schema": SCHEMA,
+        "available": True,
+        "version": about.version,
+        "server": None
+        if choice is None
+        else {
+            "name": choice.name,
+            "chef_server_url": words.chosen(snapshot, choice).chef_server_url,
+            "since": words.utc(snapshot.chosen_on),
+            "degraded": choice.is_degraded,
+            "reason": choice.reason,
+        },
+        "pin": _pin(snapshot.pin),
+        "drains": _drains(snapshot),
+        "servers": {found.name: words.server_facts(snapshot, found) for found in snapshot.servers},
+        "runs": _runs_in_brief(about.runs),
+    }
+
+
+def steered(before: Snapshot, after: Snapshot, trouble: str | None) -> Document:
+    """What a drain, a pin or the end of one has led to; ``trouble`` is why it could not be written down."""
+    choice = after.choice
+    return {
+        "schema": SCHEMA,
+        "changed": before.drains != after.drains or before.pin != after.pin,
+        "choice": choice.name if choice else None,
+        "degraded": choice.is_degraded if choice else None,
+        "reason": choice.reason if choice else None,
+        "pin": _pin(after.pin),
+        "drains": _drains(after),
+        "not_kept": trouble,
+    }
+
+
+def runs(history: RunHistory, under_way: Iterable[str]) -> Document:
+    """``GET /v1/runs``: the last chef-client runs, oldest first, and those under way."""
+    return {"schema": SCHEMA, **words.runs(history), "under_way": list(under_way)}
+
+
+def remembered(
+    chosen_on: datetime.datetime | None,
+    reason: str | None,
+    pin: Pin | None,
+    drains: Iterable[Drain],
+    transitions: Iterable[Transition],
+) -> Document:
+    """What was written down, in the form of `servers`."""
+    return {
+        "since": words.utc(chosen_on),
+        "reason": reason,
+        "pin": _pin(pin),
+        "drains": {drain.server: words.order(drain) for drain in drains},
+        "transitions": [words.transition(entry) for entry in transitions],
+    }
+
+
+def problem(status: int, title: str, detail: str) -> Document:
+    """An error, as RFC 9457 has it."""
+    return {"schema": SCHEMA, "type": "about:blank", "title": title, "status": status, "detail": detail}
+
+
+def status_line(snapshot: Snapshot) -> str:
+    """The one line that ``systemctl status`` shows."""
+    if snapshot.choice is None:
+        return "idle: no server is configured"
+    up = sum(found.health.name == "UP" for found in snapshot.servers)
+    degraded = ", degraded" if snapshot.choice.is_degraded else ""
+    return f"using {snapshot.choice.name}{degraded}; {up} of {len(snapshot.servers)} servers UP"
+
+
+def _warnings(snapshot: Snapshot, choice: Choice) -> list[str]:
+    """What chef-client's log is to say of a run there."""
+    caution = readiness.caution(snapshot, words.chosen(snapshot, choice))
+    return [caution] if caution else []
+
+
+def _association(found: ServerSnapshot, now: float) -> Document:
+    registration = found.registration
+    is_settled = registration.association is Association.ASSOCIATED
+    return {
+        "association_detail": registration.detail or None,
+        "association_attempts": registration.attempts,
+        "association_retry_in_s": None if is_settled else round(max(0.0, registration.retry_at - now), 1),
+    }
+
+
+def _parity(snapshot: Snapshot, found: ServerSnapshot, now: float) -> Document:
+    compared = parity.compare(snapshot, found, now=now)
+    return {"stale": bool(compared.is_stale), "parity": compared.words}
+
+
+def _drains(snapshot: Snapshot) -> Document:
+    """Of a server that this node and the fleet's list have drained, the drain that holds for longer."""
+    held = {server.name: words.order(server.any_drain) for server in snapshot.servers if server.any_drain}
+    return held | {drain.server: words.order(drain) for drain in snapshot.absent_drains}
+
+
+def _pin(pin: Pin | None) -> Document | None:
+    return {**words.pin_facts(pin), **(words.order(pin) or {})} if pin else None
+
+
+def _runs_in_brief(history: RunHistory) -> Document:
+    return {**words.runs(history), "last": words.run(history.last) if history.last else None}

@@ -1,0 +1,93 @@
+"""Shell: drains and pins over HTTP, on the Unix socket alone, whose peer the kernel names."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Callable
+from typing import Any
+
+import flask
+from werkzeug.exceptions import BadRequest, Conflict, NotFound
+
+from chef_failover.api import render
+from chef_failover.api.listeners import PEER
+from chef_failover.api.order_requests import OrderRequest, parse
+from chef_failover.decide import world
+from chef_failover.engine.sidecar import Sidecar
+from chef_failover.errors import RefusedError
+from chef_failover.model.model import Snapshot
+
+
+def steering(sidecar: Sidecar) -> flask.Blueprint:
+    """What lets people steer ``sidecar``."""
+    api = flask.Blueprint("steering", __name__)
+
+    @api.post("/v1/servers/<name>/drain")
+    def drain(name: str) -> flask.typing.ResponseReturnValue:
+        asked, peer = _asked("drain"), _peer()
+        _expect_server(sidecar.snapshot, name)
+        return _steered(
+            sidecar,
+            lambda before, now, on: world.obey(
+                before, asked.drain(name, peer, now=now, on=on), is_forced=asked.is_forced, now=now, on=on
+            ),
+        )
+
+    @api.post("/v1/servers/<name>/pin")
+    def pin(name: str) -> flask.typing.ResponseReturnValue:
+        asked, peer = _asked("pin"), _peer()
+        _expect_server(sidecar.snapshot, name)
+        return _steered(
+            sidecar,
+            lambda before, now, on: world.obey(
+                before, asked.pin(name, peer, now=now, on=on), is_forced=False, now=now, on=on
+            ),
+        )
+
+    @api.post("/v1/servers/<name>/undrain")
+    def undrain(name: str) -> flask.typing.ResponseReturnValue:
+        who = _asked("undrain").who(_peer())
+        drains = [found for found in sidecar.snapshot.drains if found.server == name]
+        if not drains:
+            _expect_server(sidecar.snapshot, name)
+        return _steered(sidecar, lambda before, now, on: world.undrain(before, name, who=who, now=now, on=on))
+
+    @api.post("/v1/unpin")
+    def unpin() -> flask.typing.ResponseReturnValue:
+        who = _asked("unpin").who(_peer())
+        return _steered(sidecar, lambda before, now, on: world.unpin(before, who=who, now=now, on=on))
+
+    return api
+
+
+def _asked(action: str) -> OrderRequest:
+    body = flask.request.get_json(silent=True, force=True) if flask.request.get_data() else {}
+    try:
+        return parse(action, body)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _peer() -> str:
+    uid = flask.request.environ.get(PEER)
+    if uid is None:
+        return "somebody"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _expect_server(snapshot: Snapshot, name: str) -> None:
+    if snapshot.server(name) is None:
+        names = ", ".join(server.name for server in snapshot.servers) or "none"
+        raise NotFound(f"the configuration has no server {name!r}; it has: {names}")
+
+
+def _steered(sidecar: Sidecar, change: Callable[..., Snapshot]) -> dict[str, Any]:
+    before = sidecar.snapshot
+    try:
+        after, trouble = sidecar.steer(change)
+    except RefusedError as error:
+        raise Conflict(str(error)) from error
+    return render.steered(before, after, trouble)

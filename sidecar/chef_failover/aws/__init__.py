@@ -1,0 +1,1 @@
+"""One AWS call in a process of its own."""

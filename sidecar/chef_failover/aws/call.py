@@ -1,0 +1,125 @@
+"""I/O: one AWS call, in a child process that ends with it.
+
+AWS is asked at registration and hardly ever after, and boto3 with one client costs 20 MB that a process which imported
+it never gives back. So the sidecar imports none of it: each call pays a third of a second of somebody's start instead.
+
+What is asked goes over the child's stdin and what comes over its stdout; neither its arguments, which every local user
+may read, nor anything that it says on stderr get near a log. The child finds our package by our own ``sys.path``, so it
+works from a vendored tree as from an installed one. It gets no second try: the engine that asks knows how to wait, and
+a library that repeats by itself doubles what a throttled account is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from chef_failover.errors import AwsError
+from chef_failover.printable import printable
+
+TIMEOUT_S = 20.0
+_BOOTSTRAP = """
+import sys
+sys.excepthook = lambda cl, *_: print(cl.__name__, file=sys.stderr)
+import json
+request = json.load(sys.stdin)
+sys.path[:] = request["path"]
+from chef_failover.aws import child
+child.main(request)
+"""
+"""What an exception says may quote what was read, so only its name gets out."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Several children side by side would not fit into the memory that the unit allows."""
+
+
+class Call(Protocol):
+    """The shape of `call`, for those who are given one."""
+
+    def __call__(
+        self, service: str, operation: str, parameters: Mapping[str, Any], *, region: str, endpoint_url: str | None
+    ) -> dict[str, Any]:
+        """See `call`."""
+
+
+def call(
+    service: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    region: str,
+    endpoint_url: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> dict[str, Any]:
+    """What AWS answers, as boto3 gives it, with times as ISO 8601 text.
+
+    Args:
+        service: boto3's name of the service, such as "secretsmanager".
+        operation: the API's name of the operation, such as "GetSecretValue".
+        parameters: of the operation; what JSON can hold.
+        region: of the service.
+        endpoint_url: where it answers, when that is not its public address.
+        timeout_s: until the child is killed, from its start. Another call under way is waited for before.
+
+    Raises:
+        AwsError: there is no answer, or none that is a success.
+    """
+    request = {
+        "path": sys.path,
+        "service": service,
+        "operation": operation,
+        "parameters": parameters,
+        "region": region,
+        "endpoint_url": endpoint_url,
+        "timeout_s": timeout_s,
+    }
+    with _ONE_AT_A_TIME:
+        ended = _run(json.dumps(request).encode(), timeout_s)
+    if ended is None:
+        raise AwsError("Timeout", f"no answer within {timeout_s:.0f} s")
+    return _read(*ended)
+
+
+def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
+    """The child's exit code, stdout and stderr; None if it had to be killed."""
+    command = [sys.executable, "-I", "-c", _BOOTSTRAP]
+    pipe = subprocess.PIPE
+    try:
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)  # noqa: S603 - ourselves
+    except OSError as error:
+        raise AwsError("Broken", f"no process can be started: {error.strerror}") from error
+    with child:
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                out, err = child.communicate(request, timeout_s)
+                return child.returncode, out, err
+        finally:
+            if child.poll() is None:  # with whatever it started itself, such as a credential_process
+                os.killpg(child.pid, signal.SIGKILL)
+    return None
+
+
+def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:
+    answer = None
+    with contextlib.suppress(ValueError):
+        answer = json.loads(out, object_hook=_with_bytes)
+    if exit_code or not isinstance(answer, dict):
+        last = err.decode("ascii", "replace").split()[-1:]
+        what = last[0] if last and last[0].isidentifier() else f"exit code {exit_code}"
+        raise AwsError("Broken", f"the call's process ended with {what}")
+    if "error" in answer:
+        error = answer["error"]
+        raise AwsError(printable(error["code"]), printable(error["message"]), error["status"])
+    reply: dict[str, Any] = answer["reply"]
+    return reply
+
+
+def _with_bytes(value: dict[str, Any]) -> object:
+    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value

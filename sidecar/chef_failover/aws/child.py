@@ -1,0 +1,101 @@
+"""I/O: the child's side of `aws`. Nothing but that child imports this, since boto3 comes with it."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore import exceptions, xform_name
+from botocore.config import Config
+
+MODELS = Path(__file__).with_name("models")
+"""Models of services that botocore does not have any more, written by us."""
+IMDS = "169.254.169.254"
+BODY_LIMIT = 1024 * 1024
+"""Bytes of an object; nothing that we ask for is near it."""
+_CONNECT_SHARE = 0.2
+_READ_SHARE = 0.4
+_CODES: dict[type[Exception], str] = {
+    exceptions.NoCredentialsError: "NoCredentials",
+    exceptions.PartialCredentialsError: "NoCredentials",
+    exceptions.CredentialRetrievalError: "NoCredentials",
+    exceptions.MetadataRetrievalError: "NoCredentials",
+    exceptions.ConnectTimeoutError: "Timeout",
+    exceptions.ReadTimeoutError: "Timeout",
+    exceptions.ConnectionError: "Unreachable",
+    exceptions.HTTPClientError: "Unreachable",
+    exceptions.IncompleteReadError: "GarbageReply",
+}
+"""The first that fits counts."""
+
+
+def main(request: dict[str, Any]) -> None:
+    """Make the call and print the reply, or the error. Ends by itself should nobody be left to kill it."""
+    signal.alarm(math.ceil(request["timeout_s"]) + 1)
+    configure(os.environ)
+    json.dump(answer(request), sys.stdout, default=_plain)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"reply": ...}`` or ``{"error": {"code", "message", "status"}}``."""
+    try:
+        service = client(request["service"], request["region"], request["endpoint_url"], request["timeout_s"])
+        reply = getattr(service, xform_name(request["operation"]))(**request["parameters"])
+        if "Body" in reply:  # of S3, a stream
+            reply["Body"] = reply["Body"].read(BODY_LIMIT)
+    except exceptions.ClientError as error:
+        told, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+        return _error(told.get("Code"), told.get("Message"), metadata.get("HTTPStatusCode", 0))
+    except exceptions.ParamValidationError as error:
+        return _error("Misconfigured", type(error).__name__)  # its words quote the parameters
+    except exceptions.BotoCoreError as error:
+        code = next((code for cl, code in _CODES.items() if isinstance(error, cl)), "Misconfigured")
+        return _error(code, str(error))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        # botocore trusts that JSON is an object of a sane depth
+        return _error("GarbageReply", f"not an answer of this service ({type(error).__name__})")
+    reply.pop("ResponseMetadata", None)
+    return {"reply": reply}
+
+
+def client(service: str, region: str, endpoint_url: str | None, timeout_s: float) -> Any:  # noqa: ANN401
+    """A client of ours that asks once."""
+    session = botocore.session.Session()
+    session.get_component("data_loader").search_paths.insert(0, str(MODELS))
+    config = Config(
+        connect_timeout=_CONNECT_SHARE * timeout_s,
+        read_timeout=_READ_SHARE * timeout_s,
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
+    return boto3.Session(botocore_session=session).client(
+        service, region_name=region, endpoint_url=endpoint_url, config=config
+    )
+
+
+def configure(environ: MutableMapping[str, str]) -> None:
+    """The metadata service is asked in its second version alone, and never by a proxy."""
+    environ.setdefault("AWS_EC2_METADATA_V1_DISABLED", "true")
+    for name in ("no_proxy", "NO_PROXY"):
+        environ[name] = ",".join(filter(None, (environ.get(name), IMDS)))
+
+
+def _error(code: object, message: object, status: int = 0) -> dict[str, Any]:
+    return {"error": {"code": str(code or "Unknown"), "message": str(message or ""), "status": status}}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    raise TypeError

@@ -1,0 +1,312 @@
+"""Pure: what an HTTP answer says about a Chef server.
+
+A 2xx alone proves nothing: nginx before a Chef server answers 200 with a welcome page to whatever it does not know,
+goiardi answers 200 with nothing to any signed path, and a captive portal answers 200 to everything. So a success must
+be something that only a Chef server says: its status document, its own refusal of an unsigned request, or the node.
+What a 404 means is told by what was asked for and what of that the answer names: each server has words of its own.
+
+Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, oc_chef_wm_named_policy_group.erl,
+chef_wm_cookbooks.erl, dispatch.lua; goiardi 0.11.10 as it runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from chef_failover.model.model import Outcome
+from chef_failover.printable import printable
+
+NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
+"""The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
+
+
+AUTH_SKEW_S = 900.0
+"""How far a Chef server lets the clocks be apart, unless it is told otherwise."""
+COOKBOOKS_KEPT = 5000
+"""Cookbooks of one server that are looked at; a server with more is not compared."""
+_ORGANIZATION = re.compile(r"/organizations/([^/]+)/")
+_COOKBOOK, _VERSION = re.compile(r"[A-Za-z0-9_.-]{1,200}"), re.compile(r"[0-9]{1,18}\.[0-9]{1,18}(\.[0-9]{1,18})?")
+
+
+@attrs.frozen
+class Answer:
+    """One HTTP answer. ``headers`` has lower-case names; ``path`` is the one that was asked for, without escapes."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    path: str = ""
+
+    @property
+    def organization(self) -> str | None:
+        """The organization that was asked; None where the server has none."""
+        found = _ORGANIZATION.match(self.path)
+        return found[1] if found else None
+
+    @property
+    def kind(self) -> str:
+        """What kind of object was asked for, as the path has it: nodes, environments, policy_groups."""
+        return self.path.rpartition("/")[0].rpartition("/")[2]
+
+    def json(self) -> dict[str, Any] | None:
+        """The body if it is a JSON object, else None."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):  # the latter for a million opening brackets
+            return None
+        return value if isinstance(value, dict) else None
+
+
+@attrs.frozen
+class Finding:
+    """What an answer proves, as an outcome and as words for people."""
+
+    outcome: Outcome
+    detail: str = ""
+    """Empty when there is nothing to say but that it answers."""
+    has_node_object: bool = True
+
+
+def judge_status(answer: Answer) -> Finding | None:
+    """The answer to ``GET /_status``; None when this server has no such path."""
+    body = answer.json()
+    upstreams = body.get("upstreams") if body else None
+    if isinstance(upstreams, dict) and answer.status in (200, 500):
+        failing = sorted(name for name, state in upstreams.items() if state != "pong")
+        named = printable(", ".join(failing))
+        if answer.status == 200 and not failing:
+            return Finding(Outcome.OK)
+        if all(upstreams.get(name) == "pong" for name in NEEDED_UPSTREAMS):
+            return Finding(Outcome.DEGRADED, f"answers, but its status names {named or 'a failure'}")
+        return Finding(Outcome.SERVER_ERROR, f"its status says that {named or 'something'} fails")
+    if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
+        return Finding(Outcome.OK)
+    return None if answer.status == HTTPStatus.NOT_FOUND else _judge_unsigned(answer)
+
+
+def judge_api_version(answer: Answer) -> Finding:
+    """The answer to ``GET /server_api_version``."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and "min_api_version" in body:
+        return Finding(Outcome.OK)
+    return _judge_unsigned(answer)
+
+
+def judge_node_head(answer: Answer) -> Finding | None:
+    """The answer to a signed ``HEAD`` of the node object; None when only a ``GET`` can tell."""
+    is_object = answer.headers.get("content-type", "").startswith("application/json")
+    if answer.status == HTTPStatus.OK and is_object and "x-ops-server-api-version" in answer.headers:
+        return Finding(Outcome.OK)
+    return None
+
+
+def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a signed ``GET`` of the object of ``node_name``, received at ``utc_now``."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and body.get("name") == node_name:
+        return Finding(Outcome.OK)
+    if _is_missing(answer, node_name):
+        return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
+    return _judge_refusal(answer, node_name, utc_now)
+
+
+def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``POST`` signed by ``user``, received at ``utc_now``: OK when something was created.
+
+    With a Chef server's API version 1 the body has ``chef_key``, with 0 and on goiardi it has not; all have ``uri``.
+    """
+    body = answer.json()
+    if answer.status == HTTPStatus.CREATED and body and ("uri" in body or "chef_key" in body):
+        return Finding(Outcome.OK)
+    return _judge_refusal(answer, user, utc_now)
+
+
+def judge_named(answer: Answer, name: str) -> bool | None:
+    """The answer to a signed ``GET`` of the object ``name``: whether it exists.
+
+    None when the answer proves neither: an old server has no such kind of object, goiardi 0.11 answers 200 with nothing
+    to a path that it does not know, and a server may refuse to tell.
+    """
+    body = answer.json()
+    if body is None:
+        return None
+    if answer.status == HTTPStatus.OK:
+        return True if body.get("name") == name else None
+    return False if _is_missing(answer, name) else None
+
+
+@attrs.frozen
+class PolicyFound:
+    """What an answer says of one policy."""
+
+    exists: bool | None = None
+    """In its policy group; None when the answer does not tell."""
+    revision: str | None = None
+
+
+def judge_policy(answer: Answer, group: str, name: str) -> PolicyFound:
+    """The answer to a signed ``GET`` of the policy group ``group``: what it says of the policy ``name``."""
+    body = answer.json()
+    policies = body.get("policies") if body else None
+    if answer.status != HTTPStatus.OK or not isinstance(policies, dict):
+        return PolicyFound(False if judge_named(answer, group) is False else None)
+    if name not in policies:
+        return PolicyFound(False)
+    revision = policies[name].get("revision_id") if isinstance(policies[name], dict) else None
+    if not isinstance(revision, str) or not 0 < len(revision) <= 255 or not revision.isprintable():
+        return PolicyFound()
+    return PolicyFound(True, revision)
+
+
+def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
+    """The answer to a signed ``GET`` of the latest cookbooks, or of an environment's: the version of each, by name.
+
+    None when it is not such a list: an old server has no such path, goiardi answers 200 with nothing to a path that it
+    does not know, and a server may refuse to tell. A cookbook of which no version is admitted is left out.
+    """
+    body = answer.json()
+    if answer.status != HTTPStatus.OK or body is None or len(body) > COOKBOOKS_KEPT:
+        return None
+    found = {}
+    for name, entry in body.items():
+        version = _latest_of(entry)
+        if not is_cookbook(name) or not (version == "" or is_version(version)):
+            return None
+        if version:
+            found[name] = str(version)
+    return found
+
+
+def _latest_of(entry: object) -> object:
+    """The version in the address of the latest one, or first in a list of versions; empty when that list is."""
+    if isinstance(entry, str):
+        return entry.rpartition("/")[2] or None
+    versions = entry.get("versions") if isinstance(entry, dict) else None
+    if not isinstance(versions, list):
+        return None
+    if not versions:
+        return ""
+    return versions[0].get("version") or None if isinstance(versions[0], dict) else None
+
+
+def is_version(version: object) -> bool:
+    """Is it a cookbook's version: two or three numbers with dots between?"""
+    return isinstance(version, str) and _VERSION.fullmatch(version) is not None
+
+
+def is_cookbook(name: object) -> bool:
+    """Could a cookbook have this name?"""
+    return isinstance(name, str) and _COOKBOOK.fullmatch(name) is not None
+
+
+def retry_after_s(answer: Answer) -> float:
+    """How long the server asks us to stay away, up to ten minutes; 0 when it does not, or not in seconds."""
+    text = answer.headers.get("retry-after", "")
+    return min(600.0, float(text)) if text.isascii() and text.isdigit() else 0.0
+
+
+def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+    """What a Chef server says to a request that is signed by ``user``, and that it does not grant."""
+    body = answer.json()
+    if not (body and "error" in body) or answer.status not in (401, 403, 404) or _is_licence(answer):
+        return _judge_failure(answer)
+    error = _error_text(body)
+    said = f"HTTP {answer.status}: {printable(error)}"
+    match answer.status:
+        case HTTPStatus.FORBIDDEN:
+            finding = Finding(Outcome.FORBIDDEN, said)
+        case HTTPStatus.UNAUTHORIZED if _is_skewed(answer, error.replace(f"'{user}'", ""), utc_now):
+            finding = Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now))
+        case HTTPStatus.UNAUTHORIZED:
+            finding = Finding(Outcome.NOT_ASSOCIATED, said)
+        case _ if answer.organization is not None and _names(error, answer.organization):
+            finding = Finding(Outcome.WRONG_ORGANIZATION, said)
+        case _:  # a 404 in JSON, as any web service has one; a Chef server names what it has not found
+            finding = _judge_failure(answer)
+    return finding
+
+
+def _judge_unsigned(answer: Answer) -> Finding:
+    body = answer.json()
+    # 401, or 400 for the missing headers: Chef's own words to a request without a signature.
+    if answer.status in (400, 401) and body and "error" in body:
+        return Finding(Outcome.OK)
+    return _judge_failure(answer)
+
+
+def _judge_failure(answer: Answer) -> Finding:
+    status = answer.status
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
+    said = f"HTTP {status} {phrase}".rstrip()
+    if _is_licence(answer):
+        return Finding(Outcome.LICENCE, f"{said}: its Chef licence is not valid")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return Finding(Outcome.MAINTENANCE, f"{said}, as in maintenance")
+    if status >= 500:
+        return Finding(Outcome.SERVER_ERROR, said)
+    if 300 <= status < 400:
+        return Finding(Outcome.NOT_CHEF, f"{said}: redirects elsewhere, which a Chef server never does")
+    body = answer.json()
+    if status >= 400 and body and "error" in body:
+        return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(_error_text(body))}")
+    what = "an empty body" if not answer.body else "something that no Chef server says"
+    return Finding(Outcome.NOT_CHEF, f"{said} with {what}")
+
+
+def _is_licence(answer: Answer) -> bool:
+    body = answer.json()
+    return answer.status == HTTPStatus.FORBIDDEN and body is not None and body.get("message") == "invalid-license"
+
+
+def _error_text(body: Mapping[str, Any]) -> str:
+    """Chef's ``error`` is a list of one sentence, or the sentence."""
+    error = body["error"]
+    text = error[0] if isinstance(error, list) and error else error
+    return text if isinstance(text, str) else "no reason in words"
+
+
+def _is_missing(answer: Answer, name: str) -> bool:
+    """It says that there is no object ``name``, which was asked for, in an organization that there is.
+
+    A server names the organization alone when there is none: ``organization 'acme' does not exist.``
+    """
+    body = answer.json()
+    if answer.status != HTTPStatus.NOT_FOUND or body is None or "error" not in body:
+        return False
+    error = _error_text(body)
+    is_named = _names(error, name)
+    return is_named and (name != answer.organization or answer.kind.removesuffix("s") in error)
+
+
+def _names(error: str, name: str) -> bool:
+    """``name`` stands in it as a whole, not as a part of another name."""
+    return re.search(rf"(?<![\w.:-]){re.escape(name)}(?![\w-]|[.:]\w)", error) is not None
+
+
+def _is_skewed(answer: Answer, hints: str, utc_now: datetime.datetime) -> bool:
+    """The server's clock and ours are too far apart, as its own time shows or, where it is stricter, its words."""
+    theirs = _their_time(answer)
+    return "clock" in hints.lower() or (theirs is not None and abs((theirs - utc_now).total_seconds()) > AUTH_SKEW_S)
+
+
+def _their_time(answer: Answer) -> datetime.datetime | None:
+    import email.utils  # noqa: PLC0415 - READY need not wait for it
+
+    try:
+        return email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
+
+
+def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
+    ours, theirs = utc_now.strftime("%Y-%m-%d %H:%M:%S"), _their_time(answer)
+    if theirs is None:
+        return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"
+    return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"

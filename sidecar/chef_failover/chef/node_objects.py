@@ -1,0 +1,176 @@
+"""I/O: the node's object on one Chef server, read whole or created, always by the node's own key.
+
+A node may read every node, policy group and environment, and create and save its own object, by the permissions that a
+Chef server gives by default. None of this ever changes an object to which somebody has given something.
+
+Sources: github.com/chef/chef-server chef_wm_nodes.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl;
+goiardi 0.11.10 as it runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import attrs
+
+from chef_failover.chef import node_document
+from chef_failover.chef.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_policy
+from chef_failover.chef.deadline import ProbeError
+from chef_failover.chef.exchange import Ask, Exchange
+from chef_failover.chef.node_document import NotANodeObjectError
+from chef_failover.decide.reading import is_recent
+from chef_failover.model.model import NodeCheck, Outcome
+from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, ReadinessPolicy
+
+if TYPE_CHECKING:
+    from chef_failover.chef.https import Auth
+
+UtcNow = Callable[[], datetime.datetime]
+
+
+def _utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def check(
+    exchange: Exchange,
+    auth: Auth,
+    policy: ReadinessPolicy,
+    *,
+    compares: bool = False,
+    former: NodeCheck | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    utc_now: UtcNow = _utc_now,
+) -> NodeCheck:
+    """One whole reading of what a run needs there. Whatever the server or the network does is a value.
+
+    Args:
+        exchange: speaks to the server.
+        auth: signs as this node.
+        policy: what the configuration says.
+        compares: also find out what can be compared with other servers: a policy's revision, or cookbooks' versions.
+        former: the reading before; for what can be compared nobody asks again so soon.
+        clock: monotonic seconds.
+        utc_now: wall time, which servers have, too.
+    """
+    content = policy_found = environment_found = None
+    try:
+        with exchange.open() as ask:
+            document = _read(ask, exchange, auth, utc_now())
+            node = _parse(document)
+            needed = policy if policy.has_policy else node
+
+            def get(path: str) -> Answer:
+                return ask("GET", f"{exchange.target.chef_server_url}/{path}", auth)
+
+            if needed is not None and needed.has_policy:
+                wanted = Content(clock(), policy=(str(needed.policy_name), str(needed.policy_group)))
+                policy_found, content = _policy(get, wanted, former)
+            elif node is not None:
+                environment_found = _has_environment(get, node.environment)
+                if compares:
+                    used = node_document.cookbooks_used(document or {})
+                    content = _cookbooks(get, Content(clock(), environment=node.environment, used=used), former)
+    except ProbeError as error:
+        return NodeCheck(clock(), trouble=error.detail)
+    return NodeCheck(clock(), node, policy_found, environment_found, content=content if compares else None)
+
+
+def read(exchange: Exchange, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
+    """This node's object, or None when the server proves that it has none.
+
+    Raises:
+        ProbeError: neither is certain.
+    """
+    with exchange.open() as ask:
+        return _parse(_read(ask, exchange, auth, utc_now()))
+
+
+def create(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+    """Create the object of the node ``name``, who signs; False when somebody else has just made it: read it then.
+
+    Raises:
+        ProbeError: it was not created, or nobody knows whether it was.
+    """
+    document = node_document.write(node, name)
+    with exchange.open() as ask:
+        answer = ask("POST", f"{exchange.target.chef_server_url}/nodes", auth, document)
+    if answer.status == HTTPStatus.CONFLICT:
+        return False
+    finding = judge_created(answer, name, utc_now())
+    if finding.outcome is not Outcome.OK:
+        raise ProbeError(finding.outcome, finding.detail)
+    return True
+
+
+def fill(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+    """Give ``node`` to the object that a run has left empty; False when it is no longer like that: read it then.
+
+    Raises:
+        ProbeError: it was not saved, or nobody knows whether it was.
+    """
+    with exchange.open() as ask:
+        document = _read(ask, exchange, auth, utc_now())
+        found = _parse(document)
+        if document is None or found is None or not found.is_bare:
+            return False
+        answer = ask("PUT", exchange.target.node_url, auth, node_document.filled(document, node))
+    finding = judge_node(answer, name, utc_now())
+    if finding.outcome is not Outcome.OK or not finding.has_node_object:
+        raise ProbeError(finding.outcome, finding.detail)
+    return True
+
+
+def _read(ask: Ask, exchange: Exchange, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
+    answer = ask("GET", exchange.target.node_url, auth)
+    finding = judge_node(answer, exchange.target.node_name or "", utc_now)
+    if not finding.outcome.serves_node:
+        raise ProbeError(finding.outcome, finding.detail)
+    return answer.json() if finding.has_node_object else None
+
+
+def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
+    try:
+        return None if document is None else node_document.parse(document)
+    except NotANodeObjectError as error:
+        raise ProbeError(Outcome.NOT_CHEF, f"its object of this node {error}") from error
+
+
+def _policy(
+    get: Callable[[str], Answer], wanted: Content, former: NodeCheck | None
+) -> tuple[bool | None, Content | None]:
+    """Whether the policy exists, and its revision: by the list of its group, since the policy itself can be huge.
+
+    Only a policy that was missing is asked for again before its time.
+    """
+    if former is not None and former.policy_found is not False and is_recent(former.content, wanted):
+        return former.policy_found, former.content
+    name, group = wanted.policy or ("", "")
+    found = judge_policy(get(f"policy_groups/{quote(group, safe='')}"), group, name)
+    return found.exists, attrs.evolve(wanted, revision=found.revision)
+
+
+def _cookbooks(get: Callable[[str], Answer], wanted: Content, former: NodeCheck | None) -> Content:
+    """The latest versions that the environment admits."""
+    known = former.content if former is not None else None
+    if known is not None and is_recent(known, wanted):
+        return attrs.evolve(known, used=wanted.used)
+    environment = str(wanted.environment)
+    is_default = environment == DEFAULT_ENVIRONMENT
+    place = f"environments/{quote(environment, safe='')}/cookbooks?num_versions=1"
+    try:
+        answer = get("cookbooks/_latest" if is_default else place)
+    except ProbeError:
+        return wanted  # what a run needs has been read, and stays so
+    return attrs.evolve(wanted, cookbooks=judge_cookbooks(answer))
+
+
+def _has_environment(get: Callable[[str], Answer], name: str) -> bool | None:
+    if name == DEFAULT_ENVIRONMENT:
+        return True
+    return judge_named(get(f"environments/{quote(name, safe='')}"), name)

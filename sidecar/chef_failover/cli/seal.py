@@ -1,0 +1,138 @@
+"""I/O: takes from a machine what makes it this node, before an image is taken of it.
+
+Only what we have made goes: a key is removed only with the proof that it is ours (see `key_file`). What else there is
+of the node's identity is told, and left to whoever put it there. The state, which tells where the node is registered,
+goes last: until then a second run knows as much as the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from chef_failover.config.settings import Config
+from chef_failover.errors import SealError
+from chef_failover.node import clone, key_file
+from chef_failover.node import key as node_key
+from chef_failover.server_list import cache as list_cache
+from chef_failover.state import document as state
+
+_OF_ONE_LIFE = (
+    *key_file.LEFTOVERS,
+    key_file.PUBLIC_NAME,
+    list_cache.FILE_NAME,
+    f".{list_cache.FILE_NAME}.new",
+    state.UNASSOCIATED_FILE_NAME,
+    f".{state.UNASSOCIATED_FILE_NAME}.new",
+    f".{state.FILE_NAME}.new",
+    f"{state.FILE_NAME}.rejected",
+    state.FILE_NAME,
+)
+_OF_FORMER_LIVES = tuple(f"{name}{clone.MARK}" for name in (key_file.NAME, key_file.PUBLIC_NAME, state.FILE_NAME))
+
+
+def seal(config: Config, *, is_forced: bool = False) -> Iterator[str]:
+    """Remove this node's identity and state; a sentence for each thing that is removed, or kept, as it happens.
+
+    ``is_forced`` does it on a node that is registered, too. The servers are not told: what they have stays there.
+
+    Raises:
+        SealError: the sidecar runs, the node is registered, or something cannot be removed.
+    """
+    directory = config.state_dir
+    if _is_running(config.listen.socket):
+        raise SealError(
+            f"the sidecar answers on {config.listen.socket}, and would write its state again; stop it first:"
+            " systemctl stop chef-failover"
+        )
+    condemned = _condemned(directory)
+    if not is_forced and (registered := _registered(directory / state.FILE_NAME)):
+        raise SealError(
+            f"this node is registered, or about to be: {', '.join(registered)}. With its key gone, those servers will"
+            " refuse it until its client is deleted there; --force seals it all the same"
+        )
+    if condemned and not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise SealError(f"{directory} may not be written by this user, and nothing is removed; run it as root")
+    for path in (*condemned, *_exported(config)):
+        try:
+            path.unlink()
+        except OSError as error:
+            raise SealError(f"{path} cannot be removed: {error.strerror}") from error
+        yield f"removed {path}"
+    if condemned:
+        _flush(directory)
+        if left := _condemned(directory):
+            raise SealError(f"{left[0]} is there again: something still writes into {directory}")
+    else:
+        yield f"nothing to remove in {directory}"
+    yield from (f"kept {path}: chef-failover did not make it; an image should not have it" for path in _foreign(config))
+
+
+def _condemned(directory: Path) -> list[Path]:
+    """What is to go, in order."""
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SealError(f"{directory} cannot be read: {error.strerror}; run it as root") from error
+    own_key = [key_file.NAME] if key_file.is_ours(directory) else []
+    former = [name for name in names if name.startswith(_OF_FORMER_LIVES)]
+    return [directory / name for name in (*own_key, *former, *_OF_ONE_LIFE) if name in names]
+
+
+def _exported(config: Config) -> list[Path]:
+    """The metrics of this life, where they are kept elsewhere."""
+    path = config.metrics.textfile
+    return [path] if path is not None and path.exists() else []
+
+
+def _foreign(config: Config) -> Iterator[Path]:
+    """Keys that are the node's and not of our making."""
+    where = node_key.places(config, {})
+    for path in filter(None, (where.configured, where.own_key, *where.adoptable)):
+        with contextlib.suppress(OSError):
+            if path.exists():
+                yield path
+
+
+def _registered(path: Path) -> list[str]:
+    """The servers where the state says more than that the node is a stranger."""
+    try:
+        entries = json.loads(path.read_bytes()).get("associations") or {}
+        standing = {str(name): entry["association"] for name, entry in entries.items()}
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        raise SealError(
+            f"{path} cannot be used ({reason}), so nobody knows whether this node is registered; --force seals it"
+            " all the same"
+        ) from error
+    return [f"{name} ({association})" for name, association in standing.items() if association != "unassociated"]
+
+
+def _is_running(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return False
+        except PermissionError as error:
+            raise SealError(f"whether the sidecar runs cannot be seen at {path}; run it as root") from error
+        except OSError:
+            return True  # it is too busy to take a connection
+    return True
+
+
+def _flush(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""config.yml: types, lines, addresses, the whole."""

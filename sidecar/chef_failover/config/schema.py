@@ -1,0 +1,232 @@
+"""Pure: how each type of the configuration is read, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NewType, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from chef_failover.config.key_source import KeySource, parse_key_source
+from chef_failover.config.list_address import ListAddress, parse_list_address
+from chef_failover.config.urls import HostPort, ServerUrl, parse_loopback, parse_server_url
+from chef_failover.durations import parse_duration_s
+
+Seconds = NewType("Seconds", float)
+"""A length of time, written ``10s``; more than 0."""
+Freshness = NewType("Freshness", float)
+"""A length of time that may be 0."""
+Failback = NewType("Failback", float)
+"""Seconds; ``immediately`` is 0, ``never`` is infinite."""
+Count = NewType("Count", int)
+"""A whole number of 1 or more."""
+Name = NewType("Name", str)
+"""A server's or a policy's name."""
+NodeName = NewType("NodeName", str)
+"""A node's name, maybe with placeholders."""
+Organization = NewType("Organization", str)
+EndpointUrl = NewType("EndpointUrl", str)
+"""Where an AWS service answers, when that is not its public address."""
+HostPattern = NewType("HostPattern", str)
+"""A host name in which a leading ``*.`` stands for any labels."""
+Line = NewType("Line", str)
+"""Words for people, on one line."""
+Until = NewType("Until", datetime.datetime)
+"""An instant of wall time, with its zone."""
+
+PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
+_LINE_LIMIT = 200
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+_ENDPOINT = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/?")
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def make_converter() -> cattrs.Converter:
+    """A converter that is strict about types and keys, and reports all that is wrong at once."""
+    converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
+    hooks: dict[Any, Callable[[object], object]] = {
+        str: _text,
+        int: _whole_number,
+        Count: _count,
+        Path: _absolute_path,
+        Seconds: lambda value: _positive(parse_duration_s(value)),
+        Freshness: parse_duration_s,
+        Failback: _failback,
+        Name: _matching(_WORD, "a name", "letters, digits, dots, dashes and underscores"),
+        NodeName: _node_name,
+        Organization: _matching(re.compile("[a-z0-9][a-z0-9_-]*"), "an organization", "its short name, as in its URL"),
+        HostPattern: _matching(_HOST, "a host pattern", "chef.example.com or *.chef.example.com"),
+        EndpointUrl: _matching(_ENDPOINT, "an AWS endpoint", "https://HOST, or http:// to this machine"),
+        ServerUrl: parse_server_url,
+        KeySource: parse_key_source,
+        ListAddress: parse_list_address,
+        Line: _line,
+        Until: _until,
+    }
+    for cl, read in hooks.items():
+        _register(converter, cl, read)
+    converter.register_structure_hook_func(lambda t: t == (HostPort | None), lambda value, _: parse_loopback(value))
+    converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_factory(_is_union_of_classes, lambda cl: _provider_hook(cl, converter))
+    converter.register_structure_hook_factory(attrs.has, lambda cl: _mapping_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_tuple, lambda cl: _list_hook(cl, converter))
+    return converter
+
+
+def _register(converter: cattrs.Converter, cl: Any, read: Callable[[object], object]) -> None:
+    """``read`` for values of type ``cl``, and for those that may also be nothing."""
+    if isinstance(cl, type):  # cattrs has a hook of its own for some classes, which only this one replaces
+        converter.register_structure_hook(cl, lambda value, _: read(value))
+    else:
+        converter.register_structure_hook_func(lambda t: t == cl, lambda value, _: read(value))
+    converter.register_structure_hook_func(
+        lambda t: t == (cl | None), lambda value, _: None if value is None else read(value)
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{_yaml(value)} is not text; put it in quotes if it is meant so")
+    return value
+
+
+def _line(value: object) -> str:
+    text = _text(value)
+    if not text.isprintable() or len(text) > _LINE_LIMIT:
+        raise ValueError(f"{_yaml(value)} is not one line of {_LINE_LIMIT} characters at the most")
+    return text
+
+
+def _until(value: object) -> datetime.datetime:
+    try:
+        time = datetime.datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        time = None
+    if not isinstance(time, datetime.datetime) or time.tzinfo is None:
+        raise ValueError(f"{_yaml(value)} is not an instant with its zone; write 2026-11-22T10:00:00Z")
+    return time
+
+
+def _whole_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{_yaml(value)} is not a whole number")
+    return value
+
+
+def _count(value: object) -> int:
+    number = _whole_number(value)
+    if number < 1:
+        raise ValueError(f"{number} is too few; write 1 or more")
+    return number
+
+
+def _absolute_path(value: object) -> Path:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError(f"{_yaml(value)} is not an absolute path; it must begin with /")
+    return Path(value)
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0")
+    return seconds
+
+
+def _failback(value: object) -> float:
+    if value in ("immediately", "never"):
+        return 0.0 if value == "immediately" else math.inf
+    try:
+        return parse_duration_s(value)
+    except ValueError as error:
+        raise ValueError(f"{_yaml(value)} is not immediately, never or a duration such as 10m") from error
+
+
+def _matching(pattern: re.Pattern[str], what: str, right: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ValueError(f"{_yaml(value)} is not {what}; write {right}")
+        return value
+
+    return read
+
+
+def _node_name(value: object) -> str:
+    text = _text(value)
+    unknown = [name for name in re.findall(r"{(.*?)}", text) if name not in PLACEHOLDERS]
+    if unknown or not _WORD.fullmatch(re.sub("{.*?}", "x", text)):
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(f"{text!r} is not a node name; write letters, digits, . : _ - and the placeholders {known}")
+    return text
+
+
+def _is_literal(cl: Any) -> bool:
+    return str(get_origin(cl)) == "typing.Literal"
+
+
+def _literal(value: object, cl: Any) -> object:
+    if value is False and "off" in get_args(cl):
+        return "off"  # which YAML reads as false
+    if value not in get_args(cl):
+        raise ValueError(f"{_yaml(value)} is not one of: {', '.join(map(str, get_args(cl)))}")
+    return value
+
+
+def _is_union_of_classes(cl: Any) -> bool:
+    return get_origin(cl) is types.UnionType and all(map(attrs.has, get_args(cl)))
+
+
+def _provider_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], Any]:
+    """One of several classes, told apart by the default of their ``provider``."""
+    classes = {attrs.fields(member).provider.default: member for member in get_args(cl)}
+
+    def read(value: object, _: Any) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError(f"{_yaml(value)} stands where keys and values are expected")
+        provider = (value or {}).get("provider", "none")
+        if not isinstance(provider, str) or provider not in classes:
+            raise ValueError(f"provider {_yaml(provider)} is not one of: {', '.join(sorted(classes))}")
+        return converter.structure(value or {}, classes[provider])
+
+    return read
+
+
+def _is_tuple(cl: Any) -> bool:
+    return get_origin(cl) is tuple
+
+
+def _mapping_hook(cl: type, converter: cattrs.Converter) -> Callable[[object, Any], Any]:
+    structure: Any = make_dict_structure_fn(
+        cl, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+    )
+
+    def read(value: object, cl: Any) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError(f"{_yaml(value)} stands where keys and values are expected")
+        return structure(value or {}, cl)
+
+    return read
+
+
+def _list_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], Any]:
+    element = get_args(cl)[0]
+
+    def read(value: object, _: Any) -> Any:
+        if value is not None and not isinstance(value, list):
+            raise ValueError(f"{_yaml(value)} stands where a list is expected")
+        return tuple(converter.structure(value or [], list[element]))  # type: ignore[valid-type]
+
+    return read
+
+
+def _yaml(value: object) -> str:
+    """``value`` as the file has it, cut short."""
+    text = {True: "true", False: "false"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+    text = "nothing" if value is None else text
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,324 @@
+"""I/O: the one configuration file, checked whole.
+
+YAML is parsed by PyYAML and given its shape by cattrs; both report every problem they see, and we add to each the line
+it stands on. Nothing else reads the file on our side; the Ruby shim reads the same file for the hosts it may trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import attrs
+import yaml
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+
+from chef_failover.config import yaml_lines
+from chef_failover.config.key_source import KeySource
+from chef_failover.config.list_address import ListAddress
+from chef_failover.config.schema import (
+    Count,
+    EndpointUrl,
+    Failback,
+    Freshness,
+    HostPattern,
+    Name,
+    NodeName,
+    Organization,
+    Seconds,
+    make_converter,
+)
+from chef_failover.config.urls import HostPort, ServerUrl
+from chef_failover.config.yaml_lines import Step
+from chef_failover.errors import ConfigError, Problem
+
+DEFAULT_PATH = Path("/etc/chef-failover/config.yml")
+INHERIT = Organization("")
+"""No organization has an empty name, so this cannot be written by mistake."""
+
+
+@attrs.frozen
+class Node:
+    """Who this node is. ``name`` None leaves the name to chef-client, and probes unsigned."""
+
+    name: NodeName | None = None
+    organization: Organization | None = Organization("default")
+    client_key: Path | None = None
+    key_bits: Literal[2048, 3072, 4096] = 2048
+    policy_group: Name | None = None
+    policy_name: Name | None = None
+
+
+@attrs.frozen
+class NoAssociation:
+    """Somebody else registers the node with this server."""
+
+    provider: Literal["none"] = "none"
+
+
+@attrs.frozen
+class ChefServerAssociation:
+    """The node registers itself, by the key of an organization's validator. ``region`` is where AWS keeps that key."""
+
+    provider: Literal["chef-server"] = "chef-server"
+    validator: Name | None = None
+    validator_key: KeySource | None = None
+    region: Name | None = None
+    endpoint_url: EndpointUrl | None = None
+
+
+@attrs.frozen
+class OpsworksAssociation:
+    """The OpsWorks CM API registers the node. ``server_name`` is the server's name there, if it is another."""
+
+    region: Name
+    provider: Literal["opsworks-cm"] = "opsworks-cm"
+    server_name: Name | None = None
+    endpoint_url: EndpointUrl | None = None
+
+
+AssociationSettings = NoAssociation | ChefServerAssociation | OpsworksAssociation
+
+
+@attrs.frozen
+class Server:
+    """One Chef server. ``organization`` is INHERIT unless the server overrides the node's."""
+
+    name: Name
+    url: ServerUrl
+    priority: int | None = None
+    organization: Organization | None = INHERIT
+    ca_file: Path | None = None
+    association: AssociationSettings = NoAssociation()
+
+
+@attrs.frozen
+class HealthSettings:
+    """When and how servers are probed. ``proxy`` "environment" sends probes through ``https_proxy``."""
+
+    interval: Seconds = Seconds(60.0)
+    retry_interval: Seconds = Seconds(2.0)
+    timeout: Seconds = Seconds(3.0)
+    rise: Count = Count(2)
+    fall: Count = Count(3)
+    fresh_for: Freshness = Freshness(1.0)
+    proxy: Literal["none", "environment"] = "none"
+
+
+@attrs.frozen
+class SelectionSettings:
+    """How the node returns to a better server."""
+
+    failback: Failback = Failback(600.0)
+
+
+@attrs.frozen
+class Listen:
+    """Where the sidecar answers. ``loopback`` None is off."""
+
+    socket: Path = Path("/run/chef-failover/sidecar.sock")
+    loopback: HostPort | None = HostPort("127.0.0.1", 8473)
+
+
+@attrs.frozen
+class MetricsSettings:
+    """Ways out for metrics, beside ``GET /metrics``. ``textfile`` is for node_exporter's textfile collector."""
+
+    textfile: Path | None = None
+
+
+@attrs.frozen
+class DiscoverySettings:
+    """Where the fleet keeps its list of servers. ``region`` and ``endpoint_url`` are those of the AWS service."""
+
+    source: ListAddress | None = None
+    interval: Seconds = Seconds(300.0)
+    region: Name | None = None
+    endpoint_url: EndpointUrl | None = None
+
+
+@attrs.frozen
+class Config:
+    """The whole configuration, valid by construction."""
+
+    node: Node = Node()
+    servers: tuple[Server, ...] = ()
+    trusted_hosts: tuple[HostPattern, ...] = ()
+    health: HealthSettings = HealthSettings()
+    selection: SelectionSettings = SelectionSettings()
+    listen: Listen = Listen()
+    state_dir: Path = Path("/var/lib/chef-failover")
+    readiness: Literal["seed", "check", "off"] = "seed"
+    parity: Literal["warn", "require", "off"] = "warn"
+    metrics: MetricsSettings = MetricsSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
+    log_format: Literal["text", "json"] = "text"
+
+    @property
+    def fingerprint(self) -> int:
+        """48 bits that are the same wherever the same version has the same configuration, whatever its comments."""
+        return int.from_bytes(hashlib.blake2b(repr(self).encode(), digest_size=6).digest())
+
+    def organization(self, server: Server) -> str | None:
+        """The organization of ``server``, or None where there is none."""
+        if "/organizations/" in server.url:
+            return server.url.partition("/organizations/")[2].partition("/")[0]
+        return self.node.organization if server.organization == INHERIT else server.organization
+
+    def chef_server_url(self, server: Server) -> str:
+        """What chef-client is given for ``server``: with the organization, unless there is none."""
+        organization = self.organization(server)
+        if organization is None or "/organizations/" in server.url:
+            return server.url
+        return f"{server.url}/organizations/{organization}"
+
+    def priority(self, server: Server) -> int:
+        """As configured, else the place in the list, from 1. A smaller one is better."""
+        return server.priority if server.priority is not None else self.servers.index(server) + 1
+
+
+def load(path: Path) -> Config:
+    """The configuration in ``path``; an empty file is a valid one that names no server.
+
+    Raises:
+        ConfigError: with every problem of the file, or the one reason why it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError((Problem(str(path), 1, "", f"cannot be read: {reason}"),)) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str = "config.yml") -> Config:
+    """Like `load`, from a string; ``file`` stands in the messages.
+
+    Raises:
+        ConfigError: with every problem of the text.
+    """
+    return read_as(Config, text, file, _cross_check)
+
+
+T = TypeVar("T")
+Steps = tuple[Step, ...]
+
+
+def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object], Sequence[tuple[Steps, str]]]) -> T:
+    """``text`` as a ``shape``, an attrs class. ``cross_check`` says what no single key shows, and where.
+
+    Raises:
+        ConfigError: with every problem of the text.
+    """
+    try:
+        document = yaml_lines.parse(text)
+    # All but the first are PyYAML's own surprises: over a date such as 2026-13-45, !!int zz, !!timestamp zz, !!bool zz.
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error)
+        raise ConfigError((Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}"),)) from error
+    found = [(path, f"stands twice; only one {path[-1]!r} can hold") for path in document.duplicates]
+    found += cross_check(document.value)
+    value: T | None = None
+    try:
+        value = make_converter().structure({} if document.value is None else document.value, shape)
+    except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
+        found += list(_flatten(error, ()))
+    if found or value is None:
+        problems = {Problem(file, document.line(path), _dotted(path), message) for path, message in found}
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.key, problem.message))))
+    return value
+
+
+def _cross_check(value: object) -> list[tuple[Steps, str]]:
+    """What no single key shows."""
+    node = value.get("node") if isinstance(value, dict) else None
+    is_nameless = not (isinstance(node, dict) and node.get("name"))
+    return cross_check_servers(value, is_nameless=is_nameless) + _cross_check_discovery(value)
+
+
+def cross_check_servers(value: object, *, is_nameless: bool) -> list[tuple[Steps, str]]:
+    """Names and priorities across the ``servers`` of ``value``; ``is_nameless`` when the node has no name."""
+    servers = value.get("servers") if isinstance(value, dict) else None
+    servers = [server if isinstance(server, dict) else {} for server in servers] if isinstance(servers, list) else []
+    found: list[tuple[Steps, str]] = []
+    seen: dict[object, int] = {}
+    for index, server in enumerate(servers):
+        name = server.get("name")
+        if isinstance(name, str) and name in seen:
+            message = f"{name!r} already names servers[{seen[name]}]; every server needs a name of its own"
+            found.append((("servers", index, "name"), message))
+        if isinstance(name, str):
+            seen.setdefault(name, index)
+    with_priority = [index for index, server in enumerate(servers) if server.get("priority") is not None]
+    if with_priority and len(with_priority) < len(servers):
+        bare = next(index for index in range(len(servers)) if index not in with_priority)
+        message = "has no priority while others have; give one to every server, or to none (then the order counts)"
+        found.append((("servers", bare), message))
+    for index, server in enumerate(servers):
+        settings = server.get("association")
+        if isinstance(settings, dict):
+            found += _cross_check_association(settings, ("servers", index, "association"), is_nameless=is_nameless)
+    return found
+
+
+def _cross_check_discovery(value: object) -> list[tuple[Steps, str]]:
+    settings = value.get("discovery") if isinstance(value, dict) else None
+    source = settings.get("source") if isinstance(settings, dict) else None
+    if not isinstance(value, dict) or not isinstance(settings, dict) or not source:
+        return []
+    found: list[tuple[Steps, str]] = []
+    if str(source).startswith(("s3:", "ssm:")) and not settings.get("region"):
+        found.append((("discovery", "source"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
+    if not value.get("servers"):
+        right = "write one at least under servers: chef-client falls back on those, and without any it is let alone"
+        found.append((("discovery", "source"), f"stands beside no server; {right}"))
+    return found
+
+
+def _cross_check_association(
+    settings: dict[object, object], path: Steps, *, is_nameless: bool
+) -> list[tuple[Steps, str]]:
+    provider, key = settings.get("provider", "none"), settings.get("validator_key")
+    found: list[tuple[Steps, str]] = []
+    if is_nameless and provider in ("chef-server", "opsworks-cm"):
+        right = 'write one at node.name: "{instance_id}", "{fqdn}" or a literal one'
+        message = f"{provider!r} registers the node by its name; {right}"
+        found.append(((*path, "provider"), message))
+    is_in_aws = isinstance(key, str) and key.startswith(("secretsmanager:", "ssm:"))
+    if provider == "chef-server" and is_in_aws and not settings.get("region"):
+        found.append(((*path, "validator_key"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
+    return found
+
+
+def _flatten(error: BaseException, path: Steps) -> Sequence[tuple[Steps, str]]:
+    """Every leaf of cattrs' tree of errors, with where it happened."""
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        noted: list[tuple[Exception, AttributeValidationNote | IterableValidationNote]]
+        noted, without = error.group_exceptions()  # type: ignore[assignment]
+        found: list[tuple[Steps, str]] = []
+        for inner, note in noted:
+            step: Step = note.index if isinstance(note, IterableValidationNote) else note.name
+            found += _flatten(inner, (*path, step))
+        for inner in without:
+            found += _flatten(inner, path)
+        return found
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = ", ".join(attribute.name for attribute in attrs.fields(error.cl))
+        return [((*path, name), f"unknown key; known here: {known}") for name in sorted(error.extra_fields, key=str)]
+    if isinstance(error, KeyError):
+        return [(path[:-1], f"needs the key {error.args[0]!r}")]
+    return [(path, str(error))]
+
+
+def _dotted(path: Steps) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")

@@ -1,0 +1,161 @@
+"""Shell: the daemon. It opens the listeners, and answers to signals and to systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from chef_failover import lean
+from chef_failover.api import render
+from chef_failover.api.front import Front
+from chef_failover.api.listeners import Listener
+from chef_failover.config import settings as configuration
+from chef_failover.config.settings import Config
+from chef_failover.daemon import logs
+from chef_failover.daemon.systemd import Notifier
+from chef_failover.engine.sidecar import Sidecar
+from chef_failover.errors import ChefFailoverError, ListenError
+from chef_failover.node.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+log = logging.getLogger(__name__)
+
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_FOREVER_S = 3600.0
+
+
+def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads ``config_path``.
+
+    Raises:
+        ChefFailoverError: it cannot start: the configuration, the node's name or a listener.
+    """
+    # Blocked here, before any thread exists, signals are taken one at a time by the loop below, never in a handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    logs.to_stderr(logging.INFO)
+    config = configuration.load(config_path)
+    logs.use(config.log_format)
+    systemd = Notifier()
+    around = Surroundings(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
+    sidecar = Sidecar(config, around)
+    config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fronts = [_front(sidecar, may_change=True), _front(sidecar, may_change=False)]
+    listeners = _open(config, fronts)
+    for listener in listeners:
+        listener.start()
+    _say_started(sidecar, config_path)
+    systemd.status(render.status_line(sidecar.snapshot))
+    systemd.ready()
+    try:
+        _load_workers()
+        sidecar.start()
+        for front in fronts:
+            front.load()
+        _give_back_memory()
+        _obey(sidecar, config_path, systemd)
+    finally:
+        systemd.stopping()
+        for listener in listeners:
+            listener.close()
+        sidecar.stop()
+    log.info("stopped")
+
+
+def _load_workers() -> None:
+    """What probes and registers. It takes a third of the start, and those who ask may come meanwhile."""
+    with lean.loading():
+        from chef_failover.chef import https  # noqa: F401, PLC0415
+        from chef_failover.engine import workers  # noqa: F401, PLC0415
+
+
+def _give_back_memory() -> None:
+    """What importing everything took and left: a tenth of the process. glibc keeps it otherwise."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _front(sidecar: Sidecar, *, may_change: bool) -> Front:
+    def make_app() -> WSGIApplication:
+        from chef_failover.api.app import create_app  # noqa: PLC0415 - see `front`
+
+        return create_app(sidecar, may_change=may_change)
+
+    return Front(sidecar, make_app, answers_runs=may_change)
+
+
+def _open(config: Config, fronts: Sequence[Front]) -> list[Listener]:
+    """Both listeners, or none."""
+    listen = config.listen
+    socket, loopback = fronts
+    opened = [
+        Listener("listen.socket", listen.socket, socket, at_once=socket.at_once, threads=8, connections=200),
+    ]
+    if listen.loopback is not None:
+        try:
+            opened.append(Listener("listen.loopback", listen.loopback, loopback, threads=2, connections=50))
+        except ListenError:
+            opened[0].close()
+            raise
+    return opened
+
+
+def _obey(sidecar: Sidecar, config_path: Path, systemd: Notifier) -> None:
+    """Take signals and feed the watchdog until it is time to stop."""
+    pause_s = systemd.watchdog_s / 2 if systemd.watchdog_s else _FOREVER_S
+    feed_at = time.monotonic() + pause_s
+    while True:
+        received = signal.sigtimedwait(_SIGNALS, max(0.0, feed_at - time.monotonic()))
+        if time.monotonic() >= feed_at:
+            feed_at = time.monotonic() + pause_s
+            if systemd.watchdog_s and not sidecar.late():
+                systemd.alive()
+        if received is None:
+            continue
+        if received.si_signo == signal.SIGHUP:
+            systemd.reloading()
+            _reload(sidecar, config_path)
+            systemd.status(render.status_line(sidecar.snapshot))
+            systemd.ready()
+        else:
+            return
+
+
+def _reload(sidecar: Sidecar, config_path: Path) -> None:
+    """A valid new configuration takes over in whole; any trouble leaves the old one at work."""
+    before = sidecar.config
+    try:
+        config = configuration.load(config_path)
+        fixed = attrs.evolve(config, listen=before.listen, state_dir=before.state_dir)
+        sidecar.reload(fixed)
+    except Exception as error:
+        if not isinstance(error, ChefFailoverError):
+            log.exception("a reload broke by a fault of ours")
+        sidecar.reload_refused()
+        log.error("the configuration in use stays, since the new one is no good:\n%s", error)
+        return
+    logs.use(config.log_format)
+    log.info("reloaded %s: %s", config_path, _servers_in_words(sidecar))
+    if fixed != config:
+        log.warning("listen and state_dir have changed in %s; they need a restart", config_path)
+
+
+def _say_started(sidecar: Sidecar, config_path: Path) -> None:
+    log.info("started with %s on Python %s: %s", config_path, sys.version.split()[0], _servers_in_words(sidecar))
+
+
+def _servers_in_words(sidecar: Sidecar) -> str:
+    names = ", ".join(server.name for server in sidecar.config.servers)
+    return names or "no server is configured, so chef-client keeps its own"

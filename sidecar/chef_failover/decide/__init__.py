@@ -1,0 +1,1 @@
+"""Everything that decides. Pure: no clock, chance, network, file, thread or log."""

@@ -1,0 +1,58 @@
+"""Pure: from probe results to health, with rise and fall.
+
+A server changes between UP and DOWN only after several results in a row say so: one lost packet moves nobody. The very
+first result counts at once, since any answer beats none.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import attrs
+
+from chef_failover.model.model import Health, HealthState
+
+JITTER = 0.2
+"""Probes are spread by a fifth either way, so that a fleet never beats in step."""
+
+
+@attrs.frozen
+class Thresholds:
+    """Results in a row to come UP (``rise``) and to go DOWN (``fall``)."""
+
+    rise: int
+    fall: int
+
+
+@attrs.frozen
+class Pace:
+    """Seconds between probes: in a steady state, and while a change is under way."""
+
+    interval_s: float
+    retry_interval_s: float
+
+
+def advance(
+    state: HealthState, *, is_good: bool, at: float, thresholds: Thresholds, comes_back: bool = True
+) -> HealthState:
+    """The health after one more result, which came ``at`` that instant of the monotonic clock.
+
+    With ``comes_back`` False, a server met for the first time counts as having always been what it is: it does not come
+    back from anywhere, so there is nothing to hold down.
+    """
+    toward = Health.UP if is_good else Health.DOWN
+    if state.health is toward:
+        return attrs.evolve(state, streak=0)
+    if state.health is Health.UNKNOWN:
+        return HealthState(toward, changed_at=at if comes_back else -math.inf)
+    streak = state.streak + 1
+    if streak < (thresholds.rise if is_good else thresholds.fall):
+        return attrs.evolve(state, streak=streak)
+    return HealthState(toward, changed_at=at)
+
+
+def next_delay_s(pace: Pace, rng: random.Random, *, is_changing: bool) -> float:
+    """Seconds to wait before the next probe."""
+    base = pace.retry_interval_s if is_changing else pace.interval_s
+    return base * rng.uniform(1 - JITTER, 1 + JITTER)

@@ -1,0 +1,122 @@
+"""Pure: what each server lacks to take over, and what would have to change for this node to use it.
+
+The choice says why this server; here is the other half of the answer, for each one that was not chosen.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+
+from chef_failover.decide import parity
+from chef_failover.decide.readiness import PROVING, why_not_ready
+from chef_failover.decide.seeding import differences_of
+from chef_failover.decide.steering import drained, in_force
+from chef_failover.durations import in_words
+from chef_failover.model.model import Association, Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
+
+CERTIFICATE_NOTICE_S = 21 * 86400.0
+"""A certificate that is renewed by a machine is renewed before this; one that is not wants a person's time."""
+
+_UNDRAIN = "its drain must end"
+
+
+def lacks(snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetime.datetime | None) -> tuple[str, ...]:
+    """What keeps this server from taking over, now or soon, as words that follow its name.
+
+    ``on`` is wall time; without it nothing is said of certificates.
+    """
+    server = in_force(snapshot, now).server(server.name) or server
+    found = []
+    if server.health is Health.UNKNOWN:
+        found.append("has not been probed yet")
+    elif server.health is Health.DOWN:
+        found.append(f"is DOWN: {server.detail}")
+    if server.association is not Association.ASSOCIATED:
+        said = f": {server.registration.detail}" if server.registration.detail else ""
+        found.append(f"does not know this node, which is {server.association} there{said}")
+    elif server.is_turned_away and server.proof:
+        found.append(f"turns this node away: {server.proof.detail}")
+    elif server.access.health is Health.DOWN:
+        found.append(f"turned this node away {PROVING}")
+    not_ready = why_not_ready(snapshot, server)
+    if not_ready is not None:
+        found.append(not_ready)
+    found += [f"has another object of this node: {difference}" for difference in differences_of(snapshot, server)]
+    found += _older(snapshot, server, now)
+    if server.any_drain is not None:
+        found.append(f"is {drained(server.any_drain, now)}")
+    expiry = certificate(server, on)
+    return (*found, expiry) if expiry else tuple(found)
+
+
+def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:
+    """That its certificate ends soon, or has; None while that is far away, or not known."""
+    ends_on = server.last.certificate_expires_on if server.last else None
+    if ends_on is None or on is None:
+        return None
+    left_s = (ends_on - on).total_seconds()
+    if left_s > CERTIFICATE_NOTICE_S:
+        return None
+    return (
+        f"has a certificate that expires in {in_words(left_s)}" if left_s > 0 else "has a certificate that is expired"
+    )
+
+
+def to_be_used(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, now: float) -> str | None:
+    """What would have to change for this node to use that server, as a sentence; None for the one in use."""
+    server = snapshot.server(verdict.name)
+    if server is None or verdict.name == choice.name:
+        return None
+    snapshot = in_force(snapshot, now)
+    wants = [f"the pin to {snapshot.pinned} must end"] if snapshot.pin and snapshot.pinned != verdict.name else []
+    mended = _mended(snapshot, snapshot.server(verdict.name) or server)
+    wants += mended
+    is_held_down = verdict.is_better and snapshot.policy.failback_s > 0 and snapshot.pinned != verdict.name
+    if is_held_down and mended not in ([], [_UNDRAIN]):
+        wants.append(_hold_down(snapshot.policy.failback_s, verdict.name, "it must then stay well for about"))
+    elif verdict.hold_down_s > 0 and verdict.standing is Standing.ELIGIBLE:
+        wants.append(_hold_down(verdict.hold_down_s, verdict.name, "it must stay well for another"))
+    before = _before(verdict, choice)
+    if before and snapshot.pin is None:
+        wants.append(f"{' and '.join(before)} must fail or be drained, or the node be pinned")
+    return "; ".join(wants) or "nothing; the node moves there as soon as it has proven itself"
+
+
+def _older(snapshot: Snapshot, server: ServerSnapshot, now: float) -> list[str]:
+    words = parity.stale(snapshot, server, now=now)
+    return [f"is stale: {words}"] if words is not None else []
+
+
+def _mended(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
+    found = []
+    if server.health is not Health.UP:
+        found.append("it must come UP")
+    if server.association is not Association.ASSOCIATED:
+        found.append("this node must be registered there")
+    elif server.is_turned_away or server.access.health is Health.DOWN:
+        found.append("it must accept this node")
+    if why_not_ready(snapshot, server) is not None:
+        found.append("what a run needs must be there")
+    if server.any_drain is not None:
+        found.append(_UNDRAIN)
+    return found
+
+
+def _hold_down(seconds: float, name: str, words: str) -> str:
+    if math.isinf(seconds):
+        return f"failback is never, so a person must say it: chef-failover pin {name}"
+    return f"{words} {in_words(seconds)}"
+
+
+def _before(verdict: Verdict, choice: Choice) -> list[str]:
+    """The well servers that come before this one, the one in use among them. A stale one comes after all fresh ones."""
+    names = [one.name for one in choice.verdicts]
+    earlier = names[: names.index(verdict.name)]
+    is_stale = verdict.standing is Standing.STALE
+    return [
+        one.name
+        for one in choice.verdicts
+        if (one.standing is Standing.ELIGIBLE and (is_stale or one.name in earlier))
+        or (one.standing is Standing.STALE and is_stale and one.name in earlier)
+    ]

@@ -1,0 +1,193 @@
+"""Pure: whether a run of this node would find on a server what it needs.
+
+chef-client creates the node object that it does not find, with an empty run list, converges nothing and exits 0. So a
+server without the object is as bad as one that is down, only quieter; and so is one whose object does nothing, because
+that may be just the object that chef-client created there.
+
+What speaks of it: each signed probe tells whether there is an object at all, and a whole reading, now and then, what is
+in it. Both are words on one question, *is what a run needs there?*, and go through the same rise and fall as everything
+else that is said of a server.
+
+A missing object is only held against a server while another is known to have one: else the node is new, and its first
+run creates the object wherever it likes. An empty one is only held against a server while another was read and does
+something: else the run list is empty on purpose.
+
+With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
+policy must exist on the server. A node with a policy needs no environment: chef-client calls it by the name of the
+policy group (policy_builder/policyfile.rb), under which mostly none exists, and never loads it.
+"""
+
+from __future__ import annotations
+
+from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.seeding import is_to_be_seeded, nothing_to_seed_from
+from chef_failover.model.model import Health, HealthState, NodeCheck, ServerSnapshot, Snapshot
+from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
+from chef_failover.printable import printable
+
+PROVING = "until a moment ago, and has yet to prove that this is over"
+"""What a server is called whose latest word contradicts what we still hold against it."""
+
+
+def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
+    lack = _lack(snapshot, server)
+    return lack if lack is not None and not _is_excused(snapshot) else None
+
+
+def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """Why the settled choice passes it over, as words that follow its name; None when it is ready.
+
+    A server of which nothing was said yet is ready, and the first word counts at once.
+    """
+    if server.readiness.health is Health.UP:
+        return None
+    lack = missing(snapshot, server)
+    if server.readiness.health is Health.UNKNOWN or _is_excused(snapshot):
+        return lack
+    return lack or f"was not ready {PROVING}"
+
+
+def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """Nothing is missing by the latest word, and that was not said often enough yet."""
+    return why_not_ready(snapshot, server) is not None and missing(snapshot, server) is None
+
+
+def is_new_node(snapshot: Snapshot) -> bool:
+    """No server is known to have an object of this node that is not empty: nothing was given to it to do so far."""
+    return not any(_is_known_to_have(server) for server in snapshot.servers)
+
+
+def has_work(server: ServerSnapshot) -> bool:
+    """An object of this node that does something was read there, in this life or else in a former one."""
+    if server.has_node_object is False:
+        return False
+    node = server.node_check.node if server.node_check else None
+    return server.had_work if node is None else node.does_something
+
+
+def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> HealthState:
+    """Its readiness after one more word ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
+    policy = snapshot.policy.readiness
+    if _is_excused(snapshot):
+        return HealthState()  # what was held against it before is no longer
+    is_good = _lack(snapshot, server) is None
+    is_told = server.node_check is not None if policy.has_policy else server.has_node_object is not None
+    if is_good and not is_told:
+        return server.readiness
+    comes_back = snapshot.is_choice_remembered
+    return advance(server.readiness, is_good=is_good, at=at, thresholds=thresholds, comes_back=comes_back)
+
+
+def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """What a run there is to be warned of, as a sentence; None where it finds what it needs, as far as is known."""
+    lack = missing(snapshot, server)
+    is_idle = is_left_empty(server)
+    if lack is not None:
+        return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
+    unasked = [one.name for one in snapshot.servers if one.has_node_object is None and one.health is not Health.UP]
+    policy = snapshot.policy.readiness
+    if policy.mode is ReadinessMode.OFF or policy.has_policy or not is_idle or not unasked:
+        return None
+    return f"{' and '.join(unasked)} may know this node and cannot be asked; a run on {server.name} may do nothing"
+
+
+def is_left_empty(server: ServerSnapshot) -> bool:
+    """It has no object of this node, or one that does nothing."""
+    node = server.node_check.node if server.node_check else None
+    return server.has_node_object is False or (node is not None and not node.does_something)
+
+
+def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    """How its readiness stands, for people."""
+    policy, check = snapshot.policy.readiness, server.node_check
+    if policy.mode is ReadinessMode.OFF:
+        return "not looked at: readiness is off"
+    why_not = why_not_ready(snapshot, server)
+    if why_not is not None:
+        return f"{why_not}{_why_not_mended(snapshot, server)}"
+    lack = missing(snapshot, server)
+    if lack is not None:
+        return f"counts as ready until this is said again: {lack}"
+    if check is not None and check.trouble:
+        return f"cannot be read: {check.trouble}"
+    return _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
+
+
+# --- on the way -----------------------------------------------------------------------------------------------------
+
+
+def _is_excused(snapshot: Snapshot) -> bool:
+    """Nothing is held against any server."""
+    policy = snapshot.policy.readiness
+    return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new_node(snapshot))
+
+
+def _is_known_to_have(server: ServerSnapshot) -> bool:
+    """An object that a reading found empty is none: chef-client makes one like it wherever there is none.
+
+    So one that was made since the last reading counts once it is read.
+    """
+    check = server.node_check
+    if check is not None and not check.trouble and not (check.node is not None and check.node.does_something):
+        return False
+    said = server.had_work if server.has_node_object is None else server.has_node_object
+    return said or server.readiness.health is Health.UP
+
+
+def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    policy, check = snapshot.policy.readiness, server.node_check
+    if policy.has_policy:
+        return _lack_of_policy(policy.policy_name, policy.policy_group, check) if check else None
+    if server.has_node_object is False:
+        return "has no object of this node"
+    if check is None:
+        return None
+    if check.node is None:
+        return (
+            None if check.trouble or server.has_node_object is None else "has a new object of this node, not read yet"
+        )
+    if not check.node.does_something and any(map(has_work, snapshot.servers)):
+        return "its object of this node has an empty run list"
+    return _lack_of_object(check.node, check)
+
+
+def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
+    if not node.has_policy and check.environment_found is False:
+        return f"environment {printable(node.environment)}, where its object puts this node, does not exist there"
+    return _lack_of_policy(node.policy_name, node.policy_group, check)
+
+
+def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> str | None:
+    if check.policy_found is not False:
+        return None
+    return printable(f"policy {name} is not in policy group {group}")
+
+
+def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    """Why its object cannot be read or created, as the rest of a sentence."""
+    policy, check = snapshot.policy.readiness, server.node_check
+    if check is not None and check.trouble:
+        return f" ({check.trouble})"
+    is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and is_to_be_seeded(server)
+    why_not = nothing_to_seed_from(snapshot) if is_ours else None
+    return f" (it is not created, since {why_not})" if why_not else ""
+
+
+def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    if is_new_node(snapshot):
+        if any(one.has_node_object for one in snapshot.servers):
+            return "no server is known to have more than an empty object of this node"
+        return "no server is known to have an object of this node; its first run creates it"
+    if not server.has_node_object:
+        return "not known yet"
+    return "has an object of this node" if server.node_check else "has an object of this node, not read whole yet"
+
+
+def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:
+    what = f"policy {policy.policy_name}"
+    if server.node_check is None:
+        return f"whether {what} is in policy group {policy.policy_group} has not been asked yet"
+    if server.node_check.policy_found is None:
+        return f"whether {what} is in policy group {policy.policy_group} cannot be told there"
+    return f"{what} is in policy group {policy.policy_group}"

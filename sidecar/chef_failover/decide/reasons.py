@@ -1,0 +1,109 @@
+"""Pure: the plain answer to "why this server?", one sentence for each server and one for the choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import attrs
+
+from chef_failover.decide.readiness import PROVING, missing
+from chef_failover.decide.steering import drained, of_whom, pinned
+from chef_failover.durations import in_words
+from chef_failover.model.model import Association, Choice, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model.orders import Pin
+
+_WORDS = {
+    Standing.DOWN: "DOWN",
+    Standing.UNKNOWN: "UNKNOWN",
+    Standing.TURNS_NODE_AWAY: "turning this node away",
+    Standing.NOT_READY: "not ready",
+    Standing.FAILING: "failing",
+    Standing.RISING: "coming back",
+    Standing.STALE: "stale",
+    Standing.ELIGIBLE: "held down",
+}
+
+
+def explain(choice: Choice, snapshot: Snapshot, now: float) -> Choice:
+    """``choice``, made ``now`` on the monotonic clock, with its reason and the sentences that verdicts lack yet."""
+    by_name = {server.name: server for server in snapshot.servers}
+    verdicts = tuple(
+        attrs.evolve(
+            verdict, sentence=verdict.sentence or _sentence(verdict, by_name[verdict.name], choice, snapshot, now)
+        )
+        for verdict in choice.verdicts
+    )
+    return attrs.evolve(choice, verdicts=verdicts, reason=_reason(choice, verdicts, snapshot, now))
+
+
+def _reason(choice: Choice, verdicts: tuple[Verdict, ...], snapshot: Snapshot, now: float) -> str:
+    said = {verdict.name: _how_it_is(verdict) for verdict in verdicts}
+    if snapshot.offline:
+        return f"this node is offline ({snapshot.offline}), so nothing moves"
+    if snapshot.pin is not None:
+        return _reason_of_pin(snapshot.pin, choice, said, now)
+    if choice.is_degraded:
+        return f"no server is eligible, and this is the best of the rest: {said[choice.name]}"
+    passed_over = [said[verdict.name] for verdict in verdicts if verdict.is_better]
+    return "; ".join(passed_over) or "first in order of preference, and UP"
+
+
+def _reason_of_pin(pin: Pin, choice: Choice, said: Mapping[str, str], now: float) -> str:
+    if choice.name == pin.server and choice.standing is Standing.ELIGIBLE:
+        return f"pinned{' strictly' if pin.is_strict else ''} by {of_whom(pin, now)}"
+    why_not = said.get(pin.server, f"the configuration has no server {pin.server}")
+    if choice.name == pin.server:
+        rest = "" if pin.is_strict else "no server is eligible; "
+        return f"{rest}{pinned(pin, now)}, though {why_not}"
+    return f"{pinned(pin, now)}, but {why_not}; until that changes, this is the best of the rest"
+
+
+def _how_it_is(verdict: Verdict) -> str:
+    """A sentence with the server as its subject."""
+    if verdict.standing is Standing.DRAINED:
+        return f"{verdict.name} is {verdict.sentence}"
+    return f"{verdict.name} is {_WORDS[verdict.standing]}: {verdict.sentence}"
+
+
+def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float) -> str:
+    said = _sentence_of_standing(verdict, server, choice, snapshot)
+    if server.any_drain is None:
+        return said
+    # A server that is drained is often stopped next: then both are worth saying.
+    is_all = verdict.standing is Standing.DRAINED
+    return drained(server.any_drain, now) if is_all else f"{said}; {drained(server.any_drain, now)}"
+
+
+def _sentence_of_standing(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot) -> str:
+    match verdict.standing:
+        case Standing.ELIGIBLE:
+            return _sentence_of_eligible(verdict, server, choice, snapshot.pinned)
+        case Standing.TURNS_NODE_AWAY:
+            return _sentence_of_refusal(server)
+        case Standing.NOT_READY:
+            return missing(snapshot, server) or f"was not ready {PROVING}"
+        case Standing.FAILING | Standing.DOWN if verdict.is_reachable:
+            return "no answer in time for this run" if verdict.standing is Standing.FAILING else f"was DOWN {PROVING}"
+    return server.detail
+
+
+def _sentence_of_refusal(server: ServerSnapshot) -> str:
+    if server.association is not Association.ASSOCIATED:
+        said = f": {server.registration.detail}" if server.registration.detail else ""
+        return f"this node is {server.association} there{said}"
+    if server.is_turned_away and server.proof:
+        return server.proof.detail
+    return f"turned this node away {PROVING}"
+
+
+def _sentence_of_eligible(verdict: Verdict, server: ServerSnapshot, choice: Choice, pinned_to: str | None) -> str:
+    if verdict.name == choice.name:
+        return f"in use, {server.detail}"
+    if verdict.is_better and choice.name == pinned_to:
+        return f"would be used, if this node were not pinned to {pinned_to}"
+    if math.isinf(verdict.hold_down_s):
+        return "UP again, but failback is never"
+    if verdict.hold_down_s > 0:
+        return f"UP again; the node moves back in {in_words(verdict.hold_down_s)} if it stays so"
+    return f"could take over, {server.detail}"

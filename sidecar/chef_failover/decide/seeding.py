@@ -1,0 +1,110 @@
+"""Pure: the node object that is created where it is missing, and how those that exist differ from it.
+
+It is made from the one on the server in use. An object that exists is never changed: a person decides which is right.
+But one is as good as missing that a run has left empty where we had seen that there was none: chef-client made it
+because nobody could tell it better, so it is filled.
+"""
+
+from __future__ import annotations
+
+import json
+
+from chef_failover.model.model import Health, ServerSnapshot, Snapshot
+from chef_failover.model.needs import NodeObject, ReadinessMode
+from chef_failover.printable import printable
+
+_NAMED = 8
+"""Attributes that are named at the most."""
+
+
+def source(snapshot: Snapshot) -> ServerSnapshot | None:
+    """The server whose object is the `reference`, if that does something."""
+    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    if in_use is None or in_use.has_node_object is not False:
+        return in_use
+    useful = [one for one in snapshot.servers if _useful_node(one) is not None]
+    return min(useful, key=lambda one: one.priority, default=in_use)
+
+
+def reference(snapshot: Snapshot) -> NodeObject | None:
+    """What the others should have, and are seeded from: the object on the server in use, if it does something.
+
+    Where that server has none, because the node had to go there when the one with the object died, it is what was read
+    of the most preferred server that has one.
+    """
+    holder = source(snapshot)
+    return _useful_node(holder) if holder is not None else None
+
+
+def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
+    """Why there is no `reference`; None when there is one."""
+    holder = source(snapshot)
+    if holder is None:
+        return "no server is in use"
+    if reference(snapshot) is not None:
+        return None
+    if holder.has_node_object is False:
+        return f"no server is known to have more than an empty object of this node, and {holder.name} has none"
+    if holder.node_check is None or holder.node_check.node is None:
+        return f"the object on {holder.name}, which is in use, has not been read yet"
+    return f"the object on {holder.name}, which is in use, has an empty run list"
+
+
+def is_to_be_seeded(server: ServerSnapshot) -> bool:
+    """It has no object of this node, or the empty one that a run has left."""
+    node = server.node_check.node if server.node_check else None
+    is_left_empty = node is not None and node.is_bare and server.lacked_object_at is not None
+    return server.has_node_object is False or is_left_empty
+
+
+def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """A whole reading found no object there, `reference` is what it lacks, and we are to create it; or to fill it."""
+    policy, check = snapshot.policy.readiness, server.node_check
+    is_lacking = check is not None and not check.trouble and is_to_be_seeded(server)
+    # Right after a start whoever answers first is in use; a better one may have the object that counts.
+    is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
+    is_ours_to_mend = is_settled and policy.mode is ReadinessMode.SEED and not policy.has_policy and server.answers_node
+    return is_ours_to_mend and is_lacking and reference(snapshot) is not None
+
+
+def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
+    """What is not the same in ``other``, in words for people. Attributes are only named: a value may be a secret."""
+    found = []
+    if reference.run_list != other.run_list:
+        found.append("run list")
+    if reference.environment != other.environment:
+        found.append(f"environment: {other.environment}, not {reference.environment}")
+    policies = [f"{node.policy_name or 'none'} in {node.policy_group or 'no group'}" for node in (other, reference)]
+    if policies[0] != policies[1]:
+        found.append(f"policy: {policies[0]}, not {policies[1]}")
+    if reference.normal != other.normal:
+        found.append(f"normal attributes: {_differing_keys(reference.normal, other.normal)}")
+    return tuple(map(printable, found))
+
+
+def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...]:
+    """What is not the same in its object as in the `reference`; nothing when there is nothing to compare."""
+    node, wanted = server.node_check.node if server.node_check else None, reference(snapshot)
+    if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
+        return ()
+    return differences(wanted, node)
+
+
+def _useful_node(server: ServerSnapshot) -> NodeObject | None:
+    """The object that was read there and is there still, if it does something."""
+    check = server.node_check
+    if check is None or check.node is None or server.has_node_object is False:
+        return None
+    return check.node if check.node.does_something else None
+
+
+def _differing_keys(one: str, other: str) -> str:
+    ours, theirs = _texts_of_values(one), _texts_of_values(other)
+    keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return ", ".join(keys[:_NAMED]) + more
+
+
+def _texts_of_values(normal: str) -> dict[str, str]:
+    """Each attribute's value as text again: to Python, true is 1."""
+    return {key: json.dumps(value, sort_keys=True) for key, value in json.loads(normal).items()}

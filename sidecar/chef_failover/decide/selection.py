@@ -1,0 +1,251 @@
+"""Pure: which server to use now. This is what the project exists for.
+
+Every server gets a standing, from worst to best, and the best standing wins; among servers of the same standing the
+configured preference decides. So health orders the list and is never a veto: there is an answer as long as there is a
+server, marked degraded when no server deserves it.
+
+Two questions are asked of the same list:
+
+* *Which server does this node belong to?* (``runs_from`` is None). Answered from health alone, which one failed probe
+  does not change. This settled choice is what the state file keeps and what a hold-down protects.
+* *A run starts now: where?* (``runs_from`` is the oldest instant of a result that still counts). A server that did not
+  answer its latest probe is passed over at once, for any that did: waiting for the third failure would cost this run
+  minutes, and going elsewhere costs nothing. The settled choice stays, so the next run comes back without a hold-down.
+
+The hold-down: a server that comes before the one in use must have been UP for ``failback`` before the node moves back,
+and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. A server that
+was never DOWN has no hold-down. Between servers that all fail there is nothing to gain by moving, so the node stays.
+
+With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
+there is none of these it counts as well: a stale run is better than none. And nobody leaves a well server for one that
+is about to be compared with it: after a restart that takes a moment, and the better one may be stale.
+
+A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
+any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
+and pins mean, and how they end, stands in `steering`.
+
+Equal priorities are ordered by rendezvous hashing: each node has its own order, and losing a server
+moves only its nodes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Sequence
+
+import attrs
+
+from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.parity import is_awaited, stale
+from chef_failover.decide.readiness import heard, is_proving, missing, why_not_ready
+from chef_failover.decide.reasons import explain
+from chef_failover.decide.steering import in_force
+from chef_failover.model.model import (
+    Association,
+    Choice,
+    Health,
+    Outcome,
+    ProbeResult,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+    Verdict,
+)
+from chef_failover.model.needs import ParityMode
+
+PROOF_S = 5.0
+"""Seconds after a registration in which a run waits for a probe that is signed with it."""
+HOLD_DOWN_SPREAD = 0.5
+"""The hold-down of a node lasts ``failback`` and up to this part of it more."""
+
+
+def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) -> Choice | None:
+    """The choice, with a sentence for every server; None when no server is configured.
+
+    Args:
+        snapshot: the world.
+        now: the monotonic clock, seconds.
+        runs_from: None for the settled choice; for a run that starts now, the oldest instant whose results count.
+    """
+    if not snapshot.servers:
+        return None
+    snapshot = in_force(snapshot, now)
+    current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    standings = {server.name: _standing(server, snapshot, current, runs_from) for server in snapshot.servers}
+    lags = _put_stale_ones_back(standings, snapshot, current, now)
+    preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
+    hold_downs = {server.name: 0.0 for server in snapshot.servers}
+    if current is not None:
+        for server in snapshot.servers:
+            is_better = preferences[server.name] < preferences[current.name]
+            if is_better and standings[server.name] is standings[current.name]:
+                hold_downs[server.name] = _hold_down_left_s(server, standings[server.name], snapshot, now)
+    pinned = snapshot.pinned
+    pinned_strictly = pinned if snapshot.pin and snapshot.pin.is_strict else None
+    best = min(
+        snapshot.servers,
+        key=lambda server: (
+            server.name != pinned_strictly,
+            -standings[server.name],
+            server.name != pinned,
+            hold_downs[server.name] > 0,
+            preferences[server.name],
+        ),
+    )
+    verdicts = tuple(
+        Verdict(
+            name=server.name,
+            standing=standings[server.name],
+            is_better=preferences[server.name] < preferences[best.name],
+            is_reachable=server.last is None or server.last.outcome.is_alive,
+            hold_down_s=hold_downs[server.name],
+            sentence=lags.get(server.name, ""),
+        )
+        for server in sorted(snapshot.servers, key=lambda server: preferences[server.name])
+    )
+    misses_pin = pinned is not None and best.name != pinned
+    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), snapshot, now)
+
+
+def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> str | None:
+    """The server whose answer a starting run waits for; None when no answer could change where it starts.
+
+    Each server without a result since ``runs_from`` is imagined to answer well at this instant, and each registration
+    that is under way to succeed. If even then the choice falls on a server that has really answered, there is nothing
+    to wait for; otherwise it falls on the one to wait for.
+    """
+    begun = [server for server in snapshot.servers if is_being_registered(server, now)]
+    awaited = [server for server in snapshot.servers if server in begun or not server.is_probed_since(runs_from)]
+    if not awaited:
+        return None
+    for server in begun:
+        registration = attrs.evolve(server.registration, association=Association.ASSOCIATED)
+        snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
+    names = {server.name for server in awaited}
+    imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
+    choice = select(imagined, now=now, runs_from=runs_from)
+    return choice.name if choice and choice.name in names else None
+
+
+def is_being_registered(server: ServerSnapshot, now: float) -> bool:
+    """The node may be registered there in a moment, or was a moment ago and no probe in its name has shown it yet."""
+    registration, last = server.registration, server.last
+    if server.health is Health.DOWN:
+        return False
+    match registration.association:
+        case Association.REQUESTED:
+            return True
+        case Association.UNASSOCIATED:
+            return registration.retry_at <= now
+        case Association.ASSOCIATED if registration.attempts and now - registration.retry_at < PROOF_S:
+            return last is None or not last.is_signed or last.finished_at <= registration.retry_at
+    return False
+
+
+def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> Choice | None:
+    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long.
+
+    A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
+    is explained as the well server that it is.
+    """
+    if most_wanted(snapshot, now=now, runs_from=runs_from, thresholds=thresholds) is None:
+        well = [
+            server
+            for server in snapshot.servers
+            if server.health is Health.UP and server.last is server.proof and not server.is_probed_since(runs_from)
+        ]
+        snapshot = _imagine_answers(snapshot, well, now, thresholds)
+    return select(snapshot, now=now, runs_from=runs_from)
+
+
+def _imagine_answers(
+    snapshot: Snapshot, servers: Sequence[ServerSnapshot], now: float, thresholds: Thresholds
+) -> Snapshot:
+    for server in servers:
+        # One that was never heard of may turn out to have the node object that those who answered have not.
+        unheard = ProbeResult(Outcome.OK, "", now, is_signed=server.health is Health.UNKNOWN)
+        answer = attrs.evolve(server.proof or unheard, finished_at=now)
+        comes_back = snapshot.is_choice_remembered
+        state = advance(server.state, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
+        is_served = answer.outcome.serves_node
+        access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
+        imagined = attrs.evolve(server, state=state, access=access, last=answer, proof=answer)
+        snapshot = snapshot.with_server(imagined)
+        if answer.said_of_node_object is not None:
+            readiness = heard(snapshot, imagined, at=now, thresholds=thresholds)
+            snapshot = snapshot.with_server(attrs.evolve(imagined, readiness=readiness))
+    return snapshot
+
+
+def _standing(
+    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None
+) -> Standing:
+    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, runs_from))
+
+
+def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
+    if runs_from is not None and server.answered_since(runs_from):
+        return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
+    if server.health is Health.UP:
+        return Standing.ELIGIBLE if runs_from is None else Standing.FAILING
+    if server.health is Health.UNKNOWN:
+        # After a restart the server in use keeps the node until its first probe has spoken.
+        return Standing.ELIGIBLE if runs_from is None and server is current else Standing.UNKNOWN
+    return Standing.DOWN
+
+
+def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None) -> Standing:
+    """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
+    is_settled = runs_from is None
+    is_denied = server.access.health is Health.DOWN
+    if server.association is not Association.ASSOCIATED or (is_denied if is_settled else server.is_turned_away):
+        return Standing.TURNS_NODE_AWAY
+    if (why_not_ready if is_settled else missing)(snapshot, server) is not None:
+        return Standing.NOT_READY
+    if not is_settled and (is_denied or is_proving(snapshot, server)):
+        return Standing.RISING
+    return Standing.DRAINED if server.any_drain is not None else Standing.ELIGIBLE
+
+
+def _put_stale_ones_back(
+    standings: dict[str, Standing], snapshot: Snapshot, current: ServerSnapshot | None, now: float
+) -> dict[str, str]:
+    """Lower the stale ones among the ELIGIBLE, if others remain; why, by name. A pinned one is where it is wanted."""
+    if snapshot.policy.parity is not ParityMode.REQUIRE:
+        return {}
+    eligible = [server for server in snapshot.servers if standings[server.name] is Standing.ELIGIBLE]
+    lowered: dict[str, tuple[Standing, str]] = {}
+    for server in eligible:
+        words = stale(snapshot, server, now=now)
+        if server.name == snapshot.pinned:
+            continue
+        if words is not None:
+            lowered[server.name] = Standing.STALE, words
+        elif current in eligible and server is not current and (is_awaited(server) or is_awaited(current)):
+            lowered[server.name] = Standing.RISING, f"not compared with {current.name} yet"
+    if len(lowered) == len(eligible):
+        return {}
+    standings |= {name: standing for name, (standing, _) in lowered.items()}
+    return {name: words for name, (_, words) in lowered.items()}
+
+
+def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:
+    """What the configuration says, smaller for better; among equals, each node has an order of its own."""
+    return server.priority, _unit_hash("rendezvous", snapshot.policy.identity, server.name)
+
+
+def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snapshot, now: float) -> float:
+    """Seconds until the node may move from the server in use to this better one, which stands as well."""
+    if standing is not Standing.ELIGIBLE or server.well_since is None:
+        return math.inf
+    spread = 1 + HOLD_DOWN_SPREAD * _unit_hash("hold-down", snapshot.policy.identity, server.name)
+    return max(0.0, snapshot.policy.failback_s * spread - (now - server.well_since))
+
+
+@functools.lru_cache(maxsize=256)
+def _unit_hash(*parts: str) -> float:
+    """A number from 0 to below 1 that the same parts always give, on every node and in every release."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64

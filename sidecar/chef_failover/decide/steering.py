@@ -1,0 +1,202 @@
+"""Pure: drains and pins, by which people steer the choice.
+
+An order holds until it is lifted or over; it is lifted by whoever may give one, not only by who gave it.
+
+**How it ends.** ``ends_at``, on the monotonic clock, is what ends an order: a wall clock that is set forward ends
+nothing early, one that is set back prolongs nothing. That clock outlives the process, but not the boot. After a reboot
+only the wall clock can tell how much is left, and it may be wrong just then; so what it says is believed from nothing
+to the length that was asked for, and no further.
+
+**What it leaves.** A server that was drained counts as well from when it became so, drained or not: one that worked all
+the while is returned to at once, one that was rebooted has to stay well for ``failback`` like after any outage. There
+is no other hold-down, since no trouble has been; a person has asked for the end, or for the time. With ``failback:
+never``, which is about outages, the node goes back when the order ends to the server that the order took it from, if
+that one is eligible at that moment.
+
+**What it cannot do.** A plain pin is the first preference, and like all preferences it orders servers that stand
+equally well: it sends no run to a server that is dead, refuses the node, lacks its object or is drained. A strict one
+does.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable
+
+import attrs
+
+from chef_failover.durations import in_words
+from chef_failover.model.model import Snapshot
+from chef_failover.model.orders import Drain, FleetDrain, Order, Pin
+
+CLOCK_SLACK_S = 2.0
+"""The wall clock is steered by so much without any notice."""
+FLEET = "the fleet's list"
+"""Who says what stands there."""
+ABSENT_KEPT = 50
+"""Drains of servers that are not configured; of more than that the oldest go."""
+
+
+def next_end(snapshot: Snapshot) -> float:
+    """The instant at which the next order ends; infinite if none does."""
+    return min((order.ends_at for order in orders(snapshot)), default=math.inf)
+
+
+def orders(snapshot: Snapshot) -> tuple[Drain | Pin, ...]:
+    """All that people have said and not taken back."""
+    return (*snapshot.drains, *snapshot.fleet_drains, *([snapshot.pin] if snapshot.pin else []))
+
+
+def with_order(snapshot: Snapshot, order: Drain | Pin) -> Snapshot:
+    """The world with ``order`` in the place of the one that it replaces."""
+    if isinstance(order, Pin):
+        return attrs.evolve(snapshot, pin=order)
+    server = snapshot.server(order.server)
+    if isinstance(order, FleetDrain):
+        return snapshot.with_server(attrs.evolve(server, fleet_drain=order)) if server is not None else snapshot
+    if server is not None:
+        return snapshot.with_server(attrs.evolve(server, drain=order))
+    others = tuple(drain for drain in snapshot.absent_drains if drain.server != order.server)
+    return attrs.evolve(snapshot, absent_drains=(*others, order)[-ABSENT_KEPT:])
+
+
+def without_order(snapshot: Snapshot, order: Drain | Pin) -> Snapshot:
+    """The world without ``order``."""
+    if isinstance(order, Pin):
+        return attrs.evolve(snapshot, pin=None if snapshot.pin == order else snapshot.pin)
+    servers = tuple(
+        attrs.evolve(
+            server,
+            drain=None if server.drain == order else server.drain,
+            fleet_drain=None if server.fleet_drain == order else server.fleet_drain,
+        )
+        for server in snapshot.servers
+    )
+    absent = tuple(drain for drain in snapshot.absent_drains if drain != order)
+    return attrs.evolve(snapshot, servers=servers, absent_drains=absent)
+
+
+def in_force(snapshot: Snapshot, now: float) -> Snapshot:
+    """The world without what is over ``now``, on the monotonic clock."""
+    for order in orders(snapshot):
+        if order.ends_at <= now:
+            snapshot = without_order(snapshot, order)
+    return snapshot
+
+
+def replaced_by(snapshot: Snapshot, order: Drain | Pin) -> Drain | Pin | None:
+    """The order in whose place ``order`` comes."""
+    if isinstance(order, Pin):
+        return snapshot.pin
+    return next((drain for drain in snapshot.drains if drain.server == order.server), None)
+
+
+def taken_from(snapshot: Snapshot, ended: Iterable[Drain | Pin]) -> str | None:
+    """With ``failback: never``, the server that one of these orders took the node from; None otherwise."""
+    if not math.isinf(snapshot.policy.failback_s) or snapshot.choice is None:
+        return None
+    for order in ended:
+        is_in_effect = isinstance(order, Drain) or snapshot.choice.name == order.server
+        was_there = isinstance(order, Pin) or order.in_use == order.server
+        if order.in_use and is_in_effect and was_there and snapshot.server(order.in_use):
+            return order.in_use
+    return None
+
+
+def why_refused(snapshot: Snapshot, order: Drain | Pin) -> str | None:
+    """Why ``order`` makes no sense without force, as a sentence with the way out; None when it does."""
+    name = order.server
+    if isinstance(order, Drain):
+        if not any(server.any_drain is None and server.name != name for server in snapshot.servers):
+            return f"no server would be left: every other one is drained; undrain one, or drain {name} with --force"
+        if snapshot.pin and snapshot.pin.is_strict and snapshot.pin.server == name:
+            return f"this node is {pinned(snapshot.pin)}; unpin it first, or drain {name} with --force"
+        return None
+    server = snapshot.server(name)
+    if server is not None and server.any_drain is not None and not order.is_strict:
+        return f"{name} is drained by {of_whom(server.any_drain)}; undrain it, or pin the node with --strict"
+    return None
+
+
+def redated(snapshot: Snapshot, now: float, on: datetime.datetime) -> Snapshot:
+    """The world with the end of each order as the wall clock has it ``on``, after that clock was set."""
+    for order in orders(snapshot):
+        if order.ends_on is not None and order.ends_at > now:
+            ends_on = on + datetime.timedelta(seconds=order.ends_at - now)
+            if abs((ends_on - order.ends_on).total_seconds()) > CLOCK_SLACK_S:
+                snapshot = with_order(snapshot, attrs.evolve(order, ends_on=ends_on))
+    return snapshot
+
+
+def ends_at_after_reboot(ends_on: datetime.datetime, lasts_s: float, now: float, on: datetime.datetime) -> float:
+    """The end on the monotonic clock of a new boot, which says ``now`` when the wall clock says ``on``."""
+    return now + min(max(0.0, (ends_on - on).total_seconds()), lasts_s)
+
+
+def fleet_drain_of(
+    snapshot: Snapshot, name: str, reason: str, until: datetime.datetime | None, *, now: float, on: datetime.datetime
+) -> FleetDrain | None:
+    """The drain of a server as the fleet's list has it; None if there is no such server, or ``until`` has passed.
+
+    The one that holds already is given again, unless the list or a clock that was set has changed it.
+    """
+    server = snapshot.server(name)
+    left_s = math.inf if until is None else (until - on).total_seconds()
+    if server is None or left_s <= 0:
+        return None
+    former = server.fleet_drain
+    if former is not None and former.reason == reason and _is_same_end(former.ends_on, until):
+        return former
+    in_use = snapshot.choice.name if snapshot.choice else None
+    return FleetDrain(
+        server=name,
+        who=FLEET,
+        reason=reason,
+        created_on=former.created_on if former else on,
+        lasts_s=left_s,
+        ends_at=now + left_s,
+        ends_on=until,
+        in_use=former.in_use if former else in_use,
+    )
+
+
+def _is_same_end(one: datetime.datetime | None, other: datetime.datetime | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs((one - other).total_seconds()) <= CLOCK_SLACK_S
+
+
+# --- in words -------------------------------------------------------------------------------------------------------
+
+
+def drained(drain: Drain, now: float | None = None) -> str:
+    """``drained by alice for another 2 h: kernel upgrade``; without ``now``, what was asked for."""
+    return f"drained by {of_whom(drain, now)}"
+
+
+def pinned(pin: Pin, now: float | None = None) -> str:
+    """``pinned to standby by alice for another 30 min: drill``."""
+    return f"pinned{' strictly' if pin.is_strict else ''} to {pin.server} by {of_whom(pin, now)}"
+
+
+def of_whom(order: Order, now: float | None = None) -> str:
+    """Who, how long and why."""
+    span_s = order.lasts_s if now is None else order.ends_at - now
+    span = "" if math.isinf(span_s) else f" for {'' if now is None else 'another '}{in_words(span_s)}"
+    return f"{order.who}{span}{f': {order.reason}' if order.reason else ''}"
+
+
+def lifted(order: Order, who: str) -> str:
+    """Why it holds no more: somebody has taken it back."""
+    return f"taken back by {who}; it was given by {of_whom(order)}"
+
+
+def struck(order: Order) -> str:
+    """Why it holds no more: the fleet's list does not have it any more."""
+    return f"taken off {order.who}"
+
+
+def over(order: Order) -> str:
+    """Why it holds no more: its time is over."""
+    return f"its time is over; it was given by {of_whom(order)}"

@@ -1,0 +1,292 @@
+"""Pure: how one probe result, one reading, one registration or one order changes everything we know."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+
+from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.parity import lags_from, renewed
+from chef_failover.decide.readiness import heard, missing, sentence
+from chef_failover.decide.seeding import wants_seed
+from chef_failover.decide.selection import is_being_registered, select
+from chef_failover.decide.steering import (
+    FLEET,
+    fleet_drain_of,
+    lifted,
+    next_end,
+    of_whom,
+    orders,
+    over,
+    redated,
+    replaced_by,
+    struck,
+    taken_from,
+    why_refused,
+    with_order,
+    without_order,
+)
+from chef_failover.errors import RefusedError
+from chef_failover.model.model import (
+    Association,
+    Choice,
+    Health,
+    NodeCheck,
+    ProbeResult,
+    Registration,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+    Transition,
+)
+from chef_failover.model.orders import Drain, FleetDrain, Pin
+
+TRANSITIONS_KEPT = 50
+LONGEST_RUN_S = 3600.0
+"""For so long a run that found no object on a server may save its empty one there."""
+
+
+def observe(
+    snapshot: Snapshot,
+    server: ServerSnapshot,
+    result: ProbeResult,
+    *,
+    thresholds: Thresholds,
+    offline: str | None,
+    on: datetime.datetime,
+) -> Snapshot:
+    """The world after ``result`` came from ``server`` at the wall time ``on``.
+
+    ``offline`` says why this node has no network, None when it has. While it is offline nothing is counted against any
+    server, and nothing moves.
+    """
+    state, access = server.state, server.access
+    at, comes_back = result.finished_at, snapshot.is_choice_remembered
+    is_alive = result.outcome.is_alive
+    if offline is None:
+        state = advance(state, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
+    if is_alive:
+        is_served = result.outcome.serves_node
+        access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
+    proof = result if is_alive else server.proof
+    lacked_at = at if result.said_of_node_object is False else server.lacked_object_at
+    changed = attrs.evolve(server, state=state, access=access, last=result, proof=proof, lacked_object_at=lacked_at)
+    snapshot = attrs.evolve(snapshot, offline=offline)
+    if state.health is not server.state.health:
+        transition = Transition(on, server.name, server.state.health.name, state.health.name, result.detail)
+        changed = attrs.evolve(changed, changed_on=on)
+        snapshot = _remember(snapshot, transition)
+    snapshot = snapshot.with_server(changed)
+    if result.said_of_node_object is not None:
+        snapshot = _count_readiness(snapshot, changed, at=at, thresholds=thresholds, on=on)
+    return settle(snapshot, now=at, on=on)
+
+
+def take(
+    snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, *, thresholds: Thresholds, on: datetime.datetime
+) -> Snapshot:
+    """The world after a whole reading on ``server``. What an earlier one found holds while nothing can be read."""
+    former = server.node_check
+    if check.trouble and former is not None:
+        check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble)
+    elif check.content is not None:
+        check = attrs.evolve(check, content=renewed(former.content if former else None, check.content))
+    changed = attrs.evolve(server, node_check=check, lacked_object_at=_lacked_at(server, check))
+    snapshot = snapshot.with_server(changed)
+    if not check.trouble:
+        snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
+    else:
+        snapshot = _tell_of_readiness(snapshot, changed, on=on)
+    return settle(snapshot, now=check.read_at, on=on)
+
+
+def enroll(
+    snapshot: Snapshot, server: ServerSnapshot, registration: Registration, *, now: float, on: datetime.datetime
+) -> Snapshot:
+    """The world with ``registration`` as the one of ``server``. An attempt is no news, only what comes of it is."""
+    changed = attrs.evolve(server, registration=registration)
+    before, after = _last_association(snapshot, server), registration.association
+    if after is not Association.REQUESTED and after != before:
+        snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
+    return settle(snapshot.with_server(changed), now=now, on=on)
+
+
+def obey(snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which a person has given ``order``.
+
+    Raises:
+        RefusedError: it makes no sense, and was not forced.
+    """
+    snapshot = settle(snapshot, now=now, on=on)
+    why = why_refused(snapshot, order)
+    if why is not None and not is_forced:
+        raise RefusedError(why)
+    former = replaced_by(snapshot, order)
+    in_use = snapshot.choice.name if snapshot.choice else None
+    order = attrs.evolve(order, in_use=former.in_use if former else in_use)
+    if isinstance(former, Pin) and former.server != order.server:
+        snapshot = _remember(snapshot, Transition(on, former.server, *_labels(former)[::-1], lifted(former, order.who)))
+    transition = Transition(on, order.server, *_labels(order), f"by {of_whom(order)}")
+    return settle(_remember(with_order(snapshot, order), transition), now=now, on=on)
+
+
+def undrain(snapshot: Snapshot, name: str, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which ``who`` has taken back the drain of that server; no news if there is none."""
+
+    def is_meant(order: Drain | Pin) -> bool:
+        return isinstance(order, Drain) and not isinstance(order, FleetDrain) and order.server == name
+
+    return _lift(snapshot, is_meant, who=who, now=now, on=on)
+
+
+def unpin(snapshot: Snapshot, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which ``who`` has taken back the pin; no news if there is none."""
+    return _lift(snapshot, lambda order: isinstance(order, Pin), who=who, now=now, on=on)
+
+
+def follow(
+    snapshot: Snapshot,
+    listed: Iterable[tuple[str, str, datetime.datetime | None]],
+    *,
+    now: float,
+    on: datetime.datetime,
+) -> Snapshot:
+    """The world with the drains of the fleet's list, ``listed`` as server, reason and end, and with no other of its."""
+    found = {name: fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed}
+    gone: dict[Drain | Pin, str] = {
+        order: over(order) if order.server in found else struck(order)
+        for order in snapshot.fleet_drains
+        if found.get(order.server) is None
+    }
+    for order in filter(None, found.values()):
+        is_new = order not in snapshot.fleet_drains and not _is_known_drained(snapshot, order.server)
+        snapshot = with_order(snapshot, order)
+        if is_new:
+            snapshot = _remember(snapshot, Transition(on, order.server, *_labels(order), f"by {of_whom(order)}"))
+    return settle(_end(snapshot, gone, now=now, on=on), now=now, on=on)
+
+
+def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
+    """The world with its settled choice brought up to ``now``, and without the orders that are over."""
+    snapshot = redated(snapshot, now, on)
+    if now >= next_end(snapshot):
+        ended = {order: over(order) for order in orders(snapshot) if order.ends_at <= now}
+        return _end(snapshot, ended, now=now, on=on)
+    return _choose(snapshot, select(snapshot, now=now), now=now, on=on)
+
+
+def _lift(
+    snapshot: Snapshot, is_meant: Callable[[Drain | Pin], bool], *, who: str, now: float, on: datetime.datetime
+) -> Snapshot:
+    snapshot = settle(snapshot, now=now, on=on)
+    ended = {order: lifted(order, who) for order in orders(snapshot) if is_meant(order)}
+    return _end(snapshot, ended, now=now, on=on)
+
+
+def _end(snapshot: Snapshot, ended: Mapping[Drain | Pin, str], *, now: float, on: datetime.datetime) -> Snapshot:
+    """The world without these orders, each of which ends for a reason."""
+    seen_from = taken_from(snapshot, ended)
+    for order, why in ended.items():
+        snapshot = _remember(without_order(snapshot, order), Transition(on, order.server, *_labels(order)[::-1], why))
+    is_wanted = seen_from is not None and not _is_put_back(snapshot, seen_from, now)
+    choice = Choice(str(seen_from), Standing.ELIGIBLE) if is_wanted else snapshot.choice
+    return _choose(snapshot, select(attrs.evolve(snapshot, choice=choice), now=now), now=now, on=on)
+
+
+def _is_put_back(snapshot: Snapshot, name: str, now: float) -> bool:
+    """Compared with the server in use, that one is stale, and a fresh one is well."""
+    choice = select(snapshot, now=now)
+    verdicts = choice.verdicts if choice else ()
+    return any(verdict.name == name and verdict.standing is Standing.STALE for verdict in verdicts)
+
+
+def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: datetime.datetime) -> Snapshot:
+    before = snapshot.choice
+    if choice is None or (snapshot.offline and before is not None and snapshot.server(before.name)):
+        return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
+    changed = Transition(on, None, _last_choice(snapshot, now), _label(snapshot, choice, now), choice.reason)
+    if before is None or before.name != choice.name:
+        lagging = lags_from(snapshot, choice, now=now)
+        moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
+        return _remember(moved, changed)
+    settled = attrs.evolve(snapshot, choice=choice)
+    return settled if changed.before == changed.after else _remember(settled, changed)
+
+
+def _is_known_drained(snapshot: Snapshot, name: str) -> bool:
+    """The last that was said of its drains is that the fleet's list has one, in this life or one before."""
+    said = [
+        entry for entry in snapshot.transitions if entry.server == name and entry.after in ("in service", "drained")
+    ]
+    return bool(said) and said[-1].after == "drained" and said[-1].reason.startswith(f"by {FLEET}")
+
+
+def _labels(order: Drain | Pin) -> tuple[str, str]:
+    return ("in service", "drained") if isinstance(order, Drain) else ("not pinned", "pinned")
+
+
+def _count_readiness(
+    snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds, on: datetime.datetime
+) -> Snapshot:
+    """One more word on whether what a run needs is there; ``server`` is in ``snapshot``, with that word."""
+    state = heard(snapshot, server, at=at, thresholds=thresholds)
+    changed = attrs.evolve(server, readiness=state)
+    return _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
+
+
+def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: datetime.datetime) -> Snapshot:
+    """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
+    is_ready = server.readiness.health is not Health.DOWN
+    labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
+    is_mended = not is_ready and (wants_seed(snapshot, server) or missing(snapshot, server) is None)
+    if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
+        return snapshot
+    return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))
+
+
+def _lacked_at(server: ServerSnapshot, check: NodeCheck) -> float | None:
+    """When it was last seen that a run there would find nothing to do. A run under way may yet empty what is well."""
+    lacked_at = server.lacked_object_at
+    if check.trouble:
+        return lacked_at
+    if check.node is None:
+        return check.read_at
+    if lacked_at is None:
+        return None
+    if not check.node.does_something:
+        return check.read_at
+    return lacked_at if check.read_at - lacked_at < LONGEST_RUN_S else None
+
+
+def _last_choice(snapshot: Snapshot, now: float) -> str:
+    """What was last said of the choice."""
+    label = _label(snapshot, snapshot.choice, now)
+    said = next((entry.after for entry in reversed(snapshot.transitions) if entry.server is None), label)
+    return said if said.removesuffix(" (degraded)") == label.removesuffix(" (degraded)") else label
+
+
+def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
+    if choice is None:
+        return "none"
+    server = snapshot.server(choice.name)
+    is_known = choice.standing is not Standing.UNKNOWN and not (server and is_being_registered(server, now))
+    return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _last_association(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    """What was last said of it, or how it began."""
+    return _last_label(snapshot, server, list(Association), Association.UNASSOCIATED.value)
+
+
+def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:
+    """Which of ``labels`` was last said of it; ``first`` if none was."""
+    for entry in reversed(snapshot.transitions):
+        if entry.server == server.name and entry.after in labels:
+            return entry.after
+    return first
+
+
+def _remember(snapshot: Snapshot, transition: Transition) -> Snapshot:
+    return attrs.evolve(snapshot, transitions=(*snapshot.transitions, transition)[-TRANSITIONS_KEPT:])

@@ -1,0 +1,129 @@
+"""I/O: who may read and change our files."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from chef_failover.api import client
+from chef_failover.doctor.finding import Check
+from chef_failover.doctor.node import Node
+from chef_failover.errors import SidecarUnavailableError, UnseenError
+from chef_failover.state import document as state
+
+
+def checks(node: Node) -> tuple[Check, ...]:
+    """The configuration, the state and the socket."""
+    listen = node.config.listen.socket
+    return (
+        Check("configuration", lambda: config_file(node)),
+        Check("state", lambda: state_file(node)),
+        Check("socket", lambda: socket_file(listen)),
+        Check("sidecar", lambda: answers(listen)),
+    )
+
+
+def config_file(node: Node) -> str | None:
+    """Root believes it, so only root may change it; and the service must read it."""
+    path = node.config_path.absolute()
+    for one in (path, path.parent):
+        found = look(one)
+        if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+            return f"others than its owner may change {one}, and root believes it: chmod go-w {one}"
+        if found.st_uid != 0:
+            return f"{one} belongs to {user(found.st_uid)}, and root believes it: chown root {one}"
+    return service_can_read(node, path)
+
+
+def state_file(node: Node) -> str | None:
+    """Only the service may change it."""
+    directory = node.config.state_dir
+    path = directory / state.FILE_NAME
+    found = look(directory)
+    if found.st_mode & 0o022:
+        return f"others than its owner may change {directory}: chmod go-w {directory}"
+    owner = service_user(node)
+    if owner is not None and found.st_uid not in (owner.pw_uid, 0):
+        return f"{directory} belongs to {user(found.st_uid)}, not to {node.user}: chown -R {node.user}: {directory}"
+    if not os.path.lexists(path):
+        return f"{path} is not there, so nothing was ever written: is the sidecar running, and the disk full?"
+    if look(path).st_mode & 0o022:
+        return f"others than its owner may change {path}: chmod 0644 {path}"
+    return None
+
+
+def socket_file(path: Path) -> str | None:
+    """Whoever may write to it may steer, and nobody else may put one there."""
+    if look(path.parent).st_mode & 0o022:
+        return f"others than its owner may put a socket into {path.parent}: chmod go-w {path.parent}"
+    try:
+        mode = look(path).st_mode
+    except FileNotFoundError:
+        return f"{path} is not there: systemctl start chef-failover"
+    if not stat.S_ISSOCK(mode):
+        return f"{path} is not a socket: remove it, then systemctl restart chef-failover"
+    if mode & 0o007:
+        return f"everybody may speak to {path}, and so steer: systemctl restart chef-failover"
+    return None
+
+
+def answers(path: Path) -> str | None:
+    """The sidecar answers, and none of its loops hangs."""
+    if path.exists() and not os.access(path, os.W_OK, effective_ids=True):
+        raise UnseenError(f"{user(os.geteuid())} may not speak to {path}; run this as root")
+    try:
+        reply = client.ask(path, "/livez", timeout_s=3.0)
+    except SidecarUnavailableError as error:
+        return f"{error}: systemctl status chef-failover, journalctl -u chef-failover -n 20"
+    return None if reply.status == 200 else f"{reply.body.get('detail')}: systemctl restart chef-failover"
+
+
+def service_can_read(node: Node, path: Path) -> str | None:
+    """Whether the service's user may read ``path``, by owner, group and mode of it and of the folders above it."""
+    owner = service_user(node)
+    if owner is None:
+        return None
+    groups = set(os.getgrouplist(owner.pw_name, owner.pw_gid))
+    for one in (path, *path.parents):
+        if not _may(look(one), owner.pw_uid, groups, 4 if one == path else 1):
+            return f"{node.user}, whom the service runs as, may not read it, because of {one}"
+    return None
+
+
+def service_user(node: Node) -> pwd.struct_passwd | None:
+    """Whom the service runs as; None while nobody has made that user."""
+    try:
+        return pwd.getpwnam(node.user)
+    except KeyError:
+        return None
+
+
+def look(path: Path) -> os.stat_result:
+    """What it is, a link included.
+
+    Raises:
+        UnseenError: we may not know.
+        FileNotFoundError: there is none.
+    """
+    try:
+        return path.stat()
+    except PermissionError as error:
+        raise UnseenError(f"{user(os.geteuid())} may not see {path}; run this as root") from error
+
+
+def user(uid: int) -> str:
+    """The name of a user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _may(found: os.stat_result, uid: int, groups: set[int], bit: int) -> bool:
+    if found.st_uid == uid:
+        return bool(found.st_mode & bit << 6)
+    if found.st_gid in groups:
+        return bool(found.st_mode & bit << 3)
+    return bool(found.st_mode & bit)

@@ -1,0 +1,99 @@
+"""I/O: whether the chef-client that is here loads our shim, and nothing of the recipe of old beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from chef_failover.doctor.files import user
+from chef_failover.doctor.finding import Check
+from chef_failover.doctor.node import Node
+from chef_failover.errors import UnseenError
+
+PRODUCTS = ("chef", "cinc")
+FILE_NAME = "chef_failover.rb"
+OLD_CHECK = "opsworks_health_check"
+_CLIENT_D_DIR = re.compile(r"""^\s*client_d_dir[\s(]+["']([^"']+)["']""", re.MULTILINE)
+_SHIM = re.compile(r"""["'](/[^"']+/chef_failover\.rb)["']""")
+_APPLY = re.compile(r"""ChefFailover\.apply\(\s*self\s*,\s*["']([^"']+)["']""")
+
+
+def checks(node: Node) -> tuple[Check, ...]:
+    """For each chef-client that is here."""
+    here = [product for product in PRODUCTS if client(node, product)]
+    shims = [Check(f"shim of {product}-client", lambda product=product: shim(node, product)) for product in here]  # type: ignore[misc]
+    if not here:
+        shims = [Check("shim", nobody)]
+    return (*shims, *recipe_checks(node))
+
+
+def recipe_checks(node: Node) -> tuple[Check, ...]:
+    """For the configuration of each product."""
+    return tuple(Check(f"old recipe in /etc/{one}", lambda one=one: leftovers(node, one)) for one in PRODUCTS)  # type: ignore[misc]
+
+
+def nobody() -> str | None:
+    """There is nothing that could load it."""
+    raise UnseenError("there is no chef-client or cinc-client in PATH, /opt/chef/bin or /opt/cinc/bin")
+
+
+def client(node: Node, product: str) -> bool:
+    """Whether that product's client is installed."""
+    name = f"{product}-client"
+    return node.which(name) is not None or node.path(f"/opt/{product}/bin/{name}").exists()
+
+
+def shim(node: Node, product: str) -> str | None:
+    """The file in client.d, where this client reads it, loads the shim with this very configuration."""
+    directory = Path(f"/etc/{product}/client.d")
+    overridden = _CLIENT_D_DIR.search(_read(node.path(f"/etc/{product}/client.rb")) or "")
+    if overridden:
+        directory = Path(overridden[1])
+    path = directory / FILE_NAME
+    text = _read(node.path(str(path)))
+    if text is None:
+        why = " (client.rb puts client_d_dir there)" if overridden else ""
+        return f"{path} is not there{why}, so no run is ever moved: reinstall the package, or make install"
+    library, applied = _SHIM.search(text), _APPLY.search(text)
+    if library is None or applied is None:
+        return f"{path} does not load the shim: somebody has changed it; reinstall the package, or make install"
+    if not node.path(library[1]).exists():
+        return f"{path} loads {library[1]}, which is not there: reinstall the package, or make install"
+    if Path(applied[1]) != node.config_path:
+        return f"{path} names {applied[1]}, and this is {node.config_path}: a run and you look at different files"
+    return None
+
+
+def leftovers(node: Node, product: str) -> str | None:
+    """The recipe of old sets chef_server_url by a check of its own, with TLS verification off."""
+    client_rb = node.path(f"/etc/{product}/client.rb")
+    lines = (_read(client_rb) or "").splitlines()
+    numbers = [
+        number for number, line in enumerate(lines, 1) if OLD_CHECK in line and not line.lstrip().startswith("#")
+    ]
+    old = client_rb.with_name(f"{OLD_CHECK}.rb")
+    if numbers:
+        return (
+            f"/etc/{product}/client.rb loads {OLD_CHECK} in line {numbers[0]}: delete that line and the chef_server_url"
+            f" that it computes, write the first server's URL there instead, then remove {OLD_CHECK}.rb"
+        )
+    if old.exists():
+        return f"/etc/{product}/{OLD_CHECK}.rb is no longer loaded: remove it"
+    return None
+
+
+def _read(path: Path) -> str | None:
+    """The text; None without such a file.
+
+    Raises:
+        UnseenError: we may not read it.
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UnseenError(
+            f"{path} cannot be read ({error.strerror}); run this as root, not as {user(os.geteuid())}"
+        ) from error

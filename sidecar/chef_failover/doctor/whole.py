@@ -1,0 +1,37 @@
+"""Shell: every check on this node, one after another."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.trust import TrustStore
+from chef_failover.config.settings import Config
+from chef_failover.doctor import files, key, shim, unit, visits
+from chef_failover.doctor.finding import Finding
+from chef_failover.doctor.node import Node
+
+
+def diagnose(config: Config, config_path: Path, probed: dict[str, Any]) -> tuple[Finding, ...]:
+    """What is well here and what is not; ``probed`` is what `check` found."""
+    return diagnose_node(Node(config, config_path.absolute()), probed)
+
+
+def find_old_recipe(config: Config, config_path: Path) -> tuple[Finding, ...]:
+    """What the recipe of old has left in chef-client's configuration; nothing where it has not, or cannot be seen."""
+    found = [check.run() for check in shim.recipe_checks(Node(config, config_path.absolute()))]
+    return tuple(finding for finding in found if finding.is_ok is False)
+
+
+def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
+    """The same, of any machine."""
+
+    def utc_now() -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)
+
+    visited = visits.visit_all(node.config, Resolver(), TrustStore(), utc_now)
+    checks = [check for visit in visited for check in visit.checks()]
+    checks += [*key.checks(node, probed), *files.checks(node), *shim.checks(node), *unit.checks(node)]
+    return tuple(check.run() for check in checks)

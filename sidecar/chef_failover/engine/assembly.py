@@ -1,0 +1,247 @@
+"""Shell: the parts of a sidecar, put together as one configuration says."""
+
+from __future__ import annotations
+
+import functools
+import math
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from chef_failover.config.settings import Config, NoAssociation, Server
+from chef_failover.decide.health import Pace, Thresholds
+from chef_failover.decide.registration import identity_of
+from chef_failover.decide.steering import ABSENT_KEPT, with_order
+from chef_failover.decide.world import follow
+from chef_failover.engine.caretaker import Caretaker, Caretakers
+from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.watch import Watch
+from chef_failover.metrics.tally import Tally
+from chef_failover.model.model import (
+    Association,
+    Choice,
+    ProbeResult,
+    Registration,
+    SelectionPolicy,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+)
+from chef_failover.model.needs import ParityMode, ReadinessMode, ReadinessPolicy
+from chef_failover.node import offline
+from chef_failover.node.key import ClientKey
+from chef_failover.node.surroundings import Surroundings
+from chef_failover.server_list.listing import ListedDrain, as_said
+from chef_failover.state.document import Remembered
+
+if TYPE_CHECKING:
+    from chef_failover.chef.probes import Prober
+
+
+@attrs.frozen
+class Assembly:
+    """One configuration at work. ``key`` is None for a node without a name: nothing of it is ever signed."""
+
+    config: Config
+    node_name: str | None
+    key: ClientKey | None
+    watch: Watch
+    caretakers: Caretakers
+
+    @property
+    def faults(self) -> int:
+        """How often one of the loops broke by a fault of ours."""
+        return self.watch.faults + self.caretakers.faults
+
+    def start(self) -> None:
+        """Begin to probe and to register. A node that is not registered yet does not wait for its turn to probe."""
+        self.watch.start()
+        for server in self.watch.fleet.snapshot.servers:
+            if server.association is not Association.ASSOCIATED:
+                self.watch.look_at(server.name)
+        self.caretakers.start()
+
+    def stop(self) -> None:
+        """End; what is under way may still report."""
+        self.watch.stop()
+        self.caretakers.stop()
+
+
+def assemble(
+    config: Config,
+    node_name: str | None,
+    remembered: Remembered,
+    known: tuple[ServerSnapshot, ...],
+    around: Surroundings,
+    *,
+    on_change: Callable[[Config, Snapshot], None],
+    write_down: Callable[[], None],
+    tally: Tally,
+    drains: Sequence[ListedDrain] = (),
+) -> Assembly:
+    """Everything for ``config``, not started yet.
+
+    Args:
+        config: the whole configuration.
+        node_name: as the configuration has it, with its placeholders filled in; None leaves it to chef-client.
+        remembered: what a former life left, or the configuration before this one.
+        known: servers as the configuration before this one knew them.
+        around: the machine.
+        on_change: called after each change that is worth keeping.
+        write_down: keeps the state before it returns; may raise OSError.
+        tally: counts what happens.
+        drains: those of the fleet's list.
+    """
+    held = [one for one in remembered.registrations.values() if one.association is Association.ASSOCIATED]
+    is_known = any(one.identity is not None for one in held)
+    key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
+    whose = node_name or socket.gethostname()
+    first = _first_snapshot(config, remembered, known, whose, key, now=around.clock())
+    fleet = Fleet(
+        follow(first, as_said(drains), now=around.clock(), on=around.utc_now()),
+        Thresholds(config.health.rise, config.health.fall),
+        clock=around.clock,
+        utc_now=around.utc_now,
+        on_change=functools.partial(on_change, config),
+        tally=tally,
+    )
+    watch = Watch(
+        fleet,
+        {str(server.name): _probe(config, server, around, fleet=fleet, key=key) for server in config.servers},
+        look=functools.partial(
+            offline.look, [server.url for server in config.servers], around.resolver, config.health.timeout
+        ),
+        pace=Pace(config.health.interval, config.health.retry_interval),
+        timeout_s=config.health.timeout,
+        fresh_for_s=config.health.fresh_for,
+        lacks_key=lambda: key is not None and key.is_awaited,
+        clock=around.clock,
+        rng=around.rng,
+    )
+
+    def caretakers() -> Iterator[Caretaker]:
+        from chef_failover.engine.workers import make_caretaker  # noqa: PLC0415 - see there
+
+        for server in config.servers:
+            if key is not None:
+                yield make_caretaker(
+                    config,
+                    server,
+                    key,
+                    around,
+                    fleet=fleet,
+                    policy=readiness_policy(config),
+                    write_down=write_down,
+                    look_at=watch.look_at,
+                )
+
+    return Assembly(config, node_name, key, watch, Caretakers(caretakers))
+
+
+def _probe(
+    config: Config, server: Server, around: Surroundings, *, fleet: Fleet, key: ClientKey | None
+) -> Callable[[], ProbeResult]:
+    """Probes ``server``, by a prober that is made for the first time it does."""
+
+    @functools.cache
+    def prober() -> Prober:
+        from chef_failover.engine import workers  # noqa: PLC0415 - see there
+
+        node_name = key.node_name if key is not None else None
+        return workers.make_prober(config, server, node_name, workers.signer_by(fleet, server.name, key), around)
+
+    return lambda: prober().probe()
+
+
+def readiness_policy(config: Config) -> ReadinessPolicy:
+    """What ``config`` says of readiness."""
+    return ReadinessPolicy(ReadinessMode(config.readiness), config.node.policy_group, config.node.policy_name)
+
+
+def _first_snapshot(
+    config: Config,
+    remembered: Remembered,
+    known: tuple[ServerSnapshot, ...],
+    identity: str,
+    key: ClientKey | None,
+    *,
+    now: float,
+) -> Snapshot:
+    """The world before the first probe: servers that are still the same keep what is ``known`` of them."""
+    kept = {(server.name, server.chef_server_url, server.ca_file): server for server in known}
+    existing = key.private_key() if key is not None else None
+    whose = identity_of(identity, existing.public_pem()) if existing is not None else None
+    servers = []
+    for server in config.servers:
+        fresh = ServerSnapshot(
+            name=server.name,
+            url=server.url,
+            chef_server_url=config.chef_server_url(server),
+            priority=config.priority(server),
+            ca_file=str(server.ca_file) if server.ca_file else None,
+            had_work=server.name in remembered.with_work,
+            lacked_object_at=now if server.name in remembered.without_object else None,
+        )
+        same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
+        registration = _first_registration(
+            server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
+        )
+        servers.append(
+            attrs.evolve(
+                same,
+                priority=fresh.priority,
+                registration=registration,
+                drain=None,
+                had_work=same.had_work or fresh.had_work,
+                lacked_object_at=fresh.lacked_object_at if same.lacked_object_at is None else same.lacked_object_at,
+            )
+        )
+    choice = None
+    if any(server.name == remembered.choice for server in servers):
+        choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
+    snapshot = Snapshot(
+        servers=tuple(servers),
+        policy=SelectionPolicy(
+            config.selection.failback, identity, readiness_policy(config), ParityMode(config.parity)
+        ),
+        choice=choice,
+        chosen_on=remembered.chosen_on if choice else None,
+        is_choice_remembered=choice is not None,
+        lagging_since=remembered.lagging_since if choice else None,
+        absent_registrations=_absent_registrations(remembered, servers),
+        pin=remembered.pin,
+        transitions=remembered.transitions,
+    )
+    for drain in remembered.drains:
+        snapshot = with_order(snapshot, drain)
+    return snapshot
+
+
+def _absent_registrations(
+    remembered: Remembered, servers: Sequence[ServerSnapshot]
+) -> tuple[tuple[str, str, Registration], ...]:
+    """What is known of servers that are not configured now. A name that is taken again elsewhere loses it."""
+    names = {server.name for server in servers}
+    absent = [
+        (name, url, registration)
+        for (name, url), registration in remembered.registrations.items()
+        if name not in names and registration.identity is not None
+    ]
+    return tuple(absent[-ABSENT_KEPT:])
+
+
+def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:
+    """What was known of the registration, if it is of this very node: another name or key is another node.
+
+    A key that cannot be read now (``whose`` is None) says nothing. What had failed is tried again at once: whoever
+    reloads may just have mended it.
+    """
+    if isinstance(server.association, NoAssociation):
+        return Registration()
+    if remembered is None or remembered.identity is None or whose not in (None, remembered.identity):
+        return Registration(Association.UNASSOCIATED)
+    if remembered.association in (Association.FAILED, Association.REFUSED):
+        return attrs.evolve(remembered, attempts=0, retry_at=-math.inf)
+    return remembered

@@ -1,0 +1,156 @@
+"""Shell: keeps this node registered with one server.
+
+It works only while the server is UP: one that is down cannot register anybody.
+Before each attempt its intent is on disk, and whatever the provider gave for it is, right after. So a crash at any
+instant is followed by the same question again, which every provider can answer: see `base.Provider`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import random
+import time
+from collections.abc import Callable
+
+import attrs
+
+from chef_failover.decide.registration import Answer, Event, advance, identity_of
+from chef_failover.engine.fleet import Fleet
+from chef_failover.errors import KeyFileError, ValidatorKeyError
+from chef_failover.model.model import Association, Health, Outcome, Registration, ServerSnapshot
+from chef_failover.registration.base import Applicant, Provider
+
+WORD_HOLDS_S = 600.0
+"""How long a person's word that something may be replaced holds for an attempt that could not be made yet."""
+
+
+class Enrolment:
+    """Registers the node with the server ``name``.
+
+    Args:
+        name: of the server.
+        fleet: what is known of it, and where the result goes.
+        provider: does it.
+        applicant: who the node is; may take its time, to make a key.
+        write_down: puts the fleet's snapshot on disk before it returns; may raise OSError.
+        look_at: has the server probed at once.
+        clock: monotonic seconds, the same as the fleet's.
+        utc_now: wall time.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        fleet: Fleet,
+        provider: Provider,
+        applicant: Callable[[], Applicant],
+        write_down: Callable[[], None],
+        look_at: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        rng: random.Random,
+    ) -> None:
+        self._name = name
+        self._fleet = fleet
+        self._provider = provider
+        self._applicant = applicant
+        self._write_down = write_down
+        self._look_at = look_at
+        self._clock = clock
+        self._utc_now = utc_now
+        self._rng = rng
+        self._lacks_key = False
+        self._replaces_until = -math.inf
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether registering there is our affair at all."""
+        return self._provider.repairs
+
+    def hurry(self, *, replaces: bool = False) -> None:
+        """Somebody has mended something: try now, as if for the first time. See `Applicant` for ``replaces``."""
+        now = self._clock()
+
+        def at_once(registration: Registration) -> Registration:
+            if registration.association is Association.ASSOCIATED:
+                return registration
+            self._replaces_until = now + WORD_HOLDS_S if replaces else -math.inf
+            ticket = None if replaces else registration.ticket
+            return attrs.evolve(registration, attempts=0, retry_at=now, ticket=ticket)
+
+        self._fleet.amend(self._name, at_once)
+
+    def step(self) -> float:
+        """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
+        server = self._server()
+        if server is None or server.health is not Health.UP:
+            return float("inf")
+        if server.association is Association.ASSOCIATED:
+            return self._watch_over(server)
+        left_s = server.registration.retry_at - self._clock()
+        if left_s > 0 and not self._has_its_key_back():
+            return left_s
+        self._attempt(server.registration)
+        return 0.0
+
+    def _watch_over(self, server: ServerSnapshot) -> float:
+        """An association holds until the server itself, asked in the node's name, has denied it often enough."""
+        last = server.last
+        if last is None or not last.is_signed or last.finished_at <= server.registration.retry_at:
+            return float("inf")  # it has not been asked since it was confirmed
+        is_denied = last.outcome is Outcome.NOT_ASSOCIATED and server.access.health is Health.DOWN
+        if is_denied and self._provider.repairs:
+            self._enter(server.registration, Answer(Event.LOSE, last.detail))
+            return 0.0
+        if last.outcome.serves_node and server.registration.attempts:
+            self._fleet.amend(self._name, lambda registration: attrs.evolve(registration, attempts=0))
+        return float("inf")
+
+    def _attempt(self, registration: Registration) -> None:
+        try:
+            applicant = attrs.evolve(self._applicant(), replaces=self._clock() < self._replaces_until)
+            if registration.ticket is None:
+                identity = identity_of(applicant.node_name, applicant.key.public_pem())
+                registration = self._enter(attrs.evolve(registration, identity=identity), Answer(Event.BEGIN))
+                self._write_down()
+            answer = self._provider.associate(applicant, registration.ticket)
+            if answer.event is not Event.FAIL:
+                self._replaces_until = -math.inf
+        except KeyFileError as error:
+            self._lacks_key = not isinstance(error, ValidatorKeyError)
+            answer = Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
+        except OSError as error:
+            reason = error.strerror or error
+            answer = Answer(Event.FAIL, f"nothing is begun that cannot be written down first: {reason}")
+        if registration.association is not Association.REQUESTED:  # it did not come so far
+            registration = self._enter(registration, Answer(Event.BEGIN))
+        registration = self._enter(registration, answer)
+        if registration.ticket is not None:
+            with contextlib.suppress(OSError):  # said by whoever writes; without it, a crash asks the provider anew
+                self._write_down()
+        if registration.association is Association.ASSOCIATED:
+            self._look_at(self._name)
+
+    def _has_its_key_back(self) -> bool:
+        """What it last failed for was the node's own key, and that is there now: no reason to wait any longer."""
+        if not self._lacks_key:
+            return False
+        try:
+            self._applicant()
+        except KeyFileError:
+            return False
+        self._lacks_key = False
+        return True
+
+    def _enter(self, registration: Registration, answer: Answer) -> Registration:
+        chance, now, on = self._rng.random(), self._clock(), self._utc_now()
+        registration = advance(registration, answer, now=now, on=on, chance=chance)
+        self._fleet.register(self._name, registration)
+        return registration
+
+    def _server(self) -> ServerSnapshot | None:
+        return self._fleet.snapshot.server(self._name)

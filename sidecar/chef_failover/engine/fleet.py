@@ -1,0 +1,153 @@
+"""Shell: the lock and the one snapshot that everybody reads."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from chef_failover.decide.health import Thresholds
+from chef_failover.decide.selection import most_wanted, select_for_run
+from chef_failover.decide.steering import next_end
+from chef_failover.decide.world import enroll, observe, settle, take
+from chef_failover.metrics.tally import Tally
+from chef_failover.model.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """The Chef servers as we know them.
+
+    Transitions happen under the lock; ``snapshot`` is read without it. ``on_change`` is called, outside the lock, after
+    each change of a server's health or of the choice; ``tally`` counts what happens.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        thresholds: Thresholds,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        on_change: Callable[[Snapshot], None] = lambda _: None,
+        tally: Tally | None = None,
+    ) -> None:
+        self._thresholds = thresholds
+        self._clock = clock
+        self._utc_now = utc_now
+        self._on_change = on_change
+        self._tally = tally or Tally()
+        self._changed = threading.Condition()
+        self._snapshot = settle(snapshot, now=clock(), on=utc_now())
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The world as it is now."""
+        return self._snapshot
+
+    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> bool:
+        """Take in one probe's result; whether a change of that server is under way."""
+        with self._changed:
+            before = self._snapshot
+            server = next(server for server in before.servers if server.name == name)
+            after = observe(before, server, result, thresholds=self._thresholds, offline=offline, on=self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        self._tally.probed(name, result)
+        self._tell(before, after)
+        return next(server.is_changing for server in after.servers if server.name == name)
+
+    def register(self, name: str, registration: Registration) -> None:
+        """Take in how the node's registration with one server stands."""
+        self.amend(name, lambda _: registration)
+
+    def amend(self, name: str, change: Callable[[Registration], Registration]) -> None:
+        """Replace the node's registration with one server by what ``change``, called under the lock, makes of it."""
+        with self._changed:
+            before = self._snapshot
+            server = before.server(name)
+            if server is None:
+                return
+            registration = change(server.registration)
+            after = enroll(before, server, registration, now=self._clock(), on=self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        self._tally.registered(name, server.registration, registration)
+        self._tell(before, after)
+
+    def take(self, name: str, check: NodeCheck) -> bool:
+        """Take in what a whole reading found on one server; whether a change of that server is under way."""
+        with self._changed:
+            before = self._snapshot
+            server = before.server(name)
+            if server is None:
+                return False
+            after = take(before, server, check, thresholds=self._thresholds, on=self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        self._tell(before, after)
+        return any(server.is_changing for server in after.servers if server.name == name)
+
+    def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> Snapshot:
+        """Let a person's word have its effect; the world after it.
+
+        ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
+        """
+        with self._changed:
+            before = self._snapshot
+            after = change(before, self._clock(), self._utc_now())
+            self._snapshot = after
+            self._changed.notify_all()
+        self._tell(before, after)
+        return after
+
+    def end_what_is_over(self) -> float:
+        """End the drains and pins whose time is over; seconds until the next one ends, infinite if none does."""
+        left_s = next_end(self._snapshot) - self._clock()
+        if left_s > 0:
+            return left_s
+        return next_end(self.steer(lambda world, now, on: settle(world, now=now, on=on))) - self._clock()
+
+    def most_wanted(self, runs_from: float) -> str | None:
+        """The server whose answer a starting run waits for; None when there is nothing to wait for."""
+        return most_wanted(self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds)
+
+    def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
+        """Where a run that starts now goes, and the world it was chosen in."""
+        snapshot = self._snapshot
+        now = self._clock()
+        return snapshot, select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=self._thresholds)
+
+    def wait_while_wanted(self, name: str, runs_from: float, timeout_s: float) -> None:
+        """Until ``name`` is no longer the most wanted server, or ``timeout_s`` is over."""
+        limit = self._clock() + timeout_s
+        with self._changed:
+            while self.most_wanted(runs_from) == name and (left_s := limit - self._clock()) > 0:
+                self._changed.wait(left_s)
+
+    def _tell(self, before: Snapshot, after: Snapshot) -> None:
+        """Everybody who has to know of a change, outside the lock."""
+        self._tally.changed(before, after)
+        if log_changes(before, after):
+            self._on_change(after)
+
+
+def log_changes(before: Snapshot, after: Snapshot) -> bool:
+    """One line for each change; whether there was one that is worth keeping."""
+    new = [transition for transition in after.transitions if transition not in before.transitions]
+    for transition in new:
+        what = transition.server or "choice"
+        fields = {
+            "server": transition.server,
+            "from": transition.before,
+            "to": transition.after,
+            "reason": transition.reason,
+        }
+        log.info("%s %s->%s %s", what, transition.before, transition.after, transition.reason, extra=fields)
+    if after.offline != before.offline:
+        what = f"is offline: {after.offline}; nothing moves" if after.offline else "is back on the network"
+        log.warning("node %s", what)
+    return bool(new)

@@ -1,0 +1,108 @@
+"""Shell: reads the node's object on one server when that is due, and creates it where it is missing.
+
+An object that exists is never changed, but for one that a run has left empty: what differs is shown, and a person
+decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+
+import attrs
+
+from chef_failover.chef.deadline import ProbeError
+from chef_failover.decide import reading, seeding
+from chef_failover.engine.fleet import Fleet
+from chef_failover.model.model import NodeCheck
+from chef_failover.model.needs import NodeObject
+
+log = logging.getLogger(__name__)
+
+
+class NodeCare:
+    """Looks after the node's object on the server ``name``.
+
+    Args:
+        name: of the server.
+        fleet: what is known, and where the result goes.
+        check: reads it whole; None while there is no key to sign with. With True it relies on nothing that was read
+            before.
+        create: creates it there; False when it exists by now. May raise ProbeError.
+        fill: gives it to the empty one there; False when that is no longer empty. May raise ProbeError.
+        look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
+        clock: monotonic seconds, the same as the fleet's.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        fleet: Fleet,
+        check: Callable[[bool], NodeCheck | None],
+        create: Callable[[NodeObject], bool],
+        fill: Callable[[NodeObject], bool],
+        look_at: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random,
+    ) -> None:
+        self._name = name
+        self._fleet = fleet
+        self._check = check
+        self._create = create
+        self._fill = fill
+        self._look_at = look_at
+        self._clock = clock
+        self._rng = rng
+        self._chance = rng.random()
+        self._asked_at = self._seeded_at = -math.inf
+        self._is_in_doubt = False
+
+    def ask(self, *, in_doubt: bool = False) -> None:
+        """Have it read again, however fresh the last reading is; ``in_doubt`` of that one, since a run has failed."""
+        self._is_in_doubt |= in_doubt
+        self._asked_at = self._clock()
+
+    def step(self) -> float:
+        """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
+        snapshot = self._fleet.snapshot
+        server = snapshot.server(self._name)
+        if server is None:
+            return math.inf
+        left_s = reading.due_at(snapshot, server, chance=self._chance, asked_at=self._asked_at) - self._clock()
+        if left_s > 0:
+            reference = seeding.reference(snapshot)
+            if reference is None or server.node_check is None or not seeding.wants_seed(snapshot, server):
+                return left_s
+            # What was created and is not found (a replica behind, a damaged index) is not created again and again.
+            pause_s = self._seeded_at + reading.RETRY_INTERVAL_S * (1 + self._chance) - self._clock()
+            if pause_s > 0:
+                return min(left_s, pause_s)
+            self._seeded_at = self._clock()
+            source = seeding.source(snapshot)
+            seed = self._create if server.node_check.node is None else self._fill
+            self._seed(seed, reference, server.node_check, source.name if source else "")
+            return 0.0
+        in_doubt, self._is_in_doubt = self._is_in_doubt, False
+        check = self._check(in_doubt)
+        if check is None:
+            return math.inf
+        self._chance = self._rng.random()
+        if self._fleet.take(self._name, check):
+            self._look_at(self._name)
+        return 0.0
+
+    def _seed(self, seed: Callable[[NodeObject], bool], reference: NodeObject, check: NodeCheck, source: str) -> None:
+        try:
+            is_new = seed(reference)
+        except ProbeError as error:
+            trouble = f"it cannot be {'created' if check.node is None else 'filled'} there: {error.detail}"
+            self._fleet.take(self._name, attrs.evolve(check, read_at=self._clock(), trouble=trouble))
+        else:
+            if is_new:
+                log.info("%s has this node's object now, as it is on %s", self._name, source)
+            self.ask()

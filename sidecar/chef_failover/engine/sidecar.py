@@ -1,0 +1,287 @@
+"""Shell: the sidecar without its outside: one configuration at work, replaced whole by the next.
+
+How the parts are put together is `assembly`; how the outside reaches them (listeners, signals, systemd) is `daemon`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import math
+import threading
+from collections.abc import Callable
+
+import attrs
+
+from chef_failover import __version__
+from chef_failover.config.settings import Config
+from chef_failover.decide.world import follow
+from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
+from chef_failover.engine.fleet import log_changes
+from chef_failover.engine.runs import RunReport, Runs
+from chef_failover.metrics.counts import Measured
+from chef_failover.metrics.tally import Tally
+from chef_failover.metrics.textfile import Textfile
+from chef_failover.model.about import About
+from chef_failover.model.model import Choice, HealthState, ServerSnapshot, Snapshot
+from chef_failover.model.needs import ReadinessPolicy
+from chef_failover.model.run_history import Run
+from chef_failover.node import clone
+from chef_failover.node.surroundings import Surroundings
+from chef_failover.server_list.discovery import Discovery
+from chef_failover.server_list.listing import Effective, ListedDrain, as_said
+from chef_failover.state import document as state
+from chef_failover.state import written
+from chef_failover.state.document import Remembered
+from chef_failover.state.keeper import Keeper
+
+log = logging.getLogger(__name__)
+
+LAST_SAVE_S = 0.3
+"""How long the last write may take when we stop."""
+
+
+class Sidecar:
+    """Watches the servers of ``config``, or of the fleet's list that it names, from `start` to `stop`.
+
+    Raises:
+        IdentityError: the node's name cannot be found out.
+    """
+
+    def __init__(self, config: Config, surroundings: Surroundings | None = None) -> None:
+        self._around = surroundings or Surroundings()
+        self._state_path = config.state_dir / state.FILE_NAME
+        self._keeper = Keeper(self._save)
+        self._textfile = Textfile(self._metrics)
+        self._faults_before = 0
+        self.tally = Tally(self._around.utc_now)
+        instance_id = self._around.instance_id(config.node.name)
+        if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
+            log.warning("%s", said)
+        self._boot_id = self._around.boot_id()
+        remembered = state.read(self._state_path, self.utc_now(), at=self.now(), boot_id=self._boot_id)
+        self._instance_id = remembered.instance_id or instance_id
+        self._is_new_here = remembered.instance_id is None and instance_id is not None
+        for sentence in remembered.problems:
+            log.warning("%s", sentence)
+        self._swapping = threading.Lock()
+        self.runs = Runs(
+            self._look_at,
+            self._around.clock,
+            utc_now=self._around.utc_now,
+            history=remembered.history,
+            on_end=self._run_ended,
+        )
+        self._discovery = Discovery(config, self._go_on_if_changed, utc_now=self._around.utc_now, rng=self._around.rng)
+        now = self._discovery.now_for(config)
+        self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
+        log_changes(*_ends_meanwhile(remembered, self.snapshot))
+
+    @property
+    def config(self) -> Config:
+        """The configuration at work: with the servers of the fleet's list, where there is one."""
+        return self._parts.config
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The world as it is now."""
+        return self._parts.watch.fleet.snapshot
+
+    @property
+    def about(self) -> About:
+        """What views say of the node."""
+        path = self._parts.key.path_for_chef_client() if self._parts.key else None
+        return About(
+            __version__,
+            self._parts.node_name,
+            str(path) if path else None,
+            self._instance_id,
+            boot_id=self._boot_id,
+            runs=self.runs.history,
+            discovery=self._discovery.standing,
+        )
+
+    def now(self) -> float:
+        """Monotonic seconds, comparable with every instant in `snapshot`."""
+        return self._around.clock()
+
+    def utc_now(self) -> datetime.datetime:
+        """Wall time, for people."""
+        return self._around.utc_now()
+
+    def start(self) -> None:
+        """Begin probing."""
+        self._keeper.start()
+        if self._is_new_here:
+            self._keeper.change()  # before anything exists that a copy of this disk must not go on with
+        self._parts.start()
+        self._textfile.use(self.config.metrics.textfile)
+        self._discovery.start()
+
+    def stop(self, timeout_s: float = 0.0) -> bool:
+        """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
+        self._discovery.stop()
+        self._parts.stop()
+        self._textfile.stop(LAST_SAVE_S)
+        self._keeper.stop(max(timeout_s, LAST_SAVE_S))
+        return self._parts.watch.join(timeout_s)
+
+    def measure(self) -> Measured:
+        """What metrics show."""
+        return Measured(
+            version=__version__,
+            snapshot=self.snapshot,
+            history=self.runs.history,
+            counts=self.tally.read(),
+            runs_under_way=len(self.runs.under_way),
+            faults=self._faults_before + self._parts.faults + self._discovery.faults,
+            fingerprint=self.config.fingerprint,
+            now=self.now(),
+        )
+
+    def late(self) -> tuple[str, ...]:
+        """The servers whose probing loop hangs."""
+        return self._parts.watch.late()
+
+    def choose_for_run(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None]:
+        """See `Watch.choose_for_run`."""
+        return self._parts.watch.choose_for_run(max_age_s)
+
+    def choose_at_once(self, *, is_final: bool, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
+        """See `Watch.choose_at_once`."""
+        return self._parts.watch.choose_at_once(is_final=is_final, max_age_s=max_age_s)
+
+    def report_run(self, report: RunReport) -> None:
+        """Take in what the shim says of a chef-client run."""
+        self.runs.report(report)
+        if report.event != "started" and report.server is not None:
+            self._parts.caretakers.reread(report.server, in_doubt=report.event == "failed")
+
+    def associate(self, name: str, *, replaces: bool = False) -> bool:
+        """Try to register with that server at once; False when registering there is somebody else's affair.
+
+        With ``replaces`` an older registration under this node's name goes first, where a node may do that.
+        """
+        with self._swapping:  # or a reload would go on without it
+            return self._parts.caretakers.hurry(name, replaces=replaces)
+
+    def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> tuple[Snapshot, str | None]:
+        """Let a person's word have its effect, and write it down; the world after it, and why that failed.
+
+        ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
+        """
+        with self._swapping:  # or a reload would go on without it
+            snapshot = self._parts.watch.fleet.steer(change)
+        try:
+            self._keeper.save_now()
+        except OSError as error:
+            return snapshot, error.strerror or str(error)
+        return snapshot, None
+
+    def reload(self, config: Config) -> None:
+        """Go on with ``config``, as config.yml has it; what is known of servers that stay the same is kept.
+
+        Raises:
+            IdentityError: the node's name cannot be found out; then nothing has changed.
+        """
+        with self._discovery.lock:
+            now = self._discovery.now_for(config)
+            self._go_on(now.config, now.drains)
+            self._discovery.use(config, now)
+        self.tally.reloaded(is_good=True)
+
+    def _go_on_if_changed(self, now: Effective) -> None:
+        """The fleet's list has been asked for. The lock of discovery is held, as for a reload."""
+        if now.config != self.config:
+            self._go_on(now.config, now.drains)
+            names = ", ".join(server.name for server in now.config.servers)
+            log.info("servers by %s: %s", now.listing.source if now.listing else "config.yml", names)
+            return
+        said = as_said(now.drains)
+        with self._swapping:
+            self._parts.watch.fleet.steer(lambda world, at, on: follow(world, said, now=at, on=on))
+
+    def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
+        node_name = self._name_by(config)  # which may take seconds, or fail: before anything is stopped
+        with self._swapping:
+            before = self._parts
+            before.caretakers.stop()
+            former = self.snapshot
+            known = former.servers
+            if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
+                known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
+            self._parts = self._assemble(config, node_name, state.of(former), known, drains)
+        before.stop()
+        self._faults_before += before.faults
+        self._parts.start()
+        self._textfile.use(config.metrics.textfile)
+        self.tally.changed(former, self.snapshot)
+        log_changes(former, self.snapshot)
+        self._changed(config, self.snapshot)
+
+    def _name_by(self, config: Config) -> str | None:
+        return self._around.node_name(config.node.name) if config.node.name else None
+
+    def reload_refused(self) -> None:
+        """There was a new configuration, and it is no good."""
+        self.tally.reloaded(is_good=False)
+        self._textfile.change()
+
+    def _assemble(
+        self,
+        config: Config,
+        node_name: str | None,
+        remembered: Remembered,
+        known: tuple[ServerSnapshot, ...],
+        drains: tuple[ListedDrain, ...],
+    ) -> Assembly:
+        parts = assemble(
+            config,
+            node_name,
+            remembered,
+            known,
+            self._around,
+            on_change=self._changed,
+            write_down=self._keeper.save_now,
+            tally=self.tally,
+            drains=drains,
+        )
+        self.tally.watch([server.name for server in config.servers])
+        return parts
+
+    def _look_at(self, name: str) -> None:
+        self._parts.watch.look_at(name)
+
+    def _run_ended(self, run: Run) -> None:
+        self.tally.ran(run.server, run.result)
+        self._keeper.change()
+        self._textfile.change()
+
+    def _changed(self, config: Config, snapshot: Snapshot) -> None:
+        """Something of ``config`` has changed; what a reload has left behind changes nothing any more."""
+        if config is self.config:
+            self._keeper.change()
+            self._textfile.change()
+            self._parts.caretakers.wake()
+            self._around.on_change(snapshot)
+
+    def _metrics(self) -> bytes:
+        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - a megabyte, for those who have a textfile
+
+        return metrics.expose(self.measure()).body
+
+    def _save(self) -> None:
+        snapshot = self.snapshot
+        state.write(self._state_path, written.kept(snapshot, self.about, on=self.utc_now()))
+        state.write_names(self._state_path.with_name(state.UNASSOCIATED_FILE_NAME), written.unassociated(snapshot))
+
+
+def _ends_meanwhile(remembered: Remembered, snapshot: Snapshot) -> tuple[Snapshot, Snapshot]:
+    """The world without and with what ended while nobody watched; the first choice of a life is no news."""
+    old = [entry for entry in snapshot.transitions if entry.server is None or entry in remembered.transitions]
+    return attrs.evolve(snapshot, transitions=tuple(old)), snapshot
+
+
+def _needs_of(config: Config) -> tuple[str | None, ReadinessPolicy]:
+    """Whose node objects are looked for, and what else."""
+    return config.node.name, readiness_policy(config)

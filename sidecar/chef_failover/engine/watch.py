@@ -1,0 +1,166 @@
+"""Shell: all monitors of one configuration, and the question that a starting run asks them."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from chef_failover.decide.health import Pace
+from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.monitor import Monitor
+from chef_failover.model.model import Choice, ProbeResult, Snapshot, Standing
+
+ANSWER_SLACK_S = 0.25
+"""A probe that uses its whole time still has to be recorded before a run's question is answered."""
+START_S = 0.5
+"""How long a run's question may wait for probing to begin: with that the shim, which grants a second, still waits."""
+HEAD_START_S = 0.01
+"""How much earlier than the others the server is probed that a run waits for."""
+KEY_PERIOD_S = 0.05
+"""How often we look for a key that is to come."""
+LATE_AFTER_S = 10.0
+"""A loop that has missed its probe by this much, and by the time of a probe, is taken for dead."""
+
+
+class Watch:
+    """One monitor for each server.
+
+    Args:
+        fleet: takes the results.
+        probes: for each server by name, what probes it.
+        look: tells why this node has no network, or None; asked only after a probe that never left the node.
+        pace: between probes.
+        timeout_s: of one probe.
+        fresh_for_s: how old a result may be to start a run on it.
+        lacks_key: whether the node has no key yet and will get one, without which no run works.
+        clock: monotonic seconds.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        probes: Mapping[str, Callable[[], ProbeResult]],
+        *,
+        look: Callable[[], str | None],
+        pace: Pace,
+        timeout_s: float,
+        fresh_for_s: float,
+        lacks_key: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random,
+    ) -> None:
+        self.fleet = fleet
+        self._look = look
+        self._timeout_s = timeout_s
+        self._fresh_for_s = fresh_for_s
+        self._lacks_key = lacks_key
+        self._clock = clock
+        self._is_started = threading.Event()
+        self._monitors = {
+            name: Monitor(
+                name,
+                probe=probe,
+                report=self._reporter(name),
+                pace=pace,
+                clock=clock,
+                rng=rng,
+                tend=fleet.end_what_is_over,
+            )
+            for name, probe in probes.items()
+        }
+
+    def start(self) -> None:
+        """Begin probing."""
+        for monitor in self._monitors.values():
+            monitor.start()
+        self._is_started.set()
+
+    def stop(self) -> None:
+        """End probing; what is under way may still report."""
+        for monitor in self._monitors.values():
+            monitor.stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the loops after `stop`; whether all have ended."""
+        limit = time.monotonic() + timeout_s
+        return all(monitor.join(max(0.0, limit - time.monotonic())) for monitor in self._monitors.values())
+
+    def late(self) -> tuple[str, ...]:
+        """The servers whose loop hangs or is dead."""
+        now = self._clock()
+        allowance_s = LATE_AFTER_S + self._timeout_s
+        return tuple(name for name, monitor in self._monitors.items() if monitor.is_late(now, allowance_s))
+
+    @property
+    def faults(self) -> int:
+        """How often a probe broke by a fault of ours."""
+        return sum(monitor.faults for monitor in self._monitors.values())
+
+    def look_at(self, name: str) -> None:
+        """Probe that server now, whatever its last result; unknown names are nobody's."""
+        if name in self._monitors:
+            self._monitors[name].freshen(self._clock())
+
+    def choose_for_run(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None]:
+        """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
+
+        Takes one probe's timeout at most, from `start` on; much less when the preferred server answers. Results count
+        that are no older than ``fresh_for``, and than ``max_age_s``: the run may know what happened before that.
+        """
+        runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
+        self._is_started.wait(START_S)
+        limit = self._clock() + self._timeout_s + ANSWER_SLACK_S
+        self._freshen_in_turns(runs_from)
+        while (wanted := self.fleet.most_wanted(runs_from)) and (left_s := limit - self._clock()) > 0:
+            self.fleet.wait_while_wanted(wanted, runs_from, left_s)
+        while self._lacks_key() and self._clock() < limit:
+            time.sleep(KEY_PERIOD_S)
+        return self.fleet.select_for_run(runs_from)
+
+    def choose_at_once(self, *, is_final: bool, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
+        """`choose_for_run` where nothing is to be waited for, and None where something is. The probes for it begin.
+
+        An answer that is not final, because whoever gets it asks again, may be by results that are too old, if those
+        speak for a server, and no server that was never heard of could change that.
+        """
+        runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
+        wanted = self.fleet.most_wanted(runs_from)
+        if wanted:
+            self._monitors[wanted].freshen(runs_from)
+        self._freshen(runs_from, HEAD_START_S)
+        if is_final and self._lacks_key():
+            return None
+        if not wanted:
+            return self.fleet.select_for_run(runs_from)
+        if is_final or self.fleet.most_wanted(-math.inf):
+            return None
+        snapshot, choice = self.fleet.select_for_run(-math.inf)
+        return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
+
+    def _freshen_in_turns(self, runs_from: float) -> None:
+        """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
+
+        Three TLS handshakes at once on a small machine take twice as long as one. As in Happy Eyeballs (RFC 8305) the
+        head start is too short to delay anybody, and long enough for a server nearby to have answered; one that fails
+        within it passes it on to the next. Once nothing is waited for, the answer goes out before the others' turn.
+        """
+        former = None
+        while (wanted := self.fleet.most_wanted(runs_from)) and wanted != former:
+            self._monitors[wanted].freshen(runs_from)
+            self.fleet.wait_while_wanted(wanted, runs_from, HEAD_START_S)
+            former = wanted
+        self._freshen(runs_from, 0.0 if wanted else HEAD_START_S)
+
+    def _freshen(self, runs_from: float, within_s: float) -> None:
+        for monitor in self._monitors.values():
+            monitor.freshen(runs_from, within_s)
+
+    def _reporter(self, name: str) -> Callable[[ProbeResult], bool]:
+        def report(result: ProbeResult) -> bool:
+            return self.fleet.record(name, result, self._look() if result.never_left_node else None)
+
+        return report

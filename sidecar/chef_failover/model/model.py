@@ -1,0 +1,373 @@
+"""Pure: the words of the domain, as frozen values.
+
+Enumerations are ordered from worst to best wherever their order means preference. Instants come in two kinds and are
+never mixed: ``*_at`` and ``*_since`` floats are seconds of one monotonic clock and serve for intervals; ``datetime``
+values are wall time in UTC and serve only for people and for the state file.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import math
+from typing import Self
+
+import attrs
+
+from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessPolicy
+from chef_failover.model.orders import Drain, FleetDrain, Pin
+
+
+class Health(enum.IntEnum):
+    """Whether a Chef server works, as its probes say after rise and fall."""
+
+    DOWN = 0
+    UNKNOWN = 1
+    UP = 2
+
+
+class Standing(enum.IntEnum):
+    """How well a server could serve this node's run."""
+
+    UNKNOWN = 0
+    """Not probed yet. It takes the node from nobody, not even from a server that is DOWN."""
+    DOWN = 1
+    FAILING = 2
+    """UP, and its latest probe failed or is overdue: a run comes to no server before those that answer."""
+    TURNS_NODE_AWAY = 3
+    NOT_READY = 4
+    DRAINED = 5
+    RISING = 6
+    """DOWN, and its latest probe succeeded; or well, and yet to be compared with the server in use."""
+    STALE = 7
+    """Well in every way, but with an older policy or older cookbooks than the server in use."""
+    ELIGIBLE = 8
+
+
+class Outcome(enum.StrEnum):
+    """What one probe found. The value is the class that metrics, JSON and people see."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    REFUSED = "refused"
+    DNS = "dns"
+    CONNECT_TIMEOUT = "connect_timeout"
+    READ_TIMEOUT = "read_timeout"
+    TLS = "tls"
+    MAINTENANCE = "maintenance"
+    SERVER_ERROR = "server_error"
+    LICENCE = "licence"
+    NOT_ASSOCIATED = "not_associated"
+    CLOCK_SKEW = "clock_skew"
+    FORBIDDEN = "forbidden"
+    WRONG_ORGANIZATION = "wrong_organization"
+    NOT_CHEF = "not_chef"
+
+    @property
+    def serves_node(self) -> bool:
+        """A run of this node could work there."""
+        return self in (Outcome.OK, Outcome.DEGRADED)
+
+    @property
+    def turns_node_away(self) -> bool:
+        """The server is alive, and this node is not welcome: that asks for repair, not for an alarm."""
+        return self in (Outcome.NOT_ASSOCIATED, Outcome.CLOCK_SKEW, Outcome.FORBIDDEN, Outcome.WRONG_ORGANIZATION)
+
+    @property
+    def is_alive(self) -> bool:
+        """Counts as a success for the server's health."""
+        return self.serves_node or self.turns_node_away
+
+
+@attrs.frozen
+class ProbeResult:
+    """One probe: its class, a sentence fragment for people ("connect timed out after 3.0 s"), and when it ended."""
+
+    outcome: Outcome
+    detail: str
+    finished_at: float
+    latency_s: float | None = None
+    has_node_object: bool = True
+    """False when the server proved that it has no object for this node; True also when nobody asked."""
+    never_left_node: bool = False
+    """The failure happened on this machine (no route, no name server): the server had no part in it."""
+    is_signed: bool = False
+    """The server was asked in the node's name, so what it said holds for the node."""
+    certificate_expires_on: datetime.datetime | None = None
+    """Wall time of the server certificate's end; None when nothing was answered."""
+
+    @property
+    def said_of_node_object(self) -> bool | None:
+        """Whether the server said that it has an object of this node; None when it said nothing of that."""
+        is_word = self.is_signed and self.outcome.serves_node
+        return self.has_node_object if is_word or not self.has_node_object else None
+
+
+@attrs.frozen
+class HealthState:
+    """A server's health, with how many results in a row now speak against it."""
+
+    health: Health = Health.UNKNOWN
+    streak: int = 0
+    changed_at: float | None = None
+
+    @property
+    def is_changing(self) -> bool:
+        """Results have begun to contradict ``health``, or there is none yet: look again soon."""
+        return self.streak > 0
+
+
+class Association(enum.StrEnum):
+    """What we know of the node's registration with one server."""
+
+    UNASSOCIATED = "unassociated"
+    REQUESTED = "requested"
+    FAILED = "failed"
+    """It did not work, and may work next time."""
+    REFUSED = "refused"
+    """It will not work until a person changes something."""
+    ASSOCIATED = "associated"
+
+
+@attrs.frozen
+class Registration:
+    """The node's registration with one server, and how the work on it stands."""
+
+    association: Association = Association.ASSOCIATED
+    detail: str = ""
+    """Why it stands so, in words."""
+    attempts: int = 0
+    """Since it was last proven to work."""
+    retry_at: float = -math.inf
+    """Not to be worked on before this instant of the monotonic clock."""
+    ticket: str | None = None
+    """What the provider gave for a request that is under way."""
+    identity: str | None = None
+    """For whom it was made: a digest of node name and public key. Another node's registration is worth nothing."""
+    on: datetime.datetime | None = None
+    """Wall time of the last change of ``association``."""
+
+
+@attrs.frozen
+class NodeCheck:
+    """What the last whole reading found on one server."""
+
+    read_at: float
+    """When it was over, on the monotonic clock."""
+    node: NodeObject | None = None
+    """None when there is none; with ``trouble`` what an earlier reading found, and None when none succeeded."""
+    policy_found: bool | None = None
+    """Whether the policy exists there that the node needs; None when it needs none, or it cannot be told."""
+    environment_found: bool | None = None
+    """The same of the environment, which only a node without a policy needs."""
+    trouble: str = ""
+    """Why the object could not be read whole, in words."""
+    content: Content | None = None
+    """What a run would get there; None when nobody asked."""
+
+
+@attrs.frozen
+class ServerSnapshot:
+    """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
+
+    name: str
+    url: str
+    chef_server_url: str
+    priority: int
+    ca_file: str | None = None
+    state: HealthState = HealthState()
+    access: HealthState = HealthState()
+    """The same, of whether it serves this node: one stray refusal moves nobody, and one pardon moves nobody back."""
+    last: ProbeResult | None = None
+    proof: ProbeResult | None = None
+    """The latest probe that found the server alive: what it said of this node holds until the next such answer."""
+    registration: Registration = Registration()
+    readiness: HealthState = HealthState()
+    """The same as ``state``, of whether what a run of this node needs was found there."""
+    node_check: NodeCheck | None = None
+    """The last whole reading of what a run needs; probes only tell whether there is an object."""
+    had_work: bool = False
+    """A former life found an object of this node there that does something."""
+    lacked_object_at: float | None = None
+    """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
+
+    On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
+    drain: Drain | None = None
+    """This node's own."""
+    fleet_drain: FleetDrain | None = None
+    changed_on: datetime.datetime | None = None
+
+    @property
+    def health(self) -> Health:
+        """Shorthand for ``state.health``."""
+        return self.state.health
+
+    @property
+    def association(self) -> Association:
+        """Shorthand for ``registration.association``."""
+        return self.registration.association
+
+    @property
+    def any_drain(self) -> Drain | None:
+        """The drain that holds, of two the one that holds for longer; None when there is none."""
+        if self.drain is None or self.fleet_drain is None:
+            return self.drain or self.fleet_drain
+        return max(self.drain, self.fleet_drain, key=lambda drain: drain.ends_at)
+
+    @property
+    def is_changing(self) -> bool:
+        """Results have begun to contradict what we hold of this server: look again soon.
+
+        What a probe that failed or was refused cannot tell, the next will not tell either: that is no reason to hurry.
+        """
+        proof = self.proof if self.proof is self.last else None
+        if self.state.is_changing or proof is None:
+            return self.state.is_changing
+        return self.access.is_changing or (self.readiness.is_changing and proof.is_signed and proof.outcome.serves_node)
+
+    @property
+    def well_since(self) -> float | None:
+        """Since when it is UP and serves this node, on the monotonic clock. An object that was missing is no outage."""
+        instants = [state.changed_at for state in (self.state, self.access) if state.changed_at is not None]
+        return max(instants, default=None)
+
+    @property
+    def detail(self) -> str:
+        """The last probe in words."""
+        return self.last.detail if self.last else "not probed yet"
+
+    @property
+    def is_turned_away(self) -> bool:
+        """Alive, it refused this node when last asked."""
+        return self.proof is not None and self.proof.outcome.turns_node_away
+
+    @property
+    def answers_node(self) -> bool:
+        """It is worth asking in this node's name."""
+        is_associated = self.association is Association.ASSOCIATED
+        return self.health is Health.UP and is_associated and not self.is_turned_away
+
+    @property
+    def has_node_object(self) -> bool | None:
+        """Whether it has an object of this node, by the latest word of a probe or a reading; None without any."""
+        said = self.proof.said_of_node_object if self.proof else None
+        check = self.node_check
+        if check is None or check.trouble:
+            return said
+        is_older = self.proof is None or self.proof.finished_at <= check.read_at
+        return check.node is not None if said is None or is_older else said
+
+    def answered_since(self, instant: float) -> bool:
+        """A probe that ended at ``instant`` or later found the server alive."""
+        return self.is_probed_since(instant) and self.last is not None and self.last.outcome.is_alive
+
+    def is_probed_since(self, instant: float) -> bool:
+        """A probe ended at ``instant`` or later, whatever it found."""
+        return self.last is not None and self.last.finished_at >= instant
+
+
+@attrs.frozen
+class Verdict:
+    """How one server stood when the choice was made."""
+
+    name: str
+    standing: Standing
+    is_better: bool
+    """By configuration this server comes before the chosen one."""
+    is_reachable: bool
+    """Its last probe did not fail: if it was passed over, then for another reason."""
+    hold_down_s: float = 0.0
+    """Seconds until the node may move here from the server in use; infinite for never."""
+    sentence: str = ""
+    """Why it was chosen or passed over, as words that follow its name and a colon."""
+
+
+@attrs.frozen
+class Choice:
+    """The server to use, and one verdict for each server in order of preference."""
+
+    name: str
+    standing: Standing
+    reason: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    misses_pin: bool = False
+    """The node is pinned to a server that is not fit to be used, or not configured."""
+
+    @property
+    def is_degraded(self) -> bool:
+        """No server deserved to be chosen, or not the one that the node is pinned to: this is the best of the rest."""
+        return self.standing is not Standing.ELIGIBLE or self.misses_pin
+
+    @property
+    def passed_over(self) -> tuple[Verdict, ...]:
+        """The servers that come before the chosen one by configuration."""
+        return tuple(verdict for verdict in self.verdicts if verdict.is_better)
+
+
+@attrs.frozen
+class Transition:
+    """One change worth remembering: of a server's health, or (``server`` None) of the choice."""
+
+    on: datetime.datetime
+    server: str | None
+    before: str
+    after: str
+    reason: str
+
+
+@attrs.frozen
+class SelectionPolicy:
+    """What selection needs of the configuration. ``failback_s`` is 0 for immediately and infinite for never."""
+
+    failback_s: float
+    identity: str
+    """The node's name, or its host name: spreads the fleet over equal servers and over the hold-down."""
+    readiness: ReadinessPolicy = ReadinessPolicy()
+    parity: ParityMode = ParityMode.WARN
+
+
+@attrs.frozen
+class Snapshot:
+    """Everything that decisions and views read, at one instant. Never changed, only replaced."""
+
+    servers: tuple[ServerSnapshot, ...]
+    policy: SelectionPolicy
+    choice: Choice | None = None
+    """The settled choice: moved by health, never by a single failed probe."""
+    chosen_on: datetime.datetime | None = None
+    is_choice_remembered: bool = False
+    """The choice was made before this life, or before the last reload, by what was known then."""
+    lagging_since: float | None = None
+    """When the node moved to a server that was stale, or maybe was; for a move before this life, when this began."""
+    pin: Pin | None = None
+    absent_registrations: tuple[tuple[str, str, Registration], ...] = ()
+    """Of servers that are not configured now, by name and ``chef_server_url``; they hold again when those return."""
+    absent_drains: tuple[Drain, ...] = ()
+    """Of servers that the configuration does not name now; they hold again when those return."""
+    offline: str | None = None
+    """Why this node has no network at all, in words; None while it has."""
+    transitions: tuple[Transition, ...] = ()
+
+    @property
+    def pinned(self) -> str | None:
+        """The name of the server that the node is pinned to."""
+        return self.pin.server if self.pin else None
+
+    @property
+    def drains(self) -> tuple[Drain, ...]:
+        """All of this node's own, also of servers that are not configured now."""
+        return (*(server.drain for server in self.servers if server.drain), *self.absent_drains)
+
+    @property
+    def fleet_drains(self) -> tuple[FleetDrain, ...]:
+        """All that stand in the fleet's list."""
+        return tuple(server.fleet_drain for server in self.servers if server.fleet_drain)
+
+    def server(self, name: str) -> ServerSnapshot | None:
+        """The server of that name, or None."""
+        return next((server for server in self.servers if server.name == name), None)
+
+    def with_server(self, changed: ServerSnapshot) -> Self:
+        """The same with ``changed`` in the place of the server of its name."""
+        servers = tuple(changed if server.name == changed.name else server for server in self.servers)
+        return attrs.evolve(self, servers=servers)

@@ -1,0 +1,142 @@
+"""I/O: the files of a node's key. A key is read with suspicion, and made once, whole, and never over another.
+
+A key that servers know and that is lost or overwritten cannot be replaced without a person. So a new one is written
+beside its place, flushed, and linked to its name: link(2) never overwrites, and whenever the machine stops, there is a
+whole key or none. Who makes one holds a lock on the directory, so that what a crash has left beside it can be removed.
+
+Its public half stays beside it as ``client.pub``: for a person who registers the node by hand, and as the proof that we
+made the key, written before the key itself. A key that somebody else put there has no such proof, and is never moved or
+removed by us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.errors import KeyFileError
+
+NAME = "client.pem"
+PUBLIC_NAME = "client.pub"
+LEFTOVERS = (".client.pem.new", ".client.pub.new")
+"""What a crash may leave; the first is a private key."""
+_SIZE_LIMIT = 64 * 1024
+_KINDS = {
+    b"ENCRYPTED": "it has a passphrase, and nobody is there to type it; take it off with openssl pkey",
+    b"BEGIN EC PRIVATE KEY": "it is an EC key, and Chef takes RSA keys alone",
+    b"BEGIN OPENSSH PRIVATE KEY": "it is in OpenSSH's own form; ssh-keygen -p -m PEM rewrites it",
+    b"BEGIN PUBLIC KEY": "it is a public key, and the private one is needed",
+    b"BEGIN CERTIFICATE": "it is a certificate, and the private key is needed",
+}
+
+Stamp = tuple[str, int, int, int, int]
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes whenever the file at ``path`` does, also when only its mode or owner changes.
+
+    Raises:
+        KeyFileError: there is none, or it cannot be seen.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}") from error
+    return str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def read(path: Path, *, may_be_link: bool = True) -> PrivateKey:
+    """The RSA key in ``path``, PEM, PKCS#1 or PKCS#8, without a passphrase.
+
+    Raises:
+        KeyFileError: there is none, we may not read it, or it is something else. Nothing of it is in the message.
+    """
+    # Not blocking: a pipe laid there would stop us for ever.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if may_be_link else os.O_NOFOLLOW)
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise KeyFileError(f"{path}: it is a pipe or a device, not a file")
+            pem = file.read(_SIZE_LIMIT)
+    except OSError as error:
+        what = "it is a symbolic link" if not may_be_link and path.is_symlink() else error.strerror
+        raise KeyFileError(f"{path}: {what}") from error
+    try:
+        return PrivateKey.from_pem(pem)
+    except ValueError as error:
+        what = next((sentence for mark, sentence in _KINDS.items() if mark in pem), str(error))
+        raise KeyFileError(f"{path}: {what}") from error
+
+
+def create(directory: Path, key: PrivateKey) -> None:
+    """Make ``key`` the one in ``directory``, unless there is one by then. When this returns, it survives a power cut.
+
+    Raises:
+        OSError: the directory cannot be written, or is full; then nothing has changed.
+    """
+    path, temporary, temporary_public = (directory / name for name in (NAME, *LEFTOVERS))
+    with _sole_maker(directory) as descriptor:
+        if os.path.lexists(path):
+            return
+        try:
+            _write(temporary_public, key.public_pem(), 0o644)
+            _write(temporary, key.private_pem(), 0o600)
+            temporary_public.replace(directory / PUBLIC_NAME)
+            os.fsync(descriptor)
+            with contextlib.suppress(FileExistsError):  # somebody who knows nothing of our lock was faster
+                os.link(temporary, path)
+        finally:
+            _remove_leftovers(directory)
+
+
+def settle(directory: Path) -> None:
+    """Make sure that the key in ``directory`` survives a power cut, and remove what a crash has left.
+
+    Raises:
+        OSError: the directory cannot be used.
+    """
+    with _sole_maker(directory):
+        pass
+
+
+def is_ours(directory: Path) -> bool:
+    """Whether we made the key that is in ``directory`` now."""
+    try:
+        proof = (directory / PUBLIC_NAME).read_bytes()
+        return read(directory / NAME, may_be_link=False).public_pem() == proof
+    except (OSError, KeyFileError):
+        return False
+
+
+@contextlib.contextmanager
+def _sole_maker(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _remove_leftovers(directory)
+        yield descriptor
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    for name in LEFTOVERS:
+        with contextlib.suppress(FileNotFoundError):
+            (directory / name).unlink()
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(descriptor, mode)  # whatever the umask is
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,35 @@
+"""I/O: what every provider of associations has in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.decide.registration import Answer
+
+
+@attrs.frozen
+class Applicant:
+    """The node that wants to be registered."""
+
+    node_name: str
+    key: PrivateKey
+    replaces: bool = False
+    """A person has said that what is registered under this name by another key is to go, where a node may do that."""
+
+
+class Provider(Protocol):
+    """Registers the node with one server. Called on a thread of that server's own, and may take its time there."""
+
+    @property
+    def repairs(self) -> bool:
+        """Whether asking again can help when the server denies that it knows this node."""
+
+    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:
+        """One step: begin or, with ``ticket``, ask after what was begun.
+
+        It is called again after a crash, maybe without the ticket of a request that was made: what is registered
+        already, by this key, is confirmed. Whatever the network or the server does is an answer, not an exception.
+        """

@@ -1,0 +1,152 @@
+"""I/O: registration with a Chef server itself, in the name of an organization's validator.
+
+The order of the questions is what makes it safe to be interrupted anywhere. First the server is asked, in the node's
+own name, whether it knows this node by this key: then there is nothing to do, and neither the validator nor its key is
+touched. Only a clear no leads to ``POST /clients``. A name that is taken meanwhile is asked about once more, since the
+validator itself may not look at clients.
+
+Sources: github.com/chef/chef lib/chef/api_client/registration.rb; github.com/chef/chef-server oc_chef_wm_clients.erl;
+goiardi 0.11.10 as it runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+
+from chef_failover.chef import answers
+from chef_failover.chef.answers import Finding
+from chef_failover.chef.deadline import ProbeError
+from chef_failover.chef.exchange import Ask, Exchange
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.chef.protocol import SIGNING_PROTOCOLS
+from chef_failover.chef.signing import ChefAuth
+from chef_failover.decide.registration import Answer, Event
+from chef_failover.errors import KeyFileError
+from chef_failover.model.model import Outcome
+from chef_failover.registration.base import Applicant
+
+CROWD_SPAN_S = 60.0
+"""A server that turns requests back is likely to have a whole fleet at its door."""
+_ADVICE = {
+    Outcome.NOT_ASSOCIATED: "it does not accept the validator {validator} ({said});"
+    " association.validator and association.validator_key must fit what it knows",
+    Outcome.FORBIDDEN: "{validator} may not create clients there ({said});"
+    " association.validator must name a client that may",
+    Outcome.WRONG_ORGANIZATION: "{said}; node.organization must name one that exists there",
+}
+"""What a person has to mend, by what the server says to the validator."""
+
+
+class ChefServer:
+    """Registers with the server behind ``exchange``.
+
+    Args:
+        exchange: how to reach it.
+        validator: the client that may create clients.
+        read_key: reads the validator's key, each time that it is needed; None when none is configured.
+        utc_now: wall time, for signatures.
+    """
+
+    repairs = True
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        validator: str,
+        read_key: Callable[[], PrivateKey] | None,
+        utc_now: Callable[[], datetime.datetime],
+    ) -> None:
+        self._exchange = exchange
+        self._validator = validator
+        self._read_key = read_key
+        self._utc_now = utc_now
+
+    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:  # noqa: ARG002
+        """Registered at once, or not: there is never anything to ask after."""
+        try:
+            with self._exchange.open() as ask:
+                known = _ask_as(ask, self._exchange, applicant, self._utc_now)
+            if known.outcome is not Outcome.NOT_ASSOCIATED:
+                return _judge_known(known)
+            if self._read_key is None:
+                return Answer(
+                    Event.REFUSE, "it does not know this node; association.validator_key would let us register it"
+                )
+            validator_key = self._read_key()
+            with self._exchange.open() as ask:
+                return self._register(ask, applicant, validator_key)
+        except ProbeError as error:
+            return Answer(Event.FAIL, error.detail)
+        except KeyFileError as error:
+            return Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
+
+    def _register(self, ask: Ask, applicant: Applicant, validator_key: PrivateKey) -> Answer:
+        target = self._exchange.target
+        document = {"name": applicant.node_name, "public_key": applicant.key.public_pem().decode()}
+        for protocol in SIGNING_PROTOCOLS:
+            auth = ChefAuth(self._validator, validator_key, protocol, self._utc_now)
+            answer = ask("POST", f"{target.chef_server_url}/clients", auth, document)
+            if answer.status == 409:
+                known = _ask_as(ask, self._exchange, applicant, self._utc_now, [protocol])
+                return _conflict(applicant) if known.outcome is Outcome.NOT_ASSOCIATED else _judge_known(known)
+            finding = answers.judge_created(answer, self._validator, self._utc_now())
+            if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
+                break
+        return self._judge_created(finding, answer)
+
+    def _judge_created(self, finding: Finding, answer: answers.Answer) -> Answer:
+        advice = _ADVICE.get(finding.outcome)
+        if finding.outcome is Outcome.OK:
+            return Answer(Event.CONFIRM, f"registered by {self._validator}")
+        if advice is not None:
+            return Answer(Event.REFUSE, advice.format(validator=self._validator, said=finding.detail))
+        if answer.status in (429, 503):
+            pause_s = answers.retry_after_s(answer)
+            return Answer(Event.FAIL, finding.detail, not_before_s=pause_s, first_span_s=CROWD_SPAN_S)
+        if 400 <= answer.status < 500 and finding.outcome is Outcome.SERVER_ERROR:
+            return Answer(Event.REFUSE, f"it does not take this node's name or key ({finding.detail}); see node.name")
+        return Answer(Event.FAIL, finding.detail)
+
+
+def is_known(exchange: Exchange, applicant: Applicant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
+    """Whether the server takes the applicant for the node of that name; False also when it cannot be asked."""
+    try:
+        with exchange.open() as ask:
+            return _judge_known(_ask_as(ask, exchange, applicant, utc_now)).event is Event.CONFIRM
+    except ProbeError:
+        return False
+
+
+def _ask_as(
+    ask: Ask,
+    exchange: Exchange,
+    applicant: Applicant,
+    utc_now: Callable[[], datetime.datetime],
+    protocols: Sequence[str] = SIGNING_PROTOCOLS,
+) -> Finding:
+    """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
+    for protocol in protocols:
+        auth = ChefAuth(applicant.node_name, applicant.key, protocol, utc_now)
+        answer = ask("GET", exchange.target.node_url, auth)
+        if answer.status != 400:
+            break
+    return answers.judge_node(answer, applicant.node_name, utc_now())
+
+
+def _judge_known(finding: Finding) -> Answer:
+    if finding.outcome.serves_node or finding.outcome is Outcome.FORBIDDEN:  # which is said to somebody who is known
+        return Answer(Event.CONFIRM, "it knows this node by this key")
+    if finding.outcome is Outcome.WRONG_ORGANIZATION:
+        return Answer(Event.REFUSE, _ADVICE[finding.outcome].format(said=finding.detail))
+    return Answer(Event.FAIL, finding.detail)
+
+
+def _conflict(applicant: Applicant) -> Answer:
+    name = applicant.node_name
+    return Answer(
+        Event.REFUSE,
+        f"key conflict: another key is registered there as {name}. If this node was built anew, delete the old client"
+        f" (knife client delete {name}) and run chef-failover associate; else give one of the two another node.name",
+    )

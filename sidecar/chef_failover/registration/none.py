@@ -1,0 +1,16 @@
+"""I/O: the provider for servers where somebody else has registered the node."""
+
+from __future__ import annotations
+
+from chef_failover.decide.registration import Answer, Event
+from chef_failover.registration.base import Applicant
+
+
+class NoProvider:
+    """Takes the node as associated, and can do nothing about it."""
+
+    repairs = False
+
+    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:  # noqa: ARG002
+        """Confirmed."""
+        return Answer(Event.CONFIRM)

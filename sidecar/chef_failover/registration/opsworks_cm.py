@@ -1,0 +1,176 @@
+"""I/O: the provider that has AWS OpsWorks CM register the node.
+
+AssociateNode gives a token, and DescribeNodeAssociationStatus tells by it how far the service has got. We ask after it
+step by step: botocore's waiter for this would end at the first error of any kind.
+
+The service allows an account five calls a second. A fleet that boots as one is past that with its first calls, and more
+so by asking after them. So whoever is turned back starts anew over a wide span, and whoever asks after a token doubles
+its pause each time it is throttled, and shortens it again with every answer.
+
+DisassociateNode is called on a person's word alone (``chef-failover associate --replace``), never on our own. The
+service gives no reason for a registration that FAILED, so it would be a guess; it takes the server away from whoever
+holds the name, so two clones would take it from each other for ever; and IAM knows no resource for it, so every node
+that may call it could remove every other one. What FAILED because an earlier life had registered the very same key is
+confirmed by the Chef server itself; all else is said to a person.
+
+Sources: the API reference of AWS OpsWorks CM, 2016-11-01; userdata.sh of its starter kits of 2018 and 2019.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from chef_failover.aws import call as aws
+from chef_failover.decide.registration import Answer, Event
+from chef_failover.errors import AwsError
+from chef_failover.registration.base import Applicant
+from chef_failover.registration.opsworks_errors import Place, judge
+
+ATTRIBUTE_NAMES = (
+    ("CHEF_AUTOMATE_ORGANIZATION", "CHEF_AUTOMATE_NODE_PUBLIC_KEY"),
+    ("CHEF_ORGANIZATION", "CHEF_NODE_PUBLIC_KEY"),
+)
+"""For organization and key, as the starter kits have them from 2019 on and before."""
+REMOVAL = "removal "
+"""Begins the ticket of a DisassociateNode."""
+POLL_S = 5.0
+LONGEST_POLL_S = 160.0
+MOST_POLLS = 240
+"""Questions after one request: twenty minutes of good answers, or hours of bad ones."""
+
+
+class OpsworksCm:
+    """Registers nodes with one server of OpsWorks CM.
+
+    Args:
+        server_name: the server's name there.
+        region: of that server.
+        organization: on it.
+        endpoint_url: where the service answers, when that is not its public address.
+        call: makes the AWS call.
+        is_known: asks the Chef server itself whether it takes the applicant's key already.
+        rng: spreads the fleet's questions.
+    """
+
+    repairs = True
+
+    def __init__(
+        self,
+        server_name: str,
+        *,
+        region: str,
+        organization: str = "default",
+        endpoint_url: str | None = None,
+        call: aws.Call = aws.call,
+        is_known: Callable[[Applicant], bool] = lambda _: False,
+        rng: random.Random,
+    ) -> None:
+        self._place = Place(server_name, region, endpoint_url)
+        self._organization = organization
+        self._call = call
+        self._is_known = is_known
+        self._rng = rng
+        self._poll_s = POLL_S
+        self._polls_left = MOST_POLLS
+
+    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:
+        """Begin, or ask after ``ticket``, the service's token."""
+        if ticket is not None:
+            self._polls_left -= 1
+            if self._polls_left < 0:
+                return Answer(
+                    Event.FAIL, f"{self._place.service} never came to an end with the request; it is made anew"
+                )
+            return self._ask_after(applicant, ticket)
+        return self._remove(applicant) if applicant.replaces else self._begin(applicant)
+
+    def _remove(self, applicant: Applicant) -> Answer:
+        """Have what is registered under this name removed, and begin once it is."""
+        attributes = [{"Name": ATTRIBUTE_NAMES[0][0], "Value": self._organization}]
+        try:
+            reply = self._ask("DisassociateNode", NodeName=applicant.node_name, EngineAttributes=attributes)
+        except AwsError as error:
+            return judge(error, "DisassociateNode", self._place)
+        token = reply.get("NodeAssociationStatusToken")
+        if not token:
+            return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
+        return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} was asked to remove the older registration")
+
+    def _begin(self, applicant: Applicant) -> Answer:
+        self._poll_s, self._polls_left = POLL_S, MOST_POLLS
+        values = (self._organization, applicant.key.public_pem().decode())
+        rejections = []
+        for names in ATTRIBUTE_NAMES:
+            attributes = [{"Name": name, "Value": value} for name, value in zip(names, values, strict=True)]
+            try:
+                reply = self._ask("AssociateNode", NodeName=applicant.node_name, EngineAttributes=attributes)
+            except AwsError as error:
+                if error.code != "ValidationException":
+                    return judge(error, "AssociateNode", self._place)
+                rejections.append(error)
+            else:
+                token = reply.get("NodeAssociationStatusToken")
+                if token:
+                    return self._go_on(token, f"{self._place.service} was asked to register this node")
+                return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
+        # Neither names were it; that the node's name is taken might be.
+        return self._confirm_known(applicant) or Answer(Event.REFUSE, self._rejected(applicant, rejections[0]))
+
+    def _ask_after(self, applicant: Applicant, ticket: str) -> Answer:
+        service = self._place.service
+        try:
+            token = ticket.removeprefix(REMOVAL)
+            reply = self._ask("DescribeNodeAssociationStatus", NodeAssociationStatusToken=token)
+        except AwsError as error:
+            return self._judge_question(error, ticket)
+        self._poll_s = max(POLL_S, 0.9 * self._poll_s)
+        match reply.get("NodeAssociationStatus"):
+            case "SUCCESS" | "FAILED" if ticket.startswith(REMOVAL):  # FAILED: there was nothing, or we hear of it now
+                return self._begin(applicant)
+            case "SUCCESS":
+                return Answer(Event.CONFIRM, f"{service} registered this node")
+            case "FAILED":
+                return self._confirm_known(applicant) or Answer(Event.FAIL, self._failed(applicant))
+            case "IN_PROGRESS":
+                return self._go_on(ticket, f"{service} is at it")
+        return self._go_on(ticket, f"{service} answers without a status that we know")
+
+    def _ask(self, operation: str, **parameters: object) -> dict[str, Any]:
+        place = self._place
+        named = {"ServerName": place.server_name, **parameters}
+        return self._call("opsworkscm", operation, named, region=place.region, endpoint_url=place.endpoint_url)
+
+    def _judge_question(self, error: AwsError, ticket: str) -> Answer:
+        """Whatever may pass leaves the request itself under way."""
+        service = self._place.service
+        error = AwsError(error.code, error.message.replace(ticket.removeprefix(REMOVAL), "…"), error.status)
+        if error.code in ("ResourceNotFoundException", "ValidationException"):
+            return Answer(Event.FAIL, f"{service} knows nothing of the request that was made; it is made anew")
+        if not error.is_passing:
+            return judge(error, "DescribeNodeAssociationStatus", self._place)
+        self._poll_s = min(LONGEST_POLL_S, 2 * self._poll_s)
+        return self._go_on(ticket, f"no news of the request that {service} was sent: {error}")
+
+    def _go_on(self, ticket: str, detail: str) -> Answer:
+        pause_s = self._poll_s * self._rng.uniform(0.8, 1.2)
+        return Answer(Event.GO_ON, detail, ticket=ticket, not_before_s=pause_s)
+
+    def _confirm_known(self, applicant: Applicant) -> Answer | None:
+        known = self._is_known(applicant)
+        return Answer(Event.CONFIRM, "the server takes this node's key already") if known else None
+
+    def _failed(self, applicant: Applicant) -> str:
+        node = applicant.node_name
+        return (
+            f"{self._place.service} could not register this node, and gives no reason; if {self._place.server_name} has"
+            f" a client of its name with another key, delete that: knife client delete {node}"
+        )
+
+    def _rejected(self, applicant: Applicant, error: AwsError) -> str:
+        return (
+            f"{self._place.service} rejects the server's name {self._place.server_name}, the organization"
+            f" {self._organization} or the node's name {applicant.node_name}: {error.message}; mend"
+            f" association.server_name, organization or node.name"
+        )

@@ -1,0 +1,112 @@
+"""I/O: the validator's key, from where the configuration says that it is kept.
+
+It registers every node of the organization, so it is read when a registration needs it and never kept. No message has
+anything of it, nor of the secret around it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from chef_failover.aws import call as aws
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.config.key_source import KeySource, Store
+from chef_failover.errors import AwsError, ValidatorKeyError
+
+SIZE_LIMIT = 65536
+"""What Secrets Manager takes at the most; no key is near it."""
+_MISSING = ("ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound")
+_FORBIDDEN = ("AccessDeniedException", "AccessDenied", "DecryptionFailure", "InvalidKeyId")
+
+
+def read(
+    source: KeySource, *, region: str | None, endpoint_url: str | None = None, call: aws.Call = aws.call
+) -> PrivateKey:
+    """The key in ``source``; ``region`` and ``endpoint_url`` are those of the AWS service that keeps it.
+
+    Raises:
+        ValidatorKeyError: it cannot be had, or it is no RSA key. Says whether that may pass.
+        KeyFileError: this machine has no OpenSSL 3.
+    """
+    text = _from_file(source) if source.store is Store.FILE else _from_aws(source, region, endpoint_url, call)
+    if source.json_key is not None:
+        text = _member(source, text)
+    if not text.strip():
+        raise _error(source, "is empty")
+    try:
+        return PrivateKey.from_pem(text)
+    except ValueError as error:
+        hint = ""
+        if source.store is Store.SECRETS_MANAGER and source.json_key is None and text.lstrip().startswith(b"{"):
+            hint = "; it looks like JSON, so name the key within it, as in secretsmanager:NAME#json-key"
+        raise _error(source, f"{error}{hint}") from error
+
+
+def _from_file(source: KeySource) -> bytes:
+    try:
+        with Path(source.name).open("rb") as file:
+            return file.read(SIZE_LIMIT)
+    except OSError as error:
+        raise _error(source, f"cannot be read: {error.strerror}") from error
+
+
+def _from_aws(source: KeySource, region: str | None, endpoint_url: str | None, call: aws.Call) -> bytes:
+    if region is None:
+        raise _error(source, "is kept in AWS, so association.region must say where")
+    try:
+        if source.store is Store.SECRETS_MANAGER:
+            reply = call(
+                "secretsmanager",
+                "GetSecretValue",
+                {"SecretId": source.name},
+                region=region,
+                endpoint_url=endpoint_url,
+            )
+            value = reply.get("SecretString") or reply.get("SecretBinary")
+        else:
+            reply = call(
+                "ssm",
+                "GetParameter",
+                {"Name": source.name, "WithDecryption": True},
+                region=region,
+                endpoint_url=endpoint_url,
+            )
+            value = reply.get("Parameter", {}).get("Value")
+    except AwsError as error:
+        raise _judge(source, region, error) from error
+    if value is None:
+        raise _error(source, f"comes back from {region} without a value", is_passing=True)
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
+
+
+def _member(source: KeySource, text: bytes) -> bytes:
+    """One value of a secret that is a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None  # the exception has the whole secret in it, so none is raised on top of it
+    if not isinstance(value, dict):
+        raise _error(source, "is not a JSON object; leave away what follows the #")
+    member = value.get(source.json_key)
+    if not isinstance(member, str):
+        raise _error(source, f"has no text under {source.json_key!r}")
+    return member.encode(errors="replace")
+
+
+def _judge(source: KeySource, region: str, error: AwsError) -> ValidatorKeyError:
+    policy = f"packaging/iam/{source.store}.json"
+    if error.code in _MISSING:
+        return _error(source, f"does not exist in {region}; mend it, or association.region")
+    if error.code in _FORBIDDEN:
+        return _error(
+            source, f"may not be read by this node's role in {region}; allow what {policy} has ({error.code})"
+        )
+    if error.is_about_credentials:
+        what = f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
+        return _error(source, what, is_passing=True)
+    return _error(source, f"cannot be read in {region}: {error}", is_passing=error.is_passing)
+
+
+def _error(source: KeySource, what: str, *, is_passing: bool = False) -> ValidatorKeyError:
+    return ValidatorKeyError(f"association.validator_key {source}: {what}", is_passing=is_passing)

@@ -1,0 +1,1 @@
+"""The fleet's list of servers: fetched, checked, cached, followed."""

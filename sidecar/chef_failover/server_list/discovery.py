@@ -1,0 +1,254 @@
+"""Shell: keeps asking for the fleet's list, on a thread of its own, and has the sidecar go on with what it says.
+
+Nothing waits for it. The sidecar starts with the list that it last had, or with the servers of config.yml, and the
+first answer takes over when it comes, by the same way as a reload. What cannot be had, or is of no use, changes nothing
+and is said once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from chef_failover.config.settings import Config, DiscoverySettings
+from chef_failover.errors import ChefFailoverError
+from chef_failover.model.about import ListStanding, Origin
+from chef_failover.server_list import cache as list_cache
+from chef_failover.server_list import fetch as list_fetch
+from chef_failover.server_list.fetch import Fetched, Trouble, Unchanged
+from chef_failover.server_list.listing import Effective, Listing, effective
+
+log = logging.getLogger(__name__)
+
+JITTER = 0.2
+"""Of the interval, to either side."""
+FIRST_WITHIN_S = 10.0
+"""A fleet that boots together asks over so long a time."""
+RETRY_S = 15.0
+"""After trouble that may pass by itself; doubles up to the interval."""
+Fetch = Callable[[DiscoverySettings, str | None], list_fetch.Answer]
+
+
+class Discovery:
+    """The list of ``config``, if it names one.
+
+    Args:
+        config: as config.yml has it.
+        go_on: goes on with what holds now; may raise ChefFailoverError, then nothing has changed.
+        fetch: asks the source.
+        utc_now: wall time.
+        rng: for the jitter.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        go_on: Callable[[Effective], None],
+        *,
+        fetch: Fetch = list_fetch.fetch,
+        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        rng: random.Random,
+    ) -> None:
+        self.lock = threading.Lock()
+        """Held while what holds is changed, by a list or by a reload."""
+        self.faults = 0
+        """How often a step broke by a fault of ours."""
+        self._go_on = go_on
+        self._fetch = fetch
+        self._utc_now = utc_now
+        self._rng = rng
+        self._config = config
+        self._failures = 0
+        self._said: str | None = None
+        self._newest: Listing | None = None
+        self._good = self._cached = list_cache.read(config.state_dir, config.discovery.source)
+        self._confirmed_on = self._good.fetched_on if self._good else None
+        self._unreachable: str | None = None
+        self._standing: ListStanding | None = None
+        self._wake = threading.Condition()
+        self._is_woken = self._is_stopping = False
+        self._thread: threading.Thread | None = None
+        self.settled(self.now_for(config))
+
+    def now_for(self, config: Config) -> Effective:
+        """What would hold with ``config`` and the lists that are known. The caller has the lock, or is alone."""
+        if config.discovery.source is None:
+            return Effective(config)
+        source = str(config.discovery.source)
+        known = dict.fromkeys(one for one in (self._newest, self._good) if one is not None and one.source == source)
+        if not known and (cached := list_cache.read(config.state_dir, config.discovery.source)):
+            known = {cached: None}
+        return effective(config, known)
+
+    def settled(self, now: Effective) -> None:
+        """That is what holds from now on."""
+        source = self._config.discovery.source
+        self._standing = None
+        if source is not None:
+            used = now.listing
+            origin = Origin.CONFIG if used is None else Origin.CACHE if used == self._cached else Origin.SOURCE
+            self._standing = ListStanding(
+                source=str(source),
+                origin=origin,
+                version=used.version if used else None,
+                fetched_on=used.fetched_on if used else None,
+                confirmed_on=self._confirmed_on if used else None,
+                refused=now.refused,
+                trouble=self._unreachable or now.trouble,
+            )
+        self._say()
+
+    @property
+    def standing(self) -> ListStanding | None:
+        """What views say of the list; None when config.yml names none."""
+        return self._standing
+
+    def use(self, config: Config, now: Effective) -> None:
+        """After a reload: ask as ``config`` says, and soon. The caller has the lock; ``now`` is at work already."""
+        if config.discovery != self._config.discovery:
+            self._newest, self._unreachable, self._failures = None, None, 0
+            self._good = self._cached = now.listing
+            self._confirmed_on = now.listing.fetched_on if now.listing else None
+        self._config = config
+        self.settled(now)
+        self.start(is_again=True)
+
+    def start(self, *, is_again: bool = False) -> None:
+        """Begin to ask, if there is something to ask; ``is_again`` asks at once also if it has begun before."""
+        if self._config.discovery.source is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
+            self._thread.start()
+        elif is_again:
+            with self._wake:
+                self._is_woken = True
+                self._wake.notify()
+
+    def stop(self) -> None:
+        """Ask no more; an answer that is under way is not used."""
+        with self._wake:
+            self._is_stopping = True
+            self._wake.notify()
+
+    def step(self) -> float | None:
+        """Ask once, and go on with the answer; seconds until it is time to ask again, None for never."""
+        settings = self._config.discovery
+        if settings.source is None:
+            return None
+        newest = self._newest or self._good
+        answer = self._fetch(settings, newest.version if newest else None)
+        with self.lock:
+            if self._is_stopping or settings != self._config.discovery:
+                return 0.0
+            kept = self._take(answer)
+        if kept is not None:
+            self._keep(kept)
+        return self._delay_s(answer, settings.interval)
+
+    def _take(self, answer: list_fetch.Answer) -> Listing | None:
+        """Go on with what ``answer`` says; a list that has become of use by it, to be kept."""
+        on, former = self._utc_now(), self._good
+        self._unreachable = answer.sentence if isinstance(answer, Trouble) else None
+        if isinstance(answer, Fetched):
+            self._newest = Listing(str(self._config.discovery.source), answer.text, answer.version, on)
+        elif self._newest is None and self._unreachable is None:
+            self._newest = self._good
+        if isinstance(answer, Unchanged) and self._newest == self._cached:
+            self._cached = None
+        now = self.now_for(self._config)
+        try:
+            self._go_on(now)
+        except ChefFailoverError as error:
+            self._unreachable = f"the list cannot be used now: {error}"
+        else:
+            if self._unreachable is None and now.listing == self._newest:
+                self._good, self._confirmed_on = now.listing, on
+        self.settled(now)
+        return self._good if self._good != former else None
+
+    def _keep(self, listing: Listing) -> None:
+        try:
+            list_cache.write(self._config.state_dir, listing)
+        except OSError as error:
+            log.error(
+                "the list of %s cannot be kept: %s; a restart will not know it",
+                listing.source,
+                error.strerror or str(error),
+            )
+
+    def _say(self) -> None:
+        """What is wrong with the list, once."""
+        standing = self._standing
+        words = "" if standing is None else "; ".join(filter(None, (standing.trouble, *standing.refused)))
+        if words == (self._said or ""):
+            return
+        if standing is None or not words:
+            log.info("the list of servers at %s is used whole", standing.source if standing else "no source")
+        elif standing.trouble:
+            log.error("the servers of %s stay in use, since: %s", _in_use(standing), words)
+        else:
+            log.warning("of the list at %s, not all is used: %s", standing.source, words)
+        self._said = words
+
+    def _delay_s(self, answer: list_fetch.Answer, interval_s: float) -> float:
+        self._failures = self._failures + 1 if isinstance(answer, Trouble) and answer.is_passing else 0
+        if self._failures:
+            interval_s = min(interval_s, RETRY_S * 2.0 ** min(self._failures - 1, 30))
+        return interval_s * (1 + JITTER * (2 * self._rng.random() - 1))
+
+    def _run(self) -> None:
+        delay_s: float | None = self._rng.random() * min(FIRST_WITHIN_S, self._config.discovery.interval)
+        if self._good is None:
+            delay_s = min(delay_s or 0.0, 1.0)
+        while self._wait(delay_s):
+            try:
+                delay_s = self.step()
+            except Exception:
+                self.faults += 1
+                log.exception("asking for the list of servers broke by a fault of ours")
+                delay_s = self._config.discovery.interval
+
+    def _wait(self, delay_s: float | None) -> bool:
+        """Until it is time; False when the loop is to end."""
+        with self._wake:
+            if not self._is_woken and not self._is_stopping:
+                self._wake.wait(delay_s)
+            self._is_woken = False
+            return not self._is_stopping
+
+
+def at_rest(config: Config) -> Effective:
+    """What holds by what is on disk, where no sidecar answers."""
+    cached = list_cache.read(config.state_dir, config.discovery.source)
+    return effective(config, [cached] if cached else [])
+
+
+def look(config: Config, fetch: Fetch = list_fetch.fetch) -> tuple[Effective, ListStanding | None]:
+    """Ask once, now, without a sidecar: what would hold, and how the list stands."""
+    source = config.discovery.source
+    if source is None:
+        return Effective(config), None
+    on = datetime.datetime.now(datetime.UTC)
+    answer = fetch(config.discovery, None)
+    cached = list_cache.read(config.state_dir, source)
+    fresh = Listing(str(source), answer.text, answer.version, on) if isinstance(answer, Fetched) else None
+    now = effective(config, filter(None, (fresh, cached)))
+    used = now.listing
+    standing = ListStanding(
+        source=str(source),
+        origin=Origin.CONFIG if used is None else Origin.SOURCE if used == fresh else Origin.CACHE,
+        version=used.version if used else None,
+        fetched_on=used.fetched_on if used else None,
+        confirmed_on=on if used and used == fresh else None,
+        refused=now.refused,
+        trouble=answer.sentence if isinstance(answer, Trouble) else now.trouble,
+    )
+    return now, standing
+
+
+def _in_use(standing: ListStanding) -> str:
+    if standing.origin is Origin.CONFIG:
+        return "config.yml"
+    return f"the version of {standing.fetched_on:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,238 @@
+"""Pure: the fleet's list of servers, and what of it holds on this node.
+
+The list is kept where more people and machines can write than root on this node, and what a Chef server sends is run as
+root here. So config.yml, which root owns, says how far the list is believed: a server must be one that config.yml
+names, organization and all, or one that its ``trusted_hosts`` match, just as the shim has it; an entry that is not is
+refused, and the others are used. (Whoever may make an organization on a server may fill it with cookbooks.)
+
+The list may set all that a server has: name, URL, priority, organization, and how the node gets registered there. What
+would open a file of this node, or send this node's signature somewhere, config.yml must name as well:
+
+- ``ca_file``: one that a server of config.yml has, since the shim hands no other to chef-client. One in
+  ``trusted_certs`` is taken too, and then left away: chef-client and the probes trust what is there anyway.
+- ``validator_key: file:``: one that config.yml has, or one in /etc/chef-failover, where only root puts files.
+- ``endpoint_url``: one that config.yml has.
+
+A list that is not valid as a whole is not used at all. One mistake in a file that ten thousand nodes read must not
+leave each of them with another part of it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePath
+from urllib.parse import urlsplit
+
+import attrs
+import yaml
+
+from chef_failover.config.key_source import Store
+from chef_failover.config.schema import Line, Name, Until
+from chef_failover.config.settings import (
+    ChefServerAssociation,
+    Config,
+    NoAssociation,
+    Server,
+    Steps,
+    cross_check_servers,
+    read_as,
+)
+from chef_failover.errors import ConfigError, Problem
+
+SIZE_LIMIT = 256 * 1024
+"""Bytes of a list."""
+_DEEPEST = 20
+_TRUSTED_CERTS = (PurePath("/etc/chef/trusted_certs"), PurePath("/etc/cinc/trusted_certs"))
+_AMBIGUOUS = re.compile(r"%|/\.{1,2}(?:/|$)")
+"""As the shim has it: what servers and proxies may each take for another path."""
+_ROOTS_OWN = PurePath("/etc/chef-failover")
+
+
+@attrs.frozen
+class ListedDrain:
+    """A server of the list that no node is to use, ``until`` then or until the list has it no more."""
+
+    server: Name
+    reason: Line = Line("")
+    until: Until | None = None
+
+
+@attrs.frozen
+class FleetList:
+    """The list as it is written."""
+
+    servers: tuple[Server, ...] = ()
+    drains: tuple[ListedDrain, ...] = ()
+
+
+@attrs.frozen
+class Listing:
+    """A text that was once at ``source``, and the version that it had there."""
+
+    source: str
+    text: str
+    version: str
+    fetched_on: datetime.datetime
+
+
+@attrs.frozen
+class Effective:
+    """The configuration with the servers of a list. ``listing`` None: with its own, since no list is of use."""
+
+    config: Config
+    drains: tuple[ListedDrain, ...] = ()
+    listing: Listing | None = None
+    refused: tuple[str, ...] = ()
+    """A sentence for each entry that is not used."""
+    trouble: str | None = None
+    """Why the first listing is not used."""
+
+
+def effective(config: Config, listings: Iterable[Listing]) -> Effective:
+    """What holds: the first of ``listings`` that is of use, the newest being the first, else ``config`` alone."""
+    trouble: str | None = None
+    for listing in listings:
+        try:
+            listed = parse(listing.text, listing.source, config)
+        except ConfigError as error:
+            trouble = trouble or str(error)
+            continue
+        why = {server.name: why_refused(server, config) for server in listed.servers}
+        servers = tuple(_as_used(server, config) for server in listed.servers if why[server.name] is None)
+        refused = tuple(f"{name}: {sentence}" for name, sentence in why.items() if sentence is not None)
+        if not servers:
+            trouble = trouble or f"{listing.source}: every server is refused: {'; '.join(refused)}"
+            continue
+        names = {server.name for server in servers}
+        drains = tuple(drain for drain in listed.drains if drain.server in names)
+        return Effective(attrs.evolve(config, servers=servers), drains, listing, refused, trouble)
+    return Effective(config, trouble=trouble)
+
+
+def as_said(drains: Iterable[ListedDrain]) -> list[tuple[str, str, datetime.datetime | None]]:
+    """The drains as `world.follow` takes them."""
+    return [(drain.server, drain.reason, drain.until) for drain in drains]
+
+
+def parse(text: str, source: str, config: Config) -> FleetList:
+    """The list in ``text``; ``source`` stands in the messages. ``config`` says whether the node has a name.
+
+    Raises:
+        ConfigError: with every problem, or because the list names no server.
+    """
+    if len(text.encode()) > SIZE_LIMIT:
+        raise ConfigError((Problem(source, 1, "", f"is longer than {SIZE_LIMIT // 1024} KiB"),))
+    if not text.strip():
+        raise ConfigError((Problem(source, 1, "", "is empty"),))
+    if problem := _too_clever(text, source):
+        raise ConfigError((problem,))
+    return read_as(FleetList, text, source, lambda value: _cross_check(value, is_nameless=config.node.name is None))
+
+
+def _too_clever(text: str, source: str) -> Problem | None:
+    """Aliases and depth can make of a few lines a document that takes all day; no list needs them."""
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
+                what = "an alias (*)" if isinstance(event, yaml.AliasEvent) else "that many levels"
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                return Problem(source, line, "", f"{what} is not taken in a list")
+    except yaml.YAMLError:
+        pass  # it is said better where it is read
+    return None
+
+
+def _cross_check(value: object, *, is_nameless: bool) -> list[tuple[Steps, str]]:
+    found = cross_check_servers(value, is_nameless=is_nameless)
+    servers, drains = ((value.get(key) if isinstance(value, dict) else None) for key in ("servers", "drains"))
+    if not servers:
+        return [*found, (("servers",), "names no server; a list without any is not used")]
+    names = [server.get("name") for server in servers if isinstance(server, dict)] if isinstance(servers, list) else []
+    drained: list[object] = []
+    for index, drain in enumerate(drains if isinstance(drains, list) else ()):
+        name = drain.get("server") if isinstance(drain, dict) else None
+        path = ("drains", index, "server")
+        if name in drained:
+            found.append((path, f"{name!r} is drained by drains[{drained.index(name)}] already"))
+        elif isinstance(name, str) and name not in names:
+            found.append((path, f"{name!r} is no server of this list"))
+        drained.append(name)
+    if all(name in drained for name in names):
+        found.append((("drains",), "leaves no server; every one of the list is drained"))
+    return found
+
+
+def why_refused(server: Server, config: Config) -> str | None:
+    """Why a list may not have ``server``, by what ``config`` allows, as words that follow its name; None if it may."""
+    return _why_url_refused(config.chef_server_url(server), config) or _why_settings_refused(server, config)
+
+
+def _why_url_refused(url: str, config: Config) -> str | None:
+    place, named = _place(url), {_place(config.chef_server_url(one)) for one in config.servers}
+    if place in named:
+        return None
+    if any(_matches(place[0], pattern) for pattern in config.trusted_hosts):
+        return f"the path of {url} may be read in more than one way" if _AMBIGUOUS.search(place[2]) else None
+    if place[:2] in {one[:2] for one in named}:
+        return f"{url} is another path than config.yml has for this host, which is not in trusted_hosts there"
+    return f"its host {place[0]} is not in trusted_hosts of config.yml, nor that of a server there"
+
+
+def _why_settings_refused(server: Server, config: Config) -> str | None:
+    if server.ca_file and server.ca_file not in _ca_files(config) and not _is_trusted_cert(server.ca_file):
+        return f"its ca_file {server.ca_file} is not that of a server in config.yml, nor in {_TRUSTED_CERTS[0]}"
+    settings = server.association
+    if isinstance(settings, NoAssociation):
+        return None
+    if settings.endpoint_url is not None and settings.endpoint_url not in _endpoints(config):
+        return f"its endpoint_url {settings.endpoint_url} is not in config.yml"
+    key = settings.validator_key if isinstance(settings, ChefServerAssociation) else None
+    if key is not None and key.store is Store.FILE:
+        is_ours = PurePath(key.name).parent == _ROOTS_OWN
+        if not is_ours and key.name not in _key_files(config):
+            return f"its validator_key {key} is not in config.yml, nor in {_ROOTS_OWN}"
+    return None
+
+
+def _as_used(server: Server, config: Config) -> Server:
+    return server if server.ca_file in (None, *_ca_files(config)) else attrs.evolve(server, ca_file=None)
+
+
+def _place(url: str) -> tuple[str, int, str]:
+    """Host, port and path, as the shim compares them."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443, parts.path.rstrip("/")
+
+
+def _matches(host: str, pattern: str) -> bool:
+    """As the shim has it: ``*.`` stands for one label or more."""
+    host, pattern = host.lower(), pattern.lower()
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return host == pattern
+
+
+def _ca_files(config: Config) -> Sequence[PurePath]:
+    return [server.ca_file for server in config.servers if server.ca_file]
+
+
+def _is_trusted_cert(path: PurePath) -> bool:
+    return path.parent in _TRUSTED_CERTS and path.suffix in (".pem", ".crt")
+
+
+def _endpoints(config: Config) -> Iterator[str | None]:
+    yield config.discovery.endpoint_url
+    for server in config.servers:
+        if not isinstance(server.association, NoAssociation):
+            yield server.association.endpoint_url
+
+
+def _key_files(config: Config) -> Iterator[str]:
+    for server in config.servers:
+        settings = server.association
+        if isinstance(settings, ChefServerAssociation) and settings.validator_key is not None:
+            yield settings.validator_key.name

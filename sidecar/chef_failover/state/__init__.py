@@ -1,0 +1,1 @@
+"""state.json: its writer beside its reader, and who saves when."""

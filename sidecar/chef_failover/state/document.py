@@ -1,0 +1,301 @@
+"""I/O: state.json, the only thing we remember.
+
+The Ruby shim reads it too, when nobody answers on the socket. So it is written whole or not at all, and whatever is
+wrong with it when we start is set aside, said, and never fatal: the worst loss is one hold-down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from chef_failover.decide.readiness import has_work
+from chef_failover.decide.steering import ends_at_after_reboot
+from chef_failover.model.instance import is_instance_id
+from chef_failover.model.model import Association, Registration, Snapshot, Transition
+from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.run_history import RUNS_KEPT, Run, RunHistory
+
+SCHEMA = 1
+FILE_NAME = "state.json"
+UNASSOCIATED_FILE_NAME = "unassociated_servers.txt"
+_SIZE_LIMIT = 4 * 1024 * 1024
+
+
+@attrs.frozen
+class Remembered:
+    """What a former life left. ``problems`` has a sentence for each thing that was dropped."""
+
+    choice: str | None = None
+    chosen_on: datetime.datetime | None = None
+    transitions: tuple[Transition, ...] = ()
+    registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
+    """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
+    history: RunHistory = RunHistory()
+    drains: tuple[Drain, ...] = ()
+    pin: Pin | None = None
+    reason: str | None = None
+    """Why the choice was made, in words."""
+    problems: tuple[str, ...] = ()
+    with_work: frozenset[str] = frozenset()
+    """The servers that had an object of this node which does something."""
+    without_object: frozenset[str] = frozenset()
+    """The servers where what is empty was left so by a run; see `ServerSnapshot.lacked_object_at`."""
+    is_useless: bool = False
+    """The file holds nothing that we can use."""
+    instance_id: str | None = None
+    """The EC2 instance that it was written on."""
+    lagging_since: float | None = None
+    """See `Snapshot`."""
+
+
+def of(snapshot: Snapshot) -> Remembered:
+    """What would be remembered of ``snapshot``."""
+    registrations = {(name, url): registration for name, url, registration in snapshot.absent_registrations}
+    registrations |= {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
+    choice = snapshot.choice.name if snapshot.choice else None
+    return Remembered(
+        choice,
+        snapshot.chosen_on,
+        snapshot.transitions,
+        registrations,
+        drains=snapshot.drains,
+        pin=snapshot.pin,
+        with_work=frozenset(server.name for server in snapshot.servers if has_work(server)),
+        without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
+        lagging_since=snapshot.lagging_since,
+    )
+
+
+@attrs.frozen
+class Instant:
+    """One instant on both clocks: of the wall, and the monotonic one, which is of one boot."""
+
+    on: datetime.datetime
+    at: float = 0.0
+    boot_id: str | None = None
+
+
+def read(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | None = None) -> Remembered:
+    """What ``path`` holds; ``now`` is wall time, and later times are not believed. Never fails.
+
+    ``at`` is the same instant on the monotonic clock of the boot ``boot_id``. A file that we cannot use is kept beside,
+    as ``state.json.rejected``.
+    """
+    remembered = peek(path, now, at=at, boot_id=boot_id)
+    if remembered.is_useless:
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f"{path.name}.rejected"))
+    return remembered
+
+
+def peek(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | None = None) -> Remembered:
+    """Like `read`, and touches nothing."""
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(_SIZE_LIMIT))
+        if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
+            raise ValueError("it is no state of ours")
+        if document["schema"] > SCHEMA:
+            raise ValueError(f"its schema {document['schema']} is newer than the {SCHEMA} that this version knows")
+        return _structure(document, Instant(now, at, boot_id))
+    except FileNotFoundError:
+        return Remembered()
+    except OSError as error:
+        return Remembered(problems=(f"{path} cannot be read ({error.strerror}); what it knew is not used",))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = "it is not whole JSON" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
+        said = f"{path} is not used, and kept as {path.name}.rejected: {reason}"
+        return Remembered(problems=(said,), is_useless=True)
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace ``path`` by ``document``, so that a crash at any instant leaves the old or the new.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
+
+
+def write_names(path: Path, names: Iterable[str]) -> None:
+    """Replace ``path`` by ``names``, one a line, unless it holds them already.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    data = "".join(f"{name}\n" for name in names).encode()
+    try:
+        if path.read_bytes() == data:
+            return
+    except FileNotFoundError:
+        pass
+    replace(path, data)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of ``path``, which everybody may read: all of it or none, whatever happens.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
+    now = instant.on
+    choice = document.get("choice") or {}
+    name = choice.get("name")
+    if name is not None and not isinstance(name, str):
+        raise ValueError("its choice has no name")
+    transitions = tuple(_transition(entry) for entry in document.get("transitions") or ())
+    since = _time(choice["since"]) if choice.get("since") else None
+    problems = []
+    if (since and since > now) or any(transition.on > now for transition in transitions):
+        problems.append(
+            f"{FILE_NAME} has times after {now:%Y-%m-%d %H:%M:%S} UTC: the clock was set back; they are dropped"
+        )
+        since = min(since, now) if since else None
+        transitions = tuple(transition for transition in transitions if transition.on <= now)
+    entries = document.get("associations") or {}
+    registrations = {}
+    for server, entry in entries.items():
+        try:
+            registrations[server, str(entry["chef_server_url"])] = _registration(entry)
+        except (ValueError, KeyError, TypeError):
+            problems.append(f"the association with {server} in {FILE_NAME} is not one of ours, and made anew")
+    drains, pin, dropped = _orders(document, instant)
+    problems += dropped
+    instance_id = document.get("instance_id")
+    return Remembered(
+        name,
+        since,
+        transitions,
+        registrations,
+        _history(document.get("runs") or {}, now),
+        drains=drains,
+        pin=pin,
+        reason=str(choice["reason"]) if choice.get("reason") else None,
+        problems=tuple(problems),
+        with_work=frozenset(map(str, document.get("with_work") or ())),
+        without_object=frozenset(map(str, document.get("without_object") or ())),
+        instance_id=instance_id if is_instance_id(instance_id) else None,
+        lagging_since=instant.at if document.get("lagging", True) is not False else None,
+    )
+
+
+def _transition(entry: Mapping[str, Any]) -> Transition:
+    server, reason = entry["server"], str(entry["reason"])
+    return Transition(_time(entry["at"]), server, str(entry["from"]), str(entry["to"]), reason)
+
+
+def _orders(document: Mapping[str, Any], instant: Instant) -> tuple[tuple[Drain, ...], Pin | None, list[str]]:
+    """Drains and pin; and a sentence for each that is not one of ours, since losing it must not lose the others."""
+    is_same_boot = instant.boot_id is not None and document.get("boot_id") == instant.boot_id
+    drains, pin, dropped = [], None, []
+    entries = document.get("drains") or {}
+    for name, entry in entries.items() if isinstance(entries, dict) else [("", entries)]:
+        try:
+            drains.append(Drain(**_order(entry | {"server": name}, instant, is_same_boot=is_same_boot)))
+        except (ValueError, KeyError, TypeError, OverflowError):
+            dropped.append(f"a drain in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
+    entry = document.get("pin")
+    try:
+        if entry is not None:
+            pin = Pin(**_order(entry, instant, is_same_boot=is_same_boot), is_strict=entry["strict"] is True)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        dropped.append(f"the pin in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
+    return tuple(drains), pin, dropped
+
+
+def _order(entry: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) -> dict[str, Any]:
+    """The fields of an `Order`. Its end is taken from the monotonic clock as long as that is the same one."""
+    lasts_s = math.inf if entry["lasts_s"] is None else float(entry["lasts_s"])
+    ends_on = _time(entry["ends"]) if entry["ends"] is not None else None
+    in_use = entry["in_use"]
+    texts = [entry["server"], entry["who"], entry["reason"], *([in_use] if in_use is not None else [])]
+    if not all(isinstance(text, str) for text in texts) or not lasts_s > 0 or (ends_on is None) != math.isinf(lasts_s):
+        raise ValueError("not an order of ours")
+    ends_at = math.inf
+    if ends_on is not None and is_same_boot:
+        ends_at = min(float(entry["ends_at"]), instant.at + lasts_s)
+    elif ends_on is not None:
+        ends_at = ends_at_after_reboot(ends_on, lasts_s, instant.at, instant.on)
+    return {
+        "server": entry["server"],
+        "who": entry["who"],
+        "reason": entry["reason"],
+        "created_on": min(_time(entry["created"]), instant.on),
+        "lasts_s": lasts_s,
+        "ends_at": ends_at,
+        "ends_on": ends_on,
+        "in_use": in_use,
+    }
+
+
+def _history(entry: Mapping[str, Any], now: datetime.datetime) -> RunHistory:
+    """Times after ``now`` are not believed; that the clock was set back is said once, of other times."""
+    runs = tuple(run for run in map(_run, entry.get("last") or ()) if run.ended_on <= now)
+    since_success = entry.get("since_success", 0)
+    if not isinstance(since_success, int):
+        raise ValueError("its number of runs since the last success is none")
+    last_success_on = _time(entry["last_success_at"]) if entry.get("last_success_at") else None
+    return RunHistory(runs[-RUNS_KEPT:], since_success, min(last_success_on, now) if last_success_on else None)
+
+
+def _run(entry: Mapping[str, Any]) -> Run:
+    duration_s = entry["duration_s"]
+    if not isinstance(duration_s, int | float | None) or not isinstance(entry["run_id"], str):
+        raise ValueError("a run in it is not one of ours")
+    return Run(
+        run_id=entry["run_id"],
+        server=entry["server"],
+        result=str(entry["result"]),
+        error_class=entry["error_class"],
+        ended_on=_time(entry["ended_at"]),
+        started_on=_time(entry["started_at"]) if entry["started_at"] else None,
+        duration_s=duration_s,
+    )
+
+
+def _registration(entry: Mapping[str, Any]) -> Registration:
+    ticket, identity = entry["ticket"], entry["identity"]
+    if not isinstance(identity, str) or not isinstance(ticket, str | None) or not isinstance(entry["attempts"], int):
+        raise ValueError("an association in it is not one of ours")
+    return Registration(
+        association=Association(entry["association"]),
+        detail=str(entry["detail"]),
+        attempts=entry["attempts"],
+        ticket=ticket,
+        identity=identity,
+        on=_time(entry["since"]) if entry["since"] else None,
+    )
+
+
+def _time(text: str) -> datetime.datetime:
+    time = datetime.datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"the time {text!r} has no zone")
+    return time

@@ -1,0 +1,69 @@
+"""Pure: what state.json keeps, and the lines of unassociated_servers.txt."""
+
+from __future__ import annotations
+
+import datetime
+import math
+
+from chef_failover.decide import parity, readiness
+from chef_failover.model.about import About
+from chef_failover.model.model import Association, Registration, Snapshot
+from chef_failover.model.orders import Order
+from chef_failover.state import words
+
+
+def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Document:
+    """What state.json keeps; the Ruby shim reads its ``choice`` like an answer."""
+    choice = snapshot.choice
+    return {
+        "written_at": words.utc(on),
+        "instance_id": about.instance_id,
+        "boot_id": about.boot_id,
+        "choice": words.use(snapshot, choice, about, on) if choice else None,
+        "lagging": parity.is_lagging(snapshot),
+        "associations": {
+            name: _registration(url, registration)
+            for name, url, registration in (
+                *snapshot.absent_registrations,
+                *((found.name, found.chef_server_url, found.registration) for found in snapshot.servers),
+            )
+            if registration.identity is not None
+        },
+        "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
+        "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
+        "servers": {found.name: words.server_facts(snapshot, found) for found in snapshot.servers},
+        "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
+        "pin": {**words.pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
+        "runs": words.runs(about.runs),
+        "transitions": [words.transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def unassociated(snapshot: Snapshot) -> tuple[str, ...]:
+    """The servers where this node is not registered: the lines of unassociated_servers.txt."""
+    return tuple(found.name for found in snapshot.servers if found.association is not Association.ASSOCIATED)
+
+
+def _registration(chef_server_url: str, registration: Registration) -> words.Document:
+    """The association as state.json has it. The identity is a digest; there is no secret in it."""
+    return {
+        "chef_server_url": chef_server_url,
+        "association": registration.association.value,
+        "detail": registration.detail,
+        "attempts": registration.attempts,
+        "ticket": registration.ticket,
+        "identity": registration.identity,
+        "since": words.utc(registration.on),
+    }
+
+
+def _kept(order: Order) -> words.Document:
+    """As state.json has it: besides, what ends it on the monotonic clock of this boot."""
+    is_endless = math.isinf(order.lasts_s)
+    return {
+        **(words.order(order) or {}),
+        "reason": order.reason,
+        "lasts_s": None if is_endless else order.lasts_s,
+        "ends_at": None if is_endless else round(order.ends_at, 3),
+        "in_use": order.in_use,
+    }

@@ -1,0 +1,344 @@
+"""AWS in a child process: what comes over, what breaks on the way, and what nobody gets to see."""
+
+import contextlib
+import importlib.metadata
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import chef_failover
+from chef_failover.aws import call as aws
+from chef_failover.errors import AwsError
+from chef_failover.printable import LIMIT
+from tests.support.daemon_process import until
+from tests.support.opsworks_stub import DRIP, HANG_UP, OpsworksStub
+
+PACKAGE = Path(chef_failover.__file__).parent
+PLANTED = "-----BEGIN PLANTED PARAMETER-----"
+ASSOCIATE = {
+    "ServerName": "mainserver",
+    "NodeName": "i-0abc",
+    "EngineAttributes": [
+        {"Name": "CHEF_ORGANIZATION", "Value": "default"},
+        {"Name": "CHEF_NODE_PUBLIC_KEY", "Value": PLANTED},
+    ],
+}
+CALLER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import chef_failover.registration.opsworks_cm, chef_failover.registration.validator_key, chef_failover.engine.sidecar
+from chef_failover.aws import call as aws
+aws.call("opsworkscm", "AssociateNode", json.load(sys.stdin), region="us-east-1", endpoint_url=sys.argv[2],
+         timeout_s=float(sys.argv[3]))
+json.dump(sorted(sys.modules), sys.stdout)
+"""
+
+
+@pytest.fixture
+def stub():
+    with OpsworksStub() as running:
+        yield running
+
+
+def associate(url, **more):
+    return aws.call("opsworkscm", "AssociateNode", ASSOCIATE, region="eu-west-1", endpoint_url=url, **more)
+
+
+def error_of(url, **more):
+    with pytest.raises(AwsError) as caught:
+        associate(url, **more)
+    return caught.value
+
+
+def processes():
+    """Of each process: its id, its parent's, its state and its group."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent, group = path.read_text().rpartition(")")[2].split()[:3]
+            yield int(path.parent.name), int(parent), state, int(group)
+
+
+def children():
+    return {pid for pid, parent, _, _ in processes() if parent == os.getpid()}
+
+
+def is_running(pid):
+    return any(one == pid and state != "Z" for one, _, state, _ in processes())
+
+
+@contextlib.contextmanager
+def in_background(*arguments, **more):
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(*arguments, **more)
+
+
+def test_a_call_goes_over_the_wire_once_and_comes_back(aws_secret, stub):
+    assert set(associate(stub.url)) == {"NodeAssociationStatusToken"}
+    (seen,) = stub.seen
+    assert seen.target == "OpsWorksCM_V2016_11_01.AssociateNode"
+    assert seen.headers["content-type"] == "application/x-amz-json-1.1"
+    assert (seen.parameters, seen.region) == (ASSOCIATE, "eu-west-1")
+    assert not stub.nodes
+
+
+def test_the_sidecar_imports_no_aws_library_and_the_child_finds_a_vendored_tree(aws_secret, stub, tmp_path):
+    tree = shutil.copytree(PACKAGE, tmp_path / "vendored" / "chef_failover").parent
+    model = next(tree.rglob("service-2.json"))
+    model.write_text(model.read_text().replace("OpsWorksCM_V2016_11_01", "OpsWorksCM_V2016_11_01.Vendored"))
+    ended = subprocess.run(
+        [sys.executable, "-I", "-c", CALLER, str(tree), stub.url, "20"],
+        input=json.dumps(ASSOCIATE),
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert stub.seen[0].target == "OpsWorksCM_V2016_11_01.Vendored.AssociateNode"
+    imported = {name.partition(".")[0] for name in json.loads(ended.stdout)}
+    assert "chef_failover" in imported
+    assert not imported & {"boto3", "botocore", "s3transfer", "jmespath"}
+
+
+FAILURES = {
+    "ThrottlingException": ("ThrottlingException", "throttled"),
+    "TooManyRequestsException": ("TooManyRequestsException", "throttled"),
+    (429, b"{}"): ("429", "throttled"),
+    "InvalidStateException": ("InvalidStateException", "passing"),
+    "ExpiredTokenException": ("ExpiredTokenException", "passing"),
+    "AccessDeniedException": ("AccessDeniedException", "a person"),
+    "ResourceNotFoundException": ("ResourceNotFoundException", "a person"),
+    (500, b'{"__type": "InternalFailure"}'): ("InternalFailure", "passing"),
+    (503, b"<html><h1>Service Unavailable"): ("503", "passing"),
+    (403, b"<html>This hotel's WiFi"): ("403", "a person"),
+    (200, b'["no", "object"]'): ("GarbageReply", "passing"),
+    (200, b"\xff\xfe\x00"): ("GarbageReply", "passing"),
+    (200, b"[" * 100_000): ("GarbageReply", "passing"),
+    (400, b"[]"): ("GarbageReply", "passing"),
+    (400, b'{"__type": 7}'): ("GarbageReply", "passing"),
+    HANG_UP: ("Unreachable", "passing"),
+}
+
+
+@pytest.mark.parametrize(("fault", "expected"), FAILURES.items(), ids=lambda value: str(value)[:30])
+def test_each_failure_has_its_code_and_is_met_with_no_second_try(aws_secret, stub, fault, expected):
+    if isinstance(fault, str) and fault != HANG_UP:
+        stub.fail(fault, "the reason")
+    else:
+        stub.faults.append(fault)
+    error = error_of(stub.url)
+    needs = "throttled" if error.is_throttled else "passing" if error.is_passing else "a person"
+    assert (error.code, needs) == expected
+    assert error.is_passing or not error.is_throttled
+    assert len(stub.seen) == 1
+
+
+def test_what_is_no_json_answers_nothing(aws_secret, stub):
+    stub.faults.append((200, b"<html>Welcome"))
+    assert associate(stub.url) == {}
+
+
+def test_a_message_is_one_line_and_short(aws_secret, stub):
+    stub.fail("ValidationException", "a\x1b[31m\n\n" + "long " * 500)
+    message = error_of(stub.url).message
+    assert message.startswith("a [31m long long")
+    assert len(message) <= LIMIT
+    assert message.isprintable()
+
+
+def test_an_unreachable_endpoint(aws_secret):
+    error = error_of("http://127.0.0.1:9")
+    assert (error.code, error.is_passing) == ("Unreachable", True)
+    assert "http://127.0.0.1:9" in error.message
+
+
+def test_a_region_that_cannot_be_one_needs_a_person(aws_secret):
+    with pytest.raises(AwsError) as caught:
+        aws.call("opsworkscm", "AssociateNode", ASSOCIATE, region="us_east:1")
+    assert (caught.value.code, caught.value.is_passing) == ("Misconfigured", False)
+    assert "us_east:1" in caught.value.message
+
+
+def test_parameters_that_do_not_fit_are_not_quoted(aws_secret):
+    with pytest.raises(AwsError) as caught:
+        aws.call("opsworkscm", "AssociateNode", {"ServerName": [PLANTED]}, region="us-east-1")
+    assert str(caught.value) == "Misconfigured: ParamValidationError"
+
+
+def test_no_credentials_are_told_apart(aws_secret, stub, tmp_path, monkeypatch):
+    (tmp_path / "aws-credentials").write_text("")
+    assert error_of(stub.url).code == "NoCredentials"
+    (tmp_path / "aws-credentials").write_text("[default]\naws_access_key_id = AKIAHALF\n")
+    error = error_of(stub.url)
+    assert (error.code, error.is_about_credentials, error.is_passing) == ("NoCredentials", True, True)
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+    (tmp_path / "aws-credentials").write_text("")
+    assert error_of(stub.url).code == "NoCredentials"
+    assert not stub.seen
+
+
+def test_a_profile_that_is_not_there_needs_a_person(aws_secret, stub, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    error = error_of(stub.url)
+    assert (error.code, error.is_passing) == ("Misconfigured", False)
+    assert "nobody" in error.message
+
+
+def test_a_silent_endpoint_is_not_waited_for(aws_secret, stub):
+    with stub.held():
+        began = time.monotonic()
+        error = error_of(stub.url, timeout_s=3.0)
+        assert time.monotonic() - began < 6.0
+    assert (error.code, error.is_passing) == ("Timeout", True)
+
+
+def test_the_child_is_killed_at_its_deadline_and_leaves_nothing(aws_secret, stub):
+    before = children()
+    stub.faults.append(DRIP)
+    began = time.monotonic()
+    error = error_of(stub.url, timeout_s=1.0)
+    assert 1.0 <= time.monotonic() - began < 4.0
+    assert str(error) == "Timeout: no answer within 1 s"
+    assert children() == before  # not even a zombie
+
+
+def test_what_the_child_started_dies_with_it(aws_secret, stub, tmp_path):
+    script, pid_file = tmp_path / "slow", tmp_path / "pid"
+    script.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nexec sleep 60\n")
+    script.chmod(0o755)
+    (tmp_path / "aws-credentials").write_text("")
+    (tmp_path / "aws-config").write_text(f"[default]\ncredential_process = {script}\n")
+    assert error_of(stub.url, timeout_s=3.0).code == "Timeout"
+    assert not is_running(int(pid_file.read_text()))
+
+
+def test_a_child_without_a_parent_ends_by_itself(aws_secret, stub):
+    stub.faults.append(DRIP)
+    command = [sys.executable, "-c", CALLER, str(PACKAGE.parent), stub.url, "3"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        parent.stdin.write(json.dumps(ASSOCIATE).encode())
+        parent.stdin.close()
+        child = until(lambda: next((pid for pid, ppid, _, _ in processes() if ppid == parent.pid), None))
+        until(lambda: stub.seen)
+        parent.kill()
+    assert is_running(child)
+    until(lambda: not is_running(child), timeout_s=10)
+
+
+def test_an_interrupted_call_takes_its_child_along(aws_secret, stub):
+    command = [sys.executable, "-c", CALLER, str(PACKAGE.parent), stub.url, "30"]
+    with stub.held(), subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        parent.stdin.write(json.dumps(ASSOCIATE).encode())
+        parent.stdin.close()
+        until(lambda: stub.seen)
+        child = next(pid for pid, ppid, _, _ in processes() if ppid == parent.pid)
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(5)
+        assert not is_running(child)
+
+
+def test_no_secret_stands_where_local_users_look(aws_secret, stub, tmp_path, caplog, capfd):
+    caplog.set_level("DEBUG")
+    before = children()
+    with in_background(error_of, stub.url) as failed, stub.held():
+        stub.fail("ValidationException")
+        until(lambda: stub.seen)
+        (child,) = children() - before
+        cmdline, environ = (Path(f"/proc/{child}/{name}").read_bytes().decode() for name in ("cmdline", "environ"))
+    assert cmdline.startswith(sys.executable)
+    told = "".join(capfd.readouterr())
+    for place in (cmdline, environ, str(failed.result()), repr(failed.result()), caplog.text, told):
+        assert PLANTED not in place
+        assert aws_secret not in place
+        assert ASSOCIATE["NodeName"] not in place
+
+
+def test_calls_are_made_one_at_a_time(aws_secret, stub):
+    with ThreadPoolExecutor(4) as pool:
+        replies = list(pool.map(associate, [stub.url] * 4))
+    assert len({reply["NodeAssociationStatusToken"] for reply in replies}) == 4
+    assert stub.most_at_once == 1
+
+
+def test_one_that_times_out_gives_way_to_the_next(aws_secret, stub):
+    stub.faults.append(DRIP)
+    with in_background(error_of, stub.url, timeout_s=2.0) as first:
+        until(lambda: stub.seen)
+        assert associate(stub.url, timeout_s=5.0)
+    assert first.result().code == "Timeout"
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        (f"raise ValueError('{PLANTED}\\nPLANTED\\n')", "ValueError"),
+        ("import no_such_module", "ModuleNotFoundError"),
+        (f"def main(request): print('{PLANTED}')", "exit code 0"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "exit code -9"),
+        (f"import os, sys; print('{PLANTED}', file=sys.stderr); os._exit(3)", "exit code 3"),
+        ("def main(request): raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_a_child_that_breaks_tells_the_name_of_its_exception_alone(aws_secret, tmp_path, monkeypatch, broken, what):
+    package = tmp_path / "chef_failover" / "aws"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "child.py").write_text(broken)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    error = error_of("http://127.0.0.1:9")
+    assert str(error) == f"Broken: the call's process ended with {what}"
+    assert error.is_passing
+
+
+def test_a_python_that_cannot_be_started(aws_secret, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    error = error_of("http://127.0.0.1:9")
+    assert str(error) == "Broken: no process can be started: No such file or directory"
+    assert error.is_passing
+
+
+def test_nothing_is_left_open(aws_secret, stub):
+    def left_open():
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    associate(stub.url)
+    before = left_open()
+    for _ in range(3):
+        associate(stub.url)
+        error_of(stub.url, timeout_s=0.05)
+    until(lambda: left_open() <= before, timeout_s=5)
+
+
+def test_the_metadata_service_is_asked_without_a_proxy_and_in_its_second_version():
+    from chef_failover.aws import child as aws_child
+
+    environ = {"no_proxy": "internal.example.com", "NO_PROXY": ""}
+    aws_child.configure(environ)
+    assert environ == {
+        "no_proxy": "internal.example.com,169.254.169.254",
+        "NO_PROXY": "169.254.169.254",
+        "AWS_EC2_METADATA_V1_DISABLED": "true",
+    }
+
+
+def test_the_model_is_part_of_the_package():
+    import tomllib
+
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())
+    globs = project["tool"]["setuptools"]["package-data"]["chef_failover"]
+    shipped = set(itertools.chain.from_iterable(PACKAGE.glob(one) for one in globs))
+    assert {path for path in PACKAGE.rglob("*") if path.suffix == ".json"} <= shipped
+    assert importlib.metadata.version("boto3")

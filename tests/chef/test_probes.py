@@ -1,0 +1,812 @@
+"""Probes of embedded Chef servers with real TLS: the class of every fault, within the deadline."""
+
+import contextlib
+import datetime
+import functools
+import gzip
+import itertools
+import select
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from cryptography import x509
+
+from chef_devserver.authority import Authority
+from chef_devserver.faults import Fault
+from chef_devserver.server import DevServer
+from chef_failover.chef.exchange import Exchange, Target
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.probes import HABIT_LIFETIME_S, Prober
+from chef_failover.chef.signing import ChefAuth
+from chef_failover.chef.trust import TrustStore
+from chef_failover.model.model import Outcome
+from chef_failover.node import offline
+
+NODE = "i-0abc"
+TIMEOUT_S = 0.5
+NOISE_S = 1.0
+"""What a busy machine may add to a timeout."""
+PATIENT_S = 10.0
+"""For probes that are answered: however busy the machine, they are not about time."""
+
+
+@pytest.fixture(scope="module")
+def key():
+    return PrivateKey.generate()
+
+
+@pytest.fixture(scope="module")
+def public_pem(key):
+    return key.public_pem()
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture
+def ca_file(authority, tmp_path):
+    path = tmp_path / "ca.pem"
+    path.write_bytes(authority.ca_pem)
+    return path
+
+
+@pytest.fixture
+def server(authority, public_pem):
+    with DevServer("main", authority) as server:
+        server.register(NODE, public_pem)
+        server.put_node(NODE, run_list=["recipe[web]"])
+        yield server
+
+
+@pytest.fixture
+def make_prober(ca_file, key):
+    """A prober of ``url``, signing unless told otherwise; other settings as in Target and Prober."""
+
+    def make(url, *, signs=True, user=NODE, key=key, timeout_s=PATIENT_S, ca_file=ca_file, trust=None, **settings):
+        target = {"node_name": user, "ca_file": ca_file, "timeout_s": timeout_s}
+        resolver, parts = settings.pop("resolver", Resolver()), {}
+        for name, value in settings.items():
+            (parts if name in ("clock", "utc_now") else target)[name] = value
+        clock = {"utc_now": parts["utc_now"]} if "utc_now" in parts else {}
+        signer = functools.partial(ChefAuth, user, key, **clock)
+        exchange = Exchange(Target(url, **target), resolver, trust or TrustStore(()))
+        return Prober(exchange, signer=lambda: signer if signs else None, **parts)
+
+    return make
+
+
+@pytest.fixture
+def probe(make_prober):
+    """One probe by a new prober."""
+    return lambda url, **settings: make_prober(url, **settings).probe()
+
+
+def verbs(server):
+    return [method for method, _, _ in server.requests]
+
+
+# Every fault, without a signature and with one.
+
+SLOW = {Fault.BLACK_HOLE, Fault.SILENT, Fault.TLS_SILENT, Fault.DRIP, Fault.DRIP_BODY}
+"""The faults that take a whole timeout."""
+OK = (Outcome.OK, "answers in")
+EVERY = {  # the same, signed or not
+    None: OK,
+    Fault.REFUSE: (Outcome.REFUSED, "connection refused"),
+    Fault.BLACK_HOLE: (Outcome.CONNECT_TIMEOUT, "connect timed out after 0.5 s"),
+    Fault.RESET: (Outcome.REFUSED, "connect"),  # during the connect or the handshake, whichever it meets
+    Fault.SILENT: (Outcome.READ_TIMEOUT, "accepted the connection, then said nothing for 0.5 s"),
+    Fault.CERT_EXPIRED: (Outcome.TLS, "TLS: certificate has expired"),
+    Fault.CERT_FOREIGN: (Outcome.TLS, "TLS: unable to get local issuer certificate"),
+    Fault.CERT_WRONG_NAME: (Outcome.TLS, "TLS: IP address mismatch, certificate is not valid for '127.0.0.1'"),
+    Fault.TLS_SILENT: (Outcome.READ_TIMEOUT, "no whole answer within 0.5 s"),
+    Fault.DRIP: (Outcome.READ_TIMEOUT, "no whole answer within 0.5 s"),
+    Fault.DRIP_BODY: (Outcome.READ_TIMEOUT, "no whole answer within 0.5 s"),
+    Fault.HUGE_HEADERS: (Outcome.NOT_CHEF, "what it sends is not HTTP"),
+    Fault.RESET_MID_BODY: (Outcome.REFUSED, "connection c"),  # closed or cut, whichever TLS makes of it
+    Fault.SERVER_ERROR: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
+    Fault.HTML: (Outcome.NOT_CHEF, "HTTP 200 OK with something that no Chef server says"),
+    Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
+    Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301 Moved Permanently: redirects elsewhere"),
+    Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+}
+TOO_LONG = (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
+SEARCH_FAILS = "answers, but its status names chef_opensearch"
+ALL_FAIL = "its status says that chef_opensearch, chef_sql, oc_chef_authz fails"
+FAULTS = {  # without a signature, with one
+    **{fault: (expected, expected) for fault, expected in EVERY.items()},
+    Fault.ENDLESS_BODY: (TOO_LONG, (Outcome.NOT_CHEF, "")),  # GET may find what HEAD has left on the connection
+    Fault.STATUS_ALL_FAIL: (
+        (Outcome.SERVER_ERROR, ALL_FAIL),
+        (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
+    ),
+    Fault.STATUS_SOME_FAIL: ((Outcome.DEGRADED, SEARCH_FAILS), OK),
+    Fault.LICENCE: (OK, (Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid")),
+    Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Failed to authenticate as 'i-0abc'")),
+    Fault.UNAUTHORIZED_BAD_SIGNATURE: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Invalid signature for user or client")),
+    Fault.UNAUTHORIZED_CLOCK: (OK, (Outcome.CLOCK_SKEW, "clock skew: this node's clock says ")),
+    Fault.FORBIDDEN: (OK, (Outcome.FORBIDDEN, "HTTP 403: missing read permission")),
+    Fault.WRONG_ORGANIZATION: (
+        OK,
+        (Outcome.WRONG_ORGANIZATION, "HTTP 404: organization 'default' does not exist."),
+    ),
+}
+
+
+def test_every_fault_has_its_class():
+    assert set(FAULTS) == {None, *Fault}
+
+
+@pytest.mark.parametrize("signs", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name if fault else "none")
+def test_fault(server, make_prober, fault, signs):
+    outcome, detail = FAULTS[fault][signs]
+    prober = make_prober(server.chef_server_url, signs=signs, timeout_s=TIMEOUT_S if fault in SLOW else PATIENT_S)
+    server.fault = fault
+    began = time.monotonic()
+    result = prober.probe()
+    took_s = time.monotonic() - began
+    assert (result.outcome, result.detail[: len(detail)]) == (outcome, detail)
+    assert not result.never_left_node
+    assert result.has_node_object
+    assert began <= result.finished_at <= began + took_s
+    if fault in SLOW:
+        assert TIMEOUT_S * 0.9 < took_s < TIMEOUT_S + NOISE_S
+        assert result.latency_s is None
+    else:
+        assert took_s < PATIENT_S / 2
+        assert (result.latency_s is not None) == outcome.is_alive
+    server.fault = None
+    assert make_prober(server.chef_server_url, signs=signs).probe().outcome is Outcome.OK
+
+
+# Signed requests.
+
+
+def test_head_is_enough_where_it_is_proof(server, make_prober):
+    prober = make_prober(server.chef_server_url)
+    for _ in range(3):
+        assert prober.probe().outcome is Outcome.OK
+    assert list(server.requests) == [("HEAD", f"/organizations/default/nodes/{NODE}", 200)] * 3
+
+
+@pytest.fixture
+def headless(authority, key):
+    """A server whose HEAD is no proof: it has no header that only Chef sends."""
+
+    def answer(method, path, headers):
+        if method == "HEAD":
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"
+        return http(b'{"name":"i-0abc"}')
+
+    with RawServer(authority, answer) as server:
+        yield server
+
+
+def test_get_instead_of_head_is_remembered_for_a_while(headless, make_prober):
+    now = [1000.0]
+    prober = make_prober(headless.url, clock=lambda: now[0])
+    for _ in range(3):
+        assert prober.probe().outcome is Outcome.OK
+    assert headless.methods() == ["HEAD", "GET", "GET", "GET"]
+    now[0] += HABIT_LIFETIME_S + 1
+    prober.probe()
+    assert headless.methods()[4:] == ["HEAD", "GET"]
+
+
+@pytest.fixture
+def old(authority, public_pem):
+    with DevServer("old", authority, protocols=("1.0", "1.1")) as server:
+        server.register(NODE, public_pem)
+        server.put_node(NODE)
+        yield server
+
+
+def test_protocol_1_1_where_1_3_is_refused_is_remembered(old, make_prober):
+    now = [1000.0]
+    prober = make_prober(old.chef_server_url, clock=lambda: now[0])
+    statuses = []
+    for _ in range(2):
+        assert prober.probe().outcome is Outcome.OK
+        statuses.append([(method, status) for method, _, status in old.requests])
+        old.requests.clear()
+    assert statuses == [[("HEAD", 400), ("GET", 400), ("GET", 200)], [("HEAD", 200)]]
+    now[0] += HABIT_LIFETIME_S + 1
+    prober.probe()
+    assert old.requests[0][2] == 400  # 1.3 once more: it may have been upgraded
+
+
+def test_a_refused_client_is_no_reason_to_stay_with_1_1(server, make_prober):
+    prober = make_prober(server.chef_server_url)
+    server.fault = Fault.UNAUTHORIZED_UNKNOWN_CLIENT
+    assert prober.probe().outcome is Outcome.NOT_ASSOCIATED
+    server.fault = None
+    server.state.protocols = frozenset({"1.3"})
+    assert prober.probe().outcome is Outcome.OK
+
+
+def test_node_object_missing(server, probe, public_pem):
+    server.register("new", public_pem)
+    result = probe(server.chef_server_url, user="new")
+    assert (result.outcome, result.detail) == (Outcome.OK, "answers, but has no node object new")
+    assert (result.has_node_object, result.said_of_node_object) == (False, False)
+    assert result.latency_s > 0
+
+
+def test_wrong_organization(server, probe):
+    result = probe(f"{server.url}/organizations/acme")
+    assert (result.outcome, result.detail) == (
+        Outcome.WRONG_ORGANIZATION,
+        "HTTP 404: organization 'acme' does not exist.",
+    )
+
+
+def test_wrong_key_and_unknown_client(server, probe):
+    other = PrivateKey.generate()
+    assert probe(server.chef_server_url, key=other).outcome is Outcome.NOT_ASSOCIATED
+    assert probe(server.chef_server_url, user="nobody").outcome is Outcome.NOT_ASSOCIATED
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_clock_skew_names_both_times(server, probe, hours):
+    ours = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
+    result = probe(server.chef_server_url, utc_now=lambda: ours)
+    assert result.outcome is Outcome.CLOCK_SKEW
+    before, theirs = result.detail.split(", the server's ")
+    assert before == f"clock skew: this node's clock says {ours:%Y-%m-%d %H:%M:%S} UTC"
+    stated = datetime.datetime.strptime(theirs, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=datetime.UTC)
+    assert abs(stated - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=1)
+
+
+def test_without_a_name_there_is_nothing_to_sign(server, make_prober):
+    assert make_prober(server.chef_server_url, user=None).probe().outcome is Outcome.OK
+    assert list(server.requests) == [("GET", "/_status", 200)]
+
+
+# Trust.
+
+
+def test_ca_file_missing_or_no_certificate(server, probe, tmp_path):
+    missing = tmp_path / "missing.pem"
+    result = probe(server.url, ca_file=missing)
+    assert (result.outcome, result.detail) == (Outcome.TLS, f"ca_file {missing}: No such file or directory")
+    missing.write_text("no certificate")
+    result = probe(server.url, ca_file=missing)
+    assert result.outcome is Outcome.TLS
+    assert result.detail.startswith(f"ca_file {missing}: ")
+    assert result.detail.isprintable()
+
+
+def test_what_stands_among_the_trusted_certs_is_read_as_ruby_reads_it(server, make_prober, tmp_path, caplog):
+    folder = tmp_path / "trusted_certs"
+    folder.mkdir()
+    prober = make_prober(server.chef_server_url, trust=TrustStore((folder,)), ca_file=None)
+    (folder / "dangling.pem").symlink_to(tmp_path / "gone")
+    (folder / "broken.crt").write_text("no certificate")
+    other = Authority("another").ca_pem
+    (folder / "second.pem").write_bytes(other + server.ca_pem)
+    assert prober.probe().outcome is Outcome.TLS
+    assert "broken.crt is not a certificate" in caplog.text
+    (folder / "second.pem").write_bytes(server.ca_pem + other)
+    assert prober.probe().outcome is Outcome.OK
+
+
+def test_unknown_authority_until_it_is_among_the_trusted_certs(server, make_prober, ca_file, tmp_path):
+    folder = tmp_path / "trusted_certs"
+    folder.mkdir()
+    (folder / "readme.crt").write_text("no certificate")
+    prober = make_prober(server.chef_server_url, ca_file=None, trust=TrustStore((tmp_path / "nowhere", folder)))
+    assert prober.probe().outcome is Outcome.TLS
+    (folder / "chef.pem").write_bytes(ca_file.read_bytes())
+    assert prober.probe().outcome is Outcome.OK
+    (folder / "chef.pem").unlink()
+    assert prober.probe().outcome is Outcome.TLS
+
+
+def test_changed_ca_file_is_noticed(server, make_prober, ca_file):
+    right = ca_file.read_bytes()
+    prober = make_prober(server.chef_server_url)
+    for content, outcome in [
+        (right, Outcome.OK),
+        (Authority("another").ca_pem, Outcome.TLS),
+        (right, Outcome.OK),
+    ]:
+        ca_file.write_bytes(content)
+        assert prober.probe().outcome is outcome
+
+
+def test_unchanged_trust_is_read_once(ca_file):
+    trust = TrustStore(())
+    assert trust.context(ca_file) is trust.context(ca_file)
+
+
+# What is no Chef server.
+
+
+class RawServer:
+    """TLS, and then for each request the bytes, or pieces of them, that ``answer(method, path, headers)`` gives."""
+
+    def __init__(self, authority, answer):
+        self.seen = []
+        self._answer = answer
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.NamedTemporaryFile() as pem:
+            pem.write(b"".join(authority.certificate()))
+            pem.flush()
+            self._tls.load_cert_chain(pem.name)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def methods(self):
+        return [method for method, _, _ in self.seen]
+
+    def _serve(self):
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), raw:
+                raw.settimeout(5)
+                with self._tls.wrap_socket(raw, server_side=True) as channel:
+                    self._converse(channel)
+
+    def _converse(self, channel):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = channel.recv(65536)
+            if not piece:
+                return
+            head += piece
+        lines = head.decode("latin-1").split("\r\n")
+        method, path, _ = lines[0].split(" ")
+        headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+        self.seen.append((method, path, headers))
+        answer = self._answer(method, path, headers)
+        for piece in [answer] if isinstance(answer, bytes) else answer:
+            channel.sendall(piece)
+
+
+def http(body, status="200 OK", headers="Content-Type: application/json\r\n"):
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+
+
+@pytest.mark.parametrize("signs", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize(
+    ("raw", "outcome"),
+    [
+        (http(b"{}"), Outcome.NOT_CHEF),
+        (http(b'{"status":"ok"}'), Outcome.NOT_CHEF),
+        (http(b'{"name":"another"}'), Outcome.NOT_CHEF),
+        (http(b"[" * 100_000), Outcome.NOT_CHEF),
+        (http(b'{"error":"Not Found"}', "404 Not Found"), (Outcome.NOT_CHEF, Outcome.SERVER_ERROR)),
+        (http(b"", "302 Found", "Location: https://[\r\n"), Outcome.NOT_CHEF),
+        (http(b"", "302 Found", "Location: \xff\xfe\r\n"), Outcome.NOT_CHEF),
+        (http(b"", "302 Found", "Location: \r\n"), Outcome.NOT_CHEF),
+        (http(b"", "200 OK", "Content-Length: 7\r\n"), Outcome.NOT_CHEF),
+        (http(b"x", "200 OK", "Content-Encoding: gzip\r\n"), Outcome.NOT_CHEF),
+        (http(b"", "200 OK", "Set-Cookie: \xff=;;;expires=never\r\n"), Outcome.NOT_CHEF),
+        (http(b"", "999 \xff"), Outcome.SERVER_ERROR),
+        (http(b"", "-1 x"), Outcome.NOT_CHEF),
+        (http(b"", "99999999999999999999 x"), Outcome.NOT_CHEF),
+        (http(b"", "200 OK", "no colon at all\r\n"), Outcome.NOT_CHEF),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n", (Outcome.NOT_CHEF, Outcome.REFUSED)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort", Outcome.REFUSED),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Outcome.NOT_CHEF),
+        (b"\0" * 100, Outcome.NOT_CHEF),
+        (b"HTTP/1.1 " + b"2" * 70_000 + b"\r\n\r\n", Outcome.NOT_CHEF),
+        (b"", Outcome.REFUSED),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_whatever_is_sent_is_an_outcome(authority, probe, raw, outcome, signs):
+    with RawServer(authority, lambda *_: raw) as server:
+        result = probe(server.url, signs=signs)
+    assert result.outcome in (outcome if isinstance(outcome, tuple) else (outcome,)), result.detail
+    assert result.detail.isprintable()
+
+
+def test_a_redirect_without_an_end_is_not_read(authority, probe):
+    endless = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 30_000_000
+    with RawServer(authority, lambda *_: endless) as server:
+        result = probe(server.url, signs=False)
+    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begins", "goes_on"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 100 Continue\r\n", b"X-Interim: x\r\n"),
+        (CHUNKED, b"0"),
+        (CHUNKED + b"0\r\n", b"X-Trailer: x\r\n"),
+    ],
+    ids=["interim answers", "headers of one", "chunk's length", "trailers"],
+)
+def test_what_no_other_limit_counts_ends_all_the_same(authority, probe, begins, goes_on):
+    with RawServer(authority, lambda *_: flood(begins, goes_on)) as server:
+        result = probe(server.url, signs=False)
+    assert result.outcome is Outcome.NOT_CHEF, result.detail
+
+
+def test_bytes_that_are_always_there_do_not_outlast_the_deadline(authority, probe):
+    """No read has to wait, so no wait times out."""
+    with RawServer(authority, lambda *_: flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
+        began = time.monotonic()
+        result = probe(server.url, signs=False, timeout_s=0.1)
+        took_s = time.monotonic() - began
+    assert result.outcome is Outcome.READ_TIMEOUT, result.detail
+    assert took_s < 0.1 + NOISE_S
+
+
+def flood(begins, goes_on):
+    return itertools.chain([begins], itertools.repeat(goes_on * 50_000))
+
+
+def test_redirect_is_not_followed(server, authority, probe):
+    there = f"Location: {server.url}/_status\r\n"
+    with RawServer(authority, lambda *_: http(b"", "302 Found", there)) as captive:
+        result = probe(captive.url, signs=False)
+    assert result.outcome is Outcome.NOT_CHEF
+    assert not server.requests
+
+
+def test_server_without_a_status_page_is_asked_for_its_api_version(authority, probe):
+    def answer(method, path, headers):
+        if path == "/_status":
+            return http(b"no such page", "404 Not Found")
+        return http(b'{"min_api_version":0,"max_api_version":2}')
+
+    with RawServer(authority, answer) as server:
+        assert probe(f"{server.url}/organizations/default", signs=False).outcome is Outcome.OK
+    assert [path for _, path, _ in server.seen] == ["/_status", "/server_api_version"]
+
+
+def test_every_request_is_one_of_chefs(authority, probe):
+    with RawServer(authority, lambda *_: http(b"{}")) as server:
+        probe(server.url, signs=False)
+        probe(server.url)
+    for _, _, headers in server.seen:
+        assert int(headers["X-Chef-Version"].partition(".")[0]) >= 10
+        assert headers["User-Agent"].startswith("chef-failover/")
+        assert headers["Accept-Encoding"] == "identity"
+
+
+def test_a_flood_in_gzip_is_cut(authority, probe):
+    bomb = http(gzip.compress(b" " * 200_000_000, 1), headers="Content-Encoding: gzip\r\n")
+    with RawServer(authority, lambda *_: bomb) as server:
+        result = probe(server.url, signs=False)
+    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
+
+
+def test_a_slow_handshake_does_not_outlast_the_deadline(probe):
+    """TLS bytes one by one: each of them on time, all of them late."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        over = threading.Event()
+
+        def drip():
+            channel, _ = listener.accept()
+            with channel, contextlib.suppress(OSError):
+                channel.recv(1)
+                channel.sendall(b"\x16\x03\x03\x40\x00")
+                while not over.wait(0.05):
+                    channel.sendall(b"\x02")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        began = time.monotonic()
+        result = probe(f"https://127.0.0.1:{listener.getsockname()[1]}", timeout_s=TIMEOUT_S)
+        took_s = time.monotonic() - began
+        over.set()
+        dripping.join()
+    assert result.outcome in (Outcome.READ_TIMEOUT, Outcome.TLS)
+    assert took_s < TIMEOUT_S + NOISE_S
+
+
+# Proxies.
+
+
+class Proxy:
+    """A tiny HTTP proxy that knows CONNECT, or refuses it."""
+
+    def __init__(self, answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
+        self.asked = []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                self._tunnel(client)
+
+    def _tunnel(self, client):
+        client.settimeout(5)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        verb, target, _ = head.split(b" ", 2)
+        self.asked.append((verb.decode(), target.decode()))
+        client.sendall(self._answer)
+        if b"200" not in self._answer:
+            return
+        host, port = target.decode().split(":")
+        with socket.create_connection((host, int(port)), 5) as server:
+            ends = {client: server, server: client}
+            while True:
+                for ready in select.select(list(ends), [], [], 5)[0]:
+                    piece = ready.recv(65536)
+                    if not piece:
+                        return
+                    ends[ready].sendall(piece)
+
+
+@pytest.fixture
+def proxy_environment(monkeypatch):
+    """Names a proxy in the environment, and nothing else does."""
+
+    def set_to(url):
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv("https_proxy", url)
+
+    return set_to
+
+
+def test_environment_proxy_is_ignored(server, probe, proxy_environment):
+    with Proxy() as proxy:
+        proxy_environment(proxy.url)
+        assert probe(server.chef_server_url).outcome is Outcome.OK
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_environment_proxy_is_used_when_configured(server, probe, proxy_environment, signs):
+    with Proxy() as proxy:
+        proxy_environment(proxy.url)
+        assert probe(server.chef_server_url, signs=signs, uses_environment_proxy=True).outcome is Outcome.OK
+    assert proxy.asked == [("CONNECT", f"127.0.0.1:{server.port}")]
+
+
+def test_no_proxy_is_heeded(server, probe, proxy_environment, monkeypatch):
+    with Proxy() as proxy:
+        proxy_environment(proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert probe(server.chef_server_url, uses_environment_proxy=True).outcome is Outcome.OK
+    assert proxy.asked == []
+
+
+def test_tls_through_a_proxy_is_verified(server, probe, proxy_environment):
+    server.fault = Fault.CERT_FOREIGN
+    with Proxy() as proxy:
+        proxy_environment(proxy.url)
+        assert probe(server.chef_server_url, uses_environment_proxy=True).outcome is Outcome.TLS
+
+
+def test_proxy_that_refuses(server, probe, proxy_environment):
+    with Proxy(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as proxy:
+        proxy_environment(proxy.url)
+        result = probe(server.chef_server_url, uses_environment_proxy=True)
+    assert (result.outcome, result.detail) == (Outcome.REFUSED, "the proxy does not connect")
+
+
+def test_proxy_that_is_not_there(server, probe, proxy_environment):
+    with Proxy() as proxy:
+        proxy_environment(proxy.url)
+    result = probe(server.chef_server_url, uses_environment_proxy=True)
+    assert result.outcome is Outcome.REFUSED
+
+
+def test_proxy_that_never_speaks(server, probe, proxy_environment):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy_environment(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        result = probe(server.chef_server_url, uses_environment_proxy=True, timeout_s=TIMEOUT_S)
+    assert result.outcome is Outcome.READ_TIMEOUT
+    assert time.monotonic() - began < TIMEOUT_S + NOISE_S
+
+
+# Names and addresses.
+
+
+def tcp(host, port):
+    return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))
+
+
+class Lookups:
+    """A name service which answers when it is let to."""
+
+    def __init__(self, addresses=(), *, blocks=False):
+        self.asked = []
+        self.go_on = threading.Event()
+        self._addresses = addresses
+        if not blocks:
+            self.go_on.set()
+
+    def __call__(self, host, port):
+        self.asked.append((host, port))
+        self.go_on.wait(30)
+        if isinstance(self._addresses, OSError):
+            raise self._addresses
+        return list(self._addresses)
+
+
+def test_name_server_that_hangs(probe):
+    lookups = Lookups(blocks=True)
+    began = time.monotonic()
+    result = probe("https://localhost:9", timeout_s=TIMEOUT_S, resolver=Resolver(lookups))
+    took_s = time.monotonic() - began
+    lookups.go_on.set()
+    assert (result.outcome, result.detail) == (Outcome.DNS, "no name server answered for localhost within 0.5 s")
+    assert result.never_left_node
+    assert took_s < TIMEOUT_S + NOISE_S
+
+
+@pytest.mark.parametrize(
+    ("error", "is_ours"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), False),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), True),
+    ],
+)
+def test_name_that_is_not_found(probe, error, is_ours):
+    result = probe("https://chef.example.com", resolver=Resolver(Lookups(error)))
+    assert (result.outcome, result.detail) == (Outcome.DNS, f"name lookup of chef.example.com: {error.strerror}")
+    assert result.never_left_node is is_ours
+
+
+def test_name_without_an_address(probe):
+    result = probe("https://chef.example.com", resolver=Resolver(Lookups()))
+    assert (result.outcome, result.detail) == (Outcome.DNS, "the name has no address")
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example.com", "a..example.com"])
+def test_name_that_cannot_be_one(probe, host):
+    assert probe(f"https://{host}").outcome in (Outcome.DNS, Outcome.NOT_CHEF)
+
+
+def test_one_lookup_serves_all_who_ask_meanwhile():
+    lookups = Lookups([tcp("127.0.0.1", 443)], blocks=True)
+    resolver = Resolver(lookups)
+    with ThreadPoolExecutor(20) as pool:
+        asking = [pool.submit(resolver.lookup, "a", 443, 10.0) for _ in range(20)]
+        until(lambda: lookups.asked)
+        assert len(live("lookup a")) == 1
+        lookups.go_on.set()
+        answers = [one.result() for one in asking]
+    assert answers == [[tcp("127.0.0.1", 443)]] * 20
+
+
+def live(name):
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def until(condition, timeout_s=5.0):
+    deadline = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        pause.wait(0.005)
+
+
+def test_lookups_that_hang_do_not_pile_up(make_prober):
+    lookups = Lookups([], blocks=True)
+    resolver = Resolver(lookups)
+    prober = make_prober("https://localhost:9", timeout_s=0.02, resolver=resolver)
+    for _ in range(20):
+        assert prober.probe().outcome is Outcome.DNS
+    assert len(lookups.asked) == len(live("lookup localhost")) == 1
+    lookups.go_on.set()
+    until(lambda: not live("lookup localhost"))
+
+
+def test_second_address_when_the_first_is_dead(authority, server, probe):
+    with DevServer("dead", authority) as dead:
+        addresses = [tcp("127.0.0.1", dead.port), tcp("127.0.0.1", server.port)]
+        url = f"https://localhost:{server.port}/organizations/default"
+        for fault in (Fault.REFUSE, Fault.BLACK_HOLE):
+            dead.fault = fault
+            result = probe(url, timeout_s=4 * TIMEOUT_S, resolver=Resolver(Lookups(addresses)))
+            assert result.outcome is Outcome.OK, result.detail
+
+
+def test_all_addresses_dead_within_one_deadline(authority, probe):
+    with DevServer("dead", authority) as dead:
+        dead.fault = Fault.BLACK_HOLE
+        began = time.monotonic()
+        lookups = Lookups([tcp("127.0.0.1", dead.port)] * 3)
+        result = probe("https://localhost:9", timeout_s=TIMEOUT_S, resolver=Resolver(lookups))
+        took_s = time.monotonic() - began
+    assert (result.outcome, result.detail) == (Outcome.CONNECT_TIMEOUT, "connect timed out after 0.5 s")
+    assert took_s < TIMEOUT_S + NOISE_S
+
+
+NO_FAMILY = (socket.AF_APPLETALK, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 443))
+"""What the name service gives for a server with IPv6 to a kernel without."""
+
+
+def test_address_of_a_family_that_this_node_has_not(server, probe):
+    addresses = Lookups([NO_FAMILY, tcp("127.0.0.1", server.port)])
+    url = f"https://localhost:{server.port}/organizations/default"
+    assert probe(url, resolver=Resolver(addresses)).outcome is Outcome.OK
+    result = probe(url, resolver=Resolver(Lookups([NO_FAMILY])))
+    assert (result.outcome, result.never_left_node) == (Outcome.REFUSED, True)
+    assert result.detail == "connect: Address family not supported by protocol"
+
+
+def test_what_the_server_did_is_told_before_what_this_node_lacks(authority, probe):
+    with DevServer("dead", authority) as dead:
+        dead.fault = Fault.REFUSE
+        addresses = Lookups([NO_FAMILY, tcp("127.0.0.1", dead.port), NO_FAMILY])
+        result = probe("https://localhost:9", resolver=Resolver(addresses))
+    assert (result.outcome, result.detail, result.never_left_node) == (Outcome.REFUSED, "connection refused", False)
+
+
+def test_a_look_at_ourselves():
+    def look(*addresses):
+        return offline.look(["https://chef.example.com"], Resolver(Lookups(addresses)), 1.0)
+
+    assert look(tcp("127.0.0.1", 9)) is None
+    assert look(NO_FAMILY) == "no route to any Chef server"
+    assert look(NO_FAMILY, tcp("127.0.0.1", 9)) is None
+    assert offline.look([], Resolver(), 1.0) is None
+
+
+def test_ipv6(authority, ca_file, probe):
+    try:
+        server = DevServer("six", authority, host="::1")
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with server:
+        assert probe(server.url, signs=False).outcome is Outcome.OK
+
+
+# What a probe learns by the way.
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_probe_learns_when_the_server_s_certificate_ends(server, probe, signs):
+    def shown():
+        return x509.load_pem_x509_certificate(ssl.get_server_certificate(("127.0.0.1", server.port)).encode())
+
+    assert probe(server.chef_server_url, signs=signs).certificate_expires_on == shown().not_valid_after_utc
+    server.fault = Fault.SERVER_ERROR
+    assert probe(server.chef_server_url, signs=signs).certificate_expires_on == shown().not_valid_after_utc
+    server.fault = Fault.CERT_EXPIRED
+    assert probe(server.chef_server_url, signs=signs).certificate_expires_on is None

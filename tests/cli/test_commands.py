@@ -1,0 +1,235 @@
+"""The command line as people and scripts meet it: output, and exit codes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from chef_failover.chef.libcrypto import PrivateKey
+from tests.support.daemon_process import command, daemon, run, until, write_config
+
+CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
+
+
+@pytest.fixture(autouse=True)
+def started(servers):
+    for server in servers:
+        server.start()
+
+
+def test_help_and_version():
+    assert run("--help").returncode == 0
+    assert run("--version").stdout == "chef-failover, version 0.1.0\n"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["server", "--nonsense"], ["wait", "--timeout", "soon"]])
+def test_wrong_usage_is_exit_2(arguments):
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert ended.stderr
+
+
+@pytest.mark.parametrize("name", ["serve", "server", "status", "check", "wait", "facts"])
+def test_a_bad_configuration_is_exit_2_with_its_line(tmp_path, name):
+    path = tmp_path / "config.yml"
+    path.write_text("node:\n  colour: red\n")
+    ended = run(name, "--config", path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"{path}:2: node.colour: unknown key")
+
+
+def test_with_stderr_closed_an_error_does_not_go_where_scripts_read(tmp_path):
+    path = tmp_path / "config.yml"
+    path.write_text("node:\n  colour: red\n")
+    shell = ["sh", "-c", '"$@" 2>&-', "sh"]
+    ended = subprocess.run(
+        [*shell, *command("server", "--config", path)], stdout=subprocess.PIPE, check=False, timeout=30
+    )
+    assert (ended.returncode, ended.stdout) == (2, b"")
+
+
+def test_server_prints_the_url_alone(servers, tmp_path):
+    path = write_config(tmp_path, servers, health=CALM)
+    with daemon(path):
+        ended = run("server", "--config", path)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{servers[0].chef_server_url}\n", "")
+        servers[0].stop()
+        document = json.loads(run("server", "--config", path, "--json").stdout)
+        assert (document["name"], document["degraded"]) == ("standbyserver", False)
+
+
+def test_server_without_a_sidecar_says_what_chef_client_would_use(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    ended = run("server", "--config", path)
+    assert (ended.returncode, ended.stdout) == (0, f"{servers[0].chef_server_url}\n")
+    assert "the sidecar does not answer" in ended.stderr
+    assert "first server of the configuration" in ended.stderr
+    (tmp_path / "state.json").write_text('{"schema": 1, "choice": {"name": "standbyserver"}}')
+    ended = run("server", "--config", path)
+    assert (ended.returncode, ended.stdout) == (0, f"{servers[1].chef_server_url}\n")
+    assert "what it chose last" in ended.stderr
+
+
+def test_server_without_any_server_is_a_no(tmp_path):
+    path = write_config(tmp_path)
+    assert run("server", "--config", path).returncode == 1
+    with daemon(path):
+        ended = run("server", "--config", path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "names no Chef server" in ended.stderr
+
+
+def test_status_tells_why(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    servers[0].stop()
+    with daemon(path) as running:
+        until(lambda: running.ask("/v1/servers").body["choice"] == "standbyserver")
+        until(lambda: running.ask("/v1/servers").body["degraded"] is False)
+        ended = run("status", "--config", path)
+        assert ended.returncode == 0
+        lines = ended.stdout.splitlines()
+        assert lines[0].startswith("Using standbyserver since 2")
+        assert lines[0].endswith(": mainserver is DOWN: connection refused")
+        assert lines[2].split() == ["SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST", "PROBE", "WHY"]
+        assert lines[3].split()[:3] == ["mainserver", "DOWN", "associated"]
+        assert lines[4].split()[:3] == ["*", "standbyserver", "UP"]
+        assert json.loads(run("status", "--config", path, "--json").stdout)["choice"] == "standbyserver"
+
+
+def test_status_tells_what_would_have_to_change_and_what_happened_and_all_of_one_server(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    with daemon(path) as running:
+        running.ask("/v1/server")
+        until(lambda: [entry["health"] for entry in running.ask("/v1/servers").body["servers"]] == ["UP", "UP"])
+        run("drain", "mainserver", "--reason", "kernel upgrade", "--config", path)
+        ended = run("status", "--config", path)
+        assert ended.returncode == 0
+        assert "Drained: mainserver, by root since 2" in ended.stdout.splitlines()[1]
+        assert "use another server:\n  mainserver  its drain must end\n\nWhat they lack" in ended.stdout
+        assert "take over, or will:\n  mainserver  is drained by root: kernel upgrade\n\nLast changes:" in ended.stdout
+        assert "  choice         mainserver -> standbyserver: mainserver is drained by root" in ended.stdout
+        one = run("status", "mainserver", "--config", path)
+        assert one.returncode == 1
+        for words in (
+            "to be used   its drain must end",
+            "lacks        is drained by root",
+            "Last changes:",
+            "health       UP",
+        ):
+            assert words in one.stdout
+        assert "(standbyserver is in use)" in one.stdout
+        two = run("status", "standbyserver", "--config", path)
+        assert (two.returncode, two.stdout.startswith("standbyserver is in use\n")) == (0, True)
+        gone = run("status", "gone", "--config", path)
+        assert (gone.returncode, "it has: mainserver, standbyserver" in gone.stderr) == (1, True)
+        running.stop(signal.SIGKILL)
+        ended = run("status", "--config", path)
+        assert ended.returncode == 1
+        assert "Its last choice was: standbyserver since 2" in ended.stdout
+        assert "Drained: mainserver, by root" in ended.stdout
+        assert "Last changes:" in ended.stdout
+
+
+def test_status_starts_without_the_heavy_libraries():
+    code = "import sys, chef_failover.cli.commands; print([m for m in ('flask', 'boto3') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_status_of_a_sidecar_that_is_down_is_a_no_with_what_is_known(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    (tmp_path / "state.json").write_text('{"schema": 1, "choice": {"name": "standbyserver"}}')
+    ended = run("status", "--config", path)
+    assert ended.returncode == 1
+    assert "The sidecar is down" in ended.stdout
+    assert "last choice was: standbyserver" in ended.stdout
+    assert (tmp_path / "state.json").exists()
+
+
+def test_status_watch_goes_on_until_interrupted(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    with daemon(path):
+        watching = subprocess.Popen(command("status", "--watch", "--config", path), stdout=subprocess.PIPE, text=True)
+        assert "Using mainserver" in watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+        watching.stdout.close()
+
+
+def test_check_probes_each_server_without_a_daemon(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    ended = run("check", "--config", path)
+    assert ended.returncode == 0
+    assert "is valid. Probes are unsigned" in ended.stdout
+    servers[1].stop()
+    ended = run("check", "--config", path)
+    assert ended.returncode == 1
+    assert "ok  mainserver     ok" in ended.stdout
+    assert "!!  standbyserver  refused  connection refused" in ended.stdout
+    found = json.loads(run("check", "--config", path, "--json").stdout)
+    assert [(entry["outcome"], entry["usable"]) for entry in found["servers"]] == [("ok", True), ("refused", False)]
+
+
+def test_check_finds_a_missing_node_object_unless_the_node_is_new(servers, tmp_path):
+    key = PrivateKey.generate()
+    (tmp_path / "client.pem").write_bytes(key.private_pem())
+    for server in servers:
+        server.register("web-1", key.public_pem())
+
+    def usable(policy="", more=""):
+        node = f"{{name: web-1, client_key: {tmp_path}/client.pem{policy}}}"
+        path = write_config(tmp_path, servers, node=node, more=more)
+        return [entry["usable"] for entry in json.loads(run("check", "--config", path, "--json").stdout)["servers"]]
+
+    assert usable() == [True, True]
+    servers[0].put_node("web-1", ["recipe[web]"])
+    assert usable() == [True, False]
+    assert usable(policy=", policy_name: web, policy_group: prod") == [True, True]
+    assert usable(more="readiness: off") == [True, True]
+
+
+def test_check_of_a_node_whose_name_cannot_be_found(tmp_path, servers, monkeypatch):
+    path = write_config(tmp_path, servers, node='{name: "{instance_id}"}')
+    ended = run("check", "--config", path)
+    assert ended.returncode == 1
+    assert "node.name needs {instance_id}" in ended.stderr
+
+
+def test_wait_ends_when_there_is_a_server(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    ended = run("wait", "--config", path, "--timeout", "300ms")
+    assert ended.returncode == 1
+    assert "waiting for the sidecar" in ended.stderr
+    assert "gave up after 0.3 s" in ended.stderr
+    with daemon(path):
+        ended = run("wait", "--associated", "--config", path, "--timeout", "20s")
+        assert ended.returncode == 0
+        assert ended.stdout == f"ready: mainserver {servers[0].chef_server_url}\n"
+
+
+def test_wait_does_not_wait_for_the_first_probe_to_be_due(servers, tmp_path):
+    path = write_config(tmp_path, servers, health=CALM)
+    with daemon(path):
+        ended = run("wait", "--config", path, "--timeout", "10s")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_wait_gives_up_while_all_servers_are_down(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    for server in servers:
+        server.stop()
+    with daemon(path):
+        started = time.monotonic()
+        ended = run("wait", "--config", path, "--timeout", "1s")
+        assert time.monotonic() - started < 10
+    assert ended.returncode == 1
+
+
+def test_facts(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    assert run("facts", "--config", path).returncode == 1
+    with daemon(path) as running:
+        running.ask("/v1/server")
+        assert json.loads(run("facts", "--config", path).stdout)["server"]["name"] == "mainserver"

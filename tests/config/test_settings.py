@@ -1,0 +1,185 @@
+import math
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chef_failover.config import settings as config
+from chef_failover.config.urls import HostPort
+from chef_failover.errors import ConfigError
+
+CONTRACT = Path(__file__).parents[1] / "contract" / "config.yml"
+
+
+def problems(text):
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, "c.yml")
+    assert caught.value.exit_code == 2
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_an_empty_file_is_a_valid_configuration_without_servers():
+    for text in ("", "# nothing\n", "servers: []", "node:\nservers:\n"):
+        parsed = config.parse(text)
+        assert parsed == config.Config()
+    assert parsed.health.interval == 60.0
+    assert parsed.selection.failback == 600.0
+    assert parsed.listen.loopback == HostPort("127.0.0.1", 8473)
+
+
+def test_the_contract_file():
+    parsed = config.load(CONTRACT)
+    assert [parsed.chef_server_url(server) for server in parsed.servers] == [
+        "https://chef-a.example.com/organizations/default",
+        "https://chef-b.example.com:8443/organizations/default",
+        "https://chef-c.example.com",
+    ]
+    assert [parsed.priority(server) for server in parsed.servers] == [1, 2, 3]
+
+
+def test_a_url_with_an_organization_stays_as_it_is():
+    text = "servers: [{name: a, url: 'https://h/organizations/x/'}]"
+    parsed = config.parse(text)
+    assert parsed.chef_server_url(parsed.servers[0]) == "https://h/organizations/x"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("immediately", 0.0), ("never", math.inf), ("5m", 300.0)])
+def test_failback(text, seconds):
+    assert config.parse(f"selection: {{failback: {text}}}").selection.failback == seconds
+
+
+@pytest.mark.parametrize("text", ["off", '"off"', "false"])
+def test_loopback_off(text):
+    assert config.parse(f"listen: {{loopback: {text}}}").listen.loopback is None
+
+
+@pytest.mark.parametrize("text", ["off", '"off"', "false"])
+def test_readiness_off(text):
+    assert config.parse(f"readiness: {text}").readiness == "off"
+
+
+EVERYTHING_WRONG = """\
+node:
+  name: "{foo}"
+  colour: red
+servers:
+  - name: a
+    url: http://chef.example.com
+    priority: one
+  - name: a
+    url: https://u:hunter2@chef.example.com
+  - url: https://chef.example.com/
+  - 5
+health: {interval: 5, timeout: 0s, rise: 0, fall: true}
+selection: {failback: sometimes}
+listen: {loopback: "0.0.0.0:80"}
+trusted_hosts: ["*"]
+state_dir: var
+"""
+
+
+def test_every_problem_at_once_with_its_line_and_what_would_be_right():
+    said = problems(EVERYTHING_WRONG)
+    expected = [
+        (2, "node.name", "{instance_id}, {hostname}, {fqdn}"),
+        (3, "node.colour", "known here: name, organization"),
+        (6, "servers[0].url", "https://"),
+        (7, "servers[0].priority", "'one' is not a whole number"),
+        (8, "servers[1]", "give one to every server, or to none"),
+        (8, "servers[1].name", "'a' already names servers[0]"),
+        (9, "servers[1].url", "a user or a password"),
+        (10, "servers[2]", "needs the key 'name'"),
+        (11, "servers[3]", "5 stands where keys and values are expected"),
+        (12, "health.fall", "true is not a whole number"),
+        (12, "health.interval", "5 is not a duration; write 500ms"),
+        (12, "health.rise", "1"),
+        (12, "health.timeout", "longer than 0"),
+        (13, "selection.failback", "immediately, never or a duration"),
+        (14, "listen.loopback", "this machine only"),
+        (15, "trusted_hosts[0]", "*.chef.example.com"),
+        (16, "state_dir", "absolute path"),
+    ]
+    assert len(said) == len(expected)
+    for line, (number, key, words) in zip(said, expected, strict=True):
+        assert line.startswith(f"c.yml:{number}: {key}: "), line
+        assert words in line
+    assert "hunter2" not in "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "servers: [{name: {instance_id}, url: https://a}]",
+        "node: {name: 2026-02-30}",
+        "node: {name: 0x_}",
+        "node: {name: !!int zz}",
+        "node: {name: !!timestamp zz}",
+        "node: {name: !!bool zz}",
+        "node: {key_bits: " + "9" * 5000 + "}",
+        "node: " + "[" * 3000,
+    ],
+)
+def test_whatever_yaml_makes_of_it_is_a_problem_and_no_surprise(text):
+    with pytest.raises(ConfigError):
+        config.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: [", "c.yml:1: not valid YAML"),
+        ("x: 1\n\tb: 2", "c.yml:2: not valid YAML"),
+        ("node: !!python/object:os.x {}", "c.yml:1: not valid YAML"),
+        ("--- 1\n--- 2", "c.yml:2: not valid YAML"),
+        ("- a", "c.yml:1: ['a'] stands where"),
+        ("health: {}\nhealth: {}", "c.yml:2: health: stands twice"),
+        ("servers: {}", "c.yml:1: servers: {} stands where a list"),
+        ("node: {name: 5}", "c.yml:1: node.name: 5 is not text"),
+        ("node: {client_key: ~/x}", "c.yml:1: node.client_key: '~/x' is not an absolute path"),
+        (
+            "servers: [{name: a, url: https://h, association: {provider: magic}}]",
+            "c.yml:1: servers[0].association: provider",
+        ),
+        ("listen: {loopback: '127.0.0.1:http'}", "c.yml:1: listen.loopback"),
+        ("listen: {loopback: 8473}", "c.yml:1: listen.loopback: 8473 is not an address"),
+        ("servers: [{name: a, url: 'https://h:99999'}]", "c.yml:1: servers[0].url"),
+        ("servers: [{name: a, url: 'https://h/?x=1'}]", "c.yml:1: servers[0].url"),
+        ("servers: [{name: a, url: 5}]", "c.yml:1: servers[0].url: 5 is not a URL"),
+        ("node: &n {name: *n}", "c.yml:1:"),
+    ],
+)
+def test_one_wrong_thing(text, line):
+    assert any(problem.startswith(line) for problem in problems(text)), problems(text)
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(ConfigError, match=re.escape("config.yml:1: cannot be read: No such file")):
+        config.load(tmp_path / "config.yml")
+    (tmp_path / "config.yml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.load(tmp_path / "config.yml")
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["node", "servers", "health", "name", "url", "timeout", "listen", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_like)
+def test_whatever_stands_in_the_file_is_a_configuration_or_a_list_of_problems(value):
+    import json
+
+    try:
+        config.parse(json.dumps(value))
+    except ConfigError as error:
+        assert error.problems
+        assert all(problem.message for problem in error.problems)

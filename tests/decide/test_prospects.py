@@ -1,0 +1,132 @@
+import datetime
+import math
+
+import attrs
+import pytest
+
+from chef_failover.decide import prospects
+from chef_failover.decide.selection import select
+from chef_failover.model.model import Association, Health, HealthState, Outcome, ProbeResult, Registration
+from tests.support.builders import ON, WEB, bare, drain, holding, pin, server, without
+
+DOWN, UNKNOWN = Health.DOWN, Health.UNKNOWN
+
+
+def lacks(snapshot, name, now=0.0, on=ON):
+    return prospects.lacks(snapshot, snapshot.server(name), now=now, on=on)
+
+
+def wants(snapshot, now=0.0):
+    choice = select(snapshot, now=now)
+    return {verdict.name: prospects.to_be_used(snapshot, verdict, choice, now=now) for verdict in choice.verdicts}
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (server("b"), ()),
+        (server("b", UNKNOWN), ("has not been probed yet",)),
+        (server("b", DOWN), ("is DOWN: refused",)),
+        (server("b", outcome=Outcome.CLOCK_SKEW), ("turns this node away: clock_skew",)),
+        (
+            attrs.evolve(server("b"), access=HealthState(DOWN, 1, 0.0)),
+            ("turned this node away until a moment ago, and has yet to prove that this is over",),
+        ),
+        (
+            server("b", registration=Registration(Association.FAILED, "no validator key")),
+            ("does not know this node, which is failed there: no validator key",),
+        ),
+        (
+            server("b", registration=Registration(Association.UNASSOCIATED)),
+            ("does not know this node, which is unassociated there",),
+        ),
+        (without("b"), ("has no object of this node",)),
+        (server("b", drain=drain("b", reason="disk")), ("is drained by alice: disk",)),
+        (server("b", drain=drain("b", ends_at=0.0)), ()),
+        (
+            without("b", DOWN, drain=drain("b")),
+            ("is DOWN: refused", "has no object of this node", "is drained by alice"),
+        ),
+    ],
+)
+def test_what_a_server_lacks(one, expected):
+    assert lacks(bare(holding("a"), one), "b") == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (None, ()),
+        (90, ()),
+        (12, ("has a certificate that expires in 12 d",)),
+        (-1, ("has a certificate that is expired",)),
+    ],
+)
+def test_a_certificate_that_expires(days, expected):
+    on = None if days is None else ON + datetime.timedelta(days=days)
+    snapshot = bare(attrs.evolve(server("a"), last=ProbeResult(Outcome.OK, "ok", 0.0, certificate_expires_on=on)))
+    assert lacks(snapshot, "a") == expected
+    assert lacks(snapshot, "a", on=None) == ()
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "name", "expected"),
+    [
+        (bare(server("a"), server("b")), "a", None),
+        (bare(server("a"), server("b")), "b", "a must fail or be drained, or the node be pinned"),
+        (bare(*map(server, "abc")), "c", "a and b must fail or be drained, or the node be pinned"),
+        (bare(server("a", DOWN), server("b")), "a", "it must come UP; it must then stay well for about 10 min"),
+        (bare(server("a", DOWN), server("b"), failback_s=0.0), "a", "it must come UP"),
+        (
+            bare(server("a", DOWN), server("b"), failback_s=math.inf),
+            "a",
+            "it must come UP; failback is never, so a person must say it: chef-failover pin a",
+        ),
+        (
+            bare(server("a", changed_at=-300.0), server("b"), current="b"),
+            "a",
+            "it must stay well for another 7 min",
+        ),
+        (
+            bare(server("a"), server("b"), current="b", failback_s=math.inf),
+            "a",
+            "failback is never, so a person must say it: chef-failover pin a",
+        ),
+        (bare(server("a", drain=drain("a")), server("b")), "a", "its drain must end"),
+        (bare(server("a"), server("b"), pin=pin("b")), "a", "the pin to b must end"),
+        (
+            bare(server("a"), server("b", DOWN), pin=pin("b"), current="a"),
+            "b",
+            "it must come UP",
+        ),
+        (
+            bare(server("a"), server("b", registration=Registration(Association.REFUSED))),
+            "b",
+            "this node must be registered there; a must fail or be drained, or the node be pinned",
+        ),
+        (bare(server("a", outcome=Outcome.FORBIDDEN), server("b"), failback_s=0.0), "a", "it must accept this node"),
+        (
+            bare(without("a"), holding("b", WEB), failback_s=0.0),
+            "a",
+            "what a run needs must be there",
+        ),
+    ],
+)
+def test_what_would_have_to_change(snapshot, name, expected):
+    assert wants(snapshot)[name] == expected
+
+
+def test_a_server_that_is_gone_needs_nothing_said():
+    snapshot = bare(server("a"), server("b"))
+    choice = select(snapshot, now=0.0)
+    left = attrs.evolve(snapshot, servers=snapshot.servers[:1])
+    assert prospects.to_be_used(left, choice.verdicts[1], choice, now=0.0) is None
+
+
+def test_what_is_well_and_not_chosen_yet():
+    snapshot = bare(server("a", UNKNOWN), server("b", UNKNOWN))
+    choice = select(snapshot, now=0.0)
+    probed = attrs.evolve(snapshot, servers=(snapshot.servers[0], server("b")))
+    assert prospects.to_be_used(probed, choice.verdicts[1], choice, now=0.0) == (
+        "nothing; the node moves there as soon as it has proven itself"
+    )

@@ -1,0 +1,183 @@
+import attrs
+import pytest
+
+from chef_failover.decide.readiness import is_new_node, sentence, why_not_ready
+from chef_failover.model.model import Health, HealthState, NodeCheck, Outcome, ProbeResult
+from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
+from tests.support.builders import EMPTY, WEB, bare, holding, server, without, word
+
+UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+OFF = ReadinessPolicy(ReadinessMode.OFF)
+CHECK = ReadinessPolicy(ReadinessMode.CHECK)
+POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
+
+
+@pytest.mark.parametrize(
+    ("node", "does_something"),
+    [
+        (WEB, True),
+        (EMPTY, False),
+        (NodeObject(policy_name="web", policy_group="prod"), True),
+        (NodeObject(policy_name="web"), False),
+        (NodeObject(normal='{"a":1}', environment="staging"), False),
+    ],
+)
+def test_an_object_with_neither_run_list_nor_policy_does_nothing(node, does_something):
+    assert node.does_something == does_something
+
+
+@pytest.mark.parametrize(
+    ("more", "has"),
+    [
+        ({}, None),
+        ({"proof": word(True)}, True),
+        ({"proof": word(False)}, False),
+        ({"proof": ProbeResult(Outcome.OK, "unsigned", 0.0)}, None),
+        ({"proof": ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0, is_signed=True)}, None),
+        ({"node_check": NodeCheck(0.0, WEB)}, True),
+        ({"node_check": NodeCheck(0.0)}, False),
+        ({"node_check": NodeCheck(0.0, WEB, trouble="no answer")}, None),
+        ({"node_check": NodeCheck(2.0), "proof": word(True, 1.0)}, False),
+        ({"node_check": NodeCheck(1.0), "proof": word(True, 2.0)}, True),
+        ({"node_check": NodeCheck(1.0), "proof": ProbeResult(Outcome.FORBIDDEN, "403", 2.0)}, False),
+        ({"node_check": NodeCheck(2.0, trouble="no answer"), "proof": word(False, 1.0)}, False),
+    ],
+)
+def test_the_latest_word_tells_whether_there_is_an_object(more, has):
+    assert attrs.evolve(server("a", UNKNOWN), **more).has_node_object is has
+
+
+def read(check, *, policy=None, state=None, holder=True):
+    """Why a server with this reading is not ready, while another has the object."""
+    one = attrs.evolve(server("a"), node_check=check, readiness=state or HealthState())
+    others = [holding("b")] if holder else []
+    snapshot = bare(one, *others, readiness=policy)
+    return why_not_ready(snapshot, one), sentence(snapshot, one)
+
+
+STAGED = NodeObject(("recipe[web]",), "staging")
+BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
+"""As chef-client writes it: the environment has the policy group's name, and nobody ever loads it."""
+
+
+@pytest.mark.parametrize(
+    ("check", "more", "why_not", "said"),
+    [
+        (None, {}, None, "not known yet"),
+        (NodeCheck(0.0, WEB), {}, None, "has an object of this node"),
+        (NodeCheck(0.0), {"policy": CHECK}, "has no object of this node", None),
+        (NodeCheck(0.0), {"policy": OFF}, None, "not looked at: readiness is off"),
+        (
+            NodeCheck(0.0),
+            {"holder": False},
+            None,
+            "no server is known to have an object of this node; its first run creates it",
+        ),
+        (NodeCheck(0.0, EMPTY), {}, "its object of this node has an empty run list", None),
+        (
+            NodeCheck(0.0, EMPTY),
+            {"holder": False},
+            None,
+            "no server is known to have more than an empty object of this node",
+        ),
+        (NodeCheck(0.0, trouble="no answer"), {}, None, "cannot be read: no answer"),
+        (NodeCheck(0.0, BY_POLICY, policy_found=None), {}, None, "has an object of this node"),
+        (NodeCheck(0.0, BY_POLICY, policy_found=False), {}, "policy web is not in policy group prod", None),
+        (NodeCheck(0.0, BY_POLICY, policy_found=True, environment_found=False), {}, None, "has an object of this node"),
+        (
+            NodeCheck(0.0, STAGED, environment_found=False),
+            {},
+            "environment staging, where its object puts this node, does not exist there",
+            None,
+        ),
+        (
+            NodeCheck(0.0, EMPTY),
+            {"state": HealthState(UP)},
+            None,
+            "counts as ready until this is said again: its object of this node has an empty run list",
+        ),
+        (
+            NodeCheck(0.0, WEB),
+            {"state": HealthState(DOWN)},
+            "was not ready until a moment ago, and has yet to prove that this is over",
+            None,
+        ),
+        (
+            NodeCheck(0.0),
+            {"policy": POLICY},
+            None,
+            "whether policy webserver is in policy group production cannot be told there",
+        ),
+        (NodeCheck(0.0, policy_found=True), {"policy": POLICY}, None, "policy webserver is in policy group production"),
+        (
+            NodeCheck(0.0, policy_found=False),
+            {"policy": POLICY},
+            "policy webserver is not in policy group production",
+            None,
+        ),
+        (
+            None,
+            {"policy": POLICY},
+            None,
+            "whether policy webserver is in policy group production has not been asked yet",
+        ),
+        (
+            None,
+            {"policy": attrs.evolve(POLICY, policy_name=None)},  # half a policy is none
+            None,
+            "not known yet",
+        ),
+    ],
+)
+def test_why_it_is_not_ready_and_what_is_said_of_it(check, more, why_not, said):
+    assert read(check, **more) == (why_not, said or why_not)
+
+
+def said_of(name, *servers, **more):
+    snapshot = bare(*servers, **more)
+    return sentence(snapshot, snapshot.server(name))
+
+
+def test_why_a_missing_object_is_not_created_is_said():
+    assert said_of("b", holding("a"), without("b"), current="a") == "has no object of this node"
+    elsewhere = holding("c", health=DOWN)
+    assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, current="a") == (
+        "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
+    )
+    assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, readiness=CHECK) == "has no object of this node"
+    refused = attrs.evolve(without("b"), node_check=NodeCheck(1.0, trouble="it cannot be created there: HTTP 403"))
+    assert said_of("b", holding("a"), refused, current="a") == (
+        "has no object of this node (it cannot be created there: HTTP 403)"
+    )
+
+
+def test_a_server_that_only_a_probe_has_spoken_of():
+    snapshot = bare(server("a", says=True), server("b", says=False))
+    assert sentence(snapshot, snapshot.server("a")) == "has an object of this node, not read whole yet"
+    assert why_not_ready(snapshot, snapshot.server("b")) == "has no object of this node"
+
+
+def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be_read():
+    appeared = attrs.evolve(without("a"), proof=word(True, 5.0))
+    assert why_not_ready(bare(appeared, holding("b")), appeared) == "has a new object of this node, not read yet"
+    assert why_not_ready(bare(appeared), appeared) is None, "the node may be new, and its first run under way"
+    unreadable = attrs.evolve(appeared, node_check=NodeCheck(6.0, trouble="too long"), readiness=HealthState())
+    assert why_not_ready(bare(unreadable), unreadable) is None
+
+
+@pytest.mark.parametrize(
+    ("servers", "is_new"),
+    [
+        ([], True),
+        ([server("a"), server("b", DOWN)], True),
+        ([without("a"), without("b")], True),
+        ([without("a"), holding("b")], False),
+        ([without("a"), holding("b", EMPTY)], True),
+        ([without("a"), server("b", DOWN, had_work=True)], False),
+        ([without("a"), without("b", had_work=True)], True),
+        ([without("a"), holding("b", health=DOWN)], False),
+        ([without("a"), server("b", DOWN, readiness=HealthState(UP))], False),
+    ],
+)
+def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new):
+    assert is_new_node(bare(*servers)) == is_new

@@ -1,0 +1,119 @@
+import attrs
+import pytest
+
+from chef_failover.decide.selection import select
+from chef_failover.model.model import Association, Health, HealthState, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.model.needs import ReadinessPolicy
+from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, server, without
+
+UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
+
+
+def dead(name, **more):
+    return attrs.evolve(server(name, DOWN, **more), last=TIMED_OUT)
+
+
+def sentences(snapshot, **more):
+    choice = select(snapshot, now=more.pop("now", 0.0), **more)
+    return choice.reason, {verdict.name: verdict.sentence for verdict in choice.verdicts}
+
+
+def test_the_sentence_of_the_design():
+    reason, said = sentences(bare(dead("main"), server("standby")))
+    assert reason == "main is DOWN: connect timed out after 3.0 s"
+    assert said["main"] == "connect timed out after 3.0 s"
+    assert said["standby"] == "in use, ok"
+
+
+def test_all_is_well():
+    reason, said = sentences(bare(server("a"), server("b")))
+    assert reason == "first in order of preference, and UP"
+    assert said["b"] == "could take over, ok"
+
+
+def test_nobody_is_eligible():
+    reason, _ = sentences(bare(dead("a"), dead("b")))
+    assert reason == "no server is eligible, and this is the best of the rest: a is DOWN: connect timed out after 3.0 s"
+
+
+@pytest.mark.parametrize(
+    ("failback_s", "sentence"),
+    [(600.0, "UP again; the node moves back in"), (float("inf"), "UP again, but failback is never")],
+)
+def test_a_held_down_server(failback_s, sentence):
+    reason, said = sentences(bare(server("a"), server("b"), current="b", failback_s=failback_s))
+    assert said["a"].startswith(sentence)
+    assert reason.startswith("a is held down: UP again")
+
+
+@pytest.mark.parametrize(
+    ("better", "sentence"),
+    [
+        (server("a", registration=Registration(Association.UNASSOCIATED)), "this node is unassociated there"),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), "not_associated"),
+        (server("a", drain=drain("a")), "drained by alice"),
+        (server("a", UNKNOWN), "not probed yet"),
+    ],
+)
+def test_why_a_better_server_is_passed_over(better, sentence):
+    assert sentences(bare(better, server("b")))[1]["a"] == sentence
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "readiness", "sentence"),
+    [
+        (without("a"), holding("b"), ReadinessPolicy(), "has no object of this node"),
+        (holding("a", EMPTY), holding("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
+        (
+            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=HealthState(DOWN)),
+            server("b"),
+            ReadinessPolicy(policy_group="production", policy_name="webserver"),
+            "policy webserver is not in policy group production",
+        ),
+    ],
+)
+def test_a_server_where_a_run_would_do_nothing(a, b, readiness, sentence):
+    reason, said = sentences(bare(a, b, readiness=readiness))
+    assert said["a"] == sentence
+    assert reason == f"a is not ready: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("a", "sentence"),
+    [
+        (
+            attrs.evolve(server("a"), access=HealthState(DOWN, 1, 0.0)),
+            "a is turning this node away: turned this node away until a moment ago, and has yet to prove that this is"
+            " over",
+        ),
+        (
+            holding("a", readiness=HealthState(DOWN, 1, 0.0)),
+            "a is not ready: was not ready until a moment ago, and has yet to prove that this is over",
+        ),
+        (
+            server("a", DOWN, outcome=Outcome.OK),
+            "a is DOWN: was DOWN until a moment ago, and has yet to prove that this is over",
+        ),
+    ],
+)
+def test_a_server_whose_latest_word_is_good_is_not_said_to_be_bad_for_it(a, sentence):
+    assert sentences(bare(a, server("b")))[0] == sentence
+
+
+def test_a_run_that_starts_hears_what_just_happened():
+    failing = attrs.evolve(server("a"), last=TIMED_OUT, state=HealthState(UP, 1, 0.0))
+    reason, _ = sentences(bare(failing, server("b")), runs_from=0.0)
+    assert reason == "a is failing: connect timed out after 3.0 s"
+    late = sentences(bare(server("a", at=-9.0), server("b")), runs_from=0.0)
+    assert late[1]["a"] == "no answer in time for this run"
+    rising = attrs.evolve(server("a", DOWN), last=server("x").last, proof=server("x").last)
+    assert sentences(bare(rising, server("b")), runs_from=0.0)[0] == "a is coming back: ok"
+
+
+def test_offline_and_pinned():
+    assert sentences(bare(dead("a"), server("b"), offline="no route to any Chef server"))[0] == (
+        "this node is offline (no route to any Chef server), so nothing moves"
+    )
+    reason, said = sentences(bare(server("a"), server("b"), pin=pin("b")))
+    assert (reason, said["a"]) == ("pinned by alice", "would be used, if this node were not pinned to b")

@@ -1,0 +1,168 @@
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chef_failover.decide.seeding import differences, differences_of, nothing_to_seed_from, reference, wants_seed
+from chef_failover.model.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
+from tests.support.builders import EMPTY, WEB, bare, holding, server, was_read, without, word
+
+DOWN = Health.DOWN
+OFF = ReadinessPolicy(ReadinessMode.OFF)
+CHECK = ReadinessPolicy(ReadinessMode.CHECK)
+POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
+OTHER = NodeObject(run_list=("recipe[db]",))
+NONE_KNOWN = "no server is known to have more than an empty object of this node, and a has none"
+
+
+@pytest.mark.parametrize(
+    ("in_use", "why_not"),
+    [
+        (holding("a"), None),
+        (holding("a", health=DOWN), None),
+        (holding("a", EMPTY), "the object on a, which is in use, has an empty run list"),
+        (without("a"), NONE_KNOWN),
+        (
+            attrs.evolve(holding("a"), proof=word(False, 5.0)),
+            NONE_KNOWN,
+        ),
+        (server("a"), "the object on a, which is in use, has not been read yet"),
+        (holding("a", None, node_check=NodeCheck(0.0, trouble="no")), NONE_KNOWN),
+        (
+            holding("a", node_check=NodeCheck(0.0, trouble="no")),
+            "the object on a, which is in use, has not been read yet",
+        ),
+        (server("b"), "no server is in use"),
+    ],
+)
+def test_what_the_others_are_seeded_from(in_use, why_not):
+    snapshot = bare(in_use, current="a")
+    assert nothing_to_seed_from(snapshot) == why_not
+    assert reference(snapshot) == (None if why_not else WEB)
+    assert nothing_to_seed_from(bare(in_use)) == "no server is in use"
+
+
+@pytest.mark.parametrize(
+    ("standby", "readiness", "wants"),
+    [
+        (without("b"), None, True),
+        (without("b"), CHECK, False),
+        (without("b"), OFF, False),
+        (without("b"), POLICY, False),
+        (without("b", DOWN), None, False),
+        (without("b", registration=Registration(Association.FAILED)), None, False),
+        (attrs.evolve(without("b"), proof=ProbeResult(Outcome.FORBIDDEN, "403", 1.0)), None, False),
+        (attrs.evolve(without("b"), proof=word(True, 1.0)), None, False),
+        (attrs.evolve(without("b"), node_check=NodeCheck(0.0, trouble="no answer")), None, False),
+        (attrs.evolve(without("b"), node_check=None), None, False),
+        (holding("b", EMPTY), None, False),
+        (holding("b", OTHER), None, False),
+        (holding("b"), None, False),
+    ],
+)
+def test_only_a_missing_object_is_created(standby, readiness, wants):
+    snapshot = bare(holding("a"), standby, current="a", readiness=readiness)
+    assert wants_seed(snapshot, standby) == wants
+    assert not wants_seed(snapshot, snapshot.server("a"))
+
+
+def test_a_last_resort_without_the_object_is_seeded_from_what_was_read_of_the_others():
+    dead = holding("b", health=DOWN, priority=2), holding("c", OTHER, DOWN, priority=3)
+    snapshot = bare(without("a", priority=9), holding("d", EMPTY, DOWN, priority=1), *dead, current="a")
+    assert reference(snapshot) == WEB
+    assert wants_seed(snapshot, snapshot.server("a"))
+    assert differences_of(snapshot, snapshot.server("c")) == ("run list",)
+    gone = attrs.evolve(dead[0], proof=word(False, 5.0)), attrs.evolve(dead[1], proof=word(False, 5.0))
+    assert reference(bare(without("a"), *gone, current="a")) is None
+
+
+def test_what_an_operator_emptied_is_not_filled_from_elsewhere():
+    snapshot = bare(holding("a", EMPTY), holding("b", health=DOWN), without("c"), current="a")
+    assert reference(snapshot) is None
+    assert not wants_seed(snapshot, snapshot.server("c"))
+
+
+def test_nothing_is_created_while_a_server_has_not_been_probed():
+    """Right after a start the first to answer is in use, whatever the better ones have."""
+    assert not wants_seed(bare(server("a", Health.UNKNOWN), without("b"), holding("c"), current="c"), without("b"))
+    assert wants_seed(bare(holding("a"), without("b"), holding("c"), current="c"), without("b"))
+
+
+def test_nothing_is_created_from_an_object_that_does_nothing():
+    snapshot = bare(holding("a", EMPTY), without("b"), current="a")
+    assert not wants_seed(snapshot, snapshot.server("b"))
+
+
+# --- what differs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (WEB, ()),
+        (attrs.evolve(WEB, run_list=("recipe[db]",)), ("run list",)),
+        (attrs.evolve(WEB, environment="staging"), ("environment: staging, not _default",)),
+        (attrs.evolve(WEB, environment="a\nb"), ("environment: a b, not _default",)),
+        (attrs.evolve(WEB, policy_name="web"), ("policy: web in no group, not none in no group",)),
+        (attrs.evolve(WEB, normal='{"app":{"password":"secret"},"tags":[]}'), ("normal attributes: app, tags",)),
+        (attrs.evolve(WEB, normal='{"app":null}'), ("normal attributes: app",)),
+        (
+            NodeObject((), "staging", normal="{" + ",".join(f'"{key:02}":1' for key in range(20)) + "}"),
+            (
+                "run list",
+                "environment: staging, not _default",
+                "normal attributes: 00, 01, 02, 03, 04, 05, 06, 07 and 12 more",
+            ),
+        ),
+    ],
+)
+def test_what_differs_is_named_and_no_value_of_an_attribute(other, words):
+    assert differences(WEB, other) == words
+
+
+def test_true_is_not_one():
+    one, other = (attrs.evolve(WEB, normal=text) for text in ('{"a":[1]}', '{"a":[true]}'))
+    assert differences(one, other) == ("normal attributes: a",)
+
+
+@pytest.mark.parametrize(
+    ("standby", "current", "readiness", "words"),
+    [
+        (holding("b", OTHER), "a", None, ("run list",)),
+        (holding("b", OTHER), "a", CHECK, ("run list",)),
+        (holding("b", OTHER), "a", OFF, ()),
+        (holding("b", OTHER), None, None, ()),
+        (holding("b"), "a", None, ()),
+        (without("b"), "a", None, ()),
+        (server("b"), "a", None, ()),
+    ],
+)
+def test_what_differs_from_the_object_in_use(standby, current, readiness, words):
+    assert differences_of(bare(holding("a"), standby, current=current, readiness=readiness), standby) == words
+
+
+nodes = st.builds(
+    NodeObject,
+    st.lists(st.sampled_from(["recipe[web]", "role[db]"]), max_size=2).map(tuple),
+    st.sampled_from(["_default", "staging"]),
+    st.sampled_from([None, "web"]),
+    st.sampled_from([None, "prod"]),
+    st.sampled_from(["{}", '{"a":1}', '{"a":true}', '{"a":1,"b":{}}']),
+)
+
+
+@given(nodes, nodes)
+def test_differences_are_empty_just_when_objects_are_equal(one, other):
+    assert (differences(one, other) == ()) == (one == other)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.none() | nodes), max_size=6))
+def test_a_seed_does_something_and_meets_no_object_but_what_a_run_has_left(readings):
+    snapshot = bare(server("a"), server("b"), current="a")
+    for at, (name, node) in enumerate(readings):
+        snapshot = was_read(snapshot, name, float(at), node)
+        for one in snapshot.servers:
+            if wants_seed(snapshot, one):
+                assert reference(snapshot).does_something
+                assert one.node_check.node is None or (one.node_check.node.is_bare and one.lacked_object_at is not None)

@@ -1,0 +1,449 @@
+import math
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chef_failover.decide.selection import HOLD_DOWN_SPREAD, most_wanted, select, select_for_run
+from chef_failover.model.model import (
+    Association,
+    Health,
+    HealthState,
+    NodeCheck,
+    Outcome,
+    ProbeResult,
+    Registration,
+    SelectionPolicy,
+    Snapshot,
+    Standing,
+)
+from chef_failover.model.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
+from tests.support.builders import EMPTY, THRESHOLDS, WEB, bare, drain, holding, pin, server, with_failback, without
+
+UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+
+
+def name_of(snapshot, **more):
+    choice = select(snapshot, now=more.pop("now", 0.0), **more)
+    return choice.name if choice else None
+
+
+# --- the settled choice -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "chosen", "degraded"),
+    [
+        (server("a"), server("b"), "a", False),
+        (server("a", DOWN), server("b"), "b", False),
+        (server("a", DOWN), server("b", DOWN), "a", True),
+        (server("a", UNKNOWN), server("b"), "b", False),
+        (server("a", UNKNOWN), server("b", DOWN), "b", True),
+        (server("a", drain=drain("a")), server("b"), "b", False),
+        (server("a", drain=drain("a")), server("b", DOWN), "a", True),
+        (server("a", registration=Registration(Association.UNASSOCIATED)), server("b"), "b", False),
+        (server("a", registration=Registration(Association.FAILED)), server("b", DOWN), "a", True),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b"), "b", False),
+        (server("a", outcome=Outcome.CLOCK_SKEW), server("b"), "b", False),
+        (server("a", outcome=Outcome.FORBIDDEN), server("b"), "b", False),
+        (server("a", outcome=Outcome.WRONG_ORGANIZATION), server("b"), "b", False),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b", drain=drain("b")), "b", True),
+        (server("a", outcome=Outcome.DEGRADED), server("b"), "a", False),
+    ],
+)
+def test_the_best_standing_wins_and_health_is_never_a_veto(a, b, chosen, degraded):
+    choice = select(bare(a, b), now=0.0)
+    assert (choice.name, choice.is_degraded) == (chosen, degraded)
+
+
+def test_no_server_no_choice():
+    assert select(bare(), now=0.0) is None
+
+
+OFF = ReadinessPolicy(ReadinessMode.OFF)
+CHECK = ReadinessPolicy(ReadinessMode.CHECK)
+POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
+
+
+@pytest.mark.parametrize("runs_from", [None, 0.0])
+@pytest.mark.parametrize(
+    ("a", "b", "readiness", "expected"),
+    [
+        (without("a"), holding("b"), None, ("b", False)),
+        (without("a"), holding("b"), CHECK, ("b", False)),
+        (without("a"), holding("b"), OFF, ("a", False)),
+        (without("a", readiness=HealthState()), holding("b"), POLICY, ("a", False)),
+        (without("a"), holding("b", health=DOWN, at=-1.0), None, ("a", True)),
+        (without("a"), holding("b", EMPTY), None, ("a", False)),  # an empty one is as good as none
+        (holding("a", EMPTY), holding("b"), None, ("b", False)),
+        (holding("a", EMPTY), holding("b"), OFF, ("a", False)),
+        (holding("a", EMPTY, readiness=HealthState(UP)), server("b"), None, ("a", False)),
+        (holding("a", EMPTY), server("b", had_work=True), None, ("b", False)),
+        (holding("a", EMPTY), without("b"), None, ("a", False)),
+        (without("a"), without("b"), None, ("a", False)),  # a new node
+        (without("a"), server("b", DOWN, at=-1.0), None, ("a", False)),
+        (without("a", node_check=NodeCheck(0.0, policy_found=False)), server("b"), POLICY, ("b", False)),
+        (without("a", node_check=NodeCheck(0.0, policy_found=False)), server("b"), OFF, ("a", False)),
+    ],
+)
+def test_a_server_where_a_run_would_do_nothing_waits_behind_a_ready_one_and_before_a_dead_one(
+    a, b, readiness, expected, runs_from
+):
+    choice = select(bare(a, b, readiness=readiness), now=0.0, runs_from=runs_from)
+    assert (choice.name, choice.is_degraded) == expected
+
+
+def test_readiness_that_came_back_waits_for_the_hold_down_too():
+    back = bare(holding("a", changed_at=100.0), holding("b"), current="b")
+    assert name_of(back, now=200.0) == "b"
+    assert name_of(back, now=1100.0) == "a"
+
+
+def test_a_run_waits_for_a_server_never_heard_of_which_may_have_the_missing_object():
+    assert wanted(bare(without("a", at=5.0), server("b", UNKNOWN))) == "b"
+    assert wanted(bare(holding("a", at=5.0), server("b", UNKNOWN))) is None
+    assert wanted(bare(without("a", at=5.0), server("b", DOWN))) is None
+
+
+def test_a_run_trusts_a_server_that_just_became_ready_only_in_need():
+    filled = holding("a", at=5.0, readiness=HealthState(DOWN, 1, 0.0))
+    assert name_of(bare(filled, holding("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
+    choice = select(bare(filled, holding("b", health=DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
+    assert (choice.name, choice.standing) == ("a", Standing.RISING)
+    assert select(bare(filled, current="a"), now=5.0).standing is Standing.NOT_READY
+
+
+def test_priority_is_what_orders_and_not_the_place():
+    assert name_of(bare(server("a", priority=20), server("b", priority=10))) == "b"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "is_strict", "expected"),
+    [
+        (server("a"), server("b"), False, ("b", False)),
+        (server("a"), server("b", DOWN), False, ("a", True)),
+        (server("a"), server("b", DOWN), True, ("b", True)),
+        (server("a", DOWN), server("b", DOWN), False, ("b", True)),
+        (server("a"), server("b", UNKNOWN), False, ("a", True)),
+        (server("a"), server("b", outcome=Outcome.NOT_ASSOCIATED), False, ("a", True)),
+        (server("a"), server("b", outcome=Outcome.NOT_ASSOCIATED), True, ("b", True)),
+        (holding("a"), without("b"), False, ("a", True)),
+        (holding("a"), without("b"), True, ("b", True)),
+        (server("a"), server("b", drain=drain("b")), False, ("a", True)),
+        (server("a"), server("b", drain=drain("b")), True, ("b", True)),
+        (server("a"), server("b", changed_at=-1.0), False, ("b", False)),  # no hold-down
+    ],
+)
+def test_a_pin_goes_before_preference_and_only_a_strict_one_before_what_a_server_is_worth(a, b, is_strict, expected):
+    choice = select(bare(a, b, current="a", pin=pin("b", is_strict=is_strict)), now=0.0)
+    assert (choice.name, choice.is_degraded) == expected
+
+
+def test_a_pin_to_a_better_server_knows_no_hold_down():
+    back = bare(server("a", changed_at=99.0), server("b"), current="b", failback_s=math.inf)
+    assert name_of(back, now=100.0) == "b"
+    assert name_of(attrs.evolve(back, pin=pin("a")), now=100.0) == "a"
+
+
+def test_a_pin_to_a_server_that_is_gone_leaves_the_best_degraded():
+    choice = select(bare(server("a"), pin=pin("gone")), now=0.0)
+    assert (choice.name, choice.is_degraded, choice.passed_over) == ("a", True, ())
+
+
+def test_what_is_over_has_no_say_whoever_has_not_noticed_yet():
+    both = bare(server("a", drain=drain("a", ends_at=5.0)), server("b"), server("c"), pin=pin("c", ends_at=3.0))
+    assert [name_of(both, now=now) for now in (2.9, 3.0, 4.9, 5.0)] == ["c", "b", "b", "a"]
+
+
+def test_a_run_waits_for_the_server_it_is_pinned_to_and_not_for_one_that_is_drained():
+    pinned = bare(server("a", at=5.0), server("b", at=1.0), current="b", pin=pin("b"))
+    assert wanted(pinned) == "b"
+    assert select_for_run(pinned, now=5.0, runs_from=4.0, thresholds=THRESHOLDS).is_degraded
+    assert wanted(attrs.evolve(pinned, pin=pin("a"))) is None
+    assert wanted(bare(server("a", at=1.0, drain=drain("a")), server("b", at=5.0), current="b")) is None
+
+
+def test_what_a_dead_server_once_said_of_this_node_still_holds():
+    proof = ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0)
+    forgotten = attrs.evolve(server("a", proof=proof), last=ProbeResult(Outcome.REFUSED, "refused", 9.0))
+    assert name_of(bare(forgotten, server("b"))) == "b"
+
+
+# --- hold-down ----------------------------------------------------------------------------------------------------
+
+
+def test_the_node_comes_back_only_after_the_hold_down():
+    back = bare(server("a", changed_at=100.0), server("b", changed_at=0.0), current="b", failback_s=600.0)
+    moved_at = next(now for now in range(100, 2000) if name_of(back, now=float(now)) == "a")
+    assert 700 <= moved_at <= 700 + 600 * HOLD_DOWN_SPREAD
+    assert all(name_of(back, now=float(now)) == "a" for now in range(moved_at, 2000, 50))
+
+
+def test_hold_downs_end_spread_over_the_fleet():
+    def end(identity):
+        back = bare(server("a"), server("b"), current="b", failback_s=600.0, identity=identity)
+        return next(now for now in range(3000) if name_of(back, now=float(now)) == "a")
+
+    ends = [end(f"web-{number}") for number in range(60)]
+    assert max(ends) - min(ends) > 200
+    assert all(600 <= moment <= 900 for moment in ends)
+
+
+def test_failback_never_and_immediately():
+    back = bare(server("a"), server("b"), current="b")
+    assert name_of(with_failback(back, math.inf), now=1e9) == "b"
+    assert name_of(with_failback(back, 0.0)) == "a"
+
+
+def test_no_hold_down_protects_a_server_that_died():
+    assert name_of(bare(server("a", changed_at=99.0), server("b", DOWN), current="b"), now=100.0) == "a"
+
+
+def test_between_dead_servers_nothing_moves():
+    assert name_of(bare(server("a", DOWN), server("b", DOWN), current="b", failback_s=0.0)) == "b"
+
+
+def test_a_middle_server_is_taken_while_the_best_is_held_down():
+    fleet = bare(server("a", changed_at=990.0), server("b", changed_at=0.0), server("c"), current="c")
+    assert name_of(fleet, now=1000.0) == "b"
+
+
+def test_moving_to_a_worse_server_is_never_held_down():
+    assert name_of(bare(server("a", DOWN), server("b", changed_at=100.0), current="a"), now=100.0) == "b"
+
+
+def test_after_a_restart_the_server_in_use_has_the_benefit_of_the_doubt():
+    assert name_of(bare(server("a"), server("b", UNKNOWN), current="b")) == "b"
+    assert name_of(bare(server("a", UNKNOWN), server("b", UNKNOWN))) == "a"
+
+
+# --- equals -------------------------------------------------------------------------------------------------------
+
+
+def equals(identity, *alive):
+    servers = [server(name, UP if name in alive else DOWN, priority=1) for name in "abcd"]
+    return name_of(bare(*servers, identity=identity))
+
+
+def test_equals_share_the_fleet_and_losing_one_moves_only_its_nodes():
+    nodes = [f"web-{number}" for number in range(400)]
+    before = {node: equals(node, *"abcd") for node in nodes}
+    after = {node: equals(node, *"abc") for node in nodes}
+    assert all(60 < list(before.values()).count(name) < 140 for name in "abcd")
+    assert all(after[node] == before[node] for node in nodes if before[node] != "d")
+    assert {after[node] for node in nodes if before[node] == "d"} == set("abc")
+
+
+# --- where a run starts -------------------------------------------------------------------------------------------
+
+
+def test_a_run_passes_over_a_server_that_just_failed_and_the_settled_choice_stays():
+    failing = attrs.evolve(
+        server("a"), last=ProbeResult(Outcome.REFUSED, "refused", 5.0), state=HealthState(UP, 1, 0.0)
+    )
+    snapshot = bare(failing, server("b", at=5.0), current="a")
+    assert name_of(snapshot, now=5.0) == "a"
+    assert name_of(snapshot, now=5.0, runs_from=4.0) == "b"
+    verdict = select(snapshot, now=5.0, runs_from=4.0).passed_over[0]
+    assert (verdict.name, verdict.standing, verdict.is_reachable) == ("a", Standing.FAILING, False)
+
+
+def test_a_run_passes_over_a_server_whose_result_is_too_old():
+    assert name_of(bare(server("a", at=1.0), server("b", at=5.0), current="a"), now=5.0, runs_from=4.0) == "b"
+
+
+def test_a_run_takes_a_server_that_just_came_back_when_no_other_answers():
+    rising = attrs.evolve(server("a", DOWN), last=ProbeResult(Outcome.OK, "ok", 5.0), proof=None)
+    rising = attrs.evolve(rising, proof=rising.last)
+    choice = select(bare(rising, server("b", DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
+    assert (choice.name, choice.standing, choice.is_degraded) == ("a", Standing.RISING, True)
+
+
+def test_a_run_leaves_a_held_down_rule_for_a_server_that_answers():
+    silent = server("b", at=0.0)
+    assert name_of(bare(server("a", at=5.0, changed_at=4.0), silent, current="b"), now=5.0, runs_from=4.0) == "a"
+
+
+# --- when waiting ends ----------------------------------------------------------------------------------------------
+
+
+def wanted(snapshot, now=5.0, runs_from=4.0):
+    return most_wanted(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS)
+
+
+def test_decided_at_once_when_the_preferred_server_has_answered():
+    assert None is wanted(bare(server("a", at=5.0), server("b", at=1.0), current="a"))
+
+
+def test_not_decided_while_a_preferred_server_that_is_up_may_answer():
+    assert wanted(bare(server("a", at=1.0), server("b", at=5.0), current="a")) == "a"
+
+
+def test_decided_without_a_preferred_server_that_is_known_to_be_down():
+    assert None is wanted(bare(server("a", DOWN, at=1.0), server("b", at=5.0), current="b"))
+
+
+def test_not_decided_when_only_failures_are_in():
+    assert wanted(bare(server("a", at=5.0, outcome=Outcome.REFUSED), server("b", at=1.0), current="a")) == "b"
+
+
+def test_not_decided_before_the_first_result_and_decided_without_servers():
+    assert wanted(bare(server("a", UNKNOWN), server("b", UNKNOWN))) == "a"
+    assert None is wanted(bare())
+
+
+def test_not_decided_when_the_server_in_use_is_silent_and_the_better_one_held_down():
+    assert wanted(bare(server("a", at=5.0, changed_at=4.9), server("b", at=1.0), current="b")) == "b"
+
+
+def test_a_held_down_server_that_nobody_waited_for_is_explained_by_its_hold_down():
+    snapshot = bare(server("a", at=1.0, changed_at=0.5), server("b", at=5.0), server("c", at=1.0), current="b")
+    assert wanted(snapshot) is None
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert choice.name == "b"
+    assert choice.reason.startswith("a is held down: UP again; the node moves back in")
+    assert choice.verdicts[2].sentence == "could take over, ok"
+
+
+def test_a_dead_server_that_nobody_waited_for_is_still_dead():
+    snapshot = bare(server("a", DOWN, at=1.0), server("b", at=5.0), current="b")
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert choice.reason == "a is DOWN: refused"
+
+
+def test_a_run_waits_for_the_better_of_two_standbys_never_met_before():
+    snapshot = bare(server("a", DOWN, at=5.0), server("b", UNKNOWN), server("c", at=5.0), current="c")
+    assert wanted(snapshot) == "b"
+
+
+def test_a_run_that_waited_in_vain_goes_to_the_one_that_answered():
+    snapshot = bare(server("a", at=1.0), server("b", at=5.0), current="a")
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert (choice.name, choice.passed_over[0].sentence) == ("b", "no answer in time for this run")
+
+
+def test_a_run_minds_the_latest_word_and_trusts_a_pardoned_server_only_in_need():
+    pardoned = attrs.evolve(server("a", at=5.0), access=HealthState(DOWN, 1, 0.0))
+    assert name_of(bare(pardoned, server("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
+    choice = select(bare(pardoned, server("b", DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
+    assert (choice.name, choice.standing) == ("a", Standing.RISING)
+
+
+# --- properties ---------------------------------------------------------------------------------------------------
+
+healths = st.sampled_from([UP, DOWN, UNKNOWN])
+
+
+checks = st.none() | st.builds(
+    NodeCheck,
+    st.floats(0, 1000),
+    st.sampled_from([None, WEB, EMPTY]),
+    st.sampled_from([None, True, False]),
+    st.sampled_from([None, True, False]),
+    st.sampled_from(["", "no answer"]),
+    st.none() | st.builds(Content, st.floats(0, 1000), st.just(("web", "prod")), st.sampled_from([None, "1", "2"])),
+)
+
+
+def pins(names):
+    ends = st.floats(0, 2000) | st.just(math.inf)
+    return st.none() | st.builds(pin, st.sampled_from(names), is_strict=st.booleans(), ends_at=ends)
+
+
+@st.composite
+def snapshots(draw):
+    names = draw(st.lists(st.sampled_from("abcdef"), unique=True, max_size=6))
+    servers = tuple(
+        server(
+            name,
+            health := draw(healths),
+            readiness=HealthState(draw(healths), changed_at=draw(st.floats(0, 1000))),
+            node_check=draw(checks),
+            priority=draw(st.integers(1, 3)),
+            changed_at=draw(st.floats(0, 1000)),
+            at=draw(st.floats(0, 1000)),
+            outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
+            says=draw(st.sampled_from([None, True, False])),
+            drain=draw(st.none() | st.builds(drain, st.just(name), ends_at=st.floats(0, 2000) | st.just(math.inf))),
+            registration=Registration(draw(st.sampled_from(Association))),
+        )
+        for name in names
+    )
+    current = draw(st.sampled_from([None, *names, "gone"]))
+    return bare(
+        *servers,
+        current=current,
+        failback_s=draw(st.sampled_from([0.0, 600.0, math.inf])),
+        pin=draw(pins([*names, "gone"])),
+        readiness=draw(st.sampled_from([ReadinessPolicy(), CHECK, OFF, POLICY])),
+        parity=draw(st.sampled_from(ParityMode)),
+        lagging_since=draw(st.sampled_from([None, 500.0, math.inf])),
+    )
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_there_is_always_an_answer_and_it_is_always_the_same(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    assert (choice is None) == (not snapshot.servers)
+    if choice is None:
+        return
+    assert choice == select(snapshot, now=now, runs_from=runs_from)
+    shuffled = attrs.evolve(snapshot, servers=tuple(reversed(snapshot.servers)))
+    assert select(shuffled, now=now, runs_from=runs_from) == choice
+    assert [verdict.name for verdict in choice.verdicts].count(choice.name) == 1
+    assert {verdict.name for verdict in choice.verdicts} == {one.name for one in snapshot.servers}
+    assert choice.reason
+    assert all(verdict.sentence for verdict in choice.verdicts)
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_nobody_stands_better_than_the_chosen_one(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    is_strict = snapshot.pin is not None and snapshot.pin.is_strict
+    if choice is not None and not is_strict:
+        assert choice.standing == max(verdict.standing for verdict in choice.verdicts)
+
+
+@given(snapshots(), st.floats(1000, 2000), st.floats(0, 1000), st.data())
+def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now, runs_from, data):
+    if not snapshot.servers or wanted(snapshot, now, runs_from):
+        return
+    decided_on = select(snapshot, now=now, runs_from=runs_from).name
+    assert select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS).name == decided_on
+    for late in [one for one in snapshot.servers if not one.is_probed_since(runs_from)]:
+        answer = data.draw(st.sampled_from([Outcome.REFUSED, None]))
+        well = late.proof or ProbeResult(Outcome.OK, "late", now, is_signed=late.health is UNKNOWN)
+        result = attrs.evolve(well, outcome=answer or well.outcome, finished_at=now)
+        from chef_failover.decide.world import observe
+        from tests.support.builders import ON
+
+        after = observe(snapshot, late, result, thresholds=THRESHOLDS, offline=None, on=ON)
+        after = attrs.evolve(after, choice=snapshot.choice)
+        assert select(after, now=now, runs_from=runs_from).name == decided_on
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_a_pin_in_force_is_followed_or_the_choice_is_degraded(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    if choice is None or snapshot.pin is None or snapshot.pin.ends_at <= now:
+        return
+    assert choice.name == snapshot.pinned or choice.is_degraded
+    if snapshot.server(snapshot.pinned):
+        by_name = {verdict.name: verdict.standing for verdict in choice.verdicts}
+        is_followed = snapshot.pin.is_strict or by_name[snapshot.pinned] is max(by_name.values())
+        assert (choice.name == snapshot.pinned) == is_followed
+
+
+@given(snapshots(), st.floats(0, 2000), st.none() | st.floats(0, 1000))
+def test_a_drained_server_is_used_only_when_no_other_is_eligible_or_by_a_strict_pin(snapshot, now, runs_from):
+    choice = select(snapshot, now=now, runs_from=runs_from)
+    if choice is None:
+        return
+    drain = snapshot.server(choice.name).drain
+    if drain and drain.ends_at > now and not (snapshot.pin and snapshot.pin.is_strict):
+        assert all(verdict.standing < Standing.ELIGIBLE for verdict in choice.verdicts)
+
+
+def test_policy_is_a_value():
+    assert Snapshot((), SelectionPolicy(1.0, "x")) == Snapshot((), SelectionPolicy(1.0, "x"))

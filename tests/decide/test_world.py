@@ -1,0 +1,324 @@
+import attrs
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from chef_failover.decide.readiness import is_new_node, why_not_ready
+from chef_failover.decide.world import TRANSITIONS_KEPT, settle
+from chef_failover.model.model import Health, HealthState, Outcome
+from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
+from tests.support.builders import EMPTY, ON, WEB, bare, probed, server, was_read, world
+
+UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
+
+
+def fresh(*names, **more):
+    return world(*(server(name, UNKNOWN) for name in names), **more)
+
+
+def run(snapshot, name, outcomes, start=0.0):
+    for step, outcome in enumerate(outcomes):
+        snapshot = probed(snapshot, name, outcome, start + step)
+    return snapshot
+
+
+def test_the_first_server_is_chosen_before_anything_is_known_and_degraded():
+    start = fresh("a", "b")
+    assert (start.choice.name, start.choice.is_degraded) == ("a", True)
+
+
+def test_the_standby_answering_first_does_not_take_the_node():
+    snapshot = probed(fresh("a", "b"), "b", Outcome.OK, 1.0)
+    assert snapshot.choice.name == "a"
+    assert probed(snapshot, "a", Outcome.OK, 2.0).choice.name == "a"
+
+
+def test_main_down_before_the_start_means_the_standby_at_once():
+    snapshot = probed(fresh("a", "b"), "a", Outcome.REFUSED, 1.0)
+    assert probed(snapshot, "b", Outcome.OK, 1.1).choice.name == "b"
+
+
+def test_whichever_standby_answers_first_the_better_one_gets_the_node():
+    snapshot = probed(fresh("a", "b", "c"), "a", Outcome.REFUSED, 1.0)
+    snapshot = probed(snapshot, "c", Outcome.OK, 1.1)
+    assert snapshot.choice.name == "c"
+    assert probed(snapshot, "b", Outcome.OK, 1.2).choice.name == "b"
+
+
+def test_after_a_restart_a_better_server_is_held_down_though_it_is_met_for_the_first_time():
+    snapshot = fresh("a", "b", current="b")
+    assert run(run(snapshot, "b", [Outcome.OK]), "a", [Outcome.OK]).choice.name == "b"
+    assert run(run(snapshot, "a", [Outcome.OK]), "b", [Outcome.OK]).choice.name == "b"
+
+
+def test_all_down_from_the_start_leaves_the_node_with_the_first():
+    snapshot = probed(fresh("a", "b"), "a", Outcome.REFUSED, 1.0)
+    assert snapshot.choice.name == "a"
+    assert probed(snapshot, "b", Outcome.REFUSED, 1.1).choice.name == "a"
+
+
+def test_one_failed_probe_moves_nothing_and_three_do():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    assert run(both, "a", [Outcome.REFUSED] * 2, 10).choice.name == "a"
+    moved = run(both, "a", [Outcome.REFUSED] * 3, 10)
+    assert moved.choice.name == "b"
+    health, choice = moved.transitions[-2:]
+    assert (health.server, health.before, health.after, health.reason) == ("a", "UP", "DOWN", "refused")
+    assert (choice.server, choice.before, choice.after) == (None, "a", "b")
+    assert moved.server("a").changed_on == health.on
+    assert moved.chosen_on == choice.on
+
+
+def test_offline_counts_nothing_and_moves_nothing():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    snapshot = both
+    for at in range(10, 30):
+        snapshot = probed(snapshot, "ab"[at % 2], Outcome.DNS, float(at), offline="no name server answers")
+    assert [one.state for one in snapshot.servers] == [one.state for one in both.servers]
+    assert (snapshot.choice, snapshot.offline) == (both.choice, "no name server answers")
+    back = probed(snapshot, "a", Outcome.OK, 31.0)
+    assert (back.offline, back.choice.name) == (None, "a")
+
+
+def test_offline_from_the_start_still_has_an_answer():
+    snapshot = probed(fresh("a", "b"), "a", Outcome.DNS, 1.0, offline="no route")
+    assert snapshot.choice.name == "a"
+
+
+def test_a_401_is_no_outage():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    snapshot = run(both, "a", [Outcome.NOT_ASSOCIATED] * 3, 10)
+    assert snapshot.server("a").health is UP
+    assert snapshot.choice.name == "b"
+
+
+def test_one_refusal_moves_nothing_and_one_pardon_moves_nothing_back():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    snapshot = both
+    for at in range(10, 60, 2):
+        snapshot = probed(snapshot, "a", Outcome.NOT_ASSOCIATED, float(at))
+        snapshot = probed(snapshot, "a", Outcome.OK, float(at + 1))
+        assert snapshot.choice.name == "a"
+    refused = run(snapshot, "a", [Outcome.NOT_ASSOCIATED] * 3, 100)
+    assert refused.choice.name == "b"
+    pardoned = run(refused, "a", [Outcome.OK] * 5, 110)
+    assert pardoned.choice.name == "b"
+    assert pardoned.choice.reason.startswith("a is held down")
+    assert probed(pardoned, "a", Outcome.OK, 110 + 901.0).choice.name == "a"
+
+
+def test_a_choice_that_becomes_degraded_is_a_transition():
+    one = run(fresh("a"), "a", [Outcome.OK])
+    assert [entry.after for entry in one.transitions if entry.server is None] == ["a"]
+    refused = run(one, "a", [Outcome.NOT_ASSOCIATED] * 3, 10)
+    assert (refused.transitions[-1].before, refused.transitions[-1].after) == ("a", "a (degraded)")
+    back = run(refused, "a", [Outcome.OK] * 2, 20)
+    assert (back.transitions[-1].before, back.transitions[-1].after) == ("a (degraded)", "a")
+
+
+def test_the_choice_goes_with_the_last_server():
+    without = attrs.evolve(world(server("a")), servers=())
+    assert settle(without, now=1.0, on=ON).choice is None
+    assert settle(bare(), now=1.0, on=ON).choice is None
+
+
+def test_a_server_in_use_that_left_the_list_is_replaced_even_offline():
+    left = attrs.evolve(world(server("a"), server("b"), offline="no route"), servers=(server("b"),))
+    assert settle(left, now=1.0, on=ON).choice.name == "b"
+
+
+def test_history_is_bounded():
+    snapshot = fresh("a", "b")
+    for at in range(200):
+        snapshot = probed(snapshot, "a", Outcome.OK if at % 6 < 3 else Outcome.REFUSED, float(at))
+    assert len(snapshot.transitions) == TRANSITIONS_KEPT
+
+
+# --- readiness ------------------------------------------------------------------------------------------------------
+
+
+def says(snapshot, name, has_node_object, at):
+    return probed(snapshot, name, Outcome.OK, at, has_node_object=has_node_object, is_signed=True)
+
+
+def test_a_new_node_is_ready_everywhere_until_one_server_has_its_object():
+    snapshot = says(says(fresh("a", "b"), "b", False, 1.0), "a", False, 1.1)
+    assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", False)
+    assert [why_not_ready(snapshot, one) for one in snapshot.servers] == [None, None]
+    first_run = says(snapshot, "a", True, 60.0)
+    assert why_not_ready(first_run, first_run.server("a")) is None
+    assert why_not_ready(first_run, first_run.server("b")) == "has no object of this node"
+    assert (first_run.choice.name, first_run.choice.is_degraded) == ("a", False)
+
+
+def test_the_server_that_knows_the_node_takes_it_whichever_was_heard_first():
+    for first, second in ("ab", "ba"):
+        snapshot = fresh("a", "b")
+        for at, name in enumerate((first, second), start=1):
+            snapshot = says(snapshot, name, name == "b", float(at))
+        assert snapshot.choice.name == "b"
+        assert snapshot.choice.reason == "a is not ready: has no object of this node"
+
+
+def test_a_server_that_died_is_still_known_to_have_the_object():
+    snapshot = says(says(fresh("a", "b"), "a", True, 1.0), "b", False, 1.1)
+    snapshot = run(snapshot, "a", [Outcome.REFUSED] * 3, 10)
+    assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("b", True)
+    assert snapshot.choice.reason.endswith("b is not ready: has no object of this node")
+
+
+def test_one_stray_404_moves_nothing_and_three_do_and_it_comes_back_once_that_is_proven():
+    both = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
+    assert says(says(both, "a", False, 2.0), "a", False, 3.0).choice.name == "a"
+    moved = says(says(says(both, "a", False, 2.0), "a", False, 3.0), "a", False, 4.0)
+    assert moved.choice.name == "b"
+    assert (moved.transitions[-2].before, moved.transitions[-2].after) == ("ready", "not ready")
+    seeded = was_read(moved, "a", 5.0, WEB)
+    assert seeded.server("a").is_changing
+    assert seeded.choice.reason == (
+        "a is not ready: was not ready until a moment ago, and has yet to prove that this is over"
+    )
+    back = says(seeded, "a", True, 6.0)
+    assert (back.transitions[-2].before, back.transitions[-2].after) == ("not ready", "ready")
+    assert back.choice.name == "a", "it was never DOWN, so there is nothing to hold down"
+
+
+def test_an_empty_object_is_found_by_a_reading_and_confirmed_by_the_probes_that_follow():
+    snapshot = was_read(says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1), "b", 1.5, WEB)
+    snapshot = was_read(snapshot, "a", 2.0, EMPTY)
+    assert snapshot.choice.name == "a"
+    assert snapshot.server("a").is_changing
+    snapshot = says(says(snapshot, "a", True, 3.0), "a", True, 4.0)
+    assert snapshot.choice.reason == "a is not ready: its object of this node has an empty run list"
+
+
+def test_a_run_list_that_is_empty_everywhere_is_meant_so_and_moves_nobody():
+    snapshot = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
+    for at, name in ((2.0, "a"), (2.5, "b"), (600.0, "a"), (601.0, "b")):
+        snapshot = says(was_read(snapshot, name, at, EMPTY), name, True, at + 0.1)
+        assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", False)
+
+
+def test_an_object_that_nobody_has_read_is_not_believed_where_there_was_none():
+    snapshot = was_read(says(fresh("a", "b"), "a", True, 1.0), "b", 2.0, None)
+    snapshot = says(snapshot, "b", True, 3.0)
+    assert why_not_ready(snapshot, snapshot.server("b")) == "has a new object of this node, not read yet"
+
+
+def test_what_was_read_once_holds_while_nothing_can_be_read():
+    snapshot = was_read(was_read(fresh("a"), "a", 1.0, EMPTY), "a", 2.0, trouble="no answer")
+    check = snapshot.server("a").node_check
+    assert (check.node, check.read_at, check.trouble) == (EMPTY, 2.0, "no answer")
+    assert snapshot.server("a").readiness.streak == 0
+    unread = was_read(fresh("a"), "a", 1.0, trouble="no answer")
+    assert why_not_ready(unread, unread.server("a")) is None
+
+
+def test_what_a_server_cannot_tell_any_more_is_no_reason_to_hurry():
+    falling = says(says(fresh("a"), "a", True, 1.0), "a", False, 2.0)
+    assert falling.server("a").is_changing
+    refused = probed(falling, "a", Outcome.NOT_ASSOCIATED, 3.0, is_signed=True)
+    assert refused.server("a").is_changing  # by the refusal
+    assert not run(refused, "a", [Outcome.NOT_ASSOCIATED] * 2, 4).server("a").is_changing
+    assert not run(falling, "a", [Outcome.REFUSED] * 3, 4).server("a").is_changing
+
+
+def test_with_a_policy_only_the_policy_counts():
+    policy = ReadinessPolicy(policy_group="production", policy_name="webserver")
+    snapshot = says(says(fresh("a", "b", readiness=policy), "a", False, 1.0), "b", True, 1.1)
+    assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", False)
+    snapshot = was_read(snapshot, "a", 2.0, policy_found=False)
+    assert snapshot.choice.reason == "a is not ready: policy webserver is not in policy group production"
+    pushed = says(was_read(snapshot, "a", 3.0, policy_found=True), "a", False, 4.0)
+    assert pushed.choice.name == "a"
+
+
+def test_with_readiness_off_nothing_counts():
+    snapshot = fresh("a", "b", readiness=ReadinessPolicy(ReadinessMode.OFF))
+    snapshot = was_read(says(says(snapshot, "a", False, 1.0), "b", True, 1.1), "a", 2.0, None)
+    assert (snapshot.choice.name, snapshot.server("a").readiness) == ("a", HealthState())
+
+
+def is_well(server, snapshot):
+    return server.health is UP and server.access.health is UP and why_not_ready(snapshot, server) is None
+
+
+class Life(RuleBasedStateMachine):
+    """Any life of three servers: what never happens to a node."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+        self.world = fresh("a", "b", "c", failback_s=50.0)
+
+    @rule(seconds=st.floats(0.1, 100.0))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule(
+        name=st.sampled_from("abc"),
+        outcome=st.sampled_from(Outcome),
+        is_offline=st.booleans(),
+        is_signed=st.booleans(),
+        has_node_object=st.booleans(),
+    )
+    def a_probe_ends(self, name, outcome, is_offline, is_signed, has_node_object):
+        before = self.world
+        is_offline = is_offline and not outcome.is_alive
+        self.now += 0.01
+        said = {"is_signed": is_signed, "has_node_object": has_node_object or not (is_signed and outcome.serves_node)}
+        self.world = after = probed(before, name, outcome, self.now, offline="no route" if is_offline else None, **said)
+        if is_offline:
+            assert after.choice.name == before.choice.name
+            assert [one.health for one in after.servers] == [one.health for one in before.servers]
+        elif after.choice.name != before.choice.name:
+            self.check_move(before, after)
+
+    @rule(name=st.sampled_from("abc"), node=st.sampled_from([None, EMPTY, WEB]), trouble=st.sampled_from(["", "no"]))
+    def a_reading_ends(self, name, node, trouble):
+        before = self.world
+        self.now += 0.01
+        self.world = after = was_read(before, name, self.now, None if trouble else node, trouble=trouble)
+        if after.choice.name != before.choice.name and not trouble:
+            self.check_move(before, after)
+
+    @invariant()
+    def a_server_that_lacks_what_another_has_is_left_for_it(self):
+        chosen = self.world.server(self.world.choice.name)
+        others = [one for one in self.world.servers if is_well(one, self.world) and one.readiness.health is UP]
+        if others and chosen.health is UP and not self.world.offline:
+            assert chosen.has_node_object is not False or chosen.readiness.health is UP
+
+    @invariant()
+    def a_node_without_an_object_anywhere_is_not_degraded_for_it(self):
+        if is_new_node(self.world):
+            assert all(why_not_ready(self.world, one) is None for one in self.world.servers)
+
+    def check_move(self, before, after):
+        left, taken = after.server(before.choice.name), after.server(after.choice.name)
+        if is_well(left, after):
+            # A node leaves a server that works only for a better one that has been well for the hold-down.
+            # One that was never met before comes back from nowhere: it has no hold-down.
+            assert is_well(taken, after)
+            assert taken.priority < left.priority
+            assert self.now - taken.well_since >= 50.0
+
+    @invariant()
+    def there_is_a_choice_among_the_servers(self):
+        assert self.world.server(self.world.choice.name) is not None
+
+    @invariant()
+    def a_working_server_is_never_left_unused(self):
+        chosen = self.world.server(self.world.choice.name)
+        is_any_well = any(is_well(one, self.world) for one in self.world.servers)
+        if is_any_well and not self.world.offline and chosen.health is not UNKNOWN:
+            assert is_well(chosen, self.world)
+
+    @invariant()
+    def health_is_dated_once_it_is_known(self):
+        for one in self.world.servers:
+            assert (one.state == HealthState()) or one.state.changed_at is not None
+
+
+Life.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLife = Life.TestCase

@@ -1,0 +1,387 @@
+"""`check --node`: each check on a machine made for it."""
+
+import datetime
+import json
+import os
+import socket
+import stat
+
+import attrs
+import pytest
+
+from chef_devserver.authority import Authority
+from chef_devserver.faults import Fault
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.trust import TrustStore
+from chef_failover.config import settings as config
+from chef_failover.doctor import files, key, shim, unit, visits
+from chef_failover.doctor.finding import Check
+from chef_failover.doctor.node import Node
+from chef_failover.doctor.whole import diagnose_node
+from chef_failover.errors import UnseenError
+from tests.support.daemon_process import daemon, run, write_config
+
+IS_ROOT = os.geteuid() == 0
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+@pytest.fixture(autouse=True)
+def started(servers):
+    for server in servers:
+        server.fault = None
+        server.start()
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A machine with chef-client, whose files are all below tmp_path."""
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    path = tmp_path / "config.yml"
+    path.write_text(f"node: {{name: web-1}}\nstate_dir: {state_dir}\nlisten: {{socket: {tmp_path}/run/sidecar.sock}}\n")
+    (tmp_path / "opt/chef/bin").mkdir(parents=True)
+    (tmp_path / "opt/chef/bin/chef-client").touch()
+    return Node(config.load(path), path, root=tmp_path, user="nobody-of-that-name", which=lambda _: None)
+
+
+def put(node, absolute, text="", mode=0o644):
+    path = node.path(absolute)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def unseen(look):
+    with pytest.raises(UnseenError) as caught:
+        look()
+    return str(caught.value)
+
+
+# --- the network ----------------------------------------------------------------------------------------------------
+
+
+def visit(servers, tmp_path, *, now=None, resolver=None, trust=None, **more):
+    parsed = config.load(write_config(tmp_path, servers, **more))
+    utc_now = (lambda: now) if now else (lambda: datetime.datetime.now(datetime.UTC))
+    return visits.visit(parsed, parsed.servers[0], resolver or Resolver(), trust or TrustStore(()), utc_now)
+
+
+def said(visited):
+    return [(check.subject, (found := check.run()).is_ok, found.detail) for check in visited.checks()]
+
+
+def test_a_server_that_is_well_is_well_in_every_step(servers, tmp_path):
+    found = said(visit(servers, tmp_path))
+    assert [subject for subject, _, _ in found] == [
+        "name of mainserver", "route to mainserver", "certificate of mainserver", "clock of mainserver",
+    ]  # fmt: skip
+    assert all(is_ok for _, is_ok, _ in found), found
+
+
+def test_a_name_that_does_not_resolve(servers, tmp_path):
+    def nobody(host, port):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    found = said(visit(servers, tmp_path, resolver=Resolver(nobody)))
+    assert found[0][1:] == (
+        False,
+        "127.0.0.1 has no address (Name or service not known): repair DNS, or add it to /etc/hosts",
+    )
+    assert [entry[1] for entry in found[1:]] == [None, None, None]
+
+
+def test_no_route_and_nobody_who_answers(servers, tmp_path):
+    nowhere = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0))]
+    found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: nowhere)))
+    assert found[1][1] is False
+    servers[0].stop()
+    found = said(visit(servers, tmp_path))
+    assert found[1][2].startswith("Connection refused: look at the server, its security group")
+    assert found[2][1:] == (None, "it could not be reached")
+
+
+def test_a_server_that_never_says_a_word(servers, tmp_path):
+    servers[0].fault = Fault.SILENT
+    found = said(visit(servers, tmp_path))
+    assert found[1][1] is False or found[3][1] is None, found
+
+
+def test_a_certificate_that_is_not_trusted_or_ends_soon(servers, tmp_path):
+    parsed = config.load(write_config(tmp_path, servers))
+    (tmp_path / "ca.pem").write_bytes(Authority().ca_pem)
+    strange = visits.visit(parsed, parsed.servers[0], Resolver(), TrustStore(()), lambda: NOW)
+    assert (
+        said(strange)[2][2].startswith("unable to get local issuer certificate: put its CA")
+        or "self" in said(strange)[2][2]
+    )
+    assert said(strange)[3][1] is None
+    well = visit(servers, tmp_path)
+    assert said(attrs.evolve(well, certificate_left_s=5 * 86400.0))[2][2] == "expires in 5 d: renew it on the server"
+    assert said(attrs.evolve(well, certificate_left_s=None))[2][1] is True
+
+
+@pytest.mark.parametrize(("hours", "words"), [(-1, "60 min behind it"), (2, "2 h ahead of it")])
+def test_a_clock_that_is_off(servers, tmp_path, hours, words):
+    found = said(visit(servers, tmp_path, now=datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)))
+    assert words in found[3][2]
+    assert found[3][1] is False
+
+
+def test_a_server_that_does_not_tell_its_time(servers, tmp_path):
+    assert said(attrs.evolve(visit(servers, tmp_path), clock_ahead_s=None))[3][1:] == (
+        None,
+        "it does not tell its time",
+    )
+
+
+def test_a_proxy_hides_everything(servers, tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    found = said(visit(servers, tmp_path, health="{proxy: environment}"))
+    assert {entry[1:] for entry in found} == {(None, "it is reached through the proxy of the environment")}
+
+
+# --- the key --------------------------------------------------------------------------------------------------------
+
+ENTRY = {"name": "mainserver", "outcome": "ok", "detail": "answers in 2 ms"}
+
+
+def with_servers(node, association="{provider: none}"):
+    text = node.config_path.read_text()
+    node.config_path.write_text(f"{text}servers: [{{name: a, url: 'https://a', association: {association}}}]\n")
+    return attrs.evolve(node, config=config.load(node.config_path))
+
+
+def test_no_key_is_well_where_one_will_be_made(node, monkeypatch):
+    monkeypatch.setattr(key, "find", lambda where, find=key.find: find(attrs.evolve(where, adoptable=())))
+    assert key.key(with_servers(node, "{provider: chef-server, validator_key: 'file:/x'}")) is None
+
+
+def test_the_key(node, tmp_path, monkeypatch):
+    monkeypatch.setattr(key, "find", lambda where, find=key.find: find(attrs.evolve(where, adoptable=())))
+    assert "there is none, and none is made" in key.key(with_servers(node))
+    path = node.config.state_dir / "client.pem"
+    path.write_bytes(PrivateKey.generate(2048).private_pem())
+    path.chmod(0o600)
+    assert key.key(node) is None
+    path.chmod(0o644)
+    assert key.key(node) == f"everybody may read {path}, and be this node: chmod o-rwx {path}"
+    path.chmod(0o600)
+    path.write_text("-----BEGIN CERTIFICATE-----")
+    assert "it is a certificate" in key.key(node)
+    nameless = attrs.evolve(node, config=attrs.evolve(node.config, node=config.Node()))
+    assert "node.name is not set" in unseen(lambda: key.key(nameless))
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to give a file away")
+def test_a_key_that_the_service_may_not_read(node, tmp_path):
+    path = node.config.state_dir / "client.pem"
+    path.write_bytes(PrivateKey.generate(2048).private_pem())
+    path.chmod(0o600)
+    trouble = key.key(attrs.evolve(node, user="nobody"))
+    assert "nobody, whom the service runs as, may not read it, because of" in trouble
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ("ok", None),
+        ("not_associated", "HTTP 401: chef-failover associate mainserver, or register the key"),
+        ("clock_skew", "HTTP 401"),
+    ],
+)
+def test_whether_the_key_fits(outcome, words):
+    found = key.fits(ENTRY | {"outcome": outcome, "detail": "HTTP 401"}, is_signed=True)
+    assert found == words or found.startswith(words)
+
+
+def test_whether_the_key_fits_cannot_always_be_seen():
+    assert "not signed" in unseen(lambda: key.fits(ENTRY, is_signed=False))
+    refused = ENTRY | {"outcome": "refused", "detail": "connection refused"}
+    assert unseen(lambda: key.fits(refused, is_signed=True)) == "it could not be asked: connection refused"
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="the configuration must be root's")
+def test_the_configuration_is_root_s_alone(node):
+    node.config_path.parent.chmod(0o755)
+    assert files.config_file(node) is None
+    node.config_path.chmod(0o664)
+    assert files.config_file(node).endswith(f"chmod go-w {node.config_path}")
+    node.config_path.chmod(0o644)
+    os.chown(node.config_path, 65534, 65534)
+    assert files.config_file(node).endswith(f"chown root {node.config_path}")
+    os.chown(node.config_path, 0, 0)
+    node.config_path.chmod(0o600)
+    assert "may not read it, because of" in files.config_file(attrs.evolve(node, user="nobody"))
+
+
+def test_the_state(node):
+    assert "nothing was ever written" in files.state_file(node)
+    path = node.config.state_dir / "state.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    assert files.state_file(node) is None
+    path.chmod(0o666)
+    assert files.state_file(node).endswith(f"chmod 0644 {path}")
+    node.config.state_dir.chmod(0o777)
+    assert files.state_file(node).endswith(f"chmod go-w {node.config.state_dir}")
+    path.unlink()
+    node.config.state_dir.rmdir()
+    assert Check("state", lambda: files.state_file(node)).run().detail == f"{node.config.state_dir} is not there"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to give a file away")
+def test_a_state_of_somebody_else(node):
+    os.chown(node.config.state_dir, 1, 1)
+    assert "not to nobody: chown -R nobody:" in files.state_file(attrs.evolve(node, user="nobody"))
+
+
+def test_the_socket(node):
+    path = node.config.listen.socket
+    assert Check("socket", lambda: files.socket_file(path)).run().is_ok is False
+    path.parent.mkdir()
+    path.parent.chmod(0o755)
+    assert files.socket_file(path) == f"{path} is not there: systemctl start chef-failover"
+    path.touch()
+    assert "is not a socket" in files.socket_file(path)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        path.chmod(0o660)
+        assert files.socket_file(path) is None
+        path.chmod(0o666)
+        assert "everybody may speak" in files.socket_file(path)
+    path.parent.chmod(0o777)
+    assert "chmod go-w" in files.socket_file(path)
+    assert "the sidecar does not answer" in files.answers(path)
+
+
+# --- the shim -------------------------------------------------------------------------------------------------------
+
+LIBRARY = "/usr/share/chef-failover/ruby/chef_failover.rb"
+
+
+def stub(node, library=LIBRARY, path=None):
+    return (
+        f'shim = "{library}"\nrequire shim if File.readable?(shim)\n'
+        f'::ChefFailover.apply(self, "{path or node.config_path}") if defined?(::ChefFailover.apply)\n'
+    )
+
+
+def test_the_shim_is_where_chef_client_reads_it_and_loads_what_is_here(node):
+    assert "client.d/chef_failover.rb is not there, so no run is ever moved" in shim.shim(node, "chef")
+    put(node, "/etc/chef/client.d/chef_failover.rb", "# emptied")
+    assert "does not load the shim" in shim.shim(node, "chef")
+    put(node, "/etc/chef/client.d/chef_failover.rb", stub(node))
+    assert f"/etc/chef/client.d/chef_failover.rb loads {LIBRARY}, which is not there:" in shim.shim(node, "chef")
+    put(node, LIBRARY)
+    assert shim.shim(node, "chef") is None
+    put(node, "/etc/chef/client.d/chef_failover.rb", stub(node, path="/opt/cf/config.yml"))
+    assert "names /opt/cf/config.yml, and this is" in shim.shim(node, "chef")
+
+
+def test_the_shim_as_it_is_installed_is_understood(node):
+    from tests.project.test_docs import ROOT
+
+    text = (ROOT / "ruby_shim" / "client.d" / "chef_failover.rb").read_text()
+    put(node, "/etc/chef/client.d/chef_failover.rb", text)
+    put(node, LIBRARY)
+    assert "names /etc/chef-failover/config.yml" in shim.shim(node, "chef")
+
+
+def test_a_client_d_that_is_elsewhere(node):
+    put(node, "/etc/chef/client.d/chef_failover.rb", stub(node))
+    put(node, LIBRARY)
+    put(node, "/etc/chef/client.rb", "# client_d_dir '/nowhere'\nclient_d_dir  '/etc/chef/other.d'\n")
+    assert (
+        "/etc/chef/other.d/chef_failover.rb is not there (client.rb puts client_d_dir there), so no run"
+        in shim.shim(node, "chef")
+    )
+    put(node, "/etc/chef/other.d/chef_failover.rb", stub(node))
+    assert shim.shim(node, "chef") is None
+
+
+def test_which_clients_are_here(node):
+    assert shim.checks(node)[0].subject == "shim of chef-client"
+    none = attrs.evolve(node, root=node.path("/empty"))
+    assert shim.checks(none)[0].run().is_ok is None
+    both = attrs.evolve(node, which=lambda name: f"/usr/bin/{name}")
+    assert [check.subject for check in shim.checks(both)][:2] == ["shim of chef-client", "shim of cinc-client"]
+
+
+def test_leftovers_of_the_recipe(node):
+    assert shim.leftovers(node, "chef") is None
+    put(node, "/etc/chef/opsworks_health_check.rb")
+    assert shim.leftovers(node, "chef") == "/etc/chef/opsworks_health_check.rb is no longer loaded: remove it"
+    put(node, "/etc/chef/client.rb", 'log_level :info\nrequire_relative "opsworks_health_check"\n')
+    assert "client.rb loads opsworks_health_check in line 2: delete that line" in shim.leftovers(node, "chef")
+    put(node, "/etc/chef/client.rb", '# require_relative "opsworks_health_check"\n')
+    assert "is no longer loaded" in shim.leftovers(node, "chef")
+
+
+@pytest.mark.skipif(IS_ROOT, reason="root may read everything")
+def test_a_client_rb_that_we_may_not_read(node):
+    put(node, "/etc/chef/client.rb", mode=0)
+    assert "run this as root" in unseen(lambda: shim.leftovers(node, "chef"))
+
+
+# --- systemd --------------------------------------------------------------------------------------------------------
+
+
+def test_the_unit(node, tmp_path):
+    assert unseen(unit.checks(node)[0].look) == "systemd does not run here"
+    node.path("/run/systemd/system").mkdir(parents=True)
+    assert unseen(unit.checks(node)[0].look) == "systemd does not run here"
+    program = put(node, "/bin/systemctl", '#!/bin/sh\n[ "$1" = is-enabled ] && echo enabled || echo failed\n', 0o755)
+    with_systemd = attrs.evolve(node, which=lambda _: str(program))
+    enabled, active = unit.checks(with_systemd)
+    assert enabled.look() is None
+    assert active.look().startswith("it is failed: systemctl start chef-failover.service")
+    put(node, "/bin/systemctl", "", 0o755)
+    assert active.run().is_ok in (None, False)
+
+
+# --- all of it ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_to_do_and_is_a_no(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    ended = run("check", "--node", "--config", path)
+    assert ended.returncode == 1, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert any(line.startswith("ok  clock of mainserver") for line in lines)
+    assert any(line.startswith("--  key ") and "node.name is not set" in line for line in lines)
+    assert any(line.startswith("!!  socket") and "systemctl start chef-failover" in line for line in lines)
+    document = json.loads(run("check", "--node", "--json", "--config", path).stdout)
+    assert {entry["ok"] for entry in document["node"]} == {True, False, None}
+    with daemon(path):
+        lines = run("check", "--node", "--config", path).stdout.splitlines()
+    assert any(line == "ok  sidecar" for line in lines)
+    assert any(line == "ok  socket" for line in lines)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, monkeypatch):
+    parsed = config.load(write_config(tmp_path, servers, node="{name: web-1}"))
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    secret = locked / "client.pem"
+    secret.write_bytes(PrivateKey.generate(2048).private_pem())
+    secret.chmod(0o600)
+    parsed = attrs.evolve(parsed, node=attrs.evolve(parsed.node, client_key=secret))
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.stat().st_uid == 0 and directory != directory.parent:
+            directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
+    probed = {"signed": False, "servers": [ENTRY]}
+    os.seteuid(65534)
+    try:
+        found = diagnose_node(Node(parsed, tmp_path / "config.yml", root=tmp_path), probed)
+    finally:
+        os.seteuid(0)
+    by_subject = {one.subject: one for one in found}
+    assert by_subject["key"].is_ok is None
+    assert "run this as root" in by_subject["key"].detail

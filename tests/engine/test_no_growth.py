@@ -1,0 +1,113 @@
+"""A month in which a server flaps all the time: what is kept of it, in memory and on disk, does not grow.
+
+The shells are the real ones, on a fake clock; what they are given is what probes, runs and people would say.
+"""
+
+import datetime
+import gc
+import itertools
+
+import attrs
+
+from chef_failover.api import render
+from chef_failover.decide.world import obey, undrain
+from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.runs import RunReport, Runs
+from chef_failover.metrics import exposition as metrics
+from chef_failover.metrics.counts import Measured
+from chef_failover.metrics.tally import Tally
+from chef_failover.model.about import About
+from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.model.needs import Content
+from chef_failover.state import document as state
+from chef_failover.state import written
+from tests.support.builders import ON, THRESHOLDS, WEB, drain, server, world
+
+DAY_S = 86_400
+FLAPS_EVERY_S = 600
+DOWN, UP = (Outcome.REFUSED,) * 3, (Outcome.OK,) * 2
+
+
+class Month:
+    """Three servers and a clock; `pass_until` lives through the time up to an instant."""
+
+    def __init__(self, directory):
+        self.now = 0.0
+        self.path = directory / state.FILE_NAME
+        self.tally = Tally(self.on)
+        self.tally.watch(["main", "other", "third"])
+        self.fleet = Fleet(
+            world(server("main"), server("other"), server("third"), current="main", failback_s=60.0),
+            THRESHOLDS,
+            clock=lambda: self.now,
+            utc_now=self.on,
+            tally=self.tally,
+        )
+        self.runs = Runs(lambda name: None, lambda: self.now, utc_now=self.on, on_end=self._ran)
+        self._numbers = itertools.count()
+
+    def on(self):
+        return ON + datetime.timedelta(seconds=self.now)
+
+    def _ran(self, run):
+        self.tally.ran(run.server, run.result)
+
+    def pass_until(self, at):
+        while self.now < at:
+            self._live_through_one_flap(next(self._numbers))
+            self.now += FLAPS_EVERY_S
+
+    def _live_through_one_flap(self, number):
+        """One server goes and comes back, a run is made, and now and then a registration, a deployment and a drain."""
+        name = ("main", "other", "third")[number % 3]
+        for after_s, outcome in enumerate((*DOWN, *UP)):
+            at = self.now + after_s
+            self.fleet.record(name, ProbeResult(outcome, f"word {number}", at, latency_s=0.01))
+        self.runs.report(RunReport(f"run-{number}", "started", name))
+        if number % 5:  # else its end is never reported
+            self.runs.report(RunReport(f"run-{number}", "failed" if number % 2 else "succeeded", name, "X"))
+        if number % 7 == 0:
+            self.fleet.register(name, Registration(detail=f"again {number}", identity="x", on=self.on()))
+            content = Content(self.now, ("web", "production"), f"revision {number}")
+            self.fleet.take(name, NodeCheck(self.now, WEB, policy_found=True, content=content))
+        if number % 11 == 0:
+            order = drain(name, reason=f"for {number}", ends_at=self.now + 300)
+            self.fleet.steer(lambda now_world, now, on: obey(now_world, order, is_forced=True, now=now, on=on))
+        if number % 13 == 0:
+            self.fleet.steer(lambda now_world, now, on: undrain(now_world, name, who="alice", now=now, on=on))
+        self.fleet.end_what_is_over()
+
+    def sizes(self):
+        """Bytes of the state on disk and of every view; objects in memory."""
+        snapshot, about = self.fleet.snapshot, About("1", "web-1", runs=self.runs.history)
+        state.write(self.path, written.kept(snapshot, about, on=self.on()))
+        measured = Measured(
+            version="1",
+            snapshot=snapshot,
+            history=self.runs.history,
+            counts=self.tally.read(),
+            runs_under_way=len(self.runs.under_way),
+            faults=0,
+            fingerprint=1,
+            now=self.now,
+        )
+        servers = render.servers(snapshot, about, now=self.now, on=self.on())
+        del snapshot, about
+        gc.collect()
+        return {
+            "state": self.path.stat().st_size,
+            "servers": len(str(servers)),
+            "metrics": len(metrics.expose(measured).body),
+            "objects": sum(1 for one in gc.get_objects() if attrs.has(type(one))),
+        }
+
+
+def test_a_month_of_transitions_grows_neither_memory_nor_state(tmp_path):
+    month = Month(tmp_path)
+    month.pass_until(2 * DAY_S)
+    early = month.sizes()
+    month.pass_until(30 * DAY_S)
+    late = month.sizes()
+    assert month.tally.read().probes["main", "refused"] > 4000
+    grown = {what: (size, late[what]) for what, size in early.items() if late[what] > size * 1.05}
+    assert grown == {}

@@ -1,0 +1,114 @@
+"""The node's object on one server, step by step, with a clock of our own."""
+
+import random
+
+from chef_failover.chef.deadline import ProbeError
+from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.node_care import NodeCare
+from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, SelectionPolicy, Snapshot
+from chef_failover.model.needs import NodeObject
+from tests.support.builders import ON, THRESHOLDS, server
+
+WEB = NodeObject(("recipe[web]",))
+
+
+class World:
+    """Server "a" is in use and has the object; "b" is looked after."""
+
+    def __init__(self, create, *, found=None):
+        self.now = 100.0
+        self.created, self.filled, self.read, self.doubts = 0, 0, 0, []
+        self._create, self._found = create, found
+        signed = ProbeResult(Outcome.OK, "ok", 99.0, 0.01, is_signed=True)
+        absent = ProbeResult(Outcome.OK, "no object", 99.0, 0.01, has_node_object=False, is_signed=True)
+        servers = (
+            server("a", at=99.0, proof=signed, node_check=NodeCheck(99.0, WEB)),
+            server("b", at=99.0, proof=absent, lacked_object_at=99.0),
+        )
+        snapshot = Snapshot(servers, SelectionPolicy(600.0, "web-1"))
+        self.fleet = Fleet(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=lambda: ON)
+        self.care = NodeCare(
+            "b",
+            fleet=self.fleet,
+            check=self.check,
+            create=self.create,
+            fill=self.fill,
+            look_at=lambda _: None,
+            clock=lambda: self.now,
+            rng=random.Random(3),
+        )
+
+    def check(self, in_doubt):
+        self.read += 1
+        self.doubts.append(in_doubt)
+        return NodeCheck(self.now, self._found)
+
+    def create(self, node):
+        self.created += 1
+        if isinstance(self._create, Exception):
+            raise self._create
+        return self._create
+
+    def fill(self, node):
+        self.filled += 1
+        return self.create(node)
+
+    def run(self, seconds):
+        end = self.now + seconds
+        while self.now < end:
+            delay_s = self.care.step()
+            self.now += max(0.02, min(delay_s, 5.0))
+
+
+def test_what_is_created_and_never_found_is_not_created_again_and_again():
+    """A replica that is behind, or a damaged index: 201 or 409, and then 404."""
+    for answer in (True, False):
+        world = World(answer)
+        world.run(600.0)
+        assert 2 <= world.created <= 11
+        assert world.read <= 40
+
+
+def test_what_cannot_be_created_is_said_and_tried_once_in_a_while():
+    world = World(ProbeError(Outcome.FORBIDDEN, "HTTP 403: missing create permission"))
+    world.run(600.0)
+    assert 2 <= world.created <= 11
+    assert "cannot be created there: HTTP 403" in world.fleet.snapshot.server("b").node_check.trouble
+
+
+def test_what_a_run_has_left_empty_is_filled_and_once_in_a_while_if_that_does_not_help():
+    """The probe has found that there was none before."""
+    world = World(True, found=NodeObject())
+    world.run(600.0)
+    assert 2 <= world.filled == world.created <= 11
+
+
+def test_what_cannot_be_filled_is_said():
+    world = World(ProbeError(Outcome.FORBIDDEN, "HTTP 403: missing update permission"), found=NodeObject())
+    world.run(10.0)
+    assert "cannot be filled there: HTTP 403" in world.fleet.snapshot.server("b").node_check.trouble
+
+
+def test_an_empty_object_with_attributes_is_somebody_s_and_not_filled():
+    world = World(True, found=NodeObject(normal='{"app":{"port":80}}'))
+    world.run(600.0)
+    assert (world.filled, world.created) == (0, 0)
+
+
+def test_after_a_failed_run_nothing_that_was_read_before_counts_once():
+    world = World(True, found=WEB)
+    world.run(1.0)
+    world.care.ask()
+    world.run(1.0)
+    world.care.ask(in_doubt=True)
+    world.care.ask()
+    world.run(1.0)
+    world.care.ask()
+    world.run(1.0)
+    assert world.doubts == [False, False, True, False]
+
+
+def test_without_a_key_nothing_is_read():
+    world = World(True)
+    world.care._check = lambda in_doubt: None
+    assert world.care.step() == float("inf")

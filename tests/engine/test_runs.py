@@ -1,0 +1,115 @@
+import datetime
+
+import attrs
+import pytest
+
+from chef_failover.api import render
+from chef_failover.cli import tables
+from chef_failover.engine.runs import FORGOTTEN_AFTER_S, RunReport, Runs
+from chef_failover.model.about import About
+from chef_failover.model.run_history import RUNS_KEPT, Run, RunHistory
+from chef_failover.state import document as state
+from chef_failover.state import written
+from tests.support.builders import ON, server, world
+
+MINUTE = datetime.timedelta(minutes=1)
+
+
+def test_a_failed_run_makes_us_look_at_its_server_at_once():
+    looked = []
+    runs = Runs(looked.append)
+    runs.report(RunReport("1", "started", "main"))
+    runs.report(RunReport("2", "succeeded", "main"))
+    runs.report(RunReport("3", "failed"))
+    assert looked == []
+    runs.report(RunReport("1", "failed", "main", "NoMethodError"))
+    assert looked == ["main"]
+
+
+def test_a_run_whose_end_is_never_reported_is_forgotten_after_a_while():
+    now = [0.0]
+    runs = Runs(lambda name: None, clock=lambda: now[0])
+    runs.report(RunReport("1", "started", "main"))
+    now[0] = FORGOTTEN_AFTER_S - 1
+    assert [run.run_id for run in runs.under_way] == ["1"]
+    now[0] = FORGOTTEN_AFTER_S + 1
+    assert runs.under_way == ()
+
+
+def ended(number, result="failed", on=ON):
+    return Run(str(number), "main", result, None if result == "succeeded" else "Errno::ECONNREFUSED", on)
+
+
+def test_a_run_is_kept_with_its_length_and_the_end_is_told_once():
+    now, told = [100.0], []
+    utc_now = lambda: ON + datetime.timedelta(seconds=now[0] - 100)  # noqa: E731
+    runs = Runs(lambda name: None, clock=lambda: now[0], utc_now=utc_now, on_end=told.append)
+    runs.report(RunReport("1", "started", "main"))
+    now[0] = 134.5
+    runs.report(RunReport("1", "succeeded", "main"))
+    runs.report(RunReport("1", "failed", "main", "SystemExit"))
+    assert told == [Run("1", "main", "succeeded", None, utc_now(), ON, 34.5)]
+    assert runs.history == RunHistory(tuple(told), 0, utc_now())
+
+
+def test_the_start_of_a_run_may_be_unknown():
+    runs = Runs(lambda name: None, utc_now=lambda: ON)
+    runs.report(RunReport("1", "failed", None, "NoMethodError"))
+    assert runs.history.last == Run("1", None, "failed", "NoMethodError", ON)
+
+
+def test_runs_since_the_last_success_are_counted_beyond_those_that_are_kept():
+    history = RunHistory().add(ended(0, "succeeded"))
+    for number in range(1, 100):
+        history = history.add(ended(number, on=ON + number * MINUTE))
+    assert (len(history.runs), history.since_success, history.last_success_on) == (RUNS_KEPT, 99, ON)
+    assert history.last.run_id == "99"
+    again = history.add(ended(100, "succeeded", ON + 100 * MINUTE))
+    assert (again.since_success, again.last_success_on) == (0, ON + 100 * MINUTE)
+
+
+def test_a_restart_keeps_them(tmp_path):
+    history = RunHistory().add(ended(1, "succeeded")).add(attrs.evolve(ended(2), started_on=ON, duration_s=3.25))
+    path = tmp_path / state.FILE_NAME
+    state.write(path, written.kept(world(server("a")), About("1", runs=history), on=ON))
+    assert state.read(path, ON).history == history
+    early = state.read(path, ON - MINUTE).history
+    assert (early.runs, early.since_success, early.last_success_on) == ((), 1, ON - MINUTE)
+
+
+@pytest.mark.parametrize(
+    "runs", [{"since_success": "many"}, {"last": [{}]}, {"last": [5]}, [1], {"last_success_at": 5}]
+)
+def test_runs_that_are_none_make_a_state_useless(tmp_path, runs):
+    path = tmp_path / state.FILE_NAME
+    state.write(path, {**written.kept(world(server("a")), About("1"), on=ON), "runs": runs})
+    assert state.peek(path, ON).is_useless
+
+
+def test_a_state_of_a_version_without_runs_is_read(tmp_path):
+    path = tmp_path / state.FILE_NAME
+    document = written.kept(world(server("a")), About("1"), on=ON)
+    state.write(path, {key: value for key, value in document.items() if key != "runs"})
+    remembered = state.read(path, ON)
+    assert (remembered.choice, remembered.history) == ("a", RunHistory())
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ([], None),
+        ([ended(1, "succeeded")], "The last run succeeded on main at 2026-11-22T10:00:00Z."),
+        (
+            [ended(1, "succeeded"), attrs.evolve(ended(2), server=None, duration_s=61.4)],
+            "The last run failed with Errno::ECONNREFUSED on an unknown server at 2026-11-22T10:00:00Z, after 61 s."
+            " Failed since the last success at 2026-11-22T10:00:00Z: 1.",
+        ),
+        ([ended(1)], "Failed, and none succeeded: 1."),
+    ],
+)
+def test_status_tells_how_the_last_runs_went(runs, words):
+    history = RunHistory()
+    for run in runs:
+        history = history.add(run)
+    text = tables.status(render.servers(world(server("main")), About("1", runs=history), now=1.0))
+    assert text.endswith(words) if words else "last run" not in text

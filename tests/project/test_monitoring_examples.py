@@ -1,0 +1,137 @@
+"""The examples speak of metrics that exist, and promtool accepts and tries the rules."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chef_failover.metrics import exposition as metrics
+from chef_failover.metrics.counts import Measured
+from chef_failover.metrics.tally import Tally
+from chef_failover.model.run_history import RunHistory
+from tests.support.builders import world
+from tests.support.parts import require_program
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "packaging" / "examples"
+ALERTS = EXAMPLES / "prometheus" / "alerts.yml"
+DASHBOARD = EXAMPLES / "grafana" / "chef-failover.json"
+AGENT = EXAMPLES / "cloudwatch" / "amazon-cloudwatch-agent.json"
+NAME = re.compile(r"\bchef_failover_[a-z_]+")
+
+
+def families():
+    measured = Measured(
+        version="1", snapshot=world(), history=RunHistory(), counts=Tally().read(),
+        runs_under_way=0, faults=0, fingerprint=1, now=0.0,
+    )  # fmt: skip
+    return list(metrics.collect(measured))
+
+
+def series():
+    """Every name that a sample can have."""
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "info": ("_info",), "gauge": ("",)}
+    return {family.name + suffix for family in families() for suffix in suffixes[family.type]}
+
+
+def queries():
+    def walk(panels):
+        for panel in panels:
+            yield from (target["expr"] for target in panel.get("targets", ()))
+            yield from walk(panel.get("panels", ()))
+
+    dashboard = json.loads(DASHBOARD.read_text())
+    yield from walk(dashboard["panels"])
+    yield from (one["query"]["query"] for one in dashboard["templating"]["list"] if one["type"] == "query")
+
+
+def rules():
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize(
+    "used",
+    [
+        {name for query in queries() for name in NAME.findall(query)},
+        {name for rule in rules() for name in NAME.findall(rule["expr"])},
+        set(NAME.findall((EXAMPLES / "prometheus" / "alerts_test.yml").read_text())) - {"chef_failover"},
+        set(NAME.findall(AGENT.read_text())),
+    ],
+    ids=["dashboard", "alerts", "alert tests", "CloudWatch agent"],
+)
+def test_every_metric_that_is_used_exists(used):
+    assert used
+    assert used <= series()
+
+
+def test_every_metric_is_documented_and_nothing_else():
+    told = re.findall(r"^\| `(chef_failover_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), flags=re.MULTILINE)
+    suffix = {"counter": "_total", "info": "_info"}
+    assert told == [family.name + suffix.get(family.type, "") for family in families()]
+
+
+def test_names_follow_the_conventions():
+    for family in families():
+        assert family.name.startswith("chef_failover_")
+        assert family.documentation.endswith(".")
+        units = ("_seconds", "_info", "_total")
+        assert family.type != "histogram" or family.name.endswith(units), family.name
+        assert not re.search(r"_(ms|milliseconds|minutes|hours|count|total)$", family.name), family.name
+
+
+def test_every_alert_says_what_it_is_and_what_to_do_and_is_tried():
+    tests = yaml.safe_load((EXAMPLES / "prometheus" / "alerts_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    quiet = {case["alertname"] for test in tests for case in test["alert_rule_test"] if not case["exp_alerts"]}
+    for rule in rules():
+        assert rule["labels"].keys() == {"severity"}
+        assert rule["annotations"].keys() == {"summary", "description"}
+    assert fired == {rule["alert"] for rule in rules()}
+    assert quiet <= fired
+
+
+def promtool(*arguments):
+    path = require_program("promtool", "prometheus")
+    done = subprocess.run([path, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_promtool_accepts_the_rules_and_the_scrape_jobs():
+    assert "SUCCESS" in promtool("check", "rules", ALERTS)
+    for job in (ALERTS.parent / "scrape.yml", AGENT.parent / "chef-failover-prometheus.yml"):
+        assert "SUCCESS" in promtool("check", "config", job)
+
+
+def test_promtool_s_unit_tests_of_the_rules_pass():
+    assert "SUCCESS" in promtool("test", "rules", ALERTS.parent / "alerts_test.yml")
+
+
+def test_promtool_can_read_every_query_of_the_dashboard(tmp_path):
+    filled = [re.sub(r"\$__rate_interval", "5m", query) for query in queries() if not query.startswith("label_values")]
+    assert len(filled) > 15
+    document = {"groups": [{"name": "dashboard", "rules": [
+        {"record": f"query_{number}", "expr": query} for number, query in enumerate(filled)
+    ]}]}  # fmt: skip
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump(document))
+    promtool("check", "rules", path)
+
+
+def test_panels_do_not_overlap_and_have_their_own_numbers():
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & places, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        places |= cells

@@ -1,0 +1,264 @@
+"""The fleet's list: what it may say, what of it holds on a node, and its drains."""
+
+import datetime
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chef_failover.config import settings as config
+from chef_failover.config.list_address import parse_list_address
+from chef_failover.decide.world import follow, obey, settle, undrain
+from chef_failover.errors import ConfigError
+from chef_failover.model.model import Health
+from chef_failover.server_list.listing import Listing, as_said, effective, parse
+from tests.support.builders import ON, drain, pin, server, world
+
+OWN = config.parse(
+    """
+node: {name: web-1}
+servers:
+  - {name: own, url: "https://chef-own.example.net:8443", ca_file: /etc/pki/own.pem,
+     association: {provider: chef-server, validator_key: "file:/etc/pki/own-validator.pem"}}
+  - {name: odd, url: "https://odd.chef.example.com/organizations/%41"}
+  - {name: plain, url: "https://plain.example.net"}
+  - {name: keyless, url: "https://keyless.example.net", association: {provider: chef-server}}
+  - {name: works, url: "https://works.example.net",
+     association: {provider: opsworks-cm, region: x, endpoint_url: "https://works.example.org"}}
+trusted_hosts: ["*.chef.example.com", chef.example.org]
+discovery: {source: "s3://fleet/servers.yml", region: us-east-1, endpoint_url: "https://vpce.example.com"}
+"""
+)
+
+
+def listing(text, version="1"):
+    return Listing("s3://fleet/servers.yml", text, version, ON)
+
+
+def one(name="a", url="https://a.chef.example.com", more=""):
+    return f'  - {{name: {name}, url: "{url}"{more}}}\n'
+
+
+def listed(*entries, more=""):
+    return listing("servers:\n" + "".join(entries) + more)
+
+
+def association(text):
+    return f", association: {{{text}}}"
+
+
+@pytest.mark.parametrize(
+    ("entry", "refused"),
+    [
+        (one(), None),
+        (one(url="https://a.b.CHEF.example.com:444/organizations/x"), None),
+        (one(url="https://chef.example.org"), None),
+        (one(url="https://chef-own.example.net:8443"), None),
+        (one(url="https://chef-own.example.net"), "its host chef-own.example.net is not in trusted_hosts"),
+        (one(url="https://Chef-Own.example.net:8443/organizations/default/"), None),
+        (one(url="https://chef-own.example.net:8443/organizations/x"), "is another path than config.yml has"),
+        (one(url="https://chef-own.example.net:8443", more=", organization: x"), "organizations/x is another path"),
+        (one(url="https://a.chef.example.com/organizations/x/../y"), "may be read in more than one way"),
+        (one(url="https://odd.chef.example.com/organizations/%41"), None),
+        (one(url="https://chef.example.com"), "not in trusted_hosts"),
+        (one(url="https://evilchef.example.com"), "not in trusted_hosts"),
+        (one(url="https://a.chef.example.com.evil.org"), "not in trusted_hosts"),
+        (one(more=", ca_file: /etc/pki/own.pem"), None),
+        (one(more=", ca_file: /etc/chef/trusted_certs/a.pem"), None),
+        (one(more=", ca_file: /etc/chef/trusted_certs/../a.pem"), "its ca_file /etc/chef/trusted_certs/../a.pem"),
+        (one(more=", ca_file: /tmp/a.pem"), "its ca_file /tmp/a.pem is not that of a server in config.yml"),
+        (one(more=association("provider: chef-server")), None),
+        (one(more=association("provider: chef-server, validator_key: 'ssm:/v', region: us-east-1")), None),
+        (one(more=association("provider: chef-server, validator_key: 'file:/etc/chef-failover/v.pem'")), None),
+        (one(more=association("provider: chef-server, validator_key: 'file:/etc/pki/own-validator.pem'")), None),
+        (
+            one(more=association("provider: chef-server, validator_key: 'file:/etc/chef-failover/../v'")),
+            "validator_key",
+        ),
+        (
+            one(more=association("provider: chef-server, validator_key: 'file:/etc/shadow'")),
+            "file:/etc/shadow is not in",
+        ),
+        (one(more=association("provider: opsworks-cm, region: us-east-1")), None),
+        (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://works.example.org'")), None),
+        (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://vpce.example.com'")), None),
+        (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://evil.org'")), "endpoint_url"),
+    ],
+)
+def test_what_config_yml_does_not_vouch_for_is_refused_and_the_rest_used(entry, refused):
+    now = effective(OWN, [listed(entry, one("z", "https://z.chef.example.com"))])
+    assert [server.name for server in now.config.servers] == (["z"] if refused else ["a", "z"])
+    assert now.trouble is None
+    assert all(refused in sentence and sentence.startswith("a: ") for sentence in now.refused)
+    assert bool(now.refused) == bool(refused)
+
+
+def test_the_list_takes_the_place_of_the_servers_and_of_nothing_else():
+    now = effective(OWN, [listed(one(more=", ca_file: /etc/chef/trusted_certs/a.pem"), one("own"))])
+    assert now.config.servers[0].ca_file is None  # chef-client trusts what is there anyway
+    assert as_said(now.drains) == []
+    assert (now.config.discovery, now.config.node) == (OWN.discovery, OWN.node)
+    assert [now.config.priority(server) for server in now.config.servers] == [1, 2]
+
+
+GOOD = listed(one())
+BAD = {
+    "": "s3://fleet/servers.yml:1: is empty",
+    " \n": "is empty",
+    "servers: []": "s3://fleet/servers.yml:1: servers: names no server",
+    "drains: []": "servers: names no server",
+    "servers: [": "not valid YAML",
+    "- a": "names no server",
+    "servers:\n- {name: a, url: 'http://a'}\n- {name: a}": ":3: servers[1].name: 'a' already names servers[0]",
+    "servers:\n" + one() + "state_dir: /tmp": ":3: state_dir: unknown key; known here: servers, drains",
+    "servers:\n" + one() + "drains: [{server: b}]": "drains[0].server: 'b' is no server of this list",
+    "servers:\n" + one() + "drains: [{server: a}]": "drains: leaves no server",
+    "servers:\n" + one() + one("b") + "drains: [{server: a}, {server: a}]": "drained by drains[0] already",
+    "servers:\n" + one() + one("b") + "drains: [{server: a, until: 2026-11-22}]": "is not an instant with its zone",
+    "servers:\n" + one() + one("b") + "drains: [{server: a, until: 2026-11-22T10:00:00}]": "with its zone",
+    "servers:\n" + one() + one("b") + 'drains: [{server: a, reason: "x\\ny"}]': "is not one line",
+    "servers:\n" + one("a", "https://a.evil.org"): "every server is refused: a: its host a.evil.org",
+    "a: &a [1]\nb: *a": ":2: an alias (*) is not taken",
+    "[" * 5000: "that many levels",
+    "servers: 2026-13-45": "not valid YAML",
+    "x" * 300_000: "longer than 256 KiB",
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=lambda text: repr(text)[:40])
+def test_a_list_of_no_use_keeps_the_last_good_one_and_then_config_yml(text):
+    now = effective(OWN, [listing(text, "2"), GOOD])
+    assert (now.listing, [server.name for server in now.config.servers]) == (GOOD, ["a"])
+    assert BAD[text] in now.trouble
+    assert effective(OWN, [listing(text)]).config == OWN
+    assert effective(OWN, []).trouble is None
+
+
+def test_all_problems_are_told_with_their_lines():
+    with pytest.raises(ConfigError) as caught:
+        parse("servers:\n- {name: a, url: 'http://a'}\n- {name: b, ur: x}\ndrains: 5\n", "ssm:/list", OWN)
+    assert {(problem.file, problem.line) for problem in caught.value.problems} == {("ssm:/list", n) for n in (2, 3, 4)}
+
+
+def test_a_node_without_a_name_takes_no_association_from_a_list():
+    nameless = config.parse("servers: [{name: a, url: 'https://a.chef.example.com'}]")
+    now = effective(nameless, [listed(one(more=association("provider: chef-server")))])
+    assert "registers the node by its name" in now.trouble
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_it(text):
+    effective(OWN, [listing(text)])
+
+
+@pytest.mark.parametrize("text", ["s3://fleet/a/b.yml", "ssm:/chef/servers", "ssm:servers", "file:/srv/list.yml"])
+def test_an_address_is_read_and_written_alike(text):
+    assert str(parse_list_address(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", [None, 5, "", "s3:/fleet/a", "s3://fleet", "s3://fleet/", "file:a", "ssm:", "http://a"]
+)
+def test_what_is_no_address_is_said_with_what_would_be_right(text):
+    with pytest.raises(ValueError, match="write s3://bucket/key, ssm:/name or file:/absolute/path"):
+        parse_list_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("discovery: {source: 's3://fleet/a'}\nservers: [{name: a, url: 'https://a'}]", "write its region beside it"),
+        ("discovery: {source: 'file:/a'}", "stands beside no server"),
+        ("discovery: {source: 'ftp:/a'}", "is no place where a list is kept"),
+    ],
+)
+def test_what_is_wrong_with_discovery_is_said(text, said):
+    with pytest.raises(ConfigError, match=said):
+        config.parse(text)
+
+
+# --- its drains -----------------------------------------------------------------------------------------------------
+
+
+def at(seconds):
+    return ON + datetime.timedelta(seconds=seconds)
+
+
+def followed(snapshot, *drains, now=0.0, on=None):
+    return follow(snapshot, drains, now=now, on=on or at(now))
+
+
+@pytest.fixture
+def two():
+    return world(server("a"), server("b"), current="a", failback_s=0.0)
+
+
+def choice(snapshot):
+    return snapshot.choice.name
+
+
+def test_a_drain_of_the_list_holds_until_the_list_has_it_no_more(two):
+    drained = followed(two, ("a", "upgrade", None))
+    assert choice(drained) == "b"
+    assert drained.choice.verdicts[0].sentence == "drained by the fleet's list: upgrade"
+    assert followed(drained, ("a", "upgrade", None), now=5.0) == settle(drained, now=5.0, on=at(5))
+    ended = followed(drained, now=9.0)
+    assert (choice(ended), ended.fleet_drains) == ("a", ())
+    steps = [(step.server, step.after, step.reason) for step in ended.transitions if step.server]
+    assert steps == [
+        ("a", "drained", "by the fleet's list: upgrade"),
+        ("a", "in service", "taken off the fleet's list"),
+    ]
+
+
+def test_a_drain_of_the_list_ends_by_itself(two):
+    drained = followed(two, ("a", "", at(60)))
+    assert choice(settle(drained, now=59.0, on=at(59))) == "b"
+    assert choice(settle(drained, now=60.0, on=at(60))) == "a"
+    assert followed(two, ("a", "", at(-1))).fleet_drains == ()
+
+
+def test_a_list_that_changes_the_end_and_a_clock_that_is_set_are_followed(two):
+    drained = followed(two, ("a", "", at(60)))
+    longer = followed(drained, ("a", "", at(600)), now=10.0)
+    assert longer.fleet_drains[0].ends_at == pytest.approx(600.0)
+    assert longer.fleet_drains[0].created_on == ON
+    assert followed(drained, ("a", "", at(5)), now=10.0).fleet_drains == ()
+    moved = followed(settle(drained, now=10.0, on=at(40)), ("a", "", at(60)), now=10.0, on=at(40))
+    assert moved.fleet_drains[0].ends_at == pytest.approx(30.0)
+
+
+def test_local_drains_stay_separate(two):
+    both = followed(obey(two, drain("a", reason="mine"), is_forced=False, now=0.0, on=ON), ("a", "upgrade", at(60)))
+    assert [order.who for order in (both.servers[0].drain, both.servers[0].fleet_drain)] == [
+        "alice",
+        "the fleet's list",
+    ]
+    assert both.servers[0].any_drain.who == "alice"  # it has no end
+    assert math.isinf(both.servers[0].any_drain.ends_at)
+    undrained = undrain(both, "a", who="alice", now=1.0, on=at(1))
+    assert (undrained.drains, len(undrained.fleet_drains), choice(undrained)) == ((), 1, "b")
+    assert undrain(undrained, "a", who="alice", now=1.0, on=at(1)) == undrained
+    struck = followed(both, now=1.0)
+    assert (len(struck.drains), struck.fleet_drains, choice(struck)) == (1, (), "b")
+
+
+def test_the_last_server_left_is_not_drained_by_mistake_and_a_pin_knows_the_list(two):
+    from chef_failover.errors import RefusedError
+
+    drained = followed(two, ("a", "upgrade", None))
+    with pytest.raises(RefusedError, match="no server would be left"):
+        obey(drained, drain("b"), is_forced=False, now=0.0, on=ON)
+    with pytest.raises(RefusedError, match="a is drained by the fleet's list: upgrade"):
+        obey(drained, pin("a"), is_forced=False, now=0.0, on=ON)
+
+
+def test_a_drain_known_from_a_former_life_is_no_news(two):
+    drained = followed(two, ("a", "upgrade", None))
+    reborn = world(server("a"), server("b"), current="b", failback_s=0.0, transitions=drained.transitions)
+    again = followed(reborn, ("a", "upgrade", None), now=3.0)
+    assert len(again.fleet_drains) == 1
+    assert [step for step in again.transitions if step.server] == [step for step in drained.transitions if step.server]
+    assert followed(two, ("nowhere", "", None)).fleet_drains == ()
+    assert two.servers[0].health is Health.UP

@@ -1,0 +1,191 @@
+import datetime
+import json
+import math
+import os
+
+import pytest
+
+from chef_failover.model.model import Transition
+from chef_failover.node.boot import boot_id
+from chef_failover.state import document as state
+from chef_failover.state.document import Remembered
+
+NOW = datetime.datetime(2026, 11, 22, 12, 0, tzinfo=datetime.UTC)
+BEFORE = NOW - datetime.timedelta(hours=1)
+
+
+def test_nothing_is_remembered_where_there_is_nothing(tmp_path):
+    assert state.read(tmp_path / "state.json", NOW) == Remembered()
+
+
+def test_the_contract_file_is_understood(contract):
+    remembered = state.read(contract / "state.json", NOW)
+    assert remembered.problems == ()
+    assert remembered.choice == "standbyserver"
+    assert [entry.server for entry in remembered.transitions] == ["mainserver", None]
+
+
+@pytest.mark.parametrize(
+    ("entry", "since"), [({}, 5.0), ({"lagging": False}, None), ({"lagging": True}, 5.0), ({"lagging": "later"}, 5.0)]
+)
+def test_that_the_server_in_use_may_be_stale_is_remembered_and_was_not_always_written(tmp_path, entry, since):
+    path = tmp_path / "state.json"
+    state.write(path, {"choice": {"name": "a"}, **entry})
+    assert state.read(path, NOW, at=5.0).lagging_since == since
+
+
+def test_what_is_written_is_read_again_and_no_temporary_file_stays(tmp_path):
+    path = tmp_path / "state.json"
+    state.write(path, {"choice": {"name": "a", "since": "2026-11-22T11:00:00Z"}, "transitions": [], "lagging": False})
+    assert state.read(path, NOW) == Remembered("a", BEFORE, ())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_state(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    state.write(path, {"choice": {"name": "a"}})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        state.write(path, {"choice": {"name": "b"}})
+    assert state.read(path, NOW).choice == "a"
+
+
+def test_it_does_not_write_through_a_link_laid_in_its_way(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".state.json.new").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        state.write(tmp_path / "state.json", {})
+    assert victim.read_text() == "precious"
+
+
+def test_times_after_now_are_dropped_and_the_choice_is_kept(tmp_path):
+    path = tmp_path / "state.json"
+    entries = [
+        {"at": "2026-11-22T11:00:00Z", "server": "a", "from": "UP", "to": "DOWN", "reason": "x"},
+        {"at": "2027-11-22T11:00:00Z", "server": "a", "from": "DOWN", "to": "UP", "reason": "x"},
+    ]
+    state.write(path, {"choice": {"name": "a", "since": "2027-01-01T00:00:00Z"}, "transitions": entries})
+    remembered = state.read(path, NOW)
+    assert (remembered.choice, remembered.chosen_on) == ("a", NOW)
+    assert remembered.transitions == (Transition(BEFORE, "a", "UP", "DOWN", "x"),)
+    assert "the clock was set back" in remembered.problems[0]
+
+
+def test_peek_sets_nothing_aside(tmp_path):
+    path = tmp_path / "state.json"
+    path.write_text("{")
+    assert "not whole JSON" in state.peek(path, NOW).problems[0]
+    assert path.read_text() == "{"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"schema": 1, "choice": 5}', '{"schema": 1, "choice": {"name": "a", "since": 5}}']
+)
+def test_odd_documents_are_set_aside(tmp_path, text):
+    path = tmp_path / "state.json"
+    path.write_text(text)
+    remembered = state.read(path, NOW)
+    assert (remembered.choice, remembered.is_useless, path.exists()) == (None, True, False)
+
+
+BOOT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+CREATED = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
+
+
+def test_in_the_same_boot_an_order_ends_when_the_monotonic_clock_says_whatever_the_wall_clock_does(contract):
+    for jump in (-3, 0, 0.5, 900):
+        remembered = state.read(
+            contract / "state.json", CREATED + datetime.timedelta(hours=jump), at=1300.0, boot_id=BOOT
+        )
+        assert ([one.ends_at for one in remembered.drains], remembered.pin.ends_at) == ([7300.0], 7300.0)
+
+
+def test_after_a_reboot_the_wall_clock_tells_what_is_left_and_never_more_than_was_asked_for(contract):
+    for hours, left_s in ((0.5, 5400.0), (1.5, 1800.0), (3, 0.0), (-9, 7200.0)):
+        on = CREATED + datetime.timedelta(hours=hours)
+        for boot in ("another", None):
+            remembered = state.peek(contract / "state.json", on, at=20.0, boot_id=boot)
+            assert [one.ends_at for one in remembered.drains] == [20.0 + left_s]
+            assert remembered.pin.created_on == min(CREATED, on)
+
+
+def test_an_order_without_an_end_stays_without_one(tmp_path):
+    path = tmp_path / "state.json"
+    entry = {"server": "a", "reason": "", "who": "root", "created": "2026-11-22T10:00:00Z", "ends": None}
+    state.write(path, {"pin": entry | {"strict": True, "lasts_s": None, "ends_at": None, "in_use": None}})
+    found = state.read(path, NOW, at=5.0, boot_id=BOOT).pin
+    assert (found.ends_at, found.is_strict, found.in_use) == (math.inf, True, None)
+
+
+GOOD = {
+    "server": "a",
+    "reason": "",
+    "who": "root",
+    "created": "2026-11-22T10:00:00Z",
+    "ends": "2026-11-22T13:00:00Z",
+    "lasts_s": 10800.0,
+    "ends_at": 99.0,
+    "in_use": "a",
+}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        5,
+        {},
+        GOOD | {"who": 5},
+        GOOD | {"ends": None},
+        GOOD | {"lasts_s": None},
+        GOOD | {"lasts_s": -1},
+        GOOD | {"lasts_s": "nan"},
+        GOOD | {"ends_at": "soon"},
+        GOOD | {"ends_at": None},
+        GOOD | {"created": "2026-11-22"},
+        GOOD | {"in_use": ["a"]},
+    ],
+)
+def test_a_bad_order_is_dropped_with_a_word_and_the_others_stay(tmp_path, broken):
+    path = tmp_path / "state.json"
+    document = {"boot_id": BOOT, "choice": {"name": "a"}, "drains": {"a": GOOD, "b": broken}, "pin": broken}
+    state.write(path, document)
+    remembered = state.read(path, NOW, at=1.0, boot_id=BOOT)
+    assert (remembered.choice, [one.server for one in remembered.drains], remembered.pin) == ("a", ["a"], None)
+    assert [problem[:12] for problem in remembered.problems] == ["a drain in s", "the pin in s"]
+    state.write(path, document | {"drains": 5, "pin": None})
+    assert len(state.read(path, NOW, at=1.0, boot_id=BOOT).problems) == 1
+
+
+def test_the_boot_is_what_the_unit_or_the_kernel_says(tmp_path):
+    kernel = tmp_path / "boot_id"
+    assert boot_id({}, kernel) is None
+    kernel.write_text("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0\n")
+    assert boot_id({}, kernel) == BOOT
+    assert boot_id({"CHEF_FAILOVER_BOOT_ID": BOOT[::-1]}, kernel) == BOOT[::-1]
+    assert boot_id({"CHEF_FAILOVER_BOOT_ID": "%b"}, kernel) is None
+    assert boot_id() == boot_id({})
+
+
+def test_one_association_of_a_later_version_loses_nothing_else(tmp_path):
+    whole = {
+        "chef_server_url": "https://a",
+        "detail": "",
+        "attempts": 0,
+        "ticket": None,
+        "identity": "x",
+        "since": None,
+    }
+    document = {
+        "schema": 1,
+        "choice": {"name": "a"},
+        "associations": {"a": {**whole, "association": "associated"}, "b": {**whole, "association": "paused"}},
+    }
+    (tmp_path / "state.json").write_text(json.dumps(document))
+    remembered = state.read(tmp_path / "state.json", NOW)
+    assert (remembered.choice, [name for name, _ in remembered.registrations]) == ("a", ["a"])
+    assert any("the association with b" in sentence for sentence in remembered.problems)

@@ -1,0 +1,131 @@
+"""Small worlds for the tests of the decisions."""
+
+from __future__ import annotations
+
+import datetime
+
+import attrs
+
+from chef_failover.decide.health import Thresholds
+from chef_failover.decide.world import observe, settle, take
+from chef_failover.model.model import (
+    Health,
+    HealthState,
+    NodeCheck,
+    Outcome,
+    ProbeResult,
+    SelectionPolicy,
+    ServerSnapshot,
+    Snapshot,
+)
+from chef_failover.model.needs import NodeObject, ParityMode, ReadinessPolicy
+from chef_failover.model.orders import Drain, Pin
+
+ON = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
+THRESHOLDS = Thresholds(rise=2, fall=3)
+NEVER_PROBED = -1e9
+WEB = NodeObject(run_list=("recipe[web]",))
+EMPTY = NodeObject()
+
+
+def server(name, health=Health.UP, *, priority=None, changed_at=0.0, outcome=None, at=0.0, says=None, **more):
+    """A server with one probe at ``at`` that fits its health, or that had ``outcome``.
+
+    ``says`` is what that probe said of the node object; None for nothing.
+    """
+    if outcome is None and health is not Health.UNKNOWN:
+        outcome = Outcome.OK if health is Health.UP else Outcome.REFUSED
+    last = None if outcome is None else ProbeResult(outcome, outcome.value, at, 0.01)
+    if last is not None and says is not None and outcome.serves_node:
+        last = attrs.evolve(last, has_node_object=says, is_signed=True)
+    more.setdefault("proof", last if last and outcome.is_alive else None)
+    return ServerSnapshot(
+        name=name,
+        url=f"https://{name}.example.com",
+        chef_server_url=f"https://{name}.example.com/organizations/default",
+        priority=priority if priority is not None else ord(name[0]),
+        state=HealthState(health, changed_at=None if health is Health.UNKNOWN else changed_at),
+        access=_access(more["proof"], changed_at),
+        last=last,
+        **more,
+    )
+
+
+def _access(proof, at):
+    if proof is None:
+        return HealthState()
+    return HealthState(Health.UP if proof.outcome.serves_node else Health.DOWN, changed_at=at)
+
+
+def word(has_node_object, at=0.0):
+    """A signed probe that told whether there is a node object."""
+    return ProbeResult(Outcome.OK, "ok", at, 0.01, has_node_object=has_node_object, is_signed=True)
+
+
+def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more):
+    """A server that has this object of the node, or none, as a probe and a whole reading said ``at`` that instant."""
+    proof = word(node is not None, at)
+    more.setdefault("node_check", NodeCheck(at, node))
+    is_good = node is not None and node.does_something
+    more.setdefault("readiness", HealthState(Health.UP if is_good else Health.DOWN, changed_at=changed_at))
+    one = server(name, health, at=at, changed_at=changed_at, proof=proof, **more)
+    return attrs.evolve(one, last=proof) if health is Health.UP else one
+
+
+def without(name, health=Health.UP, **more):
+    """A server that has no object of this node."""
+    return holding(name, None, health, **more)
+
+
+def drain(server, **more):
+    """A drain by alice, without an end."""
+    return Drain(server=server, who="alice", created_on=ON, **more)
+
+
+def pin(server, **more):
+    """A pin by alice, without an end."""
+    return Pin(server=server, who="alice", created_on=ON, **more)
+
+
+def world(
+    *servers, current=None, failback_s=600.0, identity="web-1", now=0.0, readiness=None, parity=ParityMode.WARN, **more
+):
+    """A snapshot of ``servers``, settled, with ``current`` as the server in use so far."""
+    from chef_failover.model.model import Choice, Standing
+
+    choice = Choice(current, Standing.ELIGIBLE) if current else None
+    snapshot = Snapshot(
+        servers,
+        SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy(), parity),
+        choice=choice,
+        chosen_on=ON if current else None,
+        is_choice_remembered=current is not None,
+        **more,
+    )
+    return settle(snapshot, now=now, on=ON)
+
+
+def bare(*servers, current=None, failback_s=600.0, identity="web-1", readiness=None, parity=ParityMode.WARN, **more):
+    """Like `world`, not settled: just what selection gets."""
+    from chef_failover.model.model import Choice, Standing
+
+    choice = Choice(current, Standing.ELIGIBLE) if current else None
+    policy = SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy(), parity)
+    return Snapshot(servers, policy, choice=choice, **more)
+
+
+def probed(snapshot, name, outcome, at, offline=None, **more):
+    """The world after a probe of ``name`` ended ``at`` that instant with ``outcome``."""
+    result = ProbeResult(outcome, outcome.value, at, **more)
+    on = ON + datetime.timedelta(seconds=at)
+    return observe(snapshot, snapshot.server(name), result, thresholds=THRESHOLDS, offline=offline, on=on)
+
+
+def was_read(snapshot, name, at, node=None, **more):
+    """The world after a whole reading on ``name`` ended ``at`` that instant."""
+    on = ON + datetime.timedelta(seconds=at)
+    return take(snapshot, snapshot.server(name), NodeCheck(at, node, **more), thresholds=THRESHOLDS, on=on)
+
+
+def with_failback(snapshot, failback_s):
+    return attrs.evolve(snapshot, policy=attrs.evolve(snapshot.policy, failback_s=failback_s))

@@ -1,0 +1,362 @@
+"""A sidecar on three embedded servers: whatever is wrong with the main one, a run goes to the standby in time."""
+
+import datetime
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from chef_devserver.authority import Authority
+from chef_devserver.faults import Fault
+from chef_devserver.server import DevServer
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.trust import TrustStore
+from chef_failover.config import settings as config
+from chef_failover.engine.sidecar import Sidecar
+from chef_failover.model.model import Health, Outcome
+from chef_failover.node.surroundings import Surroundings
+from tests.support.parts import missing_part
+
+NODE = "i-0abc"
+NAMES = ("mainserver", "standby1", "standby2")
+TIMEOUT_S = 1.0
+SLACK_S = 0.5
+
+CLASSES = {  # the outcome of a signed probe, and what the reason says of it
+    Fault.REFUSE: (Outcome.REFUSED, "connection refused"),
+    Fault.BLACK_HOLE: (Outcome.CONNECT_TIMEOUT, "connect timed out after 1.0 s"),
+    Fault.RESET: (Outcome.REFUSED, "reset"),
+    Fault.SILENT: (Outcome.READ_TIMEOUT, "accepted the connection, then said nothing for 1.0 s"),
+    Fault.CERT_EXPIRED: (Outcome.TLS, "TLS: certificate has expired"),
+    Fault.CERT_FOREIGN: (Outcome.TLS, "TLS: unable to get local issuer certificate"),
+    Fault.CERT_WRONG_NAME: (Outcome.TLS, "TLS: IP address mismatch"),
+    Fault.TLS_SILENT: (Outcome.READ_TIMEOUT, "no whole answer within 1.0 s"),
+    Fault.DRIP: (Outcome.READ_TIMEOUT, "no whole answer within 1.0 s"),
+    Fault.DRIP_BODY: (Outcome.READ_TIMEOUT, "no whole answer within 1.0 s"),
+    Fault.ENDLESS_BODY: (Outcome.NOT_CHEF, ""),
+    Fault.HUGE_HEADERS: (Outcome.NOT_CHEF, "what it sends is not HTTP"),
+    Fault.RESET_MID_BODY: (Outcome.REFUSED, "before the answer was whole"),
+    Fault.STATUS_ALL_FAIL: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
+    Fault.SERVER_ERROR: (Outcome.SERVER_ERROR, "HTTP 500"),
+    Fault.HTML: (Outcome.NOT_CHEF, "HTTP 200 OK with something that no Chef server says"),
+    Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
+    Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301"),
+    Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503"),
+    Fault.LICENCE: (Outcome.LICENCE, "its Chef licence is not valid"),
+    Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
+    Fault.UNAUTHORIZED_BAD_SIGNATURE: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
+    Fault.UNAUTHORIZED_CLOCK: (Outcome.CLOCK_SKEW, "clock skew"),
+    Fault.FORBIDDEN: (Outcome.FORBIDDEN, "HTTP 403"),
+    Fault.WRONG_ORGANIZATION: (Outcome.WRONG_ORGANIZATION, "organization 'default' does not exist"),
+}
+HARMLESS = {Fault.STATUS_SOME_FAIL}
+"""The status page fails, and signed requests do not look at it."""
+SLOW = (Fault.BLACK_HOLE, Fault.SILENT, Fault.TLS_SILENT, Fault.DRIP, Fault.DRIP_BODY)
+
+
+@pytest.fixture(scope="module")
+def key():
+    return PrivateKey.generate()
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture
+def servers(authority, key):
+    started = [DevServer(name, authority) for name in NAMES]
+    for server in started:
+        server.register(NODE, key.public_pem())
+        server.put_node(NODE, run_list=["recipe[web]"])
+        server.start()
+    yield started
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def make_sidecar(servers, authority, key, tmp_path):
+    """A started sidecar of all servers; ``health`` overrides single settings."""
+    (tmp_path / "ca.pem").write_bytes(authority.ca_pem)
+    (tmp_path / "client.pem").write_bytes(key.private_pem())
+    started = []
+
+    def make(urls=None, *, health=None, **surroundings):
+        urls = urls or [server.url for server in servers]
+        listed = [
+            {"name": name, "url": url, "ca_file": f"{tmp_path}/ca.pem"} for name, url in zip(NAMES, urls, strict=True)
+        ]
+        settings = {"interval": "1h", "retry_interval": "1h", "timeout": f"{TIMEOUT_S}s"}
+        text = f"""
+            node: {{name: {NODE}}}
+            servers: {listed}
+            health: {settings | (health or {})}
+            listen: {{socket: {tmp_path}/sidecar.sock, loopback: off}}
+            state_dir: {tmp_path}
+        """
+        around = {"trust": TrustStore(()), "rng": _Late(), **surroundings}
+        sidecar = Sidecar(config.parse(text), Surroundings(**around))
+        sidecar.start()
+        started.append(sidecar)
+        return sidecar
+
+    yield make
+    for server in servers:
+        server.stop()
+    for sidecar in started:
+        assert sidecar.stop(TIMEOUT_S + 5)
+
+
+class _Late(random.Random):
+    """Puts the first probe as late as it can be, so that only questions cause probes."""
+
+    def uniform(self, a, b):
+        return b
+
+
+def choose(sidecar):
+    """The choice for a run that starts now, and that it came in time."""
+    began = time.monotonic()
+    snapshot, choice = sidecar.choose_for_run(0)
+    assert time.monotonic() - began < TIMEOUT_S + SLACK_S
+    return snapshot, choice
+
+
+def until(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        pause.wait(0.005)
+
+
+def is_found_to_be(fault, sidecar):
+    """Whether the latest probe of the main server gave it the class of this fault."""
+    found = sidecar.snapshot.server("mainserver").last.outcome
+    is_too_late = fault is Fault.ENDLESS_BODY and found is Outcome.READ_TIMEOUT  # on a busy machine
+    return is_too_late or found is CLASSES[fault][0]
+
+
+def test_every_fault_is_tried():
+    assert {*CLASSES, *HARMLESS} == {*Fault}
+
+
+@pytest.mark.parametrize("fault", CLASSES, ids=lambda fault: fault.name)
+def test_fault_from_the_start(servers, make_sidecar, fault):
+    servers[0].fault = fault
+    sidecar = make_sidecar()
+    _, choice = choose(sidecar)
+    assert choice.name in NAMES[1:]  # whichever has answered first
+    assert not choice.is_degraded
+    says = CLASSES[fault][1]
+    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    assert sidecar.snapshot.choice.name == "standby1"  # whoever was first, the preference counts
+    assert is_found_to_be(fault, sidecar)
+    assert says in sidecar.snapshot.server("mainserver").detail
+    if fault not in SLOW:
+        assert says in choice.reason
+
+
+@pytest.mark.parametrize("fault", CLASSES, ids=lambda fault: fault.name)
+def test_fault_later(servers, make_sidecar, fault):
+    sidecar = make_sidecar()
+    assert choose(sidecar)[1].name == "mainserver"
+    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    servers[0].fault = fault
+    _, choice = choose(sidecar)
+    assert (choice.name, choice.is_degraded) == ("standby1", False)
+    assert choice.reason.startswith("mainserver is ")
+    assert choice.passed_over[0].name == "mainserver"
+    # The result may come a moment after the answer, if it took the whole timeout.
+    says = CLASSES[fault][1]
+    until(lambda: is_found_to_be(fault, sidecar))
+    assert says in sidecar.snapshot.server("mainserver").detail
+    _, choice = choose(sidecar)
+    assert choice.name == "standby1"
+    assert says in choice.reason
+
+
+@pytest.mark.parametrize("fault", HARMLESS, ids=lambda fault: fault.name)
+def test_harmless_fault(servers, make_sidecar, fault):
+    servers[0].fault = fault
+    assert choose(make_sidecar())[1].name == "mainserver"
+
+
+def test_all_down(servers, make_sidecar):
+    sidecar = make_sidecar()
+    for server, fault in zip(servers, (Fault.REFUSE, Fault.BLACK_HOLE, Fault.HTML), strict=True):
+        server.fault = fault
+    _, choice = choose(sidecar)
+    assert choice.is_degraded
+    assert choice.reason.startswith("no server is eligible, and this is the best of the rest: ")
+
+
+def test_all_silent_from_the_start(servers, make_sidecar):
+    for server in servers:
+        server.fault = Fault.SILENT
+    _, choice = choose(make_sidecar())
+    assert (choice.name, choice.is_degraded) == ("mainserver", True)
+
+
+def test_a_hundred_at_once_start_one_round(servers, make_sidecar):
+    sidecar = make_sidecar(health={"fresh_for": "30s"})
+    gate = threading.Barrier(100)
+
+    def ask():
+        gate.wait(10)
+        return sidecar.choose_for_run(0)[1].name
+
+    with ThreadPoolExecutor(100) as pool:
+        answers = {future.result() for future in [pool.submit(ask) for _ in range(100)]}
+    assert answers == {"mainserver"}
+    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    probes = [[method for method, _, _ in server.requests].count("HEAD") for server in servers]
+    assert probes == [1, 1, 1]
+
+
+def test_every_server_is_asked_with_a_signature_from_the_first_probe_on(servers, make_sidecar):
+    for _ in range(5):
+        sidecar = make_sidecar()
+        choose(sidecar)
+        until(lambda: all(server.last for server in sidecar.snapshot.servers))  # noqa: B023
+    asked = {path for server in servers for _, path, _ in server.requests}
+    assert {path for path in asked if "/cookbooks" not in path} == {f"/organizations/default/nodes/{NODE}"}
+
+
+def test_a_hanging_server_delays_no_other(servers, make_sidecar):
+    sidecar = make_sidecar()
+    for server in servers[1:]:
+        server.fault = Fault.SILENT
+    began = time.monotonic()
+    assert sidecar.choose_for_run(0)[1].name == "mainserver"
+    assert time.monotonic() - began < TIMEOUT_S / 2
+
+
+def test_a_known_dead_server_is_not_waited_for(servers, make_sidecar):
+    sidecar = make_sidecar(health={"fall": 1})
+    assert choose(sidecar)[1].name == "mainserver"
+    servers[0].fault = Fault.SILENT
+    choose(sidecar)
+    until(lambda: sidecar.snapshot.server("mainserver").health is Health.DOWN)
+    until(lambda: sidecar.snapshot.choice.name == "standby1")
+    began = time.monotonic()
+    assert sidecar.choose_for_run(0)[1].name == "standby1"
+    assert time.monotonic() - began < TIMEOUT_S / 2
+
+
+def test_one_failed_probe_moves_a_run_and_not_the_settled_choice(servers, make_sidecar):
+    sidecar = make_sidecar()
+    choose(sidecar)
+    servers[0].fault = Fault.SERVER_ERROR
+    snapshot, choice = choose(sidecar)
+    assert choice.name == "standby1"
+    assert snapshot.server("mainserver").state.streak == 1
+    assert snapshot.choice.name == sidecar.snapshot.choice.name == "mainserver"
+    assert not [one for one in sidecar.snapshot.transitions if one.server is None and one.after != "mainserver"]
+    servers[0].fault = None
+    assert choose(sidecar)[1].name == "mainserver"  # without a hold-down
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_the_wall_clock_decides_nothing(servers, make_sidecar, hours):
+    jump = [datetime.timedelta()]
+    sidecar = make_sidecar(utc_now=lambda: datetime.datetime.now(datetime.UTC) + jump[0])
+    choose(sidecar)
+    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    before = sidecar.snapshot
+    jump[0] = datetime.timedelta(hours=hours)
+    assert choose(sidecar)[1].name == "mainserver"
+    assert sidecar.snapshot.choice.name == "mainserver"
+    assert [server.health for server in sidecar.snapshot.servers] == [server.health for server in before.servers]
+    servers[0].fault = Fault.SERVER_ERROR
+    assert choose(sidecar)[1].name == "standby1"
+    assert sidecar.snapshot.choice.name == "mainserver"
+    servers[0].fault = None
+    assert choose(sidecar)[1].name == "mainserver"
+
+
+# No network of our own.
+
+
+class NameService:
+    """Finds everything on loopback, or nothing at all."""
+
+    def __init__(self):
+        self.answers = True
+
+    def __call__(self, host, port):
+        if not self.answers:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+
+
+def test_no_name_server(servers, make_sidecar):
+    names = NameService()
+    sidecar = make_sidecar(
+        [f"https://localhost:{server.port}" for server in servers], resolver=Resolver(names), health={"fall": 1}
+    )
+    choose(sidecar)
+    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    before = sidecar.snapshot
+    names.answers = False
+    for _ in range(5):
+        _, choice = choose(sidecar)
+        assert choice.name == "mainserver"
+    offline = sidecar.snapshot
+    assert offline.offline == "no name server answers"
+    assert [server.state for server in offline.servers] == [server.state for server in before.servers]
+    assert offline.choice.name == "mainserver"
+    assert offline.transitions == before.transitions
+    names.answers = True
+    assert choose(sidecar)[1].name == "mainserver"
+    assert sidecar.snapshot.offline is None
+
+
+CUT_OFF = """
+import subprocess, sys, threading, time
+from chef_failover.config import settings as config
+from chef_failover.engine.sidecar import Sidecar
+sidecar = Sidecar(config.parse(sys.stdin.read()))
+sidecar.start()
+limit = time.monotonic() + 20
+while sidecar.snapshot.offline is None and time.monotonic() < limit:
+    sidecar.choose_for_run(0)
+for _ in range(5):
+    _, choice = sidecar.choose_for_run(0)
+print(sidecar.snapshot.offline)
+print(choice.name, [server.health.name for server in sidecar.snapshot.servers], len(sidecar.snapshot.transitions))
+"""
+
+
+def test_no_route(tmp_path):
+    """In a network namespace without an interface."""
+    text = f"""
+        servers: [{{name: mainserver, url: 'https://192.0.2.1'}}, {{name: standby1, url: 'https://192.0.2.2'}}]
+        health: {{interval: 1h, retry_interval: 1h, timeout: 1s, fall: 1}}
+        state_dir: {tmp_path}
+    """
+    enter = ["unshare", "--net", "--map-root-user"]
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        missing_part("no network namespace can be made here (unshare, package util-linux, or the right to use it)")
+    ran = subprocess.run(
+        [*enter, sys.executable, "-c", CUT_OFF],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).parents[2] / "sidecar",
+    )
+    assert ran.returncode == 0, ran.stderr
+    offline, choice = ran.stdout.splitlines()
+    assert offline == "no route to any Chef server"
+    assert choice == "mainserver ['UNKNOWN', 'UNKNOWN'] 1"
