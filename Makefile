@@ -70,6 +70,7 @@ install: ## Install on this node (as root) by hand, or below DESTDIR for a packa
 	chmod -R u=rwX,go=rX $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover
 	PYTHONPATH=$(TREE) $(PYTHON) -B packaging/manual.py $(DESTDIR)/usr/share
 	install -D -m 0755 packaging/chef-failover $(DESTDIR)/usr/bin/chef-failover
+	install -D -m 0644 -t $(DESTDIR)/usr/share/chef-failover/ruby/chef_failover ruby_shim/lib/chef_failover/*.rb
 	install -D -m 0644 ruby_shim/lib/chef_failover.rb $(DESTDIR)/usr/share/chef-failover/ruby/chef_failover.rb
 	for dir in chef cinc; do \
 	  install -D -m 0644 ruby_shim/client.d/chef_failover.rb $(DESTDIR)/etc/$$dir/client.d/chef_failover.rb && \

@@ -65,7 +65,7 @@ def shim(path, pause)
   fork do
     sleep(pause)
     settings = ChefFailover::Settings.load(path)
-    _, second_s = timed { ChefFailover.send(:choose_anew, settings) }
+    _, second_s = timed { ChefFailover.hooks.send(:choose_again, settings) }
     child.write(JSON.generate([Chef::Config[:chef_server_url], first_s + second_s]))
     exit!(0)
   end

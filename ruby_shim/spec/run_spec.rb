@@ -7,10 +7,10 @@ RSpec.describe "A chef-client run" do
   let(:application) { FakeApplication.new(dir) }
 
   # client.d as it is shipped, with its two paths replaced the way an installation elsewhere does it.
-  def install(client_rb = "")
+  def install(client_rb = "", shim = SHIM)
     File.write(path("client.rb"), client_rb)
     FileUtils.mkdir_p(path("client.d"))
-    text = File.read(CLIENT_D).sub('"/usr/share/chef-failover/ruby/chef_failover.rb"', SHIM.inspect)
+    text = File.read(CLIENT_D).sub('"/usr/share/chef-failover/ruby/chef_failover.rb"', shim.inspect)
                .sub('"/etc/chef-failover/config.yml"', path("config.yml").inspect)
     File.write(path("client.d/chef_failover.rb"), text)
   end
@@ -33,6 +33,20 @@ RSpec.describe "A chef-client run" do
       hide_const("ChefFailover")
       expect { application.configure }.not_to raise_error
       expect(chosen).to eq ELSEWHERE
+    end
+
+    Dir.children(SHIM.delete_suffix(".rb")).each do |part|
+      [["without", File.method(:delete)], ["with half of", ->(file) { File.truncate(file, 150) }]].each do |how, spoil|
+        it "is harmless when the package is half removed: #{how} #{part}" do
+          FileUtils.cp_r(File.dirname(SHIM), path("lib"))
+          spoil.call(path("lib/chef_failover/#{part}"))
+          install("chef_server_url '#{ELSEWHERE}'", path("lib/chef_failover.rb"))
+          stub_const("ChefFailover", Module.new)
+          expect { 2.times { application.configure } }.not_to raise_error
+          expect([chosen, config[:event_handlers], sidecar.requests.size]).to eq [ELSEWHERE, [], 0]
+          expect(warnings).to match [a_string_including("the shim is incomplete: ").and(include("chef_server_url stays"))]
+        end
+      end
     end
 
     it "registers one handler however often it is read, and though the file is loaded again" do

@@ -9,7 +9,7 @@ from tests.support.parts import missing_part, require_program
 
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "ruby_shim"
-SHIPPED = sorted([*SHIM.glob("lib/*.rb"), *SHIM.glob("client.d/*.rb"), *SHIM.glob("ohai/*.rb")])
+SHIPPED = sorted([*SHIM.glob("lib/**/*.rb"), *SHIM.glob("client.d/*.rb"), *SHIM.glob("ohai/*.rb")])
 PARSE = """
 require "ruby_parser"
 ARGV.each do |path|
@@ -46,12 +46,21 @@ def parser() -> list[str]:
 def test_all_files_are_looked_at():
     assert [path.relative_to(SHIM).as_posix() for path in SHIPPED] == [
         "client.d/chef_failover.rb",
+        "lib/chef_failover/address.rb",
+        "lib/chef_failover/client_config.rb",
+        "lib/chef_failover/document.rb",
+        "lib/chef_failover/exchange.rb",
+        "lib/chef_failover/facts.rb",
+        "lib/chef_failover/hooks.rb",
+        "lib/chef_failover/layers.rb",
+        "lib/chef_failover/run.rb",
+        "lib/chef_failover/settings.rb",
         "lib/chef_failover.rb",
         "ohai/chef_failover.rb",
     ]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_it_is_ruby_2_5(parser, path):
     parsed = run(*parser, str(path))
     assert parsed.returncode == 0, parsed.stderr
@@ -64,7 +73,7 @@ def test_newer_syntax_would_be_noticed(parser, source, tmp_path):
     assert run(*parser, str(newer)).returncode != 0, f"taken for Ruby 2.5: {source}"
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_nothing_warns(path):
     checked = run(require_program("ruby", "ruby"), "-wc", str(path))
     assert (checked.returncode, checked.stdout.strip(), checked.stderr) == (0, "Syntax OK", "")

@@ -194,7 +194,7 @@ class Machine:
         (self.root / "client.rb").write_text(CLIENT_RB % {"root": self.root} + more)
 
     def _install(self):
-        shutil.copy(ROOT / "ruby_shim/lib/chef_failover.rb", self.root / "share/ruby")
+        shutil.copytree(ROOT / "ruby_shim/lib", self.root / "share/ruby", dirs_exist_ok=True)
         (self.root / "client.d/chef_failover.rb").write_text(self.installed("client.d/chef_failover.rb"))
         (self.root / "client.d/zz_notebook.rb").write_text(NOTEBOOK % {"notes": self._notes, "gate": self.gate})
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -26,8 +27,7 @@ class Installation:
         self.root = root
         self.plugins = root / "plugins"
         self.plugins.mkdir()
-        (root / "ruby").mkdir()
-        (root / "ruby" / "chef_failover.rb").write_text((ROOT / "ruby_shim/lib/chef_failover.rb").read_text())
+        shutil.copytree(ROOT / "ruby_shim/lib", root / "ruby")
         plugin = (ROOT / "ruby_shim/ohai/chef_failover.rb").read_text()
         for shipped, here in {
             "/usr/share/chef-failover": root,
@@ -108,7 +108,7 @@ def test_nothing_is_known(installation):
     assert installation.ohai()[0] == {"available": False}
 
 
-@pytest.mark.parametrize("gone", ["config.yml", "ruby/chef_failover.rb"])
+@pytest.mark.parametrize("gone", ["config.yml", "ruby/chef_failover.rb", "ruby/chef_failover/facts.rb"])
 def test_a_half_removed_package(installation, gone):
     (installation.root / gone).unlink()
     started = time.monotonic()

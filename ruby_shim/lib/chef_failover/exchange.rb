@@ -1,0 +1,68 @@
+# frozen_string_literal: true
+
+module ChefFailover
+  # One HTTP/1.0 exchange over a Unix socket, over by an absolute deadline. No proxy has a say in it.
+  class Exchange
+    def initialize(path, budget_s)
+      @path = path
+      @budget_s = budget_s
+      @deadline = ChefFailover.now + budget_s
+    end
+
+    # The status and the JSON object of the answer; Unusable if there is none in time.
+    def call(verb, target, body = nil)
+      socket = Socket.new(:UNIX, :STREAM)
+      connect(socket)
+      socket.write_nonblock(request(verb, target, body)) # the buffer of a new socket takes a request whole
+      parse(read(socket))
+    rescue SystemCallError, IOError, ArgumentError => e # ArgumentError: the path is too long for a socket
+      raise Unusable, e.message
+    ensure
+      socket&.close
+    end
+
+    private
+
+    def left_s
+      left = @deadline - ChefFailover.now
+      left.positive? ? left : raise(Silent, "no complete answer within #{@budget_s} s")
+    end
+
+    # Linux connects a Unix socket at once, or not at all while the queue of the other side is full.
+    def connect(socket)
+      socket.connect_nonblock(Socket.sockaddr_un(@path))
+    rescue Errno::EAGAIN # and then nothing can be selected
+      sleep([left_s, 0.01].min)
+      retry
+    end
+
+    def request(verb, target, body)
+      length = body ? "Content-Type: application/json\r\nContent-Length: #{body.bytesize}\r\n" : ""
+      "#{verb} #{target} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n#{length}\r\n#{body}"
+    end
+
+    # To the end of the connection, as HTTP/1.0 has it.
+    def read(socket)
+      answer = String.new
+      until answer.bytesize > Document::LONGEST_BYTES
+        IO.select([socket], nil, nil, left_s)
+        chunk = socket.read_nonblock(65_536, exception: false)
+        return answer if chunk.nil?
+
+        answer << chunk unless chunk == :wait_readable
+      end
+      raise Unusable, "an answer longer than #{Document::LONGEST_BYTES} bytes"
+    end
+
+    def parse(answer)
+      raise Unusable, "an empty answer" if answer.empty?
+
+      head, body = answer.split("\r\n\r\n", 2)
+      status = head[%r{\AHTTP/1\.[01] (\d{3})\b}, 1]
+      raise Unusable, "not an HTTP answer" unless status && body
+      raise Unusable, "an answer cut short" if body.bytesize < head[/^content-length: *(\d+)/i, 1].to_i
+
+      [status.to_i, Document.parse(body)]
+    end
+  end
+end
