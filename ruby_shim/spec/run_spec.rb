@@ -375,9 +375,13 @@ RSpec.describe "A chef-client run" do
   end
 
   context "when Chef 19 or later runs in target mode" do
-    before do
-      allow(config).to receive(:key?).and_call_original
-      %i[api_client_name api_client_key].each { |name| allow(config).to receive(:key?).with(name).and_return(true) }
+    before { %i[api_client_name api_client_key].each { |name| config.default(name, nil) } }
+
+    after do
+      %i[api_client_name api_client_key].each do |name|
+        config.configurables.delete(name)
+        config.singleton_class.send(:undef_method, name)
+      end
     end
 
     it "gives the API client its name and key, before Chef takes them from node_name and client_key" do
@@ -414,6 +418,12 @@ RSpec.describe "A chef-client run" do
       expect(seconds { start }).to be < 1.9 # 1 s, and what is left for run_start and its report
       expect(warnings.grep(/no usable answer/).size).to eq 1
       expect(warnings.grep(/the last choice in/).size).to eq 1
+    end
+
+    it "is warned of once when it is gone, too" do
+      @sidecar.stop
+      start
+      expect(warnings.grep(/no usable answer/).size).to eq 1
     end
 
     it "is warned of again, and has its time again, in a daemon's next run" do

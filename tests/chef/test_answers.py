@@ -237,6 +237,9 @@ def test_node_not_there():
         # As the organization is called, too: what kind of thing is missing tells.
         ("acme", 404, NO_ORGANIZATION, Outcome.WRONG_ORGANIZATION),
         ("acme", 404, "node 'acme' not found", Outcome.OK),
+        ("acme", 404, "Node 'acme' not found", Outcome.OK),
+        ("exist", 404, NO_ORGANIZATION, Outcome.WRONG_ORGANIZATION),
+        ("organization", 404, NO_ORGANIZATION, Outcome.WRONG_ORGANIZATION),
         ("web", 404, "node 'web-2' not found", Outcome.SERVER_ERROR),
         ("web", 404, "Object not found: https://chef/organizations/acme/nodes/web", Outcome.OK),
         ("web.acme.com", 404, "node 'web.acme.com' not found", Outcome.OK),

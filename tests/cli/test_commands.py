@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from chef_devserver.faults import Fault
 from chef_failover.chef.libcrypto import PrivateKey
 from tests.support.daemon_process import command, daemon, run, until, write_config
 
@@ -214,6 +215,22 @@ def test_wait_does_not_wait_for_the_first_probe_to_be_due(servers, tmp_path):
     with daemon(path):
         ended = run("wait", "--config", path, "--timeout", "10s")
     assert ended.returncode == 0, ended.stderr
+
+
+def test_wait_gives_a_better_server_its_time_and_no_more_than_there_is(servers, tmp_path):
+    """The first is silent: nobody has heard of it yet, and the second is ready."""
+    servers[0].fault = Fault.SILENT
+    path = write_config(tmp_path, servers, health="{timeout: 30s}")
+    try:
+        with daemon(path) as running:
+            until(lambda: running.ask("/v1/servers").body["choice"] == "mainserver")
+            until(lambda: running.ask("/v1/servers").body["servers"][1]["health"] == "UP")
+            run("pin", "standbyserver", "--config", path)
+            ended = run("wait", "--config", path, "--timeout", "3s")
+            assert (ended.returncode, ended.stdout.split()[:2]) == (0, ["ready:", "standbyserver"]), ended.stderr
+            assert "waiting a moment for mainserver, which is preferred" in ended.stderr
+    finally:
+        servers[0].fault = None
 
 
 def test_wait_gives_up_while_all_servers_are_down(servers, tmp_path):

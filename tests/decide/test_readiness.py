@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from chef_failover.decide.readiness import is_new_node, sentence, why_not_ready
+from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
 from chef_failover.model.model import Health, HealthState, NodeCheck, Outcome, ProbeResult
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from tests.support.builders import EMPTY, WEB, bare, holding, server, without, word
@@ -181,3 +181,33 @@ def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be
 )
 def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new):
     assert is_new_node(bare(*servers)) == is_new
+
+
+IDLE = "a run there will do nothing"
+UNASKED = "a may know this node and cannot be asked; a run on b may do nothing"
+
+
+@pytest.mark.parametrize(
+    ("servers", "said"),
+    [
+        ([holding("a"), without("b")], f"b: has no object of this node; {IDLE}"),
+        ([holding("a"), holding("b", EMPTY)], f"b: its object of this node has an empty run list; {IDLE}"),
+        ([server("a", DOWN), without("b")], UNASKED),
+        ([server("a", DOWN), holding("b", EMPTY)], UNASKED),
+        ([without("a"), without("b")], None),
+        ([holding("a"), holding("b")], None),
+        ([holding("a", health=DOWN), holding("b")], None),
+    ],
+)
+def test_what_a_run_on_b_is_warned_of(servers, said):
+    assert caution(bare(*servers), servers[1]) == said
+
+
+def test_a_run_on_the_first_server_is_not_warned_of_a_standby_that_is_dead():
+    first = without("a")
+    assert caution(bare(first, server("b", DOWN)), first) is None
+
+
+def test_with_readiness_off_nobody_is_warned():
+    standby = without("b")
+    assert caution(bare(holding("a"), standby, readiness=ReadinessPolicy(ReadinessMode.OFF)), standby) is None

@@ -165,4 +165,50 @@ def test_a_seed_does_something_and_meets_no_object_but_what_a_run_has_left(readi
         for one in snapshot.servers:
             if wants_seed(snapshot, one):
                 assert reference(snapshot).does_something
-                assert one.node_check.node is None or (one.node_check.node.is_bare and one.lacked_object_at is not None)
+                assert one.node_check.node is None or one.lacked_object_at is not None
+
+
+def left(name, node=EMPTY, **more):
+    """A server where a run has left this object, and nobody had one before."""
+    return holding(name, node, lacked_object_at=1.0, **more)
+
+
+@pytest.mark.parametrize(
+    ("servers", "current", "wanted"),
+    [
+        ((holding("a"), left("b")), "a", True),
+        ((holding("a"), left("b", NodeObject(environment="staging"))), "a", False),
+        ((holding("a", NodeObject(("x",), "staging")), left("b", NodeObject(environment="staging"))), "a", True),
+        ((holding("a"), left("b", NodeObject(normal='{"a":1}'))), "a", False),
+        ((holding("a"), holding("b", EMPTY)), "a", False),
+        ((left("a"), holding("b")), "b", False),
+        ((holding("a", health=Health.DOWN), left("b")), "b", False),
+    ],
+    ids=[
+        "what a run has left",
+        "somebody gave it an environment",
+        "in the environment of the node",
+        "somebody gave it attributes",
+        "it was always there",
+        "never on a server preferred to the one in use",
+        "only from the server in use",
+    ],
+)
+def test_an_empty_object_is_filled_only_where_a_run_has_left_it(servers, current, wanted):
+    snapshot = bare(*servers, current=current)
+    lacking = next(one for one in servers if one.node_check.node is not None and not one.node_check.node.does_something)
+    assert wants_seed(snapshot, lacking) is wanted
+
+
+def test_what_a_run_empties_after_we_have_filled_it_is_filled_again_and_what_a_person_made_is_not():
+    snapshot = bare(holding("a"), left("b"), current="a")
+    filled = was_read(snapshot, "b", 10.0, WEB)
+    assert wants_seed(*with_b(was_read(filled, "b", 60.0, EMPTY)))
+    others = was_read(snapshot, "b", 10.0, NodeObject(("recipe[other]",)))
+    assert not wants_seed(*with_b(was_read(others, "b", 60.0, EMPTY)))
+    late = was_read(was_read(snapshot, "b", 10.0, WEB), "b", 4000.0, WEB)
+    assert not wants_seed(*with_b(was_read(late, "b", 4060.0, EMPTY)))
+
+
+def with_b(snapshot):
+    return snapshot, snapshot.server("b")

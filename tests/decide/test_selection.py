@@ -447,3 +447,59 @@ def test_a_drained_server_is_used_only_when_no_other_is_eligible_or_by_a_strict_
 
 def test_policy_is_a_value():
     assert Snapshot((), SelectionPolicy(1.0, "x")) == Snapshot((), SelectionPolicy(1.0, "x"))
+
+
+# A registration under way.
+
+
+def registering(name, association=Association.REQUESTED, *, retry_at=0.0, attempts=1, **more):
+    registration = Registration(association, retry_at=retry_at, attempts=attempts)
+    return server(name, registration=registration, changed_at=-math.inf, **more)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_wanted"),
+    [
+        (registering("a", at=10.0), True),
+        (registering("a", Association.UNASSOCIATED, attempts=0, at=10.0), True),
+        (registering("a", retry_at=300.0, at=10.0), False),
+        (registering("a", Association.FAILED, at=10.0), False),
+        (registering("a", Association.REFUSED, at=10.0), False),
+        (registering("a", outcome=Outcome.REFUSED, at=10.0), False),
+        (registering("a", Association.ASSOCIATED, retry_at=9.0, at=8.0), True),
+        (registering("a", Association.ASSOCIATED, retry_at=1.0, at=10.0), False),
+        (registering("a", Association.ASSOCIATED, attempts=0, retry_at=9.0, at=10.0), False),
+    ],
+    ids=[
+        "requested",
+        "not begun yet",
+        "asked for again in minutes",
+        "failed",
+        "refused",
+        "the server just failed",
+        "not proven by a probe yet",
+        "a while ago",
+        "proven",
+    ],
+)
+def test_a_run_waits_for_a_better_server_that_is_about_to_know_this_node(first, is_wanted):
+    snapshot = bare(first, server("b", at=10.0), current="b")
+    asked = {"now": 10.0, "runs_from": 5.0, "thresholds": THRESHOLDS}
+    assert most_wanted(snapshot, **asked) == ("a" if is_wanted else None)
+    assert most_wanted(snapshot, **asked, registers=False) is None
+
+
+def test_a_registration_under_way_elsewhere_is_not_waited_for():
+    snapshot = bare(server("a", at=10.0), registering("b", at=10.0), current="a")
+    assert most_wanted(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS) is None
+
+
+def test_a_server_that_failed_its_last_probe_comes_after_all_that_answered():
+    failing = server("a", UP, outcome=Outcome.REFUSED, at=10.0)
+    for other in (
+        without("b", at=10.0),
+        server("b", outcome=Outcome.NOT_ASSOCIATED, at=10.0),
+        server("b", at=10.0, drain=drain("b")),
+    ):
+        snapshot = bare(failing, holding("c", health=DOWN, at=10.0), other, current="a")
+        assert select(snapshot, now=10.0, runs_from=5.0).name == "b"

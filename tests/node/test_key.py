@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import attrs
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
@@ -18,7 +19,7 @@ from chef_failover.config.settings import Config
 from chef_failover.errors import KeyFileError
 from chef_failover.node import key as node_key
 from chef_failover.node import key_file
-from chef_failover.node.key import ClientKey, Places
+from chef_failover.node.key import ClientKey, Places, places
 from tests.support.crash import deaths
 from tests.support.parts import require_program
 
@@ -555,3 +556,33 @@ def test_a_node_that_servers_know_makes_no_key_after_a_restart_either(tmp_path):
     key = ClientKey(config.parse(f"state_dir: {tmp_path}"), "web-1", may_make=False, where=where)
     with pytest.raises(KeyFileError, match="seal --force"):
         key.ensure()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_awaited"),
+    [
+        ("node: {name: n}\nservers: [{name: a, url: https://a, association: {provider: chef-server}}]", True),
+        ("servers: [{name: a, url: https://a}]", False),
+        ("node: {client_key: DIR/promised.pem}", True),
+        ("node: {client_key: DIR/locked/client.pem}", False),
+        ("node: {client_key: DIR/there.pem}", False),
+    ],
+    ids=["registering makes it", "nobody makes it", "promised", "where we may not look", "there"],
+)
+@pytest.mark.usefixtures("nobody")
+def test_whether_a_key_is_to_come(tmp_path, text, is_awaited):
+    (tmp_path / "there.pem").touch()
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked").chmod(0o000)
+    text = f"state_dir: {tmp_path}\n{text.replace('DIR', str(tmp_path))}"
+    where = places(config.parse(text), {})
+    where = attrs.evolve(where, adoptable=())
+    assert ClientKey(config.parse(text), "web-1", where=where).is_awaited is is_awaited
+    (tmp_path / "locked").chmod(0o700)
+
+
+def test_a_key_that_servers_know_and_that_is_gone_is_not_to_come(tmp_path):
+    text = f"{{state_dir: {tmp_path}, node: {{name: n}}, servers: [{{name: a, url: 'https://a'}}]}}"
+    text = text.replace("'https://a'", "'https://a', association: {provider: chef-server}")
+    where = Places(tmp_path, adoptable=())
+    assert not ClientKey(config.parse(text), "web-1", may_make=False, where=where).is_awaited

@@ -18,7 +18,7 @@ from chef_failover.api import client
 from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import SidecarUnavailableError
-from tests.support.daemon_process import daemon, run, until, write_config
+from tests.support.daemon_process import daemon, free_port, run, until, write_config
 from tests.support.parts import require_program
 
 
@@ -312,6 +312,23 @@ def test_a_hundred_requests_at_once_start_one_round_of_probes(servers, tmp_path)
             thread.join()
         assert answers == ["mainserver"] * 100
         assert [len(server.requests) - count for server, count in zip(servers, before, strict=True)] == [1, 1]
+
+
+def test_nobody_on_the_loopback_port_can_have_servers_probed_at_will(servers, tmp_path):
+    """Any local user may ask there; only who may use the socket may ask for results of this very moment."""
+    port = free_port()
+    calm = "{interval: 1h, retry_interval: 1h, fresh_for: 30s}"
+    with daemon(write_config(tmp_path, servers, health=calm, loopback=f'"127.0.0.1:{port}"')) as running:
+        until(lambda: all(one["outcome"] for one in running.ask("/v1/servers").body["servers"]))
+        before = [server.connections for server in servers]
+        for query in ("max_age=0", "wait=no&max_age=0") * 20:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("GET", f"/v1/server?{query}")
+            assert connection.getresponse().status == 200
+            connection.close()
+        assert [server.connections for server in servers] == before
+        name(running)
+        assert [server.connections for server in servers] != before
 
 
 def test_the_loopback_port_only_reads_and_only_under_our_names(servers, tmp_path):

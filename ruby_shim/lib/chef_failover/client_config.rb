@@ -51,7 +51,8 @@ module ChefFailover
       return if ClientConfig.given?(name)
       return config[name] = value unless is_targeting
 
-      config[OF_API_CLIENT[name]] ||= value if config.key?(OF_API_CLIENT[name])
+      # Not key?, which is false for a setting with a default as long as nobody has read it.
+      config[OF_API_CLIENT[name]] ||= value if config.respond_to?(OF_API_CLIENT[name])
     end
 
     # Chef ends over a file that is not there, and looks at none beside ssl_ca_path.

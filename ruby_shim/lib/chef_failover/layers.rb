@@ -16,7 +16,7 @@ module ChefFailover
       rescue NoServer
         raise
       rescue StandardError => e # whatever an answer may do to the code above, there is a next layer
-        ChefFailover.log(level, "no usable answer from the sidecar at #{settings.socket}: #{e.message}")
+        run.say("no usable answer from the sidecar at #{settings.socket}: #{e.message}", level)
         nil
       end
     end

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any
 
+import attrs
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -31,7 +33,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     app = flask.Flask(__package__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.register_blueprint(_questions(sidecar))
+    app.register_blueprint(_questions(sidecar, may_hurry=may_change))
     app.register_blueprint(_signs_of_life(sidecar))
     app.register_blueprint(page.make_blueprint(sidecar))
     if may_change:
@@ -44,7 +46,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     return app
 
 
-def _questions(sidecar: Sidecar) -> flask.Blueprint:
+def _questions(sidecar: Sidecar, *, may_hurry: bool) -> flask.Blueprint:
     api = flask.Blueprint("questions", __name__)
 
     @api.get("/v1/server")
@@ -53,6 +55,8 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
             question = front.Question.parse(flask.request.query_string.decode("utf-8", "replace"))
         except ValueError as error:
             return _problem(400, "Not a question", str(error))
+        if not may_hurry:  # or any local user could have every server probed as often as he likes
+            question = attrs.evolve(question, max_age_s=math.inf)
         return front.server(sidecar, question) or _no_servers()
 
     @api.get("/v1/servers")

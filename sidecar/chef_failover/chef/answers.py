@@ -281,12 +281,15 @@ def _is_missing(answer: Answer, name: str) -> bool:
     if answer.status != HTTPStatus.NOT_FOUND or body is None or "error" not in body:
         return False
     error = _error_text(body)
-    is_named = _names(error, name)
-    return is_named and (name != answer.organization or answer.kind.removesuffix("s") in error)
+    kind = re.sub("[^a-z]", "", answer.kind.removesuffix("s"))
+    return _names(error, name) and (name != answer.organization or kind in re.sub("[^a-z]", "", error.lower()))
 
 
 def _names(error: str, name: str) -> bool:
-    """``name`` stands in it as a whole, not as a part of another name."""
+    """It quotes ``name`` or, where it quotes nothing, has it as a whole, not as a part of another name."""
+    quoted = re.findall("'([^']*)'", error)
+    if quoted:
+        return name in quoted
     return re.search(rf"(?<![\w.:-]){re.escape(name)}(?![\w-]|[.:]\w)", error) is not None
 
 

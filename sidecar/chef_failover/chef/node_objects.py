@@ -117,7 +117,7 @@ def fill(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_now
     with exchange.open() as ask:
         document = _read(ask, exchange, auth, utc_now())
         found = _parse(document)
-        if document is None or found is None or not found.is_bare:
+        if document is None or found is None or not found.is_left_for(node):
             return False
         answer = ask("PUT", exchange.target.node_url, auth, node_document.filled(document, node))
     finding = judge_node(answer, name, utc_now())

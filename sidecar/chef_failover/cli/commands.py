@@ -154,14 +154,14 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
     config = configuration.load(config_path)
     with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
         _ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
-    ready_at = math.inf
+    ready_at, limit = math.inf, time.monotonic() + timeout_s - 2 * WAIT_PERIOD_S
 
     def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
         nonlocal ready_at
         is_done, lines = tables.progress(document, must_be_associated=associated, with_all=with_all)
         hoped_for = tables.hoped_for(document) if is_done else None
         ready_at = min(ready_at, time.monotonic()) if is_done else math.inf
-        if hoped_for and time.monotonic() < ready_at + config.health.timeout:
+        if hoped_for and time.monotonic() < min(ready_at + config.health.timeout, limit):
             return False, (f"waiting a moment for {hoped_for}, which is preferred",)
         return is_done, lines
 

@@ -72,7 +72,8 @@ def to_be_used(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, now: flo
     wants = [f"the pin to {snapshot.pinned} must end"] if snapshot.pin and snapshot.pinned != verdict.name else []
     mended = _mended(snapshot, snapshot.server(verdict.name) or server)
     wants += mended
-    is_held_down = verdict.is_better and snapshot.policy.failback_s > 0 and snapshot.pinned != verdict.name
+    was_down = server.health is Health.DOWN or (server.well_since is not None and server.well_since > -math.inf)
+    is_held_down = was_down and verdict.is_better and snapshot.policy.failback_s > 0 and snapshot.pinned != verdict.name
     if is_held_down and mended not in ([], [_UNDRAIN]):
         wants.append(_hold_down(snapshot.policy.failback_s, verdict.name, "it must then stay well for about"))
     elif verdict.hold_down_s > 0 and verdict.standing is Standing.ELIGIBLE:

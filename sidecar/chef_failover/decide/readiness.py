@@ -81,13 +81,13 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: 
 
 def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run there is to be warned of, as a sentence; None where it finds what it needs, as far as is known."""
-    lack = missing(snapshot, server)
-    is_idle = is_left_empty(server)
+    lack, policy = missing(snapshot, server), snapshot.policy.readiness
+    is_idle = is_left_empty(server) and not policy.has_policy
     if lack is not None:
         return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
-    unasked = [one.name for one in snapshot.servers if one.has_node_object is None and one.health is not Health.UP]
-    policy = snapshot.policy.readiness
-    if policy.mode is ReadinessMode.OFF or policy.has_policy or not is_idle or not unasked:
+    better = [one for one in snapshot.servers if one.priority < server.priority]
+    unasked = [one.name for one in better if one.has_node_object is None and one.health is not Health.UP]
+    if policy.mode is ReadinessMode.OFF or not is_idle or not unasked:
         return None
     return f"{' and '.join(unasked)} may know this node and cannot be asked; a run on {server.name} may do nothing"
 
@@ -169,7 +169,7 @@ def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
     policy, check = snapshot.policy.readiness, server.node_check
     if check is not None and check.trouble:
         return f" ({check.trouble})"
-    is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and is_to_be_seeded(server)
+    is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and is_to_be_seeded(snapshot, server)
     why_not = nothing_to_seed_from(snapshot) if is_ours else None
     return f" (it is not created, since {why_not})" if why_not else ""
 

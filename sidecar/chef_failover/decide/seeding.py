@@ -50,17 +50,21 @@ def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
     return f"the object on {holder.name}, which is in use, has an empty run list"
 
 
-def is_to_be_seeded(server: ServerSnapshot) -> bool:
-    """It has no object of this node, or the empty one that a run has left."""
-    node = server.node_check.node if server.node_check else None
-    is_left_empty = node is not None and node.is_bare and server.lacked_object_at is not None
-    return server.has_node_object is False or is_left_empty
+def is_to_be_seeded(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """It has no object of this node, or the empty one that a run has left.
+
+    What is empty on a server that is preferred to the source may be meant so: that is where people look first.
+    """
+    node, holder, wanted = server.node_check.node if server.node_check else None, source(snapshot), reference(snapshot)
+    if node is None or holder is None or wanted is None or server.lacked_object_at is None:
+        return server.has_node_object is False
+    return node.is_left_for(wanted) and server.priority >= holder.priority
 
 
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """A whole reading found no object there, `reference` is what it lacks, and we are to create it; or to fill it."""
     policy, check = snapshot.policy.readiness, server.node_check
-    is_lacking = check is not None and not check.trouble and is_to_be_seeded(server)
+    is_lacking = check is not None and not check.trouble and is_to_be_seeded(snapshot, server)
     # Right after a start whoever answers first is in use; a better one may have the object that counts.
     is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
     is_ours_to_mend = is_settled and policy.mode is ReadinessMode.SEED and not policy.has_policy and server.answers_node

@@ -56,7 +56,7 @@ from chef_failover.model.model import (
 from chef_failover.model.needs import ParityMode
 
 PROOF_S = 5.0
-"""Seconds after a registration in which a run waits for a probe that is signed with it."""
+"""Seconds within which a registration must go on to be waited for, and after it a probe that is signed with it."""
 HOLD_DOWN_SPREAD = 0.5
 """The hold-down of a node lasts ``failback`` and up to this part of it more."""
 
@@ -109,14 +109,16 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), snapshot, now)
 
 
-def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> str | None:
+def most_wanted(
+    snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds, registers: bool = True
+) -> str | None:
     """The server whose answer a starting run waits for; None when no answer could change where it starts.
 
-    Each server without a result since ``runs_from`` is imagined to answer well at this instant, and each registration
-    that is under way to succeed. If even then the choice falls on a server that has really answered, there is nothing
-    to wait for; otherwise it falls on the one to wait for.
+    Each server without a result since ``runs_from`` is imagined to answer well at this instant and, with ``registers``,
+    each registration that is under way to succeed. If even then the choice falls on a server that has really answered,
+    there is nothing to wait for; otherwise it falls on the one to wait for.
     """
-    begun = [server for server in snapshot.servers if is_being_registered(server, now)]
+    begun = [server for server in snapshot.servers if registers and is_being_registered(server, now)]
     awaited = [server for server in snapshot.servers if server in begun or not server.is_probed_since(runs_from)]
     if not awaited:
         return None
@@ -132,13 +134,11 @@ def most_wanted(snapshot: Snapshot, *, now: float, runs_from: float, thresholds:
 def is_being_registered(server: ServerSnapshot, now: float) -> bool:
     """The node may be registered there in a moment, or was a moment ago and no probe in its name has shown it yet."""
     registration, last = server.registration, server.last
-    if server.health is Health.DOWN:
+    if server.health is Health.DOWN or (last is not None and not last.outcome.is_alive):
         return False
     match registration.association:
-        case Association.REQUESTED:
-            return True
-        case Association.UNASSOCIATED:
-            return registration.retry_at <= now
+        case Association.REQUESTED | Association.UNASSOCIATED:
+            return registration.retry_at - now < PROOF_S
         case Association.ASSOCIATED if registration.attempts and now - registration.retry_at < PROOF_S:
             return last is None or not last.is_signed or last.finished_at <= registration.retry_at
     return False
@@ -167,7 +167,7 @@ def _imagine_answers(
         # One that was never heard of may turn out to have the node object that those who answered have not.
         unheard = ProbeResult(Outcome.OK, "", now, is_signed=server.health is Health.UNKNOWN)
         answer = attrs.evolve(server.proof or unheard, finished_at=now)
-        comes_back = snapshot.is_choice_remembered
+        comes_back = snapshot.may_come_back(server.name)
         state = advance(server.state, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
         is_served = answer.outcome.serves_node
         access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)

@@ -10,7 +10,7 @@ import attrs
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import lags_from, renewed
 from chef_failover.decide.readiness import heard, missing, sentence
-from chef_failover.decide.seeding import wants_seed
+from chef_failover.decide.seeding import reference, wants_seed
 from chef_failover.decide.selection import is_being_registered, select
 from chef_failover.decide.steering import (
     FLEET,
@@ -63,7 +63,7 @@ def observe(
     server, and nothing moves.
     """
     state, access = server.state, server.access
-    at, comes_back = result.finished_at, snapshot.is_choice_remembered
+    at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
     is_alive = result.outcome.is_alive
     if offline is None:
         state = advance(state, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
@@ -93,7 +93,7 @@ def take(
         check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble)
     elif check.content is not None:
         check = attrs.evolve(check, content=renewed(former.content if former else None, check.content))
-    changed = attrs.evolve(server, node_check=check, lacked_object_at=_lacked_at(server, check))
+    changed = attrs.evolve(server, node_check=check, lacked_object_at=_lacked_at(snapshot, server, check))
     snapshot = snapshot.with_server(changed)
     if not check.trouble:
         snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
@@ -246,8 +246,11 @@ def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: dateti
     return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))
 
 
-def _lacked_at(server: ServerSnapshot, check: NodeCheck) -> float | None:
-    """When it was last seen that a run there would find nothing to do. A run under way may yet empty what is well."""
+def _lacked_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> float | None:
+    """When it was last seen that a run there would find nothing to do.
+
+    A run under way may yet save its empty object over the one that we gave it.
+    """
     lacked_at = server.lacked_object_at
     if check.trouble:
         return lacked_at
@@ -257,7 +260,8 @@ def _lacked_at(server: ServerSnapshot, check: NodeCheck) -> float | None:
         return None
     if not check.node.does_something:
         return check.read_at
-    return lacked_at if check.read_at - lacked_at < LONGEST_RUN_S else None
+    is_as_given = check.node == reference(snapshot) and check.read_at - lacked_at < LONGEST_RUN_S
+    return lacked_at if is_as_given else None
 
 
 def _last_choice(snapshot: Snapshot, now: float) -> str:

@@ -111,9 +111,11 @@ class Fleet:
             return left_s
         return next_end(self.steer(lambda world, now, on: settle(world, now=now, on=on))) - self._clock()
 
-    def most_wanted(self, runs_from: float) -> str | None:
+    def most_wanted(self, runs_from: float, *, registers: bool = True) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""
-        return most_wanted(self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds)
+        return most_wanted(
+            self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds, registers=registers
+        )
 
     def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now goes, and the world it was chosen in."""

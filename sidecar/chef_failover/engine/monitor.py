@@ -28,6 +28,7 @@ class Monitor:
         pace: between probes.
         clock: monotonic seconds; the same as that of the results.
         rng: for the jitter.
+        is_known: there is a result already, as after a reload: then the first probe has time.
         tend: called between probes, for what is due in the world without one; seconds until it is to be called again.
     """
 
@@ -41,6 +42,7 @@ class Monitor:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
         tend: Callable[[], float] = lambda: LONGEST_NAP_S,
+        is_known: bool = False,
     ) -> None:
         self.name = name
         self.faults = 0
@@ -53,7 +55,7 @@ class Monitor:
         self._tend = tend
         self._wake = threading.Condition()
         self._is_stopping = False
-        self._due_at = clock() + rng.uniform(0, min(pace.interval_s, FIRST_PROBE_S))
+        self._due_at = clock() + rng.uniform(0, pace.interval_s if is_known else min(pace.interval_s, FIRST_PROBE_S))
         self._last_at = self._wanted_from = float("-inf")
         self._thread = threading.Thread(target=self._run, name=f"monitor {name}", daemon=True)
 

@@ -69,6 +69,7 @@ class Watch:
                 clock=clock,
                 rng=rng,
                 tend=fleet.end_what_is_over,
+                is_known=any(server.name == name and server.last for server in fleet.snapshot.servers),
             )
             for name, probe in probes.items()
         }
@@ -136,7 +137,7 @@ class Watch:
             return None
         if not wanted:
             return self.fleet.select_for_run(runs_from)
-        if is_final or self.fleet.most_wanted(-math.inf):
+        if is_final or self.fleet.most_wanted(-math.inf, registers=False):
             return None
         snapshot, choice = self.fleet.select_for_run(-math.inf)
         return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None

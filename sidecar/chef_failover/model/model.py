@@ -227,9 +227,8 @@ class ServerSnapshot:
 
     @property
     def well_since(self) -> float | None:
-        """Since when it is UP and serves this node, on the monotonic clock. An object that was missing is no outage."""
-        instants = [state.changed_at for state in (self.state, self.access) if state.changed_at is not None]
-        return max(instants, default=None)
+        """Since when it is UP, on the monotonic clock. Not to know this node, or its object, is no outage."""
+        return self.state.changed_at
 
     @property
     def detail(self) -> str:
@@ -362,6 +361,14 @@ class Snapshot:
     def fleet_drains(self) -> tuple[FleetDrain, ...]:
         """All that stand in the fleet's list."""
         return tuple(server.fleet_drain for server in self.servers if server.fleet_drain)
+
+    def may_come_back(self, name: str) -> bool:
+        """The first good probe of that server may mean that it is back: it was DOWN in a former life.
+
+        So may that of one which was never met: a fleet that is told of a new server is not to move there all at once.
+        """
+        met = [entry.after for entry in self.transitions if entry.server == name and entry.after in Health.__members__]
+        return self.is_choice_remembered and (not met or Health.DOWN.name in met)
 
     def server(self, name: str) -> ServerSnapshot | None:
         """The server of that name, or None."""

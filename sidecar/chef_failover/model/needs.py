@@ -57,10 +57,10 @@ class NodeObject:
         """A run by it would configure something."""
         return bool(self.run_list) or self.has_policy
 
-    @property
-    def is_bare(self) -> bool:
-        """It is as chef-client makes it where there is none: nobody has given anything to it."""
-        return not self.does_something and self.normal == "{}"
+    def is_left_for(self, other: NodeObject) -> bool:
+        """It is as chef-client makes it where there is none, so that ``other`` may take its place."""
+        is_bare = not self.does_something and self.normal == "{}"
+        return is_bare and self.environment in (DEFAULT_ENVIRONMENT, other.environment)
 
 
 class ParityMode(enum.StrEnum):

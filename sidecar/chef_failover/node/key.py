@@ -142,7 +142,8 @@ class ClientKey:
         self._trouble_in_making: str | None = None
         self._is_settled = False
         self._may_make = may_make
-        self._is_made_here = any(not isinstance(server.association, NoAssociation) for server in config.servers)
+        registers = any(not isinstance(server.association, NoAssociation) for server in config.servers)
+        self._is_made_here = may_make and registers
 
     @property
     def trouble(self) -> str | None:
@@ -198,9 +199,9 @@ class ClientKey:
         """There is no key yet, and one is to come: it was promised, or registering makes it."""
         try:
             found = find(self._where)
-        except KeyFileError:
+            return self._is_made_here if found is None else not _exists(found.path)
+        except KeyFileError:  # we may not look there, and chef-client may
             return False
-        return self._is_made_here if found is None else not os.path.lexists(found.path)
 
     def path_for_chef_client(self) -> Path | None:
         """The key that chef-client is to use, or None where it has its own."""
