@@ -10,7 +10,6 @@ from werkzeug.test import EnvironBuilder
 
 from chef_failover.api import render
 from chef_failover.api.app import create_app
-from chef_failover.api.front import Front
 from chef_failover.config import settings as config
 from chef_failover.decide.selection import select
 from chef_failover.decide.steering import with_order
@@ -38,7 +37,7 @@ from tests.support.builders import ON, drain, pin
 
 def on_socket(sidecar):
     """The application that the Unix socket has."""
-    return Front(sidecar, lambda: create_app(sidecar, may_change=True), answers_runs=True)
+    return create_app(sidecar, may_change=True)
 
 
 @pytest.fixture

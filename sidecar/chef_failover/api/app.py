@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from http import HTTPStatus
 from typing import Any
 
-import attrs
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from chef_failover.api import front, page, render
+from chef_failover.api import page, render
+from chef_failover.api.question import Question
 from chef_failover.api.steering_api import steering
 from chef_failover.engine.runs import parse_report
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.model.model import Health
+from chef_failover.model.model import Choice, Health, Snapshot
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request's body; a run report has a few hundred."""
@@ -33,7 +32,8 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     app = flask.Flask(__package__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.register_blueprint(_questions(sidecar, may_hurry=may_change))
+    app.register_blueprint(_runs_question(sidecar, may_hurry=may_change))
+    app.register_blueprint(_questions(sidecar))
     app.register_blueprint(_signs_of_life(sidecar))
     app.register_blueprint(page.make_blueprint(sidecar))
     if may_change:
@@ -46,18 +46,28 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     return app
 
 
-def _questions(sidecar: Sidecar, *, may_hurry: bool) -> flask.Blueprint:
-    api = flask.Blueprint("questions", __name__)
+def _runs_question(sidecar: Sidecar, *, may_hurry: bool) -> flask.Blueprint:
+    """``may_hurry`` False: or any local user could have every server probed as often as he likes."""
+    api = flask.Blueprint("the question of a run", __name__)
 
     @api.get("/v1/server")
     def server() -> flask.typing.ResponseReturnValue:
         try:
-            question = front.Question.parse(flask.request.query_string.decode("utf-8", "replace"))
+            question = Question.parse(flask.request.query_string.decode("utf-8", "replace"))
         except ValueError as error:
             return _problem(400, "Not a question", str(error))
-        if not may_hurry:  # or any local user could have every server probed as often as he likes
-            question = attrs.evolve(question, max_age_s=math.inf)
-        return front.server(sidecar, question) or _no_servers()
+        if not may_hurry:
+            question = question.unhurried()
+        snapshot, choice = _choose(sidecar, question)
+        if choice is None:
+            return _no_servers()
+        return render.server(snapshot, choice, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
+
+    return api
+
+
+def _questions(sidecar: Sidecar) -> flask.Blueprint:
+    api = flask.Blueprint("questions", __name__)
 
     @api.get("/v1/servers")
     def servers() -> flask.typing.ResponseReturnValue:
@@ -79,6 +89,12 @@ def _questions(sidecar: Sidecar, *, may_hurry: bool) -> flask.Blueprint:
         return flask.Response(text.body, content_type=text.content_type)
 
     return api
+
+
+def _choose(sidecar: Sidecar, question: Question) -> tuple[Snapshot, Choice | None]:
+    """Where a run that starts now goes. Who does not wait is answered at once, if what is known speaks for a server."""
+    found = None if question.waits else sidecar.choose_at_once(question.max_age_s)
+    return found or sidecar.choose_for_run(question.max_age_s, is_final=question.waits)
 
 
 def _signs_of_life(sidecar: Sidecar) -> flask.Blueprint:

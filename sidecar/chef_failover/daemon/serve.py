@@ -11,13 +11,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 
 from chef_failover import lean
 from chef_failover.api import render
-from chef_failover.api.front import Front
+from chef_failover.api.late import LateApp
 from chef_failover.api.listeners import Listener
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config
@@ -26,9 +25,6 @@ from chef_failover.daemon.systemd import Notifier
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import ChefFailoverError, ListenError
 from chef_failover.node.surroundings import Surroundings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +47,8 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     around = Surroundings(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
     sidecar = Sidecar(config, around)
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    fronts = [_front(sidecar, may_change=True), _front(sidecar, may_change=False)]
-    listeners = _open(config, fronts)
+    apps = [LateApp(sidecar, may_change=True), LateApp(sidecar, may_change=False)]
+    listeners = _open(config, apps)
     for listener in listeners:
         listener.start()
     _say_started(sidecar, config_path)
@@ -61,8 +57,8 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     try:
         _load_workers()
         sidecar.start()
-        for front in fronts:
-            front.load()
+        for app in apps:
+            app.load()
         _give_back_memory()
         _obey(sidecar, config_path, systemd)
     finally:
@@ -87,22 +83,11 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _front(sidecar: Sidecar, *, may_change: bool) -> Front:
-    def make_app() -> WSGIApplication:
-        from chef_failover.api.app import create_app  # noqa: PLC0415 - see `front`
-
-        return create_app(sidecar, may_change=may_change)
-
-    return Front(sidecar, make_app, answers_runs=may_change)
-
-
-def _open(config: Config, fronts: Sequence[Front]) -> list[Listener]:
+def _open(config: Config, apps: Sequence[LateApp]) -> list[Listener]:
     """Both listeners, or none."""
     listen = config.listen
-    socket, loopback = fronts
-    opened = [
-        Listener("listen.socket", listen.socket, socket, at_once=socket.at_once, threads=8, connections=200),
-    ]
+    socket, loopback = apps
+    opened = [Listener("listen.socket", listen.socket, socket, threads=8, connections=200)]
     if listen.loopback is not None:
         try:
             opened.append(Listener("listen.loopback", listen.loopback, loopback, threads=2, connections=50))

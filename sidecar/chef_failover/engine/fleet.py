@@ -123,11 +123,11 @@ class Fleet:
         now = self._clock()
         return snapshot, select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=self._thresholds)
 
-    def wait_while_wanted(self, name: str, runs_from: float, timeout_s: float) -> None:
-        """Until ``name`` is no longer the most wanted server, or ``timeout_s`` is over."""
+    def wait_while(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Until a change of the world makes ``condition`` false, or ``timeout_s`` is over."""
         limit = self._clock() + timeout_s
         with self._changed:
-            while self.most_wanted(runs_from) == name and (left_s := limit - self._clock()) > 0:
+            while condition() and (left_s := limit - self._clock()) > 0:
                 self._changed.wait(left_s)
 
     def _tell(self, before: Snapshot, after: Snapshot) -> None:

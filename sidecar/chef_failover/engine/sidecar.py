@@ -143,13 +143,13 @@ class Sidecar:
         """The servers whose probing loop hangs."""
         return self._parts.watch.late()
 
-    def choose_for_run(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None]:
+    def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
         """See `Watch.choose_for_run`."""
-        return self._parts.watch.choose_for_run(max_age_s)
+        return self._parts.watch.choose_for_run(max_age_s, is_final=is_final)
 
-    def choose_at_once(self, *, is_final: bool, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
+    def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
         """See `Watch.choose_at_once`."""
-        return self._parts.watch.choose_at_once(is_final=is_final, max_age_s=max_age_s)
+        return self._parts.watch.choose_at_once(max_age_s)
 
     def report_run(self, report: RunReport) -> None:
         """Take in what the shim says of a chef-client run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import threading
@@ -106,43 +107,42 @@ class Watch:
         if name in self._monitors:
             self._monitors[name].freshen(self._clock())
 
-    def choose_for_run(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None]:
+    def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
 
         Takes one probe's timeout at most, from `start` on; much less when the preferred server answers. Results count
-        that are no older than ``fresh_for``, and than ``max_age_s``: the run may know what happened before that.
+        that are no older than ``fresh_for``, and than ``max_age_s``: the run may know what happened before that. Only a
+        question that no other follows (``is_final``) waits for a registration under way, and for a key that is to come.
         """
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
         self._is_started.wait(START_S)
         limit = self._clock() + self._timeout_s + ANSWER_SLACK_S
-        self._freshen_in_turns(runs_from)
-        while (wanted := self.fleet.most_wanted(runs_from)) and (left_s := limit - self._clock()) > 0:
-            self.fleet.wait_while_wanted(wanted, runs_from, left_s)
-        while self._lacks_key() and self._clock() < limit:
+        most_wanted = functools.partial(self.fleet.most_wanted, runs_from, registers=is_final)
+        self._freshen_in_turns(runs_from, most_wanted)
+        while (wanted := most_wanted()) and (left_s := limit - self._clock()) > 0:
+            self.fleet.wait_while(lambda: most_wanted() == wanted, left_s)
+        while is_final and self._lacks_key() and self._clock() < limit:
             time.sleep(KEY_PERIOD_S)
         return self.fleet.select_for_run(runs_from)
 
-    def choose_at_once(self, *, is_final: bool, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
-        """`choose_for_run` where nothing is to be waited for, and None where something is. The probes for it begin.
+    def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
+        """For a run that asks again when it starts: where it would go by what is known, while probes for it begin.
 
-        An answer that is not final, because whoever gets it asks again, may be by results that are too old, if those
-        speak for a server, and no server that was never heard of could change that.
+        None if that speaks for no server, or if one that nobody has heard of yet could change it.
         """
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
         wanted = self.fleet.most_wanted(runs_from)
         if wanted:
             self._monitors[wanted].freshen(runs_from)
         self._freshen(runs_from, HEAD_START_S)
-        if is_final and self._lacks_key():
-            return None
         if not wanted:
             return self.fleet.select_for_run(runs_from)
-        if is_final or self.fleet.most_wanted(-math.inf, registers=False):
+        if self.fleet.most_wanted(-math.inf, registers=False):
             return None
         snapshot, choice = self.fleet.select_for_run(-math.inf)
         return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
 
-    def _freshen_in_turns(self, runs_from: float) -> None:
+    def _freshen_in_turns(self, runs_from: float, most_wanted: Callable[[], str | None]) -> None:
         """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
 
         Three TLS handshakes at once on a small machine take twice as long as one. As in Happy Eyeballs (RFC 8305) the
@@ -150,9 +150,9 @@ class Watch:
         within it passes it on to the next. Once nothing is waited for, the answer goes out before the others' turn.
         """
         former = None
-        while (wanted := self.fleet.most_wanted(runs_from)) and wanted != former:
+        while (wanted := most_wanted()) and wanted != former:
             self._monitors[wanted].freshen(runs_from)
-            self.fleet.wait_while_wanted(wanted, runs_from, HEAD_START_S)
+            self.fleet.wait_while(lambda: most_wanted() == wanted, HEAD_START_S)
             former = wanted
         self._freshen(runs_from, 0.0 if wanted else HEAD_START_S)
 

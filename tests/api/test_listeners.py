@@ -1,0 +1,129 @@
+"""Listeners as local users meet them: one request a connection, and nothing that anybody sends ends them."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+
+import pytest
+
+from chef_failover.api import client
+from chef_failover.api.listeners import PEER, Listener
+from chef_failover.config.urls import HostPort
+from tests.support.daemon_process import free_port, until
+
+GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def app(environ, start_response):
+    body = json.dumps({"path": environ["PATH_INFO"], "peer": environ.get(PEER)}).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.fixture(params=["socket", "loopback"])
+def connect(request, tmp_path):
+    """Gives a new connection to a listener of that kind."""
+    address = tmp_path / "sidecar.sock" if request.param == "socket" else HostPort("127.0.0.1", free_port())
+    listener = Listener("x", address, app, threads=2, connections=60)
+    listener.start()
+
+    def make():
+        if request.param == "socket":
+            peer = socket.socket(socket.AF_UNIX)
+            peer.connect(str(address))
+        else:
+            peer = socket.create_connection((address.host, address.port))
+        peer.settimeout(10)
+        return peer
+
+    yield make
+    listener.close()
+
+
+def exchange(peer, *parts):
+    """What comes back to the end of the stream, or to the reset for what was sent in vain."""
+    answer = b""
+    with peer, contextlib.suppress(ConnectionError):
+        for part in parts:
+            peer.sendall(part)
+            time.sleep(0.02 if len(parts) > 1 else 0)
+        while chunk := peer.recv(65536):
+            answer += chunk
+    return answer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        GET,
+        GET.replace(b"1.1", b"1.0"),
+        GET.replace(b"1.1", b"1.0").replace(b"Host", b"Connection: keep-alive\r\nHost"),
+        GET.replace(b"Host", b"Connection: keep-alive\r\nHost"),
+        GET.replace(b"Host", b"Connection: close\r\nHost"),
+        GET.replace(b"GET", b"HEAD"),
+    ],
+    ids=["1.1", "1.0", "1.0 keep-alive", "1.1 keep-alive", "1.1 close", "HEAD"],
+)
+def test_every_answer_ends_its_connection(connect, request_bytes):
+    answer = exchange(connect(), request_bytes)
+    assert answer.startswith(b"HTTP/1."), answer
+    assert b"connection: keep-alive" not in answer.lower()
+
+
+@pytest.mark.parametrize(
+    "behind", [GET, GET * 300, b"garbage\r\n\r\n", b"\x00\xff" * 100], ids=["one", "many", "garbage", "bytes"]
+)
+def test_what_is_pipelined_behind_a_request_is_dropped(connect, behind):
+    """A malformed one behind a good one once ended the listener for ever."""
+    for _ in range(3):
+        assert exchange(connect(), GET + behind).count(b'"/livez"') <= 1
+    assert b'"/livez"' in exchange(connect(), GET)
+
+
+def test_a_request_in_pieces_is_answered(connect):
+    assert b'"/livez"' in exchange(connect(), GET[:9], GET[9:30], GET[30:])
+
+
+ODD = (b"\x16\x03\x01", GET * 273, GET[:20], b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", GET)
+
+
+def test_it_stands_malformed_pipelined_unread_and_half_open_connections(connect):
+    """Bounded: 600 connections, at most 50 at a time. The last kind hangs up before its answer."""
+    held = []
+    for number in range(600):
+        with contextlib.suppress(OSError):
+            peer = connect()
+            kind = number % 5
+            peer.sendall(ODD[kind])
+            if kind == 4:
+                peer.close()
+            else:
+                held.append(peer)
+        if len(held) > 50:
+            held.pop(0).close()
+    for peer in held:
+        peer.close()
+    until(lambda: b'"/livez"' in exchange(connect(), GET))
+
+
+def test_on_the_unix_socket_the_kernel_says_who_asks(tmp_path):
+    """The one hook into waitress: if a new one takes it away, drains could not say who gave them."""
+    listener = Listener("x", tmp_path / "s", app, threads=1, connections=10)
+    listener.start()
+    try:
+        assert client.ask(tmp_path / "s", "/").body["peer"] == os.geteuid()
+    finally:
+        listener.close()
+
+
+def test_it_closes_while_somebody_is_connected(tmp_path):
+    path = tmp_path / "s"
+    listener = Listener("x", path, app, threads=1, connections=10)
+    listener.start()
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(path))
+        time.sleep(0.05)
+        listener.close()
+    assert not path.exists()
