@@ -16,7 +16,7 @@ PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/p
 DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/metrics/counts.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/printable.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-packaging lint man bench lock parts wheelhouse rpm repo install clean
+.PHONY: help demo test check test-packaging lint man bench lock parts wheelhouse rpm repo install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all 
 	$(BIN)/coverage run -m pytest $(APART) || $(BIN)/coverage run --append -m pytest --last-failed --last-failed-no-failures none $(APART)
 	$(BIN)/python -m pytest tests/system/test_leaks.py # not under coverage, which keeps something of every thread
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
+
+check: $(VENV)/dev lint ## Lint, types, and the tests of what decides: under a minute, for every line that you change
+	$(BIN)/python -m pytest -q tests/decide tests/model tests/config tests/project/test_imports.py
 
 test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the packages, and test them on real systems
 	@packaging/install-test-parts packaging

@@ -60,7 +60,7 @@ def _figures(samples: dict[str, list[float]]) -> list[Figure]:
             _of(shim),
             _of(plain),
             figure=_ratio(shim, plain),
-            limit=2,
+            limit=3.5,
         ),
         at_most(GROUP, "shim, p99 in ms", duration(slowest), f"p99 {p99_plain}", figure=slowest * 1e3, limit=10),
         note(GROUP, "shim : bare write and read, nginx", _of(shim), _of(bare), _ratio(shim, bare)),

@@ -141,7 +141,7 @@ def booted(root: Path, folder: Path, name: str):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def call(*command: str, check: bool = True, **more) -> str:
+def call(*command: str | Path, check: bool = True, **more) -> str:
     """What ``command`` prints on both streams."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
     assert done.returncode == 0 or not check, f"{' '.join(map(str, command))}: {done.stdout}"
