@@ -14,8 +14,8 @@ from chef_failover.decide.world import obey, undrain
 from chef_failover.engine.fleet import Fleet
 from chef_failover.engine.runs import RunReport, Runs
 from chef_failover.metrics import exposition as metrics
-from chef_failover.metrics.counts import Measured
-from chef_failover.metrics.tally import Tally
+from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.measured import Measured
 from chef_failover.model.about import About
 from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, Registration
 from chef_failover.model.needs import Content
@@ -25,6 +25,7 @@ from tests.support.builders import ON, THRESHOLDS, WEB, drain, server, world
 
 DAY_S = 86_400
 FLAPS_EVERY_S = 600
+REFUSED_BY_MAIN = "chef_failover_probes_total", {"server": "main", "outcome": "refused"}
 DOWN, UP = (Outcome.REFUSED,) * 3, (Outcome.OK,) * 2
 
 
@@ -34,7 +35,7 @@ class Month:
     def __init__(self, directory):
         self.now = 0.0
         self.path = directory / state.FILE_NAME
-        self.tally = Tally(self.on)
+        self.tally = Counters(self.on, self._measure)
         self.tally.watch(["main", "other", "third"])
         self.fleet = Fleet(
             world(server("main"), server("other"), server("third"), current="main", failback_s=60.0),
@@ -51,6 +52,17 @@ class Month:
 
     def _ran(self, run):
         self.tally.ran(run.server, run.result)
+
+    def _measure(self):
+        return Measured(
+            version="1",
+            snapshot=self.fleet.snapshot,
+            history=self.runs.history,
+            runs_under_way=len(self.runs.under_way),
+            faults=0,
+            fingerprint=1,
+            now=self.now,
+        )
 
     def pass_until(self, at):
         while self.now < at:
@@ -81,23 +93,13 @@ class Month:
         """Bytes of the state on disk and of every view; objects in memory."""
         snapshot, about = self.fleet.snapshot, About("1", "web-1", runs=self.runs.history)
         state.write(self.path, written.kept(snapshot, about, on=self.on()))
-        measured = Measured(
-            version="1",
-            snapshot=snapshot,
-            history=self.runs.history,
-            counts=self.tally.read(),
-            runs_under_way=len(self.runs.under_way),
-            faults=0,
-            fingerprint=1,
-            now=self.now,
-        )
         servers = render.servers(snapshot, about, now=self.now, on=self.on())
         del snapshot, about
         gc.collect()
         return {
             "state": self.path.stat().st_size,
             "servers": len(str(servers)),
-            "metrics": len(metrics.expose(measured).body),
+            "metrics": len(metrics.expose(self.tally.registry).body),
             "objects": sum(1 for one in gc.get_objects() if attrs.has(type(one))),
         }
 
@@ -108,6 +110,6 @@ def test_a_month_of_transitions_grows_neither_memory_nor_state(tmp_path):
     early = month.sizes()
     month.pass_until(30 * DAY_S)
     late = month.sizes()
-    assert month.tally.read().probes["main", "refused"] > 4000
+    assert month.tally.registry.get_sample_value(*REFUSED_BY_MAIN) > 4000
     grown = {what: (size, late[what]) for what, size in early.items() if late[what] > size * 1.05}
     assert grown == {}

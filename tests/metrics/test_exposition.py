@@ -16,8 +16,8 @@ from chef_failover.api.app import create_app
 from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.metrics import exposition as metrics
-from chef_failover.metrics.counts import Measured
-from chef_failover.metrics.tally import Tally
+from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
 from chef_failover.model.needs import Content, ParityMode
@@ -30,14 +30,13 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 ENDS = ON + datetime.timedelta(days=90)
 
 
-def measured(snapshot, tally=None, **more):
-    tally = tally or Tally(lambda: ON)
+def counters(snapshot, **more):
     given = {"history": RunHistory(), "runs_under_way": 0, "faults": 0, "fingerprint": 7, "now": 10.0} | more
-    return Measured(version="1.2.3", snapshot=snapshot, counts=tally.read(), **given)
+    return Counters(lambda: ON, lambda: Measured(version="1.2.3", snapshot=snapshot, **given))
 
 
-def samples(given, accept=""):
-    text = metrics.expose(given, accept).body.decode()
+def samples(counted, accept=""):
+    text = metrics.expose(counted.registry, accept).body.decode()
     families = parse_openmetrics(text) if accept else parse(text)
     return {
         (one.name, *(f"{key}={value}" for key, value in sorted(one.labels.items()))): one.value
@@ -53,20 +52,20 @@ def full():
     main = server("main", Health.DOWN, at=9.5, proof=proof)
     other = server("other", at=8.0, registration=Registration(Association.FAILED), proof=proof)
     third = server("third", Health.UNKNOWN)
-    tally = Tally(lambda: ON)
-    tally.watch(["main", "other", "third"])
-    tally.probed("main", ProbeResult(Outcome.REFUSED, "", 9.5))
-    tally.probed("other", proof)
-    before = world(server("main"), other, third, current="main")
-    after = world(main, server("other", at=8.0, proof=proof), third, current="main")
-    tally.changed(before, after)
-    tally.registered("other", Registration(Association.REQUESTED), Registration(Association.FAILED))
-    tally.ran("main", "failed")
     history = (
         RunHistory().add(Run("0", "main", "succeeded", None, ON)).add(Run("1", "main", "failed", "E", ON, ON, 3.5))
     )
     snapshot = world(main, other, third, current="other")
-    return measured(snapshot, tally, history=history, runs_under_way=1, faults=2)
+    counted = counters(snapshot, history=history, runs_under_way=1, faults=2)
+    counted.watch(["main", "other", "third"])
+    counted.probed("main", ProbeResult(Outcome.REFUSED, "", 9.5))
+    counted.probed("other", proof)
+    before = world(server("main"), other, third, current="main")
+    after = world(main, server("other", at=8.0, proof=proof), third, current="main")
+    counted.changed(before, after)
+    counted.registered("other", Registration(Association.REQUESTED), Registration(Association.FAILED))
+    counted.ran("main", "failed")
+    return counted
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
@@ -121,7 +120,7 @@ def test_a_stale_server_could_take_over_all_the_same():
         return server(name, node_check=NodeCheck(0.0, WEB, content=Content(0.0, ("web", "prod"), revision)))
 
     given = world(one("a", "new"), one("b", "old"), one("c", "new"), current="a", parity=ParityMode.REQUIRE)
-    found = samples(measured(attrs.evolve(given, servers=(*given.servers, server("d")))))
+    found = samples(counters(attrs.evolve(given, servers=(*given.servers, server("d")))))
     shown = {key[1]: value for key, value in found.items() if key[0] == "chef_failover_server_stale"}
     assert shown == {"server=b": 1, "server=c": 0}
     assert found["chef_failover_server_eligible", "server=b"] == 1
@@ -129,18 +128,18 @@ def test_a_stale_server_could_take_over_all_the_same():
 
 
 def test_nothing_is_shown_that_nobody_knows_yet():
-    found = samples(measured(world()))
+    found = samples(counters(world()))
     assert found["chef_failover_degraded",] == 0
     assert not any(name.startswith(("chef_failover_server", "chef_failover_last_run")) for name, *_ in found)
 
 
 def test_a_node_that_has_not_probed_yet_is_not_called_degraded():
-    assert samples(measured(world(server("main", Health.UNKNOWN))))["chef_failover_degraded",] == 0
+    assert samples(counters(world(server("main", Health.UNKNOWN))))["chef_failover_degraded",] == 0
 
 
 def test_promtool_finds_nothing_to_complain_of(full):
     promtool = require_program("promtool", "prometheus")
-    text = metrics.expose(full).body
+    text = metrics.expose(full.registry).body
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chef_failover.metrics import exposition as metrics
-from chef_failover.metrics.counts import Measured
-from chef_failover.metrics.tally import Tally
+from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.measured import Measured
 from chef_failover.model.run_history import RunHistory
 from tests.support.builders import world
 from tests.support.parts import require_program
@@ -25,10 +24,9 @@ NAME = re.compile(r"\bchef_failover_[a-z_]+")
 
 def families():
     measured = Measured(
-        version="1", snapshot=world(), history=RunHistory(), counts=Tally().read(),
-        runs_under_way=0, faults=0, fingerprint=1, now=0.0,
+        version="1", snapshot=world(), history=RunHistory(), runs_under_way=0, faults=0, fingerprint=1, now=0.0,
     )  # fmt: skip
-    return list(metrics.collect(measured))
+    return list(Counters(measure=lambda: measured).registry.collect())
 
 
 def series():

@@ -83,9 +83,9 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/metrics")
     def metrics() -> flask.typing.ResponseReturnValue:
-        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - a megabyte, for those who scrape
+        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`
 
-        text = metrics.expose(sidecar.measure(), accept=flask.request.headers.get("Accept", ""))
+        text = metrics.expose(sidecar.tally.registry, accept=flask.request.headers.get("Accept", ""))
         return flask.Response(text.body, content_type=text.content_type)
 
     return api

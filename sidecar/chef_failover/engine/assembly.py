@@ -18,7 +18,7 @@ from chef_failover.decide.world import follow
 from chef_failover.engine.caretaker import Caretaker, Caretakers
 from chef_failover.engine.fleet import Fleet
 from chef_failover.engine.watch import Watch
-from chef_failover.metrics.tally import Tally
+from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import (
     Association,
     Choice,
@@ -78,7 +78,7 @@ def assemble(
     *,
     on_change: Callable[[Config, Snapshot], None],
     write_down: Callable[[], None],
-    tally: Tally,
+    tally: Counters,
     drains: Sequence[ListedDrain] = (),
 ) -> Assembly:
     """Everything for ``config``, not started yet.

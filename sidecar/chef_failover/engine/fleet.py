@@ -12,7 +12,7 @@ from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import most_wanted, select_for_run
 from chef_failover.decide.steering import next_end
 from chef_failover.decide.world import enroll, observe, settle, take
-from chef_failover.metrics.tally import Tally
+from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,13 @@ class Fleet:
         clock: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         on_change: Callable[[Snapshot], None] = lambda _: None,
-        tally: Tally | None = None,
+        tally: Counters | None = None,
     ) -> None:
         self._thresholds = thresholds
         self._clock = clock
         self._utc_now = utc_now
         self._on_change = on_change
-        self._tally = tally or Tally()
+        self._tally = tally or Counters()
         self._changed = threading.Condition()
         self._snapshot = settle(snapshot, now=clock(), on=utc_now())
 

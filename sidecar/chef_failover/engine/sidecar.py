@@ -19,8 +19,8 @@ from chef_failover.decide.world import follow
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
 from chef_failover.engine.fleet import log_changes
 from chef_failover.engine.runs import RunReport, Runs
-from chef_failover.metrics.counts import Measured
-from chef_failover.metrics.tally import Tally
+from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.about import About
 from chef_failover.model.model import Choice, HealthState, ServerSnapshot, Snapshot
@@ -54,7 +54,7 @@ class Sidecar:
         self._keeper = Keeper(self._save)
         self._textfile = Textfile(self._metrics)
         self._faults_before = 0
-        self.tally = Tally(self._around.utc_now)
+        self.tally = Counters(self._around.utc_now, self.measure)
         instance_id = self._around.instance_id(config.node.name)
         if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
             log.warning("%s", said)
@@ -127,12 +127,11 @@ class Sidecar:
         return self._parts.watch.join(timeout_s)
 
     def measure(self) -> Measured:
-        """What metrics show."""
+        """What metrics show, but for what is counted."""
         return Measured(
             version=__version__,
             snapshot=self.snapshot,
             history=self.runs.history,
-            counts=self.tally.read(),
             runs_under_way=len(self.runs.under_way),
             faults=self._faults_before + self._parts.faults + self._discovery.faults,
             fingerprint=self.config.fingerprint,
@@ -266,9 +265,9 @@ class Sidecar:
             self._around.on_change(snapshot)
 
     def _metrics(self) -> bytes:
-        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - a megabyte, for those who have a textfile
+        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`
 
-        return metrics.expose(self.measure()).body
+        return metrics.expose(self.tally.registry).body
 
     def _save(self) -> None:
         snapshot = self.snapshot
