@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.chef.node_document import NORMAL_LIMIT, NotANodeObjectError, cookbooks_used, parse, write
+from chef_failover.chef import limits
+from chef_failover.chef.node_document import NotANodeObjectError, cookbooks_used, parse, write
 from chef_failover.model.needs import NodeObject
 
 WHOLE = {
@@ -71,7 +72,7 @@ def deep(levels):
         ({"normal": {"a": float("nan")}}, "not JSON"),
         ({"normal": {"a": float("inf")}}, "not JSON"),
         ({"normal": deep(100_000)}, "not JSON"),
-        ({"normal": {"a": "x" * NORMAL_LIMIT}}, "more than 2 MB"),
+        ({"normal": {"a": "x" * limits.NORMAL_CHARACTERS}}, "more than 2 MB"),
     ],
     ids=lambda value: None,
 )

@@ -12,7 +12,7 @@ from chef_devserver.messages import Response, json_response
 from chef_devserver.server import DevServer
 from chef_failover.chef import node_objects
 from chef_failover.chef.deadline import ProbeError
-from chef_failover.chef.exchange import Exchange, Target
+from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.signing import ChefAuth
@@ -52,7 +52,7 @@ def dev(key):
 @pytest.fixture
 def exchange(dev, tmp_path):
     (tmp_path / "ca.pem").write_bytes(dev.ca_pem)
-    return Exchange(Target(dev.chef_server_url, 5.0, tmp_path / "ca.pem", NODE), Resolver(), TrustStore(()))
+    return ChefServer(Target(dev.chef_server_url, 5.0, tmp_path / "ca.pem", NODE), Resolver(), TrustStore(()))
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def node(request, two):
     exchanges = []
     for one in two:
         one.register(name, public_pem(key))
-        exchanges.append(Exchange(Target(one.url, 10.0, one.ca_file, name), Resolver(), TrustStore(())))
+        exchanges.append(ChefServer(Target(one.url, 10.0, one.ca_file, name), Resolver(), TrustStore(())))
     return name, ChefAuth(name, key), *exchanges
 
 

@@ -19,7 +19,7 @@ from cryptography import x509
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
-from chef_failover.chef.exchange import Exchange, Target
+from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.probes import HABIT_LIFETIME_S, Prober
@@ -77,8 +77,8 @@ def make_prober(ca_file, key):
             (parts if name in ("clock", "utc_now") else target)[name] = value
         clock = {"utc_now": parts["utc_now"]} if "utc_now" in parts else {}
         signer = functools.partial(ChefAuth, user, key, **clock)
-        exchange = Exchange(Target(url, **target), resolver, trust or TrustStore(()))
-        return Prober(exchange, signer=lambda: signer if signs else None, **parts)
+        server = ChefServer(Target(url, **target), resolver, trust or TrustStore(()))
+        return Prober(server, signer=lambda: signer if signs else None, **parts)
 
     return make
 
@@ -619,8 +619,9 @@ def test_tls_through_a_proxy_is_verified(server, probe, proxy_environment):
         assert probe(server.chef_server_url, uses_environment_proxy=True).outcome is Outcome.TLS
 
 
-def test_proxy_that_refuses(server, probe, proxy_environment):
-    with Proxy(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as proxy:
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", b""])
+def test_proxy_that_refuses_or_hangs_up(server, probe, proxy_environment, answer):
+    with Proxy(answer) as proxy:
         proxy_environment(proxy.url)
         result = probe(server.chef_server_url, uses_environment_proxy=True)
     assert (result.outcome, result.detail) == (Outcome.REFUSED, "the proxy does not connect")
@@ -699,6 +700,13 @@ def test_name_without_an_address(probe):
 @pytest.mark.parametrize("host", ["a" * 64 + ".example.com", "a..example.com"])
 def test_name_that_cannot_be_one(probe, host):
     assert probe(f"https://{host}").outcome in (Outcome.DNS, Outcome.NOT_CHEF)
+
+
+def test_urllib3_still_lets_us_look_up_and_connect(server, probe):
+    """``_new_conn`` and ``_dns_host``, which has the final dot that ``host`` has lost, are its private names."""
+    lookups = Lookups([tcp("127.0.0.1", server.port)])
+    result = probe("https://localhost.:9/organizations/default", resolver=Resolver(lookups))
+    assert (result.outcome, lookups.asked) == (Outcome.OK, [("localhost.", 9)])
 
 
 def test_one_lookup_serves_all_who_ask_meanwhile():

@@ -102,10 +102,28 @@ def test_no_route_and_nobody_who_answers(servers, tmp_path):
     assert found[2][1:] == (None, "it could not be reached")
 
 
-def test_a_server_that_never_says_a_word(servers, tmp_path):
-    servers[0].fault = Fault.SILENT
-    found = said(visit(servers, tmp_path))
-    assert found[1][1] is False or found[3][1] is None, found
+def test_a_name_without_an_address(servers, tmp_path):
+    found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: [])))
+    assert found[0][2].startswith("127.0.0.1 has no address (the name has no address): repair DNS")
+
+
+@pytest.mark.parametrize(
+    ("fault", "step", "words"),
+    [
+        (Fault.SILENT, 1, "no answer in time: look at the server"),
+        (Fault.TLS_SILENT, 1, "no answer in time: look at the server"),
+        (Fault.RESET, 1, "Connection reset by peer: look at the server"),
+        (Fault.CERT_EXPIRED, 2, "certificate has expired: put its CA into trusted_certs"),
+        (Fault.HUGE_HEADERS, 3, "it does not tell its time"),
+        (Fault.SERVER_ERROR, None, ""),
+    ],
+)
+def test_each_fault_stops_the_visit_at_its_step(servers, tmp_path, fault, step, words):
+    servers[0].fault = fault
+    found = said(visit(servers, tmp_path, health="{timeout: 1s, interval: 5s}"))
+    well = found[:step]
+    assert [is_ok for _, is_ok, _ in well] == [True] * len(well)
+    assert step is None or found[step][2].startswith(words), found
 
 
 def test_a_certificate_that_is_not_trusted_or_ends_soon(servers, tmp_path):

@@ -7,14 +7,14 @@ import pytest
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
-from chef_failover.chef.exchange import Exchange, Target
+from chef_failover.chef.https import ChefServer, Connection, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.registration import Event
 from chef_failover.errors import KeyFileError
 from chef_failover.registration.base import Applicant
-from chef_failover.registration.chef_server import CROWD_SPAN_S, ChefServer
+from chef_failover.registration.chef_server import CROWD_SPAN_S, ChefServerProvider
 from tests.support.goiardi import VALIDATOR, Goiardi
 
 NODE = "i-0abc"
@@ -43,8 +43,8 @@ def associate(server, tmp_path):
 
     def associate(*, url=None, name=NODE, validator=None, validator_key=None, utc_now=utc_now):
         target = Target(url or server.chef_server_url, timeout_s=5.0, ca_file=ca_file, node_name=name)
-        provider = ChefServer(
-            Exchange(target, Resolver(), TrustStore(())),
+        provider = ChefServerProvider(
+            ChefServer(target, Resolver(), TrustStore(())),
             validator=validator or server.state.validator,
             read_key=validator_key or (lambda: server.validator_key),
             utc_now=utc_now,
@@ -100,8 +100,8 @@ def test_a_server_that_knows_only_the_old_signatures(authority, tmp_path):
     (tmp_path / "ca.pem").write_bytes(authority.ca_pem)
     with DevServer("old", authority, protocols=["1.0", "1.1"]) as old:
         target = Target(old.chef_server_url, timeout_s=5.0, ca_file=tmp_path / "ca.pem", node_name=NODE)
-        provider = ChefServer(
-            Exchange(target, Resolver(), TrustStore(())),
+        provider = ChefServerProvider(
+            ChefServer(target, Resolver(), TrustStore(())),
             validator=old.state.validator,
             read_key=lambda: old.validator_key,
             utc_now=utc_now,
@@ -134,7 +134,9 @@ def test_an_organization_that_does_not_exist(server, associate):
 def test_without_a_validator_key_only_who_is_known_gets_in(server, tmp_path):
     (tmp_path / "ca.pem").write_bytes(server.ca_pem)
     target = Target(server.chef_server_url, timeout_s=5.0, ca_file=tmp_path / "ca.pem", node_name=NODE)
-    provider = ChefServer(Exchange(target, Resolver(), TrustStore(())), validator="v", read_key=None, utc_now=utc_now)
+    provider = ChefServerProvider(
+        ChefServer(target, Resolver(), TrustStore(())), validator="v", read_key=None, utc_now=utc_now
+    )
     answer = provider.associate(Applicant(NODE, KEY), None)
     assert (answer.event, "association.validator_key" in answer.detail) == (Event.REFUSE, True)
     server.register(NODE, KEY.public_pem())
@@ -176,28 +178,14 @@ def test_every_fault_is_an_answer(server, associate, fault, event):
 def test_a_crowded_server_is_left_alone_for_as_long_as_it_asks_and_longer(associate, monkeypatch, status):
     from chef_failover.chef import answers
 
-    real = Exchange.open
+    real = Connection.request
 
-    def crowded(self):
-        opened = real(self)
+    def crowded(self, method, *arguments):
+        if method == "POST":
+            return answers.Answer(status, {"retry-after": "7"}, b'{"error": ["slow down"]}')
+        return real(self, method, *arguments)
 
-        class Crowded:
-            def __enter__(self):
-                ask = opened.__enter__()
-
-                def with_crowd(method, url, auth=None, document=None):
-                    if method == "POST":
-                        return answers.Answer(status, {"retry-after": "7"}, b'{"error": ["slow down"]}')
-                    return ask(method, url, auth, document)
-
-                return with_crowd
-
-            def __exit__(self, *error):
-                return opened.__exit__(*error)
-
-        return Crowded()
-
-    monkeypatch.setattr(Exchange, "open", crowded)
+    monkeypatch.setattr(Connection, "request", crowded)
     answer = associate()
     assert (answer.event, answer.not_before_s, answer.first_span_s) == (Event.FAIL, 7.0, CROWD_SPAN_S)
 
@@ -223,8 +211,8 @@ def test_goiardi_with_its_own_validator(tmp_path):
         from chef_failover.chef.signing import load_key
 
         target = Target(goiardi.url, timeout_s=10.0, ca_file=goiardi.ca_file, node_name=NODE)
-        provider = ChefServer(
-            Exchange(target, Resolver(), TrustStore(())),
+        provider = ChefServerProvider(
+            ChefServer(target, Resolver(), TrustStore(())),
             validator=VALIDATOR,
             read_key=lambda: load_key(tmp_path / "goiardi" / "chef-validator.pem"),
             utc_now=utc_now,
@@ -237,7 +225,7 @@ def test_goiardi_with_its_own_validator(tmp_path):
         assert (conflict.event, "key conflict" in conflict.detail) == (Event.REFUSE, True)
         bad = provider.associate(Applicant("a/b", KEY), None)
         assert bad.event is Event.REFUSE
-        stranger = ChefServer(
-            Exchange(target, Resolver(), TrustStore(())), validator=VALIDATOR, read_key=lambda: KEY, utc_now=utc_now
+        stranger = ChefServerProvider(
+            ChefServer(target, Resolver(), TrustStore(())), validator=VALIDATOR, read_key=lambda: KEY, utc_now=utc_now
         ).associate(Applicant("other", KEY), None)
         assert (stranger.event, "validator" in stranger.detail) == (Event.REFUSE, True)

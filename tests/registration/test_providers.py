@@ -5,14 +5,14 @@ import random
 
 import pytest
 
-from chef_failover.chef.exchange import Exchange, Target
+from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.registration import TABLE, Event
 from chef_failover.model.model import Association
 from chef_failover.registration.base import Applicant
-from chef_failover.registration.chef_server import ChefServer
+from chef_failover.registration.chef_server import ChefServerProvider
 from chef_failover.registration.none import NoProvider
 from chef_failover.registration.opsworks_cm import OpsworksCm
 from tests.support.daemon_process import dev_servers
@@ -31,8 +31,8 @@ class ChefServerWorld:
 
     def provider(self):
         target = Target(self._server.chef_server_url, timeout_s=5.0, ca_file=self._folder / "ca.pem", node_name=NODE)
-        return ChefServer(
-            Exchange(target, Resolver(), TrustStore(())),
+        return ChefServerProvider(
+            ChefServer(target, Resolver(), TrustStore(())),
             validator=self._server.state.validator,
             read_key=lambda: self._server.validator_key,
             utc_now=lambda: datetime.datetime.now(datetime.UTC),

@@ -7,7 +7,7 @@ import time
 import attrs
 import pytest
 
-from chef_failover.chef.exchange import Exchange, Target
+from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.probes import Prober
@@ -66,8 +66,8 @@ def probe(servers, key):
         def signer(protocol):
             return ChefAuth(user, key, protocols or protocol, **clock)
 
-        exchange = Exchange(target, Resolver(), TrustStore(()))
-        return Prober(exchange, signer=lambda: signer if signs else None, **clock).probe()
+        server = ChefServer(target, Resolver(), TrustStore(()))
+        return Prober(server, signer=lambda: signer if signs else None, **clock).probe()
 
     return probe
 

@@ -18,7 +18,7 @@ import pytest
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
-from chef_failover.chef.exchange import Exchange, Target
+from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.probes import Prober
@@ -86,11 +86,9 @@ def probers(server, key, tmp_path, fault):
     ca_file.write_bytes(server.ca_pem)
     timeout_s = 0.03 if fault in SLOW else 5.0
     target = Target(server.url, timeout_s=timeout_s, ca_file=ca_file, node_name=NODE)
-    exchange = Exchange(target, Resolver(), TrustStore(()))
+    server = ChefServer(target, Resolver(), TrustStore(()))
     signer = functools.partial(ChefAuth, NODE, key)
-    return [
-        Prober(exchange, signer=(lambda: signer) if number % 5 == 0 else (lambda: None)) for number in range(AT_ONCE)
-    ]
+    return [Prober(server, signer=(lambda: signer) if number % 5 == 0 else (lambda: None)) for number in range(AT_ONCE)]
 
 
 def until(condition, timeout_s=10.0):

@@ -12,6 +12,7 @@ chef_wm_cookbooks.erl, dispatch.lua; goiardi 0.11.10 as it runs.
 from __future__ import annotations
 
 import datetime
+import email.utils
 import json
 import re
 from collections.abc import Mapping
@@ -20,19 +21,18 @@ from typing import Any
 
 import attrs
 
+from chef_failover.chef import limits
 from chef_failover.model.model import Outcome
 from chef_failover.printable import printable
 
 NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
 """The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
-
-
 AUTH_SKEW_S = 900.0
 """How far a Chef server lets the clocks be apart, unless it is told otherwise."""
-COOKBOOKS_KEPT = 5000
-"""Cookbooks of one server that are looked at; a server with more is not compared."""
 _ORGANIZATION = re.compile(r"/organizations/([^/]+)/")
-_COOKBOOK, _VERSION = re.compile(r"[A-Za-z0-9_.-]{1,200}"), re.compile(r"[0-9]{1,18}\.[0-9]{1,18}(\.[0-9]{1,18})?")
+_COOKBOOK = re.compile(rf"[A-Za-z0-9_.-]{{1,{limits.COOKBOOK_CHARACTERS}}}")
+_NUMBER = rf"[0-9]{{1,{limits.VERSION_DIGITS}}}"
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?")
 
 
 @attrs.frozen
@@ -160,9 +160,9 @@ def judge_policy(answer: Answer, group: str, name: str) -> PolicyFound:
     if name not in policies:
         return PolicyFound(False)
     revision = policies[name].get("revision_id") if isinstance(policies[name], dict) else None
-    if not isinstance(revision, str) or not 0 < len(revision) <= 255 or not revision.isprintable():
-        return PolicyFound()
-    return PolicyFound(True, revision)
+    if isinstance(revision, str) and 0 < len(revision) <= limits.REVISION_CHARACTERS and revision.isprintable():
+        return PolicyFound(True, revision)
+    return PolicyFound()
 
 
 def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
@@ -172,7 +172,7 @@ def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
     does not know, and a server may refuse to tell. A cookbook of which no version is admitted is left out.
     """
     body = answer.json()
-    if answer.status != HTTPStatus.OK or body is None or len(body) > COOKBOOKS_KEPT:
+    if answer.status != HTTPStatus.OK or body is None or len(body) > limits.COOKBOOKS:
         return None
     found = {}
     for name, entry in body.items():
@@ -206,10 +206,18 @@ def is_cookbook(name: object) -> bool:
     return isinstance(name, str) and _COOKBOOK.fullmatch(name) is not None
 
 
+def time_told(answer: Answer) -> datetime.datetime | None:
+    """The server's own time, in UTC; None when it does not tell."""
+    try:
+        return email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
+
+
 def retry_after_s(answer: Answer) -> float:
-    """How long the server asks us to stay away, up to ten minutes; 0 when it does not, or not in seconds."""
+    """How long the server asks us to stay away; 0 when it does not, or not in seconds."""
     text = answer.headers.get("retry-after", "")
-    return min(600.0, float(text)) if text.isascii() and text.isdigit() else 0.0
+    return min(limits.STAY_AWAY_S, float(text)) if text.isascii() and text.isdigit() else 0.0
 
 
 def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
@@ -295,21 +303,12 @@ def _names(error: str, name: str) -> bool:
 
 def _is_skewed(answer: Answer, hints: str, utc_now: datetime.datetime) -> bool:
     """The server's clock and ours are too far apart, as its own time shows or, where it is stricter, its words."""
-    theirs = _their_time(answer)
+    theirs = time_told(answer)
     return "clock" in hints.lower() or (theirs is not None and abs((theirs - utc_now).total_seconds()) > AUTH_SKEW_S)
 
 
-def _their_time(answer: Answer) -> datetime.datetime | None:
-    import email.utils  # noqa: PLC0415 - READY need not wait for it
-
-    try:
-        return email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return None
-
-
 def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
-    ours, theirs = utc_now.strftime("%Y-%m-%d %H:%M:%S"), _their_time(answer)
+    ours, theirs = utc_now.strftime("%Y-%m-%d %H:%M:%S"), time_told(answer)
     if theirs is None:
         return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"
     return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"

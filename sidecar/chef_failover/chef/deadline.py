@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from chef_failover.chef import limits
 from chef_failover.chef.lookup import Address
 from chef_failover.model.model import Outcome
 
-CONNECTION_LIMIT = 16 * 1024 * 1024
-"""Bytes that one connection may bring: several answers, with what no other limit counts (interim answers, trailers)."""
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -58,8 +57,8 @@ class BoundedSocket:
         """As ever; in vain once it is too late, or too much."""
         count: int = self._within(super().recv_into, *args, **kwargs)  # type: ignore[misc]
         self._received += count
-        if self._received > CONNECTION_LIMIT:
-            raise ProbeError(Outcome.NOT_CHEF, f"more than {CONNECTION_LIMIT // 1024**2} MiB in one connection")
+        if self._received > limits.CONNECTION_BYTES:
+            raise ProbeError(Outcome.NOT_CHEF, f"more than {limits.CONNECTION_BYTES // 1024**2} MiB in one connection")
         return count
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -97,6 +96,7 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
             return _connect_to(address, deadline, deadline.left_s() / (len(addresses) - index))
         except OSError as error:
             failures.append(_connect_error(error, deadline))
+            failures[-1].__cause__ = error
     # What a server did says more than that this node has no IPv6, say.
     raise min(failures, key=lambda failure: failure.never_left_node)
 

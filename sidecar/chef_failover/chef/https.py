@@ -1,6 +1,12 @@
-"""I/O: HTTPS through ``requests`` under one `Deadline` for name lookup, connect, TLS and every byte.
+"""I/O: a Chef server, and the connection that sends it requests.
 
-Nobody needs it before the first probe, and it is a quarter of what the daemon loads: so it comes after READY.
+Probes, registration, node objects and ``doctor`` all go this way. So they all verify as chef-client does, follow no
+redirect, read no endless body, and end in time: one `Deadline` covers name lookup, connect, TLS and every byte. What
+fails is a `ProbeError` with its class and its words.
+
+``requests`` sends, through its transport adapter alone: a session reads the whole body of a redirect, however long,
+even when it is told not to follow. The modules behind this one are a quarter of what the daemon loads, so all that
+imports it is loaded after READY.
 """
 
 from __future__ import annotations
@@ -11,29 +17,181 @@ import functools
 import json
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from http.client import RemoteDisconnected
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+import attrs
 import requests
 import requests.adapters
 import requests.utils
 import urllib3
 from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
 
 from chef_failover import __version__
+from chef_failover.chef import limits
 from chef_failover.chef.answers import Answer
 from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, connect
 from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.chef.protocol import chef_headers
+from chef_failover.chef.trust import TrustStore
 from chef_failover.model.model import Outcome
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 """Authentication as ``requests`` has it: it signs what is about to be sent."""
-BODY_LIMIT = 4 * 1024 * 1024
-"""Bytes of a body that we read at the most; a Chef server refuses objects over 2 MB by default."""
+Signer = Callable[[str], Auth]
+"""Gives the authentication for a signing protocol."""
+_HEADERS = chef_headers() | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}
+
+
+@attrs.frozen
+class Target:
+    """A Chef server as this node speaks to it. ``chef_server_url`` has the organization, if there is one."""
+
+    chef_server_url: str
+    timeout_s: float
+    ca_file: Path | None = None
+    node_name: str | None = None
+    uses_environment_proxy: bool = False
+
+    @property
+    def root_url(self) -> str:
+        """Where the paths that belong to no organization begin."""
+        return self.chef_server_url.partition("/organizations/")[0]
+
+    @property
+    def node_url(self) -> str:
+        """The node's own object."""
+        return f"{self.chef_server_url}/nodes/{quote(self.node_name or '', safe='')}"
+
+
+@attrs.frozen
+class ChefServer:
+    """What it takes to speak to ``target``."""
+
+    target: Target
+    resolver: Resolver
+    trust: TrustStore
+
+    def open(self) -> contextlib.closing[Connection]:
+        """A connection until ``timeout_s`` from now, as a context manager; the first request connects it.
+
+        Raises:
+            ProbeError: ``ca_file`` holds no certificate.
+        """
+        ca_file = self.target.ca_file
+        try:
+            context = self.trust.context(ca_file)
+        except OSError as error:
+            raise ProbeError(Outcome.TLS, f"ca_file {ca_file}: {error.strerror or error}") from error
+        return contextlib.closing(Connection(self.target, self.resolver, context))
+
+
+class Connection(requests.adapters.HTTPAdapter):
+    """Sends requests to ``target`` until its time is over, trusting ``context`` alone."""
+
+    certificate_expires_on: datetime.datetime | None = None
+    """When the server's certificate ends; None before it has shown one that can be trusted."""
+
+    def __init__(self, target: Target, resolver: Resolver, context: ssl.SSLContext) -> None:
+        super().__init__()
+        context.sslsocket_class = _TlsSocket
+        self.target = target
+        self._proxies = requests.utils.get_environ_proxies(target.root_url) if target.uses_environment_proxy else {}
+        self._connect = functools.partial(
+            _HttpsConnection, Deadline(target.timeout_s), resolver, context, self._meet_certificate
+        )
+
+    def request(self, method: str, url: str, auth: Auth | None = None, document: object = None) -> Answer:
+        """The answer to one request to an absolute URL, whatever its status; ``document`` becomes its JSON body.
+
+        Raises:
+            ProbeError: there is no answer, or none that is HTTP.
+        """
+        data = None if document is None else json.dumps(document).encode()
+        headers = _HEADERS | ({"Content-Type": "application/json"} if data else {})
+        body = b""
+        try:
+            prepared = requests.Request(method, url, headers, data=data, auth=auth).prepare()
+            with self.send(prepared, stream=True, proxies=self._proxies) as response:
+                for chunk in response.iter_content(65536):
+                    body += chunk
+                    if len(body) > limits.BODY_BYTES:
+                        raise ProbeError(Outcome.NOT_CHEF, f"an answer longer than {limits.BODY_BYTES // 1024**2} MiB")
+        except requests.RequestException as error:
+            raise ProbeError(*_judge_broken(error)) from error
+        lower = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, lower, body, unquote(urlsplit(url).path))
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Has the pool of the base class, with a proxy or without, connect as we do."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = self._connect
+        return pool
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401, ARG002
+        """Leaves trust to the context, where the base class would add certifi's bundle."""
+        conn.cert_reqs = "CERT_REQUIRED"
+        conn.ca_certs = conn.ca_cert_dir = None
+
+    def _meet_certificate(self, expires_on: datetime.datetime) -> None:
+        self.certificate_expires_on = expires_on
+
+
+class _HttpsConnection(HTTPSConnection):
+    """Connects under ``deadline``.
+
+    urllib3 has no public way to bring a socket of one's own: ``_new_conn`` and ``_dns_host`` are its private names.
+    """
+
+    def __init__(
+        self,
+        deadline: Deadline,
+        resolver: Resolver,
+        context: ssl.SSLContext,
+        meet_certificate: Callable[[datetime.datetime], None],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(**kwargs | {"ssl_context": context})
+        self._deadline = deadline
+        self._resolver = resolver
+        self._meet_certificate = meet_certificate
+
+    def _new_conn(self) -> socket.socket:
+        return connect(self._look_up(), self._deadline)
+
+    def _look_up(self) -> list[Address]:
+        host = self._dns_host
+        try:
+            return self._resolver.lookup(host, self.port, self._deadline.left_s())
+        except TimeoutError as error:
+            what = f"no name server answered for {host} within {self._deadline.timeout_s:.1f} s"
+            raise ProbeError(Outcome.DNS, what, never_left_node=True) from error
+        except OSError as error:
+            is_ours = error.errno == socket.EAI_AGAIN
+            what = f"name lookup of {host}: {error.strerror or error}"
+            raise ProbeError(Outcome.DNS, what, never_left_node=is_ours) from error
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except TimeoutError as error:
+            what = f"accepted the connection, then said nothing for {self._deadline.timeout_s:.1f} s"
+            raise ProbeError(Outcome.READ_TIMEOUT, what) from error
+        except ssl.SSLEOFError as error:
+            raise ProbeError(Outcome.REFUSED, "connection closed during the TLS handshake") from error
+        except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
+            raise ProbeError(Outcome.TLS, f"TLS: {_tls_reason(error)}") from error
+        except OSError as error:
+            # What the operating system reports has a number; what ``http.client`` says of a proxy has none.
+            is_proxy = self.proxy is not None and error.errno is None
+            what = "the proxy does not connect" if is_proxy else "connection reset during the TLS handshake"
+            raise ProbeError(Outcome.REFUSED, what) from error
+        self.sock.deadline = self._deadline  # type: ignore[union-attr]
+        ends = self.sock.getpeercert()["notAfter"]  # type: ignore[union-attr]
+        self._meet_certificate(datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), datetime.UTC))
 
 
 class _TlsSocket(BoundedSocket, ssl.SSLSocket):
@@ -49,165 +207,6 @@ class _TlsSocket(BoundedSocket, ssl.SSLSocket):
             return None
 
 
-class _Connection(HTTPSConnection):
-    def __init__(
-        self,
-        *args: Any,  # noqa: ANN401
-        deadline: Deadline,
-        resolver: Resolver,
-        meet: Callable[[Mapping[str, Any]], None],
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._deadline = deadline
-        self._resolver = resolver
-        self._meet = meet
-
-    def _new_conn(self) -> socket.socket:
-        return connect(self._look_up(), self._deadline)
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except TimeoutError as error:
-            what = f"accepted the connection, then said nothing for {self._deadline.timeout_s:.1f} s"
-            raise ProbeError(Outcome.READ_TIMEOUT, what) from error
-        except ssl.SSLEOFError as error:
-            raise ProbeError(Outcome.REFUSED, "connection closed during the TLS handshake") from error
-        except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
-            raise ProbeError(Outcome.TLS, f"TLS: {_tls_reason(error)}") from error
-        except OSError as error:
-            raise ProbeError(Outcome.REFUSED, "connection reset during the TLS handshake") from error
-        self.sock.deadline = self._deadline  # type: ignore[union-attr]
-        self._meet(self.sock.getpeercert() or {})  # type: ignore[union-attr]
-
-    def _tunnel(self) -> None:
-        try:
-            super()._tunnel()
-        except OSError as error:
-            raise ProbeError(Outcome.REFUSED, "the proxy does not connect") from error
-
-    def _look_up(self) -> list[Address]:
-        host = self._dns_host
-        try:
-            return self._resolver.lookup(host, self.port, self._deadline.left_s())
-        except TimeoutError as error:
-            what = f"no name server answered for {host} within {self._deadline.timeout_s:.1f} s"
-            raise ProbeError(Outcome.DNS, what, never_left_node=True) from error
-        except OSError as error:
-            is_ours = error.errno == socket.EAI_AGAIN
-            what = f"name lookup of {host}: {error.strerror or error}"
-            raise ProbeError(Outcome.DNS, what, never_left_node=is_ours) from error
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Mounted on a session, makes all of its requests end at ``deadline`` and trust ``context`` alone."""
-
-    def __init__(self, deadline: Deadline, resolver: Resolver, context: ssl.SSLContext) -> None:
-        context.sslsocket_class = _TlsSocket
-        pool = type("_Pool", (HTTPSConnectionPool,), {})
-        # A partial in a class is a method since CPython 3.14.
-        pool.ConnectionCls = staticmethod(  # type: ignore[attr-defined]
-            functools.partial(_Connection, deadline=deadline, resolver=resolver, meet=self._meet)
-        )
-        self._certificate: Mapping[str, Any] = {}
-        self._pools = {"https": pool}
-        self._context = context
-        super().__init__()
-
-    @property
-    def certificate_expires_on(self) -> datetime.datetime | None:
-        """When the certificate ends that the server showed last; None before there was one that can be trusted."""
-        until = self._certificate.get("notAfter")
-        return until and datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(until), datetime.UTC)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Called by the base class's constructor."""
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:  # noqa: ANN401
-        """Called once a request goes through ``proxy``."""
-        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401, ARG002
-        """Leaves trust to the context, where the base class would add certifi's bundle."""
-        conn.cert_reqs = "CERT_REQUIRED"
-        conn.ca_certs = conn.ca_cert_dir = None
-
-    def _meet(self, certificate: Mapping[str, Any]) -> None:
-        self._certificate = certificate
-
-
-@contextlib.contextmanager
-def converse(
-    deadline: Deadline, resolver: Resolver, context: ssl.SSLContext, *, proxied_url: str | None
-) -> Iterator[Conversation]:
-    """What sends requests until ``deadline``, through the proxy that the environment has for ``proxied_url``."""
-    adapter = _Adapter(deadline, resolver, context)
-    with _Session() as session:
-        session.trust_env = False
-        session.mount("https://", adapter)
-        session.headers = chef_headers() | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}  # type: ignore[assignment]
-        if proxied_url is not None:
-            session.proxies = requests.utils.get_environ_proxies(proxied_url)
-        yield Conversation(session, adapter)
-
-
-class Conversation:
-    """An `exchange.Ask`."""
-
-    def __init__(self, session: requests.Session, adapter: _Adapter) -> None:
-        self._session = session
-        self._adapter = adapter
-
-    @property
-    def certificate_expires_on(self) -> datetime.datetime | None:
-        """When the certificate ends that the server showed last; None before there was one that can be trusted."""
-        return self._adapter.certificate_expires_on
-
-    def __call__(self, method: str, url: str, auth: Auth | None = None, document: object = None) -> Answer:
-        """The answer; see `exchange.Ask`."""
-        try:
-            return _request(self._session, method, url, auth, document)
-        except requests.RequestException as error:
-            raise ProbeError(*_judge_broken(error)) from error
-
-
-class _Session(requests.Session):
-    """Finds no redirect anywhere.
-
-    ``requests`` looks where a redirect leads even if it is told not to follow: it reads the whole body first, however
-    long, and raises ValueError over a target that is none.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        return None
-
-
-def _request(
-    session: requests.Session,
-    method: str,
-    url: str,
-    auth: Auth | None,
-    document: Any,  # noqa: ANN401
-) -> Answer:
-    data = None if document is None else json.dumps(document).encode()
-    headers = {"Content-Type": "application/json"} if data else None
-    with session.request(
-        method, url, auth=auth, data=data, headers=headers, allow_redirects=False, stream=True
-    ) as response:
-        body = b""
-        for chunk in response.iter_content(65536):
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                raise ProbeError(Outcome.NOT_CHEF, f"an answer longer than {BODY_LIMIT // 1024**2} MiB")
-        lower = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, lower, body, unquote(urlsplit(url).path))
-
-
 def _judge_broken(error: requests.RequestException) -> tuple[Outcome, str]:
     """The class of what broke on the way to an HTTP answer, or within one."""
     if isinstance(error, requests.exceptions.ProxyError):
@@ -216,8 +215,7 @@ def _judge_broken(error: requests.RequestException) -> tuple[Outcome, str]:
     while cause is not None:
         if isinstance(cause, RemoteDisconnected | urllib3.exceptions.IncompleteRead):
             return Outcome.REFUSED, "connection closed before the answer was whole"
-        inner = cause.args[-1] if cause.args and isinstance(cause.args[-1], BaseException) else None
-        cause = inner or cause.__cause__
+        cause = cause.__context__
     return Outcome.NOT_CHEF, "what it sends is not HTTP"
 
 

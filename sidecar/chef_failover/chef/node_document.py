@@ -12,14 +12,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from chef_failover.chef import limits
 from chef_failover.chef.answers import is_cookbook, is_version
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT, NodeObject
 
-NORMAL_LIMIT = 2_000_000
-"""Characters of normal attributes; a Chef server takes no object over 2 MB by default."""
-
-
-_RECIPE = re.compile(r"(?:recipe\[)?([A-Za-z0-9_.-]{1,200})(?:::[^\[\]]*)?(?:@[0-9.]+)?\]?")
+_RECIPE = re.compile(r"(?:recipe\[)?([A-Za-z0-9_.-]+)(?:::[^\[\]]*)?(?:@[0-9.]+)?\]?")
 """An item of a run list that is a recipe: ``recipe[web::ssl@1.2]`` or ``web::ssl``."""
 
 
@@ -67,7 +64,7 @@ def cookbooks_used(document: Mapping[str, Any]) -> dict[str, str | None]:
             used[name] = version if is_version(version) else None
     if not used:
         recipes = (_RECIPE.fullmatch(item) for item in document.get("run_list", []))
-        used = {found[1]: None for found in recipes if found}
+        used = {found[1]: None for found in recipes if found and is_cookbook(found[1])}
     return used
 
 
@@ -108,6 +105,6 @@ def _canonical(normal: object) -> str:
         raise NotANodeObjectError(
             "has normal attributes that are not JSON (a number or a depth without end)"
         ) from error
-    if len(text) > NORMAL_LIMIT:
-        raise NotANodeObjectError(f"has more than {NORMAL_LIMIT // 1_000_000} MB of normal attributes")
+    if len(text) > limits.NORMAL_CHARACTERS:
+        raise NotANodeObjectError(f"has more than {limits.NORMAL_CHARACTERS // 1_000_000} MB of normal attributes")
     return text

@@ -13,7 +13,7 @@ import datetime
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import attrs
@@ -21,14 +21,11 @@ import attrs
 from chef_failover.chef import node_document
 from chef_failover.chef.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_policy
 from chef_failover.chef.deadline import ProbeError
-from chef_failover.chef.exchange import Ask, Exchange
+from chef_failover.chef.https import Auth, ChefServer, Connection
 from chef_failover.chef.node_document import NotANodeObjectError
 from chef_failover.decide.reading import is_recent
 from chef_failover.model.model import NodeCheck, Outcome
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, ReadinessPolicy
-
-if TYPE_CHECKING:
-    from chef_failover.chef.https import Auth
 
 UtcNow = Callable[[], datetime.datetime]
 
@@ -38,7 +35,7 @@ def _utc_now() -> datetime.datetime:
 
 
 def check(
-    exchange: Exchange,
+    server: ChefServer,
     auth: Auth,
     policy: ReadinessPolicy,
     *,
@@ -50,7 +47,7 @@ def check(
     """One whole reading of what a run needs there. Whatever the server or the network does is a value.
 
     Args:
-        exchange: speaks to the server.
+        server: how to reach it.
         auth: signs as this node.
         policy: what the configuration says.
         compares: also find out what can be compared with other servers: a policy's revision, or cookbooks' versions.
@@ -60,13 +57,13 @@ def check(
     """
     content = policy_found = environment_found = None
     try:
-        with exchange.open() as ask:
-            document = _read(ask, exchange, auth, utc_now())
+        with server.open() as connection:
+            document = _read(connection, auth, utc_now())
             node = _parse(document)
             needed = policy if policy.has_policy else node
 
             def get(path: str) -> Answer:
-                return ask("GET", f"{exchange.target.chef_server_url}/{path}", auth)
+                return connection.request("GET", f"{connection.target.chef_server_url}/{path}", auth)
 
             if needed is not None and needed.has_policy:
                 wanted = Content(clock(), policy=(str(needed.policy_name), str(needed.policy_group)))
@@ -81,25 +78,25 @@ def check(
     return NodeCheck(clock(), node, policy_found, environment_found, content=content if compares else None)
 
 
-def read(exchange: Exchange, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
+def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
     """This node's object, or None when the server proves that it has none.
 
     Raises:
         ProbeError: neither is certain.
     """
-    with exchange.open() as ask:
-        return _parse(_read(ask, exchange, auth, utc_now()))
+    with server.open() as connection:
+        return _parse(_read(connection, auth, utc_now()))
 
 
-def create(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
     """Create the object of the node ``name``, who signs; False when somebody else has just made it: read it then.
 
     Raises:
         ProbeError: it was not created, or nobody knows whether it was.
     """
     document = node_document.write(node, name)
-    with exchange.open() as ask:
-        answer = ask("POST", f"{exchange.target.chef_server_url}/nodes", auth, document)
+    with server.open() as connection:
+        answer = connection.request("POST", f"{connection.target.chef_server_url}/nodes", auth, document)
     if answer.status == HTTPStatus.CONFLICT:
         return False
     finding = judge_created(answer, name, utc_now())
@@ -108,27 +105,27 @@ def create(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_n
     return True
 
 
-def fill(exchange: Exchange, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+def fill(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
     """Give ``node`` to the object that a run has left empty; False when it is no longer like that: read it then.
 
     Raises:
         ProbeError: it was not saved, or nobody knows whether it was.
     """
-    with exchange.open() as ask:
-        document = _read(ask, exchange, auth, utc_now())
+    with server.open() as connection:
+        document = _read(connection, auth, utc_now())
         found = _parse(document)
         if document is None or found is None or not found.is_left_for(node):
             return False
-        answer = ask("PUT", exchange.target.node_url, auth, node_document.filled(document, node))
+        answer = connection.request("PUT", connection.target.node_url, auth, node_document.filled(document, node))
     finding = judge_node(answer, name, utc_now())
     if finding.outcome is not Outcome.OK or not finding.has_node_object:
         raise ProbeError(finding.outcome, finding.detail)
     return True
 
 
-def _read(ask: Ask, exchange: Exchange, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
-    answer = ask("GET", exchange.target.node_url, auth)
-    finding = judge_node(answer, exchange.target.node_name or "", utc_now)
+def _read(connection: Connection, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
+    answer = connection.request("GET", connection.target.node_url, auth)
+    finding = judge_node(answer, connection.target.node_name or "", utc_now)
     if not finding.outcome.serves_node:
         raise ProbeError(finding.outcome, finding.detail)
     return answer.json() if finding.has_node_object else None

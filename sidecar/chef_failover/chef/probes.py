@@ -10,18 +10,14 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import cachetools
 
 from chef_failover.chef.answers import Answer, Finding, judge_api_version, judge_node, judge_node_head, judge_status
 from chef_failover.chef.deadline import ProbeError
-from chef_failover.chef.exchange import Ask, Exchange, Signer
+from chef_failover.chef.https import Auth, ChefServer, Connection, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.model.model import Outcome, ProbeResult
-
-if TYPE_CHECKING:
-    from chef_failover.chef.https import Auth
 
 HABIT_LIFETIME_S = 3600.0
 """How long we remember what a server could not do, so that an upgraded one is asked again."""
@@ -35,14 +31,14 @@ class Prober:
 
     def __init__(
         self,
-        exchange: Exchange,
+        server: ChefServer,
         *,
         signer: Callable[[], Signer | None],
         clock: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
-        self._exchange = exchange
-        self._target = exchange.target
+        self._server = server
+        self._target = server.target
         self._signer = signer
         self._clock = clock
         self._utc_now = utc_now
@@ -53,9 +49,9 @@ class Prober:
         started = self._clock()
         signer = self._signer() if self._target.node_name else None
         try:
-            with self._exchange.open() as ask:
-                finding = self._ask_status(ask) if signer is None else self._ask_for_node(ask, signer)
-                certificate_expires_on = ask.certificate_expires_on
+            with self._server.open() as connection:
+                finding = self._ask_status(connection) if signer is None else self._ask_for_node(connection, signer)
+                certificate_expires_on = connection.certificate_expires_on
         except ProbeError as error:
             return ProbeResult(error.outcome, error.detail, self._clock(), never_left_node=error.never_left_node)
         finished = self._clock()
@@ -70,27 +66,27 @@ class Prober:
             certificate_expires_on=certificate_expires_on,
         )
 
-    def _ask_status(self, ask: Ask) -> Finding:
-        finding = judge_status(ask("GET", f"{self._target.root_url}/_status"))
+    def _ask_status(self, connection: Connection) -> Finding:
+        finding = judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
         if finding is None:
-            finding = judge_api_version(ask("GET", f"{self._target.root_url}/server_api_version"))
+            finding = judge_api_version(connection.request("GET", f"{self._target.root_url}/server_api_version"))
         return finding
 
-    def _ask_for_node(self, ask: Ask, signer: Signer) -> Finding:
+    def _ask_for_node(self, connection: Connection, signer: Signer) -> Finding:
         protocol = self._habits.get("protocol", SIGNING_PROTOCOLS[0])
         if "HEAD" not in self._habits:
-            finding = judge_node_head(ask("HEAD", self._target.node_url, signer(protocol)))
+            finding = judge_node_head(connection.request("HEAD", self._target.node_url, signer(protocol)))
             if finding is not None:
                 return finding
-        answer, finding = self._get_node(ask, signer(protocol))
+        answer, finding = self._get_node(connection, signer(protocol))
         if answer.status in (400, 401) and finding.outcome is not Outcome.CLOCK_SKEW and "protocol" not in self._habits:
-            answer, older = self._get_node(ask, signer(SIGNING_PROTOCOLS[1]))
+            answer, older = self._get_node(connection, signer(SIGNING_PROTOCOLS[1]))
             if older.outcome.serves_node:
                 self._habits["protocol"], finding = SIGNING_PROTOCOLS[1], older
         elif answer.status == 200 and finding.outcome is Outcome.OK:
             self._habits["HEAD"] = "is no proof here"
         return finding
 
-    def _get_node(self, ask: Ask, auth: Auth) -> tuple[Answer, Finding]:
-        answer = ask("GET", self._target.node_url, auth)
+    def _get_node(self, connection: Connection, auth: Auth) -> tuple[Answer, Finding]:
+        answer = connection.request("GET", self._target.node_url, auth)
         return answer, judge_node(answer, self._target.node_name or "", self._utc_now())

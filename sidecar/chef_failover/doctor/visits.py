@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import email.utils
-import errno
-import socket
 import ssl
 import urllib.request
 from collections.abc import Callable
@@ -14,17 +11,20 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from chef_failover.chef.lookup import Address, Resolver
+from chef_failover.chef.answers import time_told
+from chef_failover.chef.deadline import ProbeError
+from chef_failover.chef.https import ChefServer, Connection, Target
+from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config, Server
 from chef_failover.decide.prospects import CERTIFICATE_NOTICE_S
 from chef_failover.doctor.finding import Check
 from chef_failover.durations import in_words
 from chef_failover.errors import UnseenError
+from chef_failover.model.model import Outcome
 
 CLOCK_NOTICE_S = 60.0
 """Chef servers refuse at fifteen minutes; a time service that works is never off by one."""
-_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 @attrs.frozen
@@ -106,72 +106,41 @@ def visit_all(
 def visit(
     config: Config, server: Server, resolver: Resolver, trust: TrustStore, utc_now: Callable[[], datetime.datetime]
 ) -> Visit:
-    """One server; each step may take ``health.timeout``."""
-    parts = urlsplit(server.url)
-    host, port, timeout_s = parts.hostname or "", parts.port or 443, config.health.timeout
-    start = Visit(server.name, host)
+    """One server, within ``health.timeout``."""
+    start = Visit(server.name, urlsplit(server.url).hostname or "")
     if config.health.proxy == "environment" and "https" in urllib.request.getproxies():
         return attrs.evolve(start, unseen="it is reached through the proxy of the environment")
+    target = Target(server.url, config.health.timeout, server.ca_file)
     try:
-        addresses = resolver.lookup(host, port, timeout_s)
-    except OSError as error:
-        return attrs.evolve(start, lookup=_words(error))
+        with ChefServer(target, resolver, trust).open() as connection:
+            return _look_around(start, connection, utc_now)
+    except ProbeError as error:
+        return _stopped(start, error)
+
+
+def _look_around(start: Visit, connection: Connection, utc_now: Callable[[], datetime.datetime]) -> Visit:
+    told = None
     try:
-        connection = _connect(addresses, timeout_s)
-    except OSError as error:
-        if error.errno in _NO_ROUTE:
-            return attrs.evolve(start, route=_words(error))
-        return attrs.evolve(start, connection=_words(error))
-    with connection:
-        return _speak(start, connection, lambda: trust.context(server.ca_file), utc_now)
+        told = time_told(connection.request("HEAD", f"{connection.target.root_url}/_status"))
+    except ProbeError as error:
+        if error.outcome is not Outcome.NOT_CHEF or connection.certificate_expires_on is None:
+            raise
+    now, ends = utc_now(), connection.certificate_expires_on
+    return attrs.evolve(
+        start,
+        certificate_left_s=(ends - now).total_seconds() if ends else None,
+        clock_ahead_s=(now - told).total_seconds() if told else None,
+    )
 
 
-def _speak(
-    start: Visit,
-    connection: socket.socket,
-    context: Callable[[], ssl.SSLContext],
-    utc_now: Callable[[], datetime.datetime],
-) -> Visit:
-    try:
-        with context().wrap_socket(connection, server_hostname=start.host) as tls:
-            return _look_around(start, tls, utc_now)
-    except ssl.SSLCertVerificationError as error:
-        return attrs.evolve(start, certificate=error.verify_message)
-    except OSError as error:
-        return attrs.evolve(start, connection=_words(error))
-
-
-def _connect(addresses: list[Address], timeout_s: float) -> socket.socket:
-    trouble = OSError("no address")
-    for family, kind, protocol, _, address in addresses:
-        connection = socket.socket(family, kind, protocol)
-        connection.settimeout(timeout_s)
-        try:
-            connection.connect(address)
-        except OSError as error:
-            connection.close()
-            trouble = error
-        else:
-            return connection
-    raise trouble
-
-
-def _look_around(start: Visit, tls: ssl.SSLSocket, utc_now: Callable[[], datetime.datetime]) -> Visit:
-    ends = (tls.getpeercert() or {}).get("notAfter")
-    left_s = ssl.cert_time_to_seconds(str(ends)) - utc_now().timestamp() if ends else None
-    tls.sendall(f"HEAD /_status HTTP/1.1\r\nHost: {start.host}\r\nConnection: close\r\n\r\n".encode())
-    head = tls.recv(16384).decode("latin-1").partition("\r\n\r\n")[0]
-    dates = [line.partition(":")[2].strip() for line in head.split("\r\n") if line.lower().startswith("date:")]
-    ahead_s = None
-    if dates:
-        try:
-            ahead_s = (utc_now() - email.utils.parsedate_to_datetime(dates[0])).total_seconds()
-        except (ValueError, TypeError):
-            ahead_s = None
-    return attrs.evolve(start, certificate_left_s=left_s, clock_ahead_s=ahead_s)
-
-
-def _words(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return error.strerror or str(error)
+def _stopped(start: Visit, error: ProbeError) -> Visit:
+    """With the step that failed, in the words of what failed there."""
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return attrs.evolve(start, certificate=cause.verify_message)
+    words = (isinstance(cause, OSError) and cause.strerror) or error.detail
+    if isinstance(cause, TimeoutError):
+        words = "no answer in time"
+    if error.outcome is Outcome.DNS:
+        return attrs.evolve(start, lookup=words)
+    return attrs.evolve(start, route=words) if error.never_left_node else attrs.evolve(start, connection=words)

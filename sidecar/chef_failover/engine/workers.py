@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chef_failover.chef import node_objects
-from chef_failover.chef.exchange import Exchange, Signer, Target
+from chef_failover.chef.https import ChefServer, Signer, Target
 from chef_failover.chef.probes import Prober
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
@@ -25,7 +25,7 @@ from chef_failover.registration.base import Applicant
 from chef_failover.registration.providers import make_provider
 
 
-def _exchange(config: Config, server: Server, node_name: str | None, around: Surroundings) -> Exchange:
+def _exchange(config: Config, server: Server, node_name: str | None, around: Surroundings) -> ChefServer:
     """How this node speaks to ``server``, as ``config`` says."""
     target = Target(
         chef_server_url=config.chef_server_url(server),
@@ -34,7 +34,7 @@ def _exchange(config: Config, server: Server, node_name: str | None, around: Sur
         node_name=node_name,
         uses_environment_proxy=config.health.proxy == "environment",
     )
-    return Exchange(target, around.resolver, around.trust)
+    return ChefServer(target, around.resolver, around.trust)
 
 
 def make_prober(

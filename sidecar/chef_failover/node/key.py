@@ -33,7 +33,7 @@ from chef_failover.node import key_file
 from chef_failover.node.key_file import Stamp
 
 if TYPE_CHECKING:
-    from chef_failover.chef.exchange import Signer
+    from chef_failover.chef.https import Signer
 
 log = logging.getLogger(__name__)
 

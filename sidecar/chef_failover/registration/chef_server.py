@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from chef_failover.chef import answers
 from chef_failover.chef.answers import Finding
 from chef_failover.chef.deadline import ProbeError
-from chef_failover.chef.exchange import Ask, Exchange
+from chef_failover.chef.https import ChefServer, Connection
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
@@ -38,11 +38,11 @@ _ADVICE = {
 """What a person has to mend, by what the server says to the validator."""
 
 
-class ChefServer:
-    """Registers with the server behind ``exchange``.
+class ChefServerProvider:
+    """Registers with ``server``.
 
     Args:
-        exchange: how to reach it.
+        server: how to reach it.
         validator: the client that may create clients.
         read_key: reads the validator's key, each time that it is needed; None when none is configured.
         utc_now: wall time, for signatures.
@@ -52,13 +52,13 @@ class ChefServer:
 
     def __init__(
         self,
-        exchange: Exchange,
+        server: ChefServer,
         *,
         validator: str,
         read_key: Callable[[], PrivateKey] | None,
         utc_now: Callable[[], datetime.datetime],
     ) -> None:
-        self._exchange = exchange
+        self._server = server
         self._validator = validator
         self._read_key = read_key
         self._utc_now = utc_now
@@ -66,8 +66,8 @@ class ChefServer:
     def associate(self, applicant: Applicant, ticket: str | None) -> Answer:  # noqa: ARG002
         """Registered at once, or not: there is never anything to ask after."""
         try:
-            with self._exchange.open() as ask:
-                known = _ask_as(ask, self._exchange, applicant, self._utc_now)
+            with self._server.open() as connection:
+                known = _ask_as(connection, applicant, self._utc_now)
             if known.outcome is not Outcome.NOT_ASSOCIATED:
                 return _judge_known(known)
             if self._read_key is None:
@@ -75,21 +75,20 @@ class ChefServer:
                     Event.REFUSE, "it does not know this node; association.validator_key would let us register it"
                 )
             validator_key = self._read_key()
-            with self._exchange.open() as ask:
-                return self._register(ask, applicant, validator_key)
+            with self._server.open() as connection:
+                return self._register(connection, applicant, validator_key)
         except ProbeError as error:
             return Answer(Event.FAIL, error.detail)
         except KeyFileError as error:
             return Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
 
-    def _register(self, ask: Ask, applicant: Applicant, validator_key: PrivateKey) -> Answer:
-        target = self._exchange.target
+    def _register(self, connection: Connection, applicant: Applicant, validator_key: PrivateKey) -> Answer:
         document = {"name": applicant.node_name, "public_key": applicant.key.public_pem().decode()}
         for protocol in SIGNING_PROTOCOLS:
             auth = ChefAuth(self._validator, validator_key, protocol, self._utc_now)
-            answer = ask("POST", f"{target.chef_server_url}/clients", auth, document)
+            answer = connection.request("POST", f"{connection.target.chef_server_url}/clients", auth, document)
             if answer.status == 409:
-                known = _ask_as(ask, self._exchange, applicant, self._utc_now, [protocol])
+                known = _ask_as(connection, applicant, self._utc_now, [protocol])
                 return _conflict(applicant) if known.outcome is Outcome.NOT_ASSOCIATED else _judge_known(known)
             finding = answers.judge_created(answer, self._validator, self._utc_now())
             if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
@@ -110,18 +109,17 @@ class ChefServer:
         return Answer(Event.FAIL, finding.detail)
 
 
-def is_known(exchange: Exchange, applicant: Applicant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
+def is_known(server: ChefServer, applicant: Applicant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
     """Whether the server takes the applicant for the node of that name; False also when it cannot be asked."""
     try:
-        with exchange.open() as ask:
-            return _judge_known(_ask_as(ask, exchange, applicant, utc_now)).event is Event.CONFIRM
+        with server.open() as connection:
+            return _judge_known(_ask_as(connection, applicant, utc_now)).event is Event.CONFIRM
     except ProbeError:
         return False
 
 
 def _ask_as(
-    ask: Ask,
-    exchange: Exchange,
+    connection: Connection,
     applicant: Applicant,
     utc_now: Callable[[], datetime.datetime],
     protocols: Sequence[str] = SIGNING_PROTOCOLS,
@@ -129,7 +127,7 @@ def _ask_as(
     """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
     for protocol in protocols:
         auth = ChefAuth(applicant.node_name, applicant.key, protocol, utc_now)
-        answer = ask("GET", exchange.target.node_url, auth)
+        answer = connection.request("GET", connection.target.node_url, auth)
         if answer.status != 400:
             break
     return answers.judge_node(answer, applicant.node_name, utc_now())

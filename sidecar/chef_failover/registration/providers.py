@@ -7,11 +7,11 @@ import functools
 import random
 from collections.abc import Callable
 
-from chef_failover.chef.exchange import Exchange
+from chef_failover.chef.https import ChefServer
 from chef_failover.config.settings import ChefServerAssociation, Config, OpsworksAssociation, Server
 from chef_failover.registration import validator_key
 from chef_failover.registration.base import Provider
-from chef_failover.registration.chef_server import ChefServer, is_known
+from chef_failover.registration.chef_server import ChefServerProvider, is_known
 from chef_failover.registration.none import NoProvider
 from chef_failover.registration.opsworks_cm import OpsworksCm
 
@@ -21,12 +21,12 @@ VALIDATOR_WITHOUT_ORGANIZATION = "chef-validator"
 def make_provider(
     config: Config,
     server: Server,
-    exchange: Exchange,
+    chef_server: ChefServer,
     *,
     utc_now: Callable[[], datetime.datetime],
     rng: random.Random,
 ) -> Provider:
-    """What registers the node with ``server``, which ``exchange`` speaks to."""
+    """What registers the node with ``server``, which ``chef_server`` speaks to."""
     organization = config.organization(server)
     match server.association:
         case ChefServerAssociation(validator=validator, validator_key=source, region=region, endpoint_url=endpoint_url):
@@ -34,14 +34,14 @@ def make_provider(
             read_key = None
             if source is not None:
                 read_key = functools.partial(validator_key.read, source, region=region, endpoint_url=endpoint_url)
-            return ChefServer(exchange, validator=validator or default, read_key=read_key, utc_now=utc_now)
+            return ChefServerProvider(chef_server, validator=validator or default, read_key=read_key, utc_now=utc_now)
         case OpsworksAssociation(region=region, server_name=name, endpoint_url=endpoint_url):
             return OpsworksCm(
                 name or server.name,
                 region=region,
                 endpoint_url=endpoint_url,
                 organization=organization or "default",
-                is_known=functools.partial(is_known, exchange, utc_now=utc_now),
+                is_known=functools.partial(is_known, chef_server, utc_now=utc_now),
                 rng=rng,
             )
     return NoProvider()

@@ -1,0 +1,22 @@
+"""Pure: how much a Chef server may send before it is no longer read, or not believed.
+
+A server is not ours, and a captive portal in its place even less. The number and the length of header lines are limited
+by ``http.client`` (100, and 64 KiB each).
+"""
+
+from __future__ import annotations
+
+CONNECTION_BYTES = 16 * 1024 * 1024
+"""All that one connection brings: several answers, with what no other limit counts (interim answers, trailers)."""
+BODY_BYTES = 4 * 1024 * 1024
+"""One body, unpacked; a Chef server refuses objects over 2 MB by default."""
+NORMAL_CHARACTERS = 2_000_000
+"""The normal attributes of a node object."""
+COOKBOOKS = 5000
+"""Cookbooks of one server; a server with more is not compared."""
+COOKBOOK_CHARACTERS = 200
+VERSION_DIGITS = 18
+"""Each number in a cookbook's version."""
+REVISION_CHARACTERS = 255
+STAY_AWAY_S = 600.0
+"""How long a server can make us stay away."""
