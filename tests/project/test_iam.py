@@ -8,9 +8,8 @@ import attrs
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.config.key_source import Store, parse_key_source
-from chef_failover.config.list_address import parse_list_address
 from chef_failover.config.settings import DiscoverySettings
+from chef_failover.config.source import KEY_STORES, Store, parse_key_source, parse_list_source
 from chef_failover.errors import AwsError, ValidatorKeyError
 from chef_failover.registration import validator_key
 from chef_failover.registration.base import Applicant
@@ -59,7 +58,7 @@ def called(name):
         assert {statement["Action"]} == optional.actions
         assert all(f"packaging/iam/{name}.json" in answer.detail for answer in answers)
     elif name in LISTS:
-        settings = DiscoverySettings(source=parse_list_address(LISTS[name]), region="us-east-1")
+        settings = DiscoverySettings(source=parse_list_source(LISTS[name]), region="us-east-1")
         assert f"packaging/iam/{name}.json" in list_fetch.fetch(settings, None, recorder).sentence
     else:
         with pytest.raises(ValidatorKeyError, match=f"packaging/iam/{name}.json"):
@@ -76,7 +75,7 @@ def test_a_policy_allows_what_is_called_and_nothing_else(name):
 
 
 def test_every_policy_is_valid_and_one_of_these():
-    assert {path.stem for path in POLICIES.iterdir()} == {"opsworks-cm", *set(Store) - {Store.FILE}, *LISTS}
+    assert {path.stem for path in POLICIES.iterdir()} == {"opsworks-cm", *set(KEY_STORES) - {Store.FILE}, *LISTS}
     for path in POLICIES.iterdir():
         for statement in statements(path.stem):
             assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}

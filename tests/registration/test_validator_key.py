@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 import chef_failover
 from chef_failover.aws import call as aws
-from chef_failover.config.key_source import parse_key_source
+from chef_failover.config.source import parse_key_source
 from chef_failover.errors import AwsError, KeyFileError, ValidatorKeyError
 from chef_failover.registration import validator_key
 from tests.support.opsworks_stub import OpsworksStub
@@ -262,7 +262,7 @@ import json, logging, os, sys
 logging.basicConfig(level="DEBUG")
 sys.path.insert(0, sys.argv[1])
 from chef_failover.registration import validator_key
-from chef_failover.config.key_source import parse_key_source
+from chef_failover.config.source import parse_key_source
 key = validator_key.read(parse_key_source("ssm:watched"), region="us-east-1", endpoint_url=sys.argv[2])
 del key
 print(json.dumps(sorted(sys.modules)), flush=True)

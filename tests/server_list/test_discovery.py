@@ -14,8 +14,8 @@ import pytest
 
 from chef_failover.aws import call as aws
 from chef_failover.config import settings as config
-from chef_failover.config.list_address import parse_list_address
 from chef_failover.config.settings import DiscoverySettings
+from chef_failover.config.source import parse_list_source
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import AwsError, IdentityError
 from chef_failover.model.about import Origin
@@ -95,7 +95,7 @@ def standing(running):
 
 
 def settings(source, **more):
-    return DiscoverySettings(source=parse_list_address(source), **{"region": REGION} | more)
+    return DiscoverySettings(source=parse_list_source(source), **{"region": REGION} | more)
 
 
 class Counting:
@@ -185,13 +185,13 @@ LISTING = Listing("file:/list", "servers: é\r\n", "7", ON)
 
 
 def test_the_cache_is_whole_or_not_there_and_of_one_source(tmp_path):
-    source = parse_list_address("file:/list")
+    source = parse_list_source("file:/list")
     assert list_cache.read(tmp_path, source) is None
     list_cache.write(tmp_path, LISTING)
     path = tmp_path / "discovered.yml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert list_cache.read(tmp_path, source) == LISTING
-    assert list_cache.read(tmp_path, parse_list_address("file:/other")) is None
+    assert list_cache.read(tmp_path, parse_list_source("file:/other")) is None
     whole = path.read_bytes()
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
@@ -253,7 +253,7 @@ def test_good_bad_and_good_again(tmp_path, caplog):
     assert source.asked == [None, "1", "2", "2", "2", "2", "2"]
     assert [server.name for server in went_on[-1].config.servers] == ["a"]
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]  # once for each reason
-    assert list_cache.read(tmp_path, parse_list_address("file:/list")).version == "3"
+    assert list_cache.read(tmp_path, parse_list_source("file:/list")).version == "3"
 
 
 def test_a_reload_takes_what_is_known_by_the_new_trust_and_asks_at_once(tmp_path):

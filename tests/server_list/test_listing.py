@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chef_failover.config import settings as config
-from chef_failover.config.list_address import parse_list_address
 from chef_failover.decide.world import follow, obey, settle, undrain
 from chef_failover.errors import ConfigError
 from chef_failover.model.model import Health
@@ -150,19 +149,6 @@ def test_a_node_without_a_name_takes_no_association_from_a_list():
 @given(st.text(max_size=200))
 def test_no_text_breaks_it(text):
     effective(OWN, [listing(text)])
-
-
-@pytest.mark.parametrize("text", ["s3://fleet/a/b.yml", "ssm:/chef/servers", "ssm:servers", "file:/srv/list.yml"])
-def test_an_address_is_read_and_written_alike(text):
-    assert str(parse_list_address(text)) == text
-
-
-@pytest.mark.parametrize(
-    "text", [None, 5, "", "s3:/fleet/a", "s3://fleet", "s3://fleet/", "file:a", "ssm:", "http://a"]
-)
-def test_what_is_no_address_is_said_with_what_would_be_right(text):
-    with pytest.raises(ValueError, match="write s3://bucket/key, ssm:/name or file:/absolute/path"):
-        parse_list_address(text)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from chef_failover.config.key_source import KeySource, parse_key_source
-from chef_failover.config.list_address import ListAddress, parse_list_address
+from chef_failover.config.source import Source, parse_key_source, parse_list_source
 from chef_failover.config.urls import HostPort, ServerUrl, parse_loopback, parse_server_url
 from chef_failover.durations import parse_duration_s
 
@@ -36,6 +35,10 @@ EndpointUrl = NewType("EndpointUrl", str)
 """Where an AWS service answers, when that is not its public address."""
 HostPattern = NewType("HostPattern", str)
 """A host name in which a leading ``*.`` stands for any labels."""
+KeySource = NewType("KeySource", Source)
+"""Where a validator's key is kept."""
+ListSource = NewType("ListSource", Source)
+"""Where the fleet's list is kept."""
 Line = NewType("Line", str)
 """Words for people, on one line."""
 Until = NewType("Until", datetime.datetime)
@@ -66,7 +69,7 @@ def make_converter() -> cattrs.Converter:
         EndpointUrl: _matching(_ENDPOINT, "an AWS endpoint", "https://HOST, or http:// to this machine"),
         ServerUrl: parse_server_url,
         KeySource: parse_key_source,
-        ListAddress: parse_list_address,
+        ListSource: parse_list_source,
         Line: _line,
         Until: _until,
     }

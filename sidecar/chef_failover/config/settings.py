@@ -22,14 +22,14 @@ from cattrs.errors import (
 )
 
 from chef_failover.config import yaml_lines
-from chef_failover.config.key_source import KeySource
-from chef_failover.config.list_address import ListAddress
 from chef_failover.config.schema import (
     Count,
     EndpointUrl,
     Failback,
     Freshness,
     HostPattern,
+    KeySource,
+    ListSource,
     Name,
     NodeName,
     Organization,
@@ -139,7 +139,7 @@ class MetricsSettings:
 class DiscoverySettings:
     """Where the fleet keeps its list of servers. ``region`` and ``endpoint_url`` are those of the AWS service."""
 
-    source: ListAddress | None = None
+    source: ListSource | None = None
     interval: Seconds = Seconds(300.0)
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chef_failover.aws import call as aws
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.config.key_source import KeySource, Store
+from chef_failover.config.source import Source, Store
 from chef_failover.errors import AwsError, ValidatorKeyError
 
 SIZE_LIMIT = 65536
@@ -21,7 +21,7 @@ _FORBIDDEN = ("AccessDeniedException", "AccessDenied", "DecryptionFailure", "Inv
 
 
 def read(
-    source: KeySource, *, region: str | None, endpoint_url: str | None = None, call: aws.Call = aws.call
+    source: Source, *, region: str | None, endpoint_url: str | None = None, call: aws.Call = aws.call
 ) -> PrivateKey:
     """The key in ``source``; ``region`` and ``endpoint_url`` are those of the AWS service that keeps it.
 
@@ -30,7 +30,7 @@ def read(
         KeyFileError: this machine has no OpenSSL 3.
     """
     text = _from_file(source) if source.store is Store.FILE else _from_aws(source, region, endpoint_url, call)
-    if source.json_key is not None:
+    if source.part is not None:
         text = _member(source, text)
     if not text.strip():
         raise _error(source, "is empty")
@@ -38,20 +38,20 @@ def read(
         return PrivateKey.from_pem(text)
     except ValueError as error:
         hint = ""
-        if source.store is Store.SECRETS_MANAGER and source.json_key is None and text.lstrip().startswith(b"{"):
+        if source.store is Store.SECRETS_MANAGER and source.part is None and text.lstrip().startswith(b"{"):
             hint = "; it looks like JSON, so name the key within it, as in secretsmanager:NAME#json-key"
         raise _error(source, f"{error}{hint}") from error
 
 
-def _from_file(source: KeySource) -> bytes:
+def _from_file(source: Source) -> bytes:
     try:
-        with Path(source.name).open("rb") as file:
+        with Path(source.place).open("rb") as file:
             return file.read(SIZE_LIMIT)
     except OSError as error:
         raise _error(source, f"cannot be read: {error.strerror}") from error
 
 
-def _from_aws(source: KeySource, region: str | None, endpoint_url: str | None, call: aws.Call) -> bytes:
+def _from_aws(source: Source, region: str | None, endpoint_url: str | None, call: aws.Call) -> bytes:
     if region is None:
         raise _error(source, "is kept in AWS, so association.region must say where")
     try:
@@ -59,7 +59,7 @@ def _from_aws(source: KeySource, region: str | None, endpoint_url: str | None, c
             reply = call(
                 "secretsmanager",
                 "GetSecretValue",
-                {"SecretId": source.name},
+                {"SecretId": source.place},
                 region=region,
                 endpoint_url=endpoint_url,
             )
@@ -68,7 +68,7 @@ def _from_aws(source: KeySource, region: str | None, endpoint_url: str | None, c
             reply = call(
                 "ssm",
                 "GetParameter",
-                {"Name": source.name, "WithDecryption": True},
+                {"Name": source.place, "WithDecryption": True},
                 region=region,
                 endpoint_url=endpoint_url,
             )
@@ -80,7 +80,7 @@ def _from_aws(source: KeySource, region: str | None, endpoint_url: str | None, c
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
-def _member(source: KeySource, text: bytes) -> bytes:
+def _member(source: Source, text: bytes) -> bytes:
     """One value of a secret that is a JSON object."""
     try:
         value = json.loads(text)
@@ -88,13 +88,13 @@ def _member(source: KeySource, text: bytes) -> bytes:
         value = None  # the exception has the whole secret in it, so none is raised on top of it
     if not isinstance(value, dict):
         raise _error(source, "is not a JSON object; leave away what follows the #")
-    member = value.get(source.json_key)
+    member = value.get(source.part)
     if not isinstance(member, str):
-        raise _error(source, f"has no text under {source.json_key!r}")
+        raise _error(source, f"has no text under {source.part!r}")
     return member.encode(errors="replace")
 
 
-def _judge(source: KeySource, region: str, error: AwsError) -> ValidatorKeyError:
+def _judge(source: Source, region: str, error: AwsError) -> ValidatorKeyError:
     policy = f"packaging/iam/{source.store}.json"
     if error.code in _MISSING:
         return _error(source, f"does not exist in {region}; mend it, or association.region")
@@ -108,5 +108,5 @@ def _judge(source: KeySource, region: str, error: AwsError) -> ValidatorKeyError
     return _error(source, f"cannot be read in {region}: {error}", is_passing=error.is_passing)
 
 
-def _error(source: KeySource, what: str, *, is_passing: bool = False) -> ValidatorKeyError:
+def _error(source: Source, what: str, *, is_passing: bool = False) -> ValidatorKeyError:
     return ValidatorKeyError(f"association.validator_key {source}: {what}", is_passing=is_passing)

@@ -10,14 +10,14 @@ import datetime
 import json
 from pathlib import Path
 
-from chef_failover.config.list_address import ListAddress
+from chef_failover.config.source import Source
 from chef_failover.server_list.listing import SIZE_LIMIT, Listing
 from chef_failover.state import document as state
 
 FILE_NAME = "discovered.yml"
 
 
-def read(state_dir: Path, source: ListAddress | None) -> Listing | None:
+def read(state_dir: Path, source: Source | None) -> Listing | None:
     """What was kept of ``source``; None if nothing, or nothing whole. Never fails."""
     try:
         with (state_dir / FILE_NAME).open("rb") as file:

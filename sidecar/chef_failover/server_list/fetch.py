@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 
 from chef_failover.aws import call as aws
-from chef_failover.config.list_address import ListAddress, ListStore
 from chef_failover.config.settings import DiscoverySettings
+from chef_failover.config.source import Source, Store
 from chef_failover.errors import AwsError
 from chef_failover.server_list.listing import SIZE_LIMIT
 
@@ -43,7 +43,7 @@ Answer = Fetched | Unchanged | Trouble
 
 _MISSING = ("NoSuchKey", "NoSuchBucket", "ParameterNotFound", "ParameterVersionNotFound")
 _FORBIDDEN = ("AccessDenied", "AccessDeniedException", "InvalidKeyId", "KMS.AccessDeniedException")
-_POLICIES = {ListStore.S3: "packaging/iam/s3.json", ListStore.PARAMETER_STORE: "packaging/iam/ssm-list.json"}
+_POLICIES = {Store.S3: "packaging/iam/s3.json", Store.PARAMETER_STORE: "packaging/iam/ssm-list.json"}
 
 
 def fetch(settings: DiscoverySettings, version: str | None = None, call: aws.Call = aws.call) -> Answer:
@@ -51,72 +51,70 @@ def fetch(settings: DiscoverySettings, version: str | None = None, call: aws.Cal
 
     The configuration is not valid without a region for what is in AWS.
     """
-    address = settings.source
-    if address is None:
+    source = settings.source
+    if source is None:
         return Trouble("discovery.source is not set")
     region = settings.region or ""
     try:
-        if address.store is ListStore.FILE:
-            return _from_file(address, version)
-        ask = _from_s3 if address.store is ListStore.S3 else _from_parameter_store
-        return ask(address, region, settings.endpoint_url, version, call)
+        if source.store is Store.FILE:
+            return _from_file(source, version)
+        ask = _from_s3 if source.store is Store.S3 else _from_parameter_store
+        return ask(source, region, settings.endpoint_url, version, call)
     except OSError as error:
-        return Trouble(f"{address}: cannot be read: {error.strerror}", is_passing=True)
+        return Trouble(f"{source}: cannot be read: {error.strerror}", is_passing=True)
     except AwsError as error:
-        return Unchanged() if error.status == 304 else _judge(address, region, error)
+        return Unchanged() if error.status == 304 else _judge(source, region, error)
     except UnicodeDecodeError:
-        return Trouble(f"{address}: is not UTF-8 text")
+        return Trouble(f"{source}: is not UTF-8 text")
 
 
-def _from_file(address: ListAddress, version: str | None) -> Answer:
-    path = Path(address.name)
+def _from_file(source: Source, version: str | None) -> Answer:
+    path = Path(source.place)
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        return Trouble(f"{address}: is no regular file")
+        return Trouble(f"{source}: is no regular file")
     now = f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
     if now == version:
         return Unchanged()
     with path.open("rb") as file:
-        return _whole(address, file.read(SIZE_LIMIT + 1), now)
+        return _whole(source, file.read(SIZE_LIMIT + 1), now)
 
 
-def _from_s3(
-    address: ListAddress, region: str, endpoint_url: str | None, version: str | None, call: aws.Call
-) -> Answer:
+def _from_s3(source: Source, region: str, endpoint_url: str | None, version: str | None, call: aws.Call) -> Answer:
     condition = {"IfNoneMatch": version} if version else {}
-    parameters = {"Bucket": address.bucket, "Key": address.name, **condition}
+    parameters = {"Bucket": source.place, "Key": source.part, **condition}
     reply = call("s3", "GetObject", parameters, region=region, endpoint_url=endpoint_url)
     body, tag = reply.get("Body"), reply.get("ETag")
     if not isinstance(body, bytes) or not isinstance(tag, str):
-        return Trouble(f"{address}: S3 answers without an object", is_passing=True)
-    return _whole(address, body, tag)
+        return Trouble(f"{source}: S3 answers without an object", is_passing=True)
+    return _whole(source, body, tag)
 
 
 def _from_parameter_store(
-    address: ListAddress, region: str, endpoint_url: str | None, version: str | None, call: aws.Call
+    source: Source, region: str, endpoint_url: str | None, version: str | None, call: aws.Call
 ) -> Answer:
-    parameters = {"Name": address.name, "WithDecryption": True}
+    parameters = {"Name": source.place, "WithDecryption": True}
     reply = call("ssm", "GetParameter", parameters, region=region, endpoint_url=endpoint_url).get("Parameter", {})
     value, now = reply.get("Value"), str(reply.get("Version"))
     if not isinstance(value, str):
-        return Trouble(f"{address}: the Parameter Store answers without a value", is_passing=True)
+        return Trouble(f"{source}: the Parameter Store answers without a value", is_passing=True)
     return Unchanged() if now == version else Fetched(value, now)
 
 
-def _whole(address: ListAddress, data: bytes, version: str) -> Answer:
+def _whole(source: Source, data: bytes, version: str) -> Answer:
     if len(data) > SIZE_LIMIT:
-        return Trouble(f"{address}: is longer than {SIZE_LIMIT // 1024} KiB")
+        return Trouble(f"{source}: is longer than {SIZE_LIMIT // 1024} KiB")
     return Fetched(data.decode(), version)
 
 
-def _judge(address: ListAddress, region: str, error: AwsError) -> Trouble:
-    policy = _POLICIES[address.store]
+def _judge(source: Source, region: str, error: AwsError) -> Trouble:
+    policy = _POLICIES[source.store]
     if error.code in _MISSING:
-        return Trouble(f"{address}: does not exist in {region} ({error.code}); mend it, or discovery.source")
+        return Trouble(f"{source}: does not exist in {region} ({error.code}); mend it, or discovery.source")
     if error.code in _FORBIDDEN:
         what = f"may not be read by this node's role in {region}, or is not there; allow what {policy} has"
-        return Trouble(f"{address}: {what} ({error.code})")
+        return Trouble(f"{source}: {what} ({error.code})")
     if error.is_about_credentials:
         what = f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
-        return Trouble(f"{address}: {what}", is_passing=True)
-    return Trouble(f"{address}: cannot be read in {region}: {error}", is_passing=error.is_passing)
+        return Trouble(f"{source}: {what}", is_passing=True)
+    return Trouble(f"{source}: cannot be read in {region}: {error}", is_passing=error.is_passing)

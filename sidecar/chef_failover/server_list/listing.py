@@ -28,7 +28,6 @@ from urllib.parse import urlsplit
 import attrs
 import yaml
 
-from chef_failover.config.key_source import Store
 from chef_failover.config.schema import Line, Name, Until
 from chef_failover.config.settings import (
     ChefServerAssociation,
@@ -39,6 +38,7 @@ from chef_failover.config.settings import (
     cross_check_servers,
     read_as,
 )
+from chef_failover.config.source import Store
 from chef_failover.errors import ConfigError, Problem
 
 SIZE_LIMIT = 256 * 1024
@@ -192,8 +192,8 @@ def _why_settings_refused(server: Server, config: Config) -> str | None:
         return f"its endpoint_url {settings.endpoint_url} is not in config.yml"
     key = settings.validator_key if isinstance(settings, ChefServerAssociation) else None
     if key is not None and key.store is Store.FILE:
-        is_ours = PurePath(key.name).parent == _ROOTS_OWN
-        if not is_ours and key.name not in _key_files(config):
+        is_ours = PurePath(key.place).parent == _ROOTS_OWN
+        if not is_ours and key.place not in _key_files(config):
             return f"its validator_key {key} is not in config.yml, nor in {_ROOTS_OWN}"
     return None
 
@@ -235,4 +235,4 @@ def _key_files(config: Config) -> Iterator[str]:
     for server in config.servers:
         settings = server.association
         if isinstance(settings, ChefServerAssociation) and settings.validator_key is not None:
-            yield settings.validator_key.name
+            yield settings.validator_key.place
