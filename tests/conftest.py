@@ -26,6 +26,15 @@ def servers():
 
 
 @pytest.fixture
+def chef():
+    """A Chef server of `tests.support.chef`, without answers so far: no request leaves this process."""
+    import responses
+
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as answers:
+        yield answers
+
+
+@pytest.fixture
 def aws_secret(monkeypatch, tmp_path):
     """AWS credentials in a file, and nothing else of AWS around; gives the secret in it."""
     for name in os.environ:

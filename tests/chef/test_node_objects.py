@@ -1,4 +1,4 @@
-"""Node objects on embedded servers, where every answer can be had, and on two real ones (goiardi)."""
+"""Node objects by answers made up for them, on embedded servers, and on two real ones (goiardi)."""
 
 import datetime
 import json
@@ -8,9 +8,8 @@ import pytest
 
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
-from chef_devserver.messages import Response, json_response
 from chef_devserver.server import DevServer
-from chef_failover.chef import node_objects
+from chef_failover.chef import limits, node_objects
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
@@ -24,11 +23,15 @@ from chef_failover.decide.world import take
 from chef_failover.model.model import Outcome
 from chef_failover.model.needs import NodeObject, ReadinessPolicy
 from tests.support.builders import ON, THRESHOLDS, bare, server
+from tests.support.chef import CLOCK, URL, check_signature, made_up, sent
 from tests.support.goiardi import Goiardi, public_pem
 
 NODE = "i-0abc"
 WEB = NodeObject(("recipe[web]", "role[base]"), "staging", normal='{"app":{"port":80},"tags":["a"]}')
 POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
+CHEF = made_up(NODE)
+NODE_URL = f"{URL}/nodes/{NODE}"
+BARE = {"name": NODE, "run_list": [], "normal": {"tags": []}, "automatic": {"fqdn": "web-1"}}
 
 
 @pytest.fixture(scope="module")
@@ -50,114 +53,36 @@ def dev(key):
 
 
 @pytest.fixture
-def exchange(dev, tmp_path):
+def main(dev, tmp_path):
     (tmp_path / "ca.pem").write_bytes(dev.ca_pem)
     return ChefServer(Target(dev.chef_server_url, 5.0, tmp_path / "ca.pem", NODE), Resolver(), TrustStore(()))
 
 
-@pytest.fixture
-def answering(dev, monkeypatch):
-    """Makes the server answer everything with these bytes."""
-
-    def answering(body, status=200):
-        response = Response(status, body, (("Content-Type", "application/json"),))
-        monkeypatch.setattr(dev, "_answer", lambda request: response)
-
-    return answering
+# --- answers made up -------------------------------------------------------------------------------------------------
 
 
-# --- embedded servers -----------------------------------------------------------------------------------------------
-
-
-def test_what_was_created_is_what_is_read(dev, exchange, auth):
-    assert node_objects.read(exchange, auth) is None
-    assert node_objects.create(exchange, auth, NODE, WEB)
-    assert node_objects.read(exchange, auth) == WEB
-    assert dev.state.nodes[NODE] == {
-        "name": NODE,
-        "chef_type": "node",
-        "json_class": "Chef::Node",
-        "chef_environment": "staging",
-        "run_list": ["recipe[web]", "role[base]"],
-        "normal": {"app": {"port": 80}, "tags": ["a"]},
-        "default": {},
-        "override": {},
-        "automatic": {},
-    }
-
-
-def test_somebody_else_s_object_is_not_touched(dev, exchange, auth):
-    dev.put_node(NODE, ["recipe[db]"], normal={"theirs": True})
-    before = json.dumps(dev.state.nodes[NODE])
-    assert not node_objects.create(exchange, auth, NODE, WEB)
-    assert json.dumps(dev.state.nodes[NODE]) == before
-    theirs = node_objects.read(exchange, auth)
-    assert differences(WEB, theirs) == (
-        "run list",
-        "environment: _default, not staging",
-        "normal attributes: app, tags, theirs",
+@pytest.mark.parametrize("answered", ["read", "create", "fill", "check"])
+def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
+    filled = {**BARE, "chef_type": "node", "json_class": "Chef::Node", "chef_environment": "staging"}
+    filled |= {"run_list": ["recipe[web]", "role[base]"], "normal": {"app": {"port": 80}, "tags": ["a"]}}
+    chef.get(NODE_URL, json=BARE)
+    chef.put(NODE_URL, json=filled)
+    chef.post(f"{URL}/nodes", json={"uri": NODE_URL}, status=201)
+    chef.get(f"{URL}/policy_groups/production", json={"policies": {"webserver": {"revision_id": "1a2b"}}})
+    found, asked, body = {
+        "read": lambda: (node_objects.read(CHEF, auth).is_bare, ["GET"], None),
+        "create": lambda: (node_objects.create(CHEF, auth, NODE, WEB), ["POST"], {**filled, "automatic": {}}),
+        "fill": lambda: (node_objects.fill(CHEF, auth, NODE, WEB), ["GET", "PUT"], filled),
+        "check": lambda: (node_objects.check(CHEF, auth, POLICY).policy_found, ["GET", "GET"], None),
+    }[answered]()
+    assert found is True
+    assert [call.request.method for call in chef.calls] == asked
+    for call in chef.calls:
+        check_signature(call.request, "1.3", NODE, key, datetime.datetime.now(datetime.UTC))
+    last = chef.calls[-1].request.body
+    assert (json.loads(last) | {"default": {}, "override": {}} if last else None) == (
+        body and {**body, "default": {}, "override": {}}
     )
-
-
-def test_a_large_object(dev, exchange, auth):
-    large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 200_000}, separators=(",", ":")))
-    assert node_objects.create(exchange, auth, NODE, large)
-    assert node_objects.read(exchange, auth) == large
-
-
-def test_one_that_is_too_large_for_the_server_is_said(exchange, auth):
-    large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 2_000_000}))
-    with pytest.raises(ProbeError, match="HTTP 413 .*JSON must be no more than 2000000 bytes") as raised:
-        node_objects.create(exchange, auth, NODE, large)
-    assert raised.value.outcome is Outcome.SERVER_ERROR
-
-
-def test_a_reading_tells_of_object_environment_and_policy(dev, exchange, auth):
-    def check(policy=POLICY):
-        return node_objects.check(exchange, auth, policy, clock=lambda: 5.0)
-
-    assert check() == node_objects.NodeCheck(5.0, policy_found=False)
-    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    assert check() == node_objects.NodeCheck(5.0, policy_found=True)
-    dev.put_node(NODE, policy_name="db", policy_group="production")
-    assert check(ReadinessPolicy()).policy_found is False
-    dev.put_node(NODE, ["recipe[web]"], chef_environment="qa")
-    assert check(ReadinessPolicy()).environment_found is False
-    dev.state.environments.add("qa")
-    assert check(ReadinessPolicy()).environment_found is True
-    assert check(ReadinessPolicy(policy_group="a/b", policy_name="web server?")).policy_found is False
-
-
-@pytest.mark.parametrize("policy", [ReadinessPolicy(), POLICY])
-def test_a_node_with_a_policy_needs_no_environment(dev, exchange, auth, policy):
-    """chef-client writes the policy group there as its environment, which exists nowhere, and never loads it."""
-    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    dev.put_node(NODE, policy_name="webserver", policy_group="production", chef_environment="production")
-    found = node_objects.check(exchange, auth, policy, compares=True)
-    assert (found.policy_found, found.environment_found, found.content.revision) == (True, None, "1a2b3c4d5e")
-    assert not any("environments" in target for _, target, _ in dev.requests)
-    snapshot = bare(server("main", node_check=found), readiness=policy)
-    assert why_not_ready(snapshot, snapshot.server("main")) is None
-
-
-@pytest.mark.parametrize(
-    ("fault", "outcome"),
-    [
-        (Fault.REFUSE, Outcome.REFUSED),
-        (Fault.MAINTENANCE, Outcome.MAINTENANCE),
-        (Fault.UNAUTHORIZED_UNKNOWN_CLIENT, Outcome.NOT_ASSOCIATED),
-    ],
-)
-def test_no_object_is_told_from_no_answer(dev, exchange, auth, fault, outcome):
-    dev.put_node(NODE, ["recipe[web]"])
-    dev.fault = fault
-    for ask in (lambda: node_objects.read(exchange, auth), lambda: node_objects.create(exchange, auth, NODE, WEB)):
-        with pytest.raises(ProbeError) as raised:
-            ask()
-        assert raised.value.outcome is outcome
-    found = node_objects.check(exchange, auth, ReadinessPolicy())
-    assert found.node is None
-    assert found.trouble == raised.value.detail
 
 
 @pytest.mark.parametrize(
@@ -177,56 +102,234 @@ def test_no_object_is_told_from_no_answer(dev, exchange, auth, fault, outcome):
     ],
     ids=lambda value: None,
 )
-def test_what_is_no_node_object_is_trouble_and_nothing_worse(exchange, auth, answering, body, words):
-    answering(body)
-    found = node_objects.check(exchange, auth, POLICY)
+def test_what_is_no_node_object_is_trouble_and_nothing_worse(chef, auth, body, words):
+    chef.get(NODE_URL, body=body)
+    found = node_objects.check(CHEF, auth, POLICY)
     assert found.node is None
     assert words in found.trouble
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"created", b"[]"])
-def test_a_201_that_no_chef_server_sends_created_nothing(exchange, auth, answering, body):
-    answering(body, 201)
+@pytest.mark.parametrize(
+    ("answered", "outcome", "words"),
+    [
+        ((201, b""), Outcome.NOT_CHEF, "HTTP 201 Created with an empty body"),
+        ((201, b"{}"), Outcome.NOT_CHEF, "HTTP 201 Created with something that no Chef server says"),
+        ((201, b"created"), Outcome.NOT_CHEF, "HTTP 201 Created with something that no Chef server says"),
+        ((201, b"[]"), Outcome.NOT_CHEF, "HTTP 201 Created with something that no Chef server says"),
+        ((200, b'{"uri": ""}'), Outcome.NOT_CHEF, "HTTP 200 OK with something that no Chef server says"),
+        ((401, json.dumps(CLOCK)), Outcome.CLOCK_SKEW, "clock skew: this node's clock says"),
+        ((403, b'{"error": ["missing create permission"]}'), Outcome.FORBIDDEN, "HTTP 403: missing create permission"),
+        ((413, b'{"error": ["too long"]}'), Outcome.SERVER_ERROR, "HTTP 413 Request Entity Too Large: too long"),
+        ((503, b""), Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+    ],
+)
+def test_what_was_not_created_is_said(chef, auth, answered, outcome, words):
+    chef.post(f"{URL}/nodes", status=answered[0], body=answered[1])
+    with pytest.raises(ProbeError, match=words) as raised:
+        node_objects.create(CHEF, auth, NODE, WEB)
+    assert raised.value.outcome is outcome
+
+
+@pytest.mark.parametrize("body", [b"", b'{"name": "another"}', b'{"error": ["node i-0abc not found"]}'])
+def test_what_was_not_saved_is_said(chef, auth, body):
+    chef.get(NODE_URL, json=BARE)
+    chef.put(NODE_URL, body=body, status=404 if b"error" in body else 200)
     with pytest.raises(ProbeError):
-        node_objects.create(exchange, auth, NODE, WEB)
+        node_objects.fill(CHEF, auth, NODE, WEB)
 
 
-def test_a_clock_that_is_off_is_said(dev, exchange, key):
-    def ahead():
-        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)
-
-    with pytest.raises(ProbeError, match="clock skew") as raised:
-        node_objects.create(exchange, ChefAuth(NODE, key, utc_now=ahead), NODE, WEB, utc_now=ahead)
-    assert raised.value.outcome is Outcome.CLOCK_SKEW
+@pytest.mark.parametrize("body", [{**BARE, "run_list": ["recipe[db]"]}, {"error": ["node 'i-0abc' not found"]}])
+def test_only_an_object_that_does_nothing_is_filled(chef, auth, body):
+    chef.get(NODE_URL, json=body, status=404 if "error" in body else 200)
+    assert not node_objects.fill(CHEF, auth, NODE, WEB)
+    assert sent(chef) == [("GET", f"nodes/{NODE}")]
 
 
-def test_what_a_server_refuses_is_said(exchange, auth, monkeypatch, dev):
-    refusal = json_response(403, {"error": ["missing create permission"]})
-    monkeypatch.setattr(dev, "_answer", lambda request: refusal)
-    with pytest.raises(ProbeError, match="HTTP 403: missing create permission"):
-        node_objects.create(exchange, auth, NODE, WEB)
+BY_POLICY = {"policy_name": "webserver", "policy_group": "production"}
+BY_RUN_LIST = {"run_list": ["recipe[web]"]}
+LISTED = "environments/qa/cookbooks?num_versions=1"
 
 
-def test_a_reading_tells_the_revision_of_the_policy_without_asking_more(dev, exchange, auth):
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize(
+    "case",
+    [
+        (BY_POLICY, ReadinessPolicy(), "policy_groups/production"),
+        (BY_RUN_LIST, POLICY, "policy_groups/production"),
+        (BY_RUN_LIST, ReadinessPolicy(), "cookbooks/_latest"),
+        (BY_RUN_LIST | {"chef_environment": "qa"}, ReadinessPolicy(), LISTED),  # which is missing all the time
+    ],
+)
+def test_however_often_it_is_read_parity_asks_every_ten_minutes(chef, auth, case, answers):
+    """Give or take a fifth; by the smallest request there is, and whether it is answered or not."""
+    node, needed, question = case
+    known = {"policies": {"webserver": {"revision_id": "1a2b"}}} if "policy" in question else {"web": {"versions": []}}
+    chef.get(NODE_URL, json={"name": NODE, **node})
+    chef.get(f"{URL}/environments/qa", json={"error": ["environment qa not found"]}, status=404)
+    chef.get(f"{URL}/{question}", **({"json": known} if answers else {"status": 500}))
+    snapshot, seconds = bare(server("main"), readiness=needed), 5400
+    for at in range(0, seconds, 60):
+        found = node_objects.check(
+            CHEF,
+            auth,
+            needed,
+            compares=True,
+            former=snapshot.server("main").node_check,
+            clock=lambda at=float(at): at,
+        )
+        snapshot = take(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
+    asked = sent(chef).count(("GET", question))
+    assert seconds / 900 <= asked <= seconds / 480 + 1
+    assert {path for _, path in sent(chef)} <= {question, f"nodes/{NODE}", "environments/qa"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (200, b"[]"),
+        (200, b'{"web": 1}'),
+        (200, b'{"web": {"versions": 1}}'),
+        (200, b'{"web": {"versions": [1]}}'),
+        (200, b'{"web": {"versions": [{"version": 1}]}}'),
+        (200, b'{"web": {"versions": [{"version": "1.0-beta"}]}}'),
+        (200, b'{"a b": {"versions": []}}'),
+        (200, json.dumps({f"c{number}": {"versions": []} for number in range(limits.COOKBOOKS + 1)})),
+        (200, b"x" * 5_000_000),
+        (403, b'{"error": ["missing read permission"]}'),
+        (404, b'{"error": ["not found"]}'),
+        (405, b""),
+        (500, b""),
+    ],
+    ids=lambda value: None,
+)
+def test_a_server_that_does_not_tell_versions_is_read_all_the_same(chef, auth, status, body):
+    chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
+    chef.get(f"{URL}/cookbooks/_latest", body=body, status=status)
+    found = node_objects.check(CHEF, auth, ReadinessPolicy(), compares=True)
+    assert (found.trouble, found.node.run_list, found.content.is_readable) == ("", ("recipe[web]",), False)
+
+
+def test_a_cookbook_of_which_no_version_is_admitted_is_left_out(chef, auth):
+    chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
+    chef.get(f"{URL}/cookbooks/_latest", json={"web": {"versions": []}})
+    assert node_objects.check(CHEF, auth, ReadinessPolicy(), compares=True).content.cookbooks == {}
+
+
+# --- embedded servers -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_created_is_what_is_read(dev, main, auth):
+    assert node_objects.read(main, auth) is None
+    assert node_objects.create(main, auth, NODE, WEB)
+    assert node_objects.read(main, auth) == WEB
+    assert dev.state.nodes[NODE] == {
+        "name": NODE,
+        "chef_type": "node",
+        "json_class": "Chef::Node",
+        "chef_environment": "staging",
+        "run_list": ["recipe[web]", "role[base]"],
+        "normal": {"app": {"port": 80}, "tags": ["a"]},
+        "default": {},
+        "override": {},
+        "automatic": {},
+    }
+
+
+def test_somebody_else_s_object_is_not_touched(dev, main, auth):
+    dev.put_node(NODE, ["recipe[db]"], normal={"theirs": True})
+    before = json.dumps(dev.state.nodes[NODE])
+    assert not node_objects.create(main, auth, NODE, WEB)
+    assert json.dumps(dev.state.nodes[NODE]) == before
+    theirs = node_objects.read(main, auth)
+    assert differences(WEB, theirs) == (
+        "run list",
+        "environment: _default, not staging",
+        "normal attributes: app, tags, theirs",
+    )
+
+
+def test_a_large_object(dev, main, auth):
+    large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 200_000}, separators=(",", ":")))
+    assert node_objects.create(main, auth, NODE, large)
+    assert node_objects.read(main, auth) == large
+
+
+def test_one_that_is_too_large_for_the_server_is_said(main, auth):
+    large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 2_000_000}))
+    with pytest.raises(ProbeError, match="HTTP 413 .*JSON must be no more than 2000000 bytes") as raised:
+        node_objects.create(main, auth, NODE, large)
+    assert raised.value.outcome is Outcome.SERVER_ERROR
+
+
+def test_a_reading_tells_of_object_environment_and_policy(dev, main, auth):
+    def check(policy=POLICY):
+        return node_objects.check(main, auth, policy, clock=lambda: 5.0)
+
+    assert check() == node_objects.NodeCheck(5.0, policy_found=False)
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    found = node_objects.check(exchange, auth, POLICY, compares=True, clock=lambda: 5.0).content
+    assert check() == node_objects.NodeCheck(5.0, policy_found=True)
+    dev.put_node(NODE, policy_name="db", policy_group="production")
+    assert check(ReadinessPolicy()).policy_found is False
+    dev.put_node(NODE, ["recipe[web]"], chef_environment="qa")
+    assert check(ReadinessPolicy()).environment_found is False
+    dev.state.environments.add("qa")
+    assert check(ReadinessPolicy()).environment_found is True
+    assert check(ReadinessPolicy(policy_group="a/b", policy_name="web server?")).policy_found is False
+
+
+@pytest.mark.parametrize("policy", [ReadinessPolicy(), POLICY])
+def test_a_node_with_a_policy_needs_no_environment(dev, main, auth, policy):
+    """chef-client writes the policy group there as its environment, which exists nowhere, and never loads it."""
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
+    dev.put_node(NODE, policy_name="webserver", policy_group="production", chef_environment="production")
+    found = node_objects.check(main, auth, policy, compares=True)
+    assert (found.policy_found, found.environment_found, found.content.revision) == (True, None, "1a2b3c4d5e")
+    assert not any("environments" in target for _, target, _ in dev.requests)
+    snapshot = bare(server("main", node_check=found), readiness=policy)
+    assert why_not_ready(snapshot, snapshot.server("main")) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (Fault.REFUSE, Outcome.REFUSED),
+        (Fault.MAINTENANCE, Outcome.MAINTENANCE),
+        (Fault.UNAUTHORIZED_UNKNOWN_CLIENT, Outcome.NOT_ASSOCIATED),
+    ],
+)
+def test_no_object_is_told_from_no_answer(dev, main, auth, fault, outcome):
+    dev.put_node(NODE, ["recipe[web]"])
+    dev.fault = fault
+    for ask in (lambda: node_objects.read(main, auth), lambda: node_objects.create(main, auth, NODE, WEB)):
+        with pytest.raises(ProbeError) as raised:
+            ask()
+        assert raised.value.outcome is outcome
+    found = node_objects.check(main, auth, ReadinessPolicy())
+    assert found.node is None
+    assert found.trouble == raised.value.detail
+
+
+def test_a_reading_tells_the_revision_of_the_policy_without_asking_more(dev, main, auth):
+    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
+    found = node_objects.check(main, auth, POLICY, compares=True, clock=lambda: 5.0).content
     assert (found.policy, found.revision, found.read_at) == (("webserver", "production"), "1a2b3c4d5e", 5.0)
     asked = [target for _, target, _ in dev.requests]
     assert len(asked) == len(set(asked)) == 2
-    assert node_objects.check(exchange, auth, POLICY).content is None
+    assert node_objects.check(main, auth, POLICY).content is None
 
 
 @pytest.mark.parametrize(
     ("environment", "path"),
     [("_default", "cookbooks/_latest"), ("staging", "environments/staging/cookbooks?num_versions=1")],
 )
-def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, exchange, auth, environment, path):
+def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, main, auth, environment, path):
     dev.state.cookbooks |= {"apache2": "5.2.0", "other": "1.0"}
     used = {"apache2": {"version": "5.1.0"}}
     dev.put_node(NODE, ["recipe[web]"], chef_environment=environment, automatic={"cookbooks": used})
 
     def check(now, former=None):
-        return node_objects.check(exchange, auth, ReadinessPolicy(), compares=True, former=former, clock=lambda: now)
+        return node_objects.check(main, auth, ReadinessPolicy(), compares=True, former=former, clock=lambda: now)
 
     first = check(1.0).content
     assert (first.cookbooks, first.used) == ({"apache2": "5.2.0", "other": "1.0"}, {"apache2": "5.1.0"})
@@ -240,87 +343,22 @@ def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, exchange
     assert all(target.endswith(f"/{path}") for target in asked)
 
 
-BY_POLICY = {"policy_name": "webserver", "policy_group": "production"}
-BY_RUN_LIST = {"run_list": ["recipe[web]"]}
-
-
-@pytest.mark.parametrize("answers", [True, False])
-@pytest.mark.parametrize(
-    "case",
-    [
-        (BY_POLICY, ReadinessPolicy(), "policy_groups"),
-        (BY_RUN_LIST, POLICY, "policy_groups"),
-        (BY_RUN_LIST, ReadinessPolicy(), "cookbooks"),
-        (BY_RUN_LIST | {"chef_environment": "qa"}, ReadinessPolicy(), "cookbooks"),  # which is missing all the time
-    ],
-)
-def test_however_often_a_node_is_read_parity_asks_every_ten_minutes_at_most(dev, exchange, auth, case, answers):
-    """Give or take a fifth; by the smallest request there is, and whether it is answered or not."""
-    node, needed, question = case
-    dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    dev.put_node(NODE, **node)
-    honest, broken = dev._answer, Response(500, b"", ())
-    dev._answer = lambda one: honest(one) if answers or question not in one.target else broken
-    snapshot, seconds = bare(server("main"), readiness=needed), 5400
-    for at in range(0, seconds, 60):
-        found = node_objects.check(
-            exchange,
-            auth,
-            needed,
-            compares=True,
-            former=snapshot.server("main").node_check,
-            clock=lambda at=float(at): at,
-        )
-        snapshot = take(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
-    asked = [target for _, target, _ in dev.requests if question in target]
-    assert seconds / 900 <= len(asked) <= seconds / 480 + 1
-    assert len(set(asked)) == 1
-
-
-def test_a_policy_that_is_missing_is_asked_for_at_each_reading(dev, exchange, auth):
+def test_a_policy_that_is_missing_is_asked_for_at_each_reading(dev, main, auth):
     """Readiness waits for it; a node without it is read once a minute."""
-    first = node_objects.check(exchange, auth, POLICY, compares=True, clock=lambda: 1.0)
+    first = node_objects.check(main, auth, POLICY, compares=True, clock=lambda: 1.0)
     assert first.policy_found is False
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    again = node_objects.check(exchange, auth, POLICY, compares=True, former=first, clock=lambda: 61.0)
+    again = node_objects.check(main, auth, POLICY, compares=True, former=first, clock=lambda: 61.0)
     assert (again.policy_found, again.content.revision) == (True, "1a2b3c4d5e")
 
 
-@pytest.mark.parametrize(
-    "answered",
-    [
-        (200, b""),
-        (200, b"[]"),
-        (200, b'{"web": 1}'),
-        (200, b'{"web": {"versions": 1}}'),
-        (200, b'{"web": {"versions": [1]}}'),
-        (200, b'{"web": {"versions": [{"version": 1}]}}'),
-        (200, b'{"web": {"versions": [{"version": "1.0-beta"}]}}'),
-        (200, b'{"a b": {"versions": []}}'),
-        (200, json.dumps({f"c{number}": {"versions": []} for number in range(5001)}).encode()),
-        (200, b"x" * 5_000_000),
-        (403, b'{"error": ["missing read permission"]}'),
-        (404, b'{"error": ["not found"]}'),
-        (405, b""),
-        (500, b""),
-    ],
-    ids=lambda value: None,
-)
-def test_a_server_that_does_not_tell_versions_cannot_be_told_and_the_rest_is_read(
-    dev, exchange, auth, monkeypatch, answered
-):
-    dev.put_node(NODE, ["recipe[web]"])
-    honest, said = dev._answer, Response(*answered, (("Content-Type", "application/json"),))
-    monkeypatch.setattr(dev, "_answer", lambda one: said if "cookbooks" in one.target else honest(one))
-    found = node_objects.check(exchange, auth, ReadinessPolicy(), compares=True)
-    assert (found.trouble, found.node.run_list, found.content.is_readable) == ("", ("recipe[web]",), False)
+def test_a_clock_that_is_off_is_said(dev, main, key):
+    def ahead():
+        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)
 
-
-def test_a_cookbook_of_which_no_version_is_admitted_is_left_out(dev, exchange, auth, monkeypatch):
-    dev.put_node(NODE, ["recipe[web]"])
-    honest, listed = dev._answer, json_response(200, {"web": {"versions": []}})
-    monkeypatch.setattr(dev, "_answer", lambda one: listed if "cookbooks" in one.target else honest(one))
-    assert node_objects.check(exchange, auth, ReadinessPolicy(), compares=True).content.cookbooks == {}
+    with pytest.raises(ProbeError, match="clock skew") as raised:
+        node_objects.create(main, ChefAuth(NODE, key, utc_now=ahead), NODE, WEB, utc_now=ahead)
+    assert raised.value.outcome is Outcome.CLOCK_SKEW
 
 
 # --- goiardi --------------------------------------------------------------------------------------------------------
@@ -337,20 +375,20 @@ def two(tmp_path_factory, key):
 def node(request, two):
     """A node of its own for each test, registered with both; what asks each in its name."""
     name, key = f"node-{abs(hash(request.node.name)) % 10**8}", PrivateKey.generate()
-    exchanges = []
+    both = []
     for one in two:
         one.register(name, public_pem(key))
-        exchanges.append(ChefServer(Target(one.url, 10.0, one.ca_file, name), Resolver(), TrustStore(())))
-    return name, ChefAuth(name, key), *exchanges
+        both.append(ChefServer(Target(one.url, 10.0, one.ca_file, name), Resolver(), TrustStore(())))
+    return name, ChefAuth(name, key), *both
 
 
 def looked_at(node, policy=None, *, compares=False):
     """The world as a reading of both servers leaves it, the first one in use."""
-    _, auth, *exchanges = node
+    _, auth, *both = node
     policy = policy or ReadinessPolicy()
     servers = [
-        server(name, node_check=node_objects.check(exchange, auth, policy, compares=compares, clock=lambda: 1.0))
-        for name, exchange in zip(("main", "standby"), exchanges, strict=True)
+        server(name, node_check=node_objects.check(one, auth, policy, compares=compares, clock=lambda: 1.0))
+        for name, one in zip(("main", "standby"), both, strict=True)
     ]
     return bare(*servers, current="main", readiness=policy)
 
@@ -421,8 +459,8 @@ def test_a_large_object_on_a_real_server(node):
 
 def test_older_cookbooks_on_a_real_server(node, two):
     name, auth, main, standby = node
-    for exchange in (main, standby):
-        node_objects.create(exchange, auth, name, NodeObject(("recipe[web]", "recipe[web::ssl]")))
+    for one in (main, standby):
+        node_objects.create(one, auth, name, NodeObject(("recipe[web]", "recipe[web::ssl]")))
     two[0].put_cookbook("web", "1.0.0")
     two[0].put_cookbook("web", "1.2.0")
     world = looked_at(node, compares=True)

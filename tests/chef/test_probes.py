@@ -5,6 +5,7 @@ import datetime
 import functools
 import gzip
 import itertools
+import re
 import select
 import socket
 import ssl
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -27,6 +29,7 @@ from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
 from chef_failover.model.model import Outcome
 from chef_failover.node import offline
+from tests.support.chef import ROOT, check_signature, made_up, sent
 
 NODE = "i-0abc"
 TIMEOUT_S = 0.5
@@ -34,6 +37,7 @@ NOISE_S = 1.0
 """What a busy machine may add to a timeout."""
 PATIENT_S = 10.0
 """For probes that are answered: however busy the machine, they are not about time."""
+BOMB = gzip.compress(b" " * 200_000_000, 1)
 
 
 @pytest.fixture(scope="module")
@@ -179,30 +183,6 @@ def test_head_is_enough_where_it_is_proof(server, make_prober):
 
 
 @pytest.fixture
-def headless(authority, key):
-    """A server whose HEAD is no proof: it has no header that only Chef sends."""
-
-    def answer(method, path, headers):
-        if method == "HEAD":
-            return b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"
-        return http(b'{"name":"i-0abc"}')
-
-    with RawServer(authority, answer) as server:
-        yield server
-
-
-def test_get_instead_of_head_is_remembered_for_a_while(headless, make_prober):
-    now = [1000.0]
-    prober = make_prober(headless.url, clock=lambda: now[0])
-    for _ in range(3):
-        assert prober.probe().outcome is Outcome.OK
-    assert headless.methods() == ["HEAD", "GET", "GET", "GET"]
-    now[0] += HABIT_LIFETIME_S + 1
-    prober.probe()
-    assert headless.methods()[4:] == ["HEAD", "GET"]
-
-
-@pytest.fixture
 def old(authority, public_pem):
     with DevServer("old", authority, protocols=("1.0", "1.1")) as server:
         server.register(NODE, public_pem)
@@ -328,15 +308,90 @@ def test_unchanged_trust_is_read_once(ca_file):
     assert trust.context(ca_file) is trust.context(ca_file)
 
 
-# What is no Chef server.
+# What is no Chef server, or an odd one: answers made up.
+
+
+def every(chef, status, body, headers):
+    """The same to whatever is asked; a HEAD has no body."""
+    for method in ("GET", "HEAD"):
+        chef.add(method, re.compile(".*"), status=status, body=body if method == "GET" else b"", headers=headers)
+
+
+@pytest.fixture
+def make_prober_of(key):
+    """A prober of the server that ``chef`` answers for."""
+
+    def make(*, signs=True, **clock):
+        return Prober(made_up(NODE), signer=lambda: functools.partial(ChefAuth, NODE, key) if signs else None, **clock)
+
+    return make
+
+
+@pytest.mark.parametrize("signs", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize(
+    ("answered", "expected"),
+    [
+        ((200, b"{}", {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
+        ((200, b'{"status":"ok"}', {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
+        ((200, b'{"name":"another"}', {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
+        ((200, b"[" * 100_000, {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
+        ((404, b'{"error":"Not Found"}', {}), (Outcome.SERVER_ERROR, "HTTP 404 Not Found: Not Found")),
+        ((302, b"", {"Location": f"{ROOT}/_status"}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
+        ((302, b"", {"Location": "https://["}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
+        ((302, b"", {"Location": ""}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
+        ((200, b"no gzip", {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "what it sends is not HTTP")),
+        ((200, BOMB, {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "an answer longer than 4 MiB")),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_whatever_is_answered_is_an_outcome(chef, make_prober_of, answered, expected, signs):
+    every(chef, *answered)
+    result = make_prober_of(signs=signs).probe()
+    outcome, words = expected
+    assert (result.outcome, words in result.detail) == (outcome, True), result.detail
+    assert {urlsplit(call.request.url).netloc for call in chef.calls} == {"chef.example.com"}
+
+
+def test_get_instead_of_head_is_remembered_for_a_while(chef, make_prober_of, key):
+    """A HEAD that has no header which only Chef sends is no proof."""
+    every(chef, 200, b'{"name":"i-0abc"}', {})
+    now = [1000.0]
+    prober = make_prober_of(clock=lambda: now[0])
+    for _ in range(3):
+        assert prober.probe().outcome is Outcome.OK
+    assert sent(chef) == [(method, f"nodes/{NODE}") for method in ("HEAD", "GET", "GET", "GET")]
+    now[0] += HABIT_LIFETIME_S + 1
+    prober.probe()
+    assert [method for method, _ in sent(chef)][4:] == ["HEAD", "GET"]
+    for call in chef.calls:
+        check_signature(call.request, "1.3", NODE, key, datetime.datetime.now(datetime.UTC))
+
+
+def test_server_without_a_status_page_is_asked_for_its_api_version(chef, make_prober_of):
+    chef.get(f"{ROOT}/_status", body="no such page", status=404)
+    chef.get(f"{ROOT}/server_api_version", json={"min_api_version": 0, "max_api_version": 2})
+    assert make_prober_of(signs=False).probe().outcome is Outcome.OK
+    assert sent(chef) == [("GET", "/_status"), ("GET", "/server_api_version")]
+
+
+def test_every_request_is_one_of_chefs(chef, make_prober_of):
+    every(chef, 200, b"{}", {})
+    make_prober_of(signs=False).probe()
+    make_prober_of().probe()
+    for headers in [call.request.headers for call in chef.calls]:
+        assert int(headers["X-Chef-Version"].partition(".")[0]) >= 10
+        assert headers["User-Agent"].startswith("chef-failover/")
+        assert headers["Accept-Encoding"] == "identity"
+
+
+# What is no Chef server: bytes.
 
 
 class RawServer:
-    """TLS, and then for each request the bytes, or pieces of them, that ``answer(method, path, headers)`` gives."""
+    """TLS, and then to each request ``answer``: bytes, or pieces of them."""
 
     def __init__(self, authority, answer):
-        self.seen = []
-        self._answer = answer
+        self._pieces = [answer] if isinstance(answer, bytes) else answer
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.NamedTemporaryFile() as pem:
             pem.write(b"".join(authority.certificate()))
@@ -355,9 +410,6 @@ class RawServer:
         self._thread.join()
         self._listener.close()
 
-    def methods(self):
-        return [method for method, _, _ in self.seen]
-
     def _serve(self):
         while True:
             try:
@@ -367,21 +419,16 @@ class RawServer:
             with contextlib.suppress(OSError), raw:
                 raw.settimeout(5)
                 with self._tls.wrap_socket(raw, server_side=True) as channel:
-                    self._converse(channel)
+                    self._answer(channel)
 
-    def _converse(self, channel):
+    def _answer(self, channel):
         head = b""
         while b"\r\n\r\n" not in head:
             piece = channel.recv(65536)
             if not piece:
                 return
             head += piece
-        lines = head.decode("latin-1").split("\r\n")
-        method, path, _ = lines[0].split(" ")
-        headers = dict(line.split(": ", 1) for line in lines[1:] if line)
-        self.seen.append((method, path, headers))
-        answer = self._answer(method, path, headers)
-        for piece in [answer] if isinstance(answer, bytes) else answer:
+        for piece in self._pieces:
             channel.sendall(piece)
 
 
@@ -393,16 +440,8 @@ def http(body, status="200 OK", headers="Content-Type: application/json\r\n"):
 @pytest.mark.parametrize(
     ("raw", "outcome"),
     [
-        (http(b"{}"), Outcome.NOT_CHEF),
-        (http(b'{"status":"ok"}'), Outcome.NOT_CHEF),
-        (http(b'{"name":"another"}'), Outcome.NOT_CHEF),
-        (http(b"[" * 100_000), Outcome.NOT_CHEF),
-        (http(b'{"error":"Not Found"}', "404 Not Found"), (Outcome.NOT_CHEF, Outcome.SERVER_ERROR)),
-        (http(b"", "302 Found", "Location: https://[\r\n"), Outcome.NOT_CHEF),
         (http(b"", "302 Found", "Location: \xff\xfe\r\n"), Outcome.NOT_CHEF),
-        (http(b"", "302 Found", "Location: \r\n"), Outcome.NOT_CHEF),
         (http(b"", "200 OK", "Content-Length: 7\r\n"), Outcome.NOT_CHEF),
-        (http(b"x", "200 OK", "Content-Encoding: gzip\r\n"), Outcome.NOT_CHEF),
         (http(b"", "200 OK", "Set-Cookie: \xff=;;;expires=never\r\n"), Outcome.NOT_CHEF),
         (http(b"", "999 \xff"), Outcome.SERVER_ERROR),
         (http(b"", "-1 x"), Outcome.NOT_CHEF),
@@ -417,8 +456,8 @@ def http(body, status="200 OK", headers="Content-Type: application/json\r\n"):
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_whatever_is_sent_is_an_outcome(authority, probe, raw, outcome, signs):
-    with RawServer(authority, lambda *_: raw) as server:
+def test_whatever_bytes_are_sent_are_an_outcome(authority, probe, raw, outcome, signs):
+    with RawServer(authority, raw) as server:
         result = probe(server.url, signs=signs)
     assert result.outcome in (outcome if isinstance(outcome, tuple) else (outcome,)), result.detail
     assert result.detail.isprintable()
@@ -426,7 +465,7 @@ def test_whatever_is_sent_is_an_outcome(authority, probe, raw, outcome, signs):
 
 def test_a_redirect_without_an_end_is_not_read(authority, probe):
     endless = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 30_000_000
-    with RawServer(authority, lambda *_: endless) as server:
+    with RawServer(authority, endless) as server:
         result = probe(server.url, signs=False)
     assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
 
@@ -445,14 +484,14 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ids=["interim answers", "headers of one", "chunk's length", "trailers"],
 )
 def test_what_no_other_limit_counts_ends_all_the_same(authority, probe, begins, goes_on):
-    with RawServer(authority, lambda *_: flood(begins, goes_on)) as server:
+    with RawServer(authority, flood(begins, goes_on)) as server:
         result = probe(server.url, signs=False)
     assert result.outcome is Outcome.NOT_CHEF, result.detail
 
 
 def test_bytes_that_are_always_there_do_not_outlast_the_deadline(authority, probe):
     """No read has to wait, so no wait times out."""
-    with RawServer(authority, lambda *_: flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
+    with RawServer(authority, flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
         began = time.monotonic()
         result = probe(server.url, signs=False, timeout_s=0.1)
         took_s = time.monotonic() - began
@@ -462,42 +501,6 @@ def test_bytes_that_are_always_there_do_not_outlast_the_deadline(authority, prob
 
 def flood(begins, goes_on):
     return itertools.chain([begins], itertools.repeat(goes_on * 50_000))
-
-
-def test_redirect_is_not_followed(server, authority, probe):
-    there = f"Location: {server.url}/_status\r\n"
-    with RawServer(authority, lambda *_: http(b"", "302 Found", there)) as captive:
-        result = probe(captive.url, signs=False)
-    assert result.outcome is Outcome.NOT_CHEF
-    assert not server.requests
-
-
-def test_server_without_a_status_page_is_asked_for_its_api_version(authority, probe):
-    def answer(method, path, headers):
-        if path == "/_status":
-            return http(b"no such page", "404 Not Found")
-        return http(b'{"min_api_version":0,"max_api_version":2}')
-
-    with RawServer(authority, answer) as server:
-        assert probe(f"{server.url}/organizations/default", signs=False).outcome is Outcome.OK
-    assert [path for _, path, _ in server.seen] == ["/_status", "/server_api_version"]
-
-
-def test_every_request_is_one_of_chefs(authority, probe):
-    with RawServer(authority, lambda *_: http(b"{}")) as server:
-        probe(server.url, signs=False)
-        probe(server.url)
-    for _, _, headers in server.seen:
-        assert int(headers["X-Chef-Version"].partition(".")[0]) >= 10
-        assert headers["User-Agent"].startswith("chef-failover/")
-        assert headers["Accept-Encoding"] == "identity"
-
-
-def test_a_flood_in_gzip_is_cut(authority, probe):
-    bomb = http(gzip.compress(b" " * 200_000_000, 1), headers="Content-Encoding: gzip\r\n")
-    with RawServer(authority, lambda *_: bomb) as server:
-        result = probe(server.url, signs=False)
-    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
 
 
 def test_a_slow_handshake_does_not_outlast_the_deadline(probe):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from chef_devserver.authentication import public_key, verify
 from chef_failover.chef.signing import ChefAuth, canonical_path, canonical_request, load_key, sign
 from chef_failover.errors import KeyFileError
+from tests.support.chef import URL, check_signature, made_up
 from tests.support.parts import missing_part, require_program
 
 HOST = "https://chef.example.com"
@@ -118,6 +119,29 @@ def test_signs_as_ruby_does(signed_by_ruby, keys, case):
     headers = {name: value for name, value in ours.headers.items() if name.startswith("X-Ops-")}
     assert headers.pop("X-Ops-Server-API-Version") == "1"
     assert headers == signed_by_ruby[case]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("GET", f"nodes/{USER}", None),
+        ("HEAD", "nodes/web%201%2F2", None),
+        ("GET", "environments/staging/cookbooks?num_versions=1", None),
+        ("POST", "clients", {"name": USER, "admin": False}),
+        ("PUT", f"nodes/{USER}", {"normal": {"h\u00e4": ["\n"] * 1000}}),
+    ],
+)
+def test_what_a_connection_sends_is_what_was_signed(chef, keys, protocol, asked):
+    method, path, document = asked
+    chef.add(method, f"{URL}/{path}")
+    with made_up().open() as connection:
+        connection.request(method, f"{URL}/{path}", ChefAuth(USER, keys["PKCS#8"], protocol, lambda: AT), document)
+    request = chef.calls[0].request
+    check_signature(request, protocol, USER, keys["PKCS#8"], AT)
+    assert (request.method, request.url) == (method, f"{URL}/{path}")
+    assert (json.loads(request.body) if request.body else None) == document
+    assert request.headers.get("Content-Type") == ("application/json" if document else None)
 
 
 def test_text_is_signed_as_its_bytes(keys):

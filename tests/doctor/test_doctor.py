@@ -147,11 +147,10 @@ def test_a_clock_that_is_off(servers, tmp_path, hours, words):
     assert found[3][1] is False
 
 
-def test_a_server_that_does_not_tell_its_time(servers, tmp_path):
-    assert said(attrs.evolve(visit(servers, tmp_path), clock_ahead_s=None))[3][1:] == (
-        None,
-        "it does not tell its time",
-    )
+@pytest.mark.parametrize("date", [None, "", "noon", "Tue, 99 Nov 2026 10:00:00 GMT"])
+def test_a_server_that_does_not_tell_its_time(chef, servers, tmp_path, date):
+    chef.head(f"{servers[0].url}/_status", headers={"Date": date} if date is not None else {})
+    assert said(visit(servers, tmp_path))[3][1:] == (None, "it does not tell its time")
 
 
 def test_a_proxy_hides_everything(servers, tmp_path, monkeypatch):

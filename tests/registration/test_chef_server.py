@@ -1,20 +1,23 @@
-"""Registration with a Chef server, on the embedded one: who is known, who is let in, and what is said to a person."""
+"""Registration with a Chef server: who is known, who is let in, and what is said to a person."""
 
 import datetime
+import json
 
 import pytest
 
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
-from chef_failover.chef.https import ChefServer, Connection, Target
+from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.registration import Event
 from chef_failover.errors import KeyFileError
 from chef_failover.registration.base import Applicant
 from chef_failover.registration.chef_server import CROWD_SPAN_S, ChefServerProvider
+from tests.support.chef import CLOCK, LICENCE, NO_ORGANIZATION, UNKNOWN_CLIENT, URL, check_signature, made_up, sent
 from tests.support.goiardi import VALIDATOR, Goiardi
 
 NODE = "i-0abc"
@@ -56,6 +59,9 @@ def associate(server, tmp_path):
 
 def asked(server):
     return [(method, path.rpartition("/")[2], status) for method, path, status in server.requests]
+
+
+# --- an embedded server ----------------------------------------------------------------------------------------------
 
 
 def test_a_new_node_is_registered_in_two_requests(server, associate):
@@ -131,79 +137,161 @@ def test_an_organization_that_does_not_exist(server, associate):
     assert "node.organization must name one that exists there" in answer.detail
 
 
-def test_without_a_validator_key_only_who_is_known_gets_in(server, tmp_path):
-    (tmp_path / "ca.pem").write_bytes(server.ca_pem)
-    target = Target(server.chef_server_url, timeout_s=5.0, ca_file=tmp_path / "ca.pem", node_name=NODE)
-    provider = ChefServerProvider(
-        ChefServer(target, Resolver(), TrustStore(())), validator="v", read_key=None, utc_now=utc_now
-    )
-    answer = provider.associate(Applicant(NODE, KEY), None)
-    assert (answer.event, "association.validator_key" in answer.detail) == (Event.REFUSE, True)
-    server.register(NODE, KEY.public_pem())
-    assert provider.associate(Applicant(NODE, KEY), None).event is Event.CONFIRM
-
-
 def test_a_clock_that_is_wrong_is_said_with_both_times_and_tried_again(associate):
     answer = associate(utc_now=lambda: utc_now() - datetime.timedelta(hours=1))
     assert answer.event is Event.FAIL
     assert "clock" in answer.detail
 
 
-@pytest.mark.parametrize(
-    ("fault", "event"),
-    [
-        (Fault.REFUSE, Event.FAIL),
-        (Fault.RESET, Event.FAIL),
-        (Fault.CERT_EXPIRED, Event.FAIL),
-        (Fault.HTML, Event.FAIL),
-        (Fault.EMPTY, Event.FAIL),
-        (Fault.REDIRECT, Event.FAIL),
-        (Fault.SERVER_ERROR, Event.FAIL),
-        (Fault.MAINTENANCE, Event.FAIL),
-        (Fault.LICENCE, Event.FAIL),
-        (Fault.UNAUTHORIZED_CLOCK, Event.FAIL),
-        (Fault.FORBIDDEN, Event.CONFIRM),
-        (Fault.WRONG_ORGANIZATION, Event.REFUSE),
-        (Fault.UNAUTHORIZED_UNKNOWN_CLIENT, Event.REFUSE),
-    ],
-)
-def test_every_fault_is_an_answer(server, associate, fault, event):
+@pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.RESET, Fault.CERT_EXPIRED])
+def test_a_server_that_cannot_be_spoken_to_is_asked_again(server, associate, fault):
     server.fault = fault
     answer = associate()
-    assert answer.event is event
-    assert answer.detail
+    assert (answer.event, bool(answer.detail)) == (Event.FAIL, True)
 
 
+# --- answers made up -------------------------------------------------------------------------------------------------
+
+NOBODY = (401, UNKNOWN_CLIENT)
+HTML = (200, "<html>Please sign in</html>")
+
+
+def asks(chef, *known):
+    """The server's answers to the node's question, in turn."""
+    for status, said in known:
+        add(chef, "GET", f"nodes/{NODE}", status, said)
+
+
+def add(chef, method, path, status, said, **headers):
+    body = said if isinstance(said, str) else json.dumps(said)
+    chef.add(method, f"{URL}/{path}", body=body, status=status, headers=headers)
+
+
+def registered(chef, *, validator_key=lambda: OTHER_KEY):
+    provider = ChefServerProvider(made_up(NODE), validator="acme-validator", read_key=validator_key, utc_now=utc_now)
+    answer = provider.associate(Applicant(NODE, KEY), None)
+    assert "BEGIN" not in answer.detail
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("known", "event", "words"),
+    [
+        (HTML, Event.FAIL, "something that no Chef server says"),
+        ((200, ""), Event.FAIL, "an empty body"),
+        ((200, {"name": "another"}), Event.FAIL, "something that no Chef server says"),
+        ((301, ""), Event.FAIL, "redirects elsewhere"),
+        ((401, CLOCK), Event.FAIL, "clock skew"),
+        ((403, LICENCE), Event.FAIL, "its Chef licence is not valid"),
+        ((404, "<html></html>"), Event.FAIL, "something that no Chef server says"),
+        ((500, {"error": ["internal service error"]}), Event.FAIL, "HTTP 500"),
+        ((503, ""), Event.FAIL, "as in maintenance"),
+        ((200, {"name": NODE}), Event.CONFIRM, "knows this node by this key"),
+        ((403, {"error": ["missing read permission"]}), Event.CONFIRM, "knows this node by this key"),
+        ((404, {"error": [f"node '{NODE}' not found"]}), Event.CONFIRM, "knows this node by this key"),
+        ((404, NO_ORGANIZATION), Event.REFUSE, "node.organization must name one that exists there"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_only_a_clear_no_to_the_node_leads_to_the_validator(chef, known, event, words):
+    asks(chef, known)
+    answer = registered(chef, validator_key=lambda: pytest.fail("the key was read for nothing"))
+    assert (answer.event, words in answer.detail) == (event, True), answer.detail
+    assert sent(chef) == [("GET", f"nodes/{NODE}")]
+    check_signature(chef.calls[0].request, "1.3", NODE, KEY, utc_now())
+
+
+MADE = {"uri": f"{URL}/clients/{NODE}"}
+
+
+@pytest.mark.parametrize(
+    ("made", "event", "words"),
+    [
+        ((201, MADE), Event.CONFIRM, "registered by acme-validator"),
+        ((201, MADE | {"chef_key": {"name": "default"}}), Event.CONFIRM, "registered by acme-validator"),
+        ((201, ""), Event.FAIL, "HTTP 201 Created with an empty body"),
+        ((201, {"name": NODE}), Event.FAIL, "something that no Chef server says"),
+        (HTML, Event.FAIL, "something that no Chef server says"),
+        ((302, ""), Event.FAIL, "redirects elsewhere"),
+        ((401, CLOCK), Event.FAIL, "clock skew"),
+        ((403, {"error": ["missing create permission"]}), Event.REFUSE, "acme-validator may not create clients there"),
+        ((403, LICENCE), Event.FAIL, "its Chef licence is not valid"),
+        ((404, NO_ORGANIZATION), Event.REFUSE, "node.organization must name one that exists there"),
+        ((413, {"error": ["too long"]}), Event.REFUSE, "does not take this node's name or key"),
+        ((500, ""), Event.FAIL, "HTTP 500"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_the_server_says_to_the_validator(chef, made, event, words):
+    asks(chef, NOBODY)
+    add(chef, "POST", "clients", *made)
+    answer = registered(chef)
+    assert (answer.event, words in answer.detail) == (event, True), answer.detail
+    assert sent(chef) == [("GET", f"nodes/{NODE}"), ("POST", "clients")]
+    request = chef.calls[1].request
+    check_signature(request, "1.3", "acme-validator", OTHER_KEY, utc_now())
+    assert json.loads(request.body) == {"name": NODE, "public_key": KEY.public_pem().decode()}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(400, "does not take this node's name or key"), (401, "does not accept the validator acme-validator")],
+)
+def test_who_refuses_1_3_is_asked_by_1_1_and_then_believed(chef, status, words):
+    asks(chef, NOBODY)
+    add(chef, "POST", "clients", status, {"error": ["no"]})
+    answer = registered(chef)
+    assert (answer.event, words in answer.detail) == (Event.REFUSE, True), answer.detail
+    for protocol, call in zip(SIGNING_PROTOCOLS, list(chef.calls)[1:], strict=True):
+        check_signature(call.request, protocol, "acme-validator", OTHER_KEY, utc_now())
+
+
+@pytest.mark.parametrize(
+    ("known", "event", "words"),
+    [
+        (NOBODY, Event.REFUSE, "key conflict: another key is registered there as i-0abc"),
+        ((200, {"name": NODE}), Event.CONFIRM, "knows this node by this key"),
+        ((500, ""), Event.FAIL, "HTTP 500"),
+    ],
+)
+def test_a_name_that_is_taken_is_asked_about_once_more(chef, known, event, words):
+    asks(chef, NOBODY, known)
+    add(chef, "POST", "clients", 409, {"error": ["Client already exists"]})
+    answer = registered(chef)
+    assert (answer.event, words in answer.detail) == (event, True), answer.detail
+    assert [method for method, _ in sent(chef)] == ["GET", "POST", "GET"]
+    check_signature(chef.calls[2].request, "1.3", NODE, KEY, utc_now())
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause_s"), [("7", 7.0), ("86400", 600.0), ("soon", 0.0), ("-1", 0.0), ("\u0667", 0.0), (None, 0.0)]
+)
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_crowded_server_is_left_alone_for_as_long_as_it_asks_and_longer(associate, monkeypatch, status):
-    from chef_failover.chef import answers
+def test_a_crowded_server_is_left_alone_as_long_as_it_asks(chef, status, asked, pause_s):
+    asks(chef, NOBODY)
+    add(chef, "POST", "clients", status, {"error": ["slow down"]}, **({"Retry-After": asked} if asked else {}))
+    answer = registered(chef)
+    assert (answer.event, answer.not_before_s, answer.first_span_s) == (Event.FAIL, pause_s, CROWD_SPAN_S)
 
-    real = Connection.request
 
-    def crowded(self, method, *arguments):
-        if method == "POST":
-            return answers.Answer(status, {"retry-after": "7"}, b'{"error": ["slow down"]}')
-        return real(self, method, *arguments)
-
-    monkeypatch.setattr(Connection, "request", crowded)
-    answer = associate()
-    assert (answer.event, answer.not_before_s, answer.first_span_s) == (Event.FAIL, 7.0, CROWD_SPAN_S)
+def test_without_a_validator_key_only_who_is_known_gets_in(chef):
+    asks(chef, NOBODY, (200, {"name": NODE}))
+    answer = registered(chef, validator_key=None)
+    assert (answer.event, "association.validator_key" in answer.detail) == (Event.REFUSE, True)
+    assert registered(chef, validator_key=None).event is Event.CONFIRM
 
 
 @pytest.mark.parametrize(("is_passing", "event"), [(True, Event.FAIL), (False, Event.REFUSE)])
-def test_a_validator_key_that_cannot_be_read(associate, is_passing, event):
+def test_a_validator_key_that_cannot_be_read(chef, is_passing, event):
     def unreadable():
         raise KeyFileError("association.validator_key: /v.pem: Permission denied", is_passing=is_passing)
 
-    answer = associate(validator_key=unreadable)
+    asks(chef, NOBODY)
+    answer = registered(chef, validator_key=unreadable)
     assert (answer.event, "association.validator_key" in answer.detail) == (event, True)
 
 
-def test_no_key_is_ever_in_what_is_said(server, associate):
-    server.register(NODE, OTHER_KEY.public_pem())
-    said = associate().detail + associate(validator="nobody").detail
-    assert "PRIVATE" not in said
-    assert "BEGIN" not in said
+# --- goiardi ---------------------------------------------------------------------------------------------------------
 
 
 def test_goiardi_with_its_own_validator(tmp_path):
