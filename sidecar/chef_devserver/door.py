@@ -26,11 +26,11 @@ class Door:
 
     def __init__(self, host: str, port: int) -> None:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        self._keeper = _bound(family, (host, port))
+        self._saver = _bound(family, (host, port))
         # Closes it also when nobody calls ``release``.
-        self.release = weakref.finalize(self, self._keeper.close)
+        self.release = weakref.finalize(self, self._saver.close)
         self._family = family
-        self.address: tuple[str, int] = self._keeper.getsockname()[:2]
+        self.address: tuple[str, int] = self._saver.getsockname()[:2]
         self._listener: socket.socket | None = None
         self._fillers: list[socket.socket] = []
 

@@ -13,17 +13,17 @@ from chef_failover.api.app import create_app
 from chef_failover.config import settings as config
 from chef_failover.decide.selection import select
 from chef_failover.decide.steering import with_order
-from chef_failover.decide.world import obey, settle
+from chef_failover.decide.world import apply_order, refresh_choice
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.about import About, ListStanding, Origin
 from chef_failover.model.model import (
     Choice,
     Health,
-    HealthState,
     NodeCheck,
     Outcome,
     ProbeResult,
     Registration,
+    RiseFall,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
@@ -63,19 +63,19 @@ def snapshot(contract):
     )
     world = Snapshot(
         (
-            attrs.evolve(main, state=HealthState(Health.DOWN, changed_at=98.0), last=timed_out),
+            attrs.evolve(main, state=RiseFall(Health.DOWN, changed_at=98.0), last_probe=timed_out),
             attrs.evolve(
                 standby,
-                state=HealthState(Health.UP, changed_at=1.0),
-                last=well,
-                proof=well,
+                state=RiseFall(Health.UP, changed_at=1.0),
+                last_probe=well,
+                last_alive_probe=well,
                 registration=Registration(detail="registered by default-validator", identity="3f0f1e2d", on=ON),
             ),
         ),
         SelectionPolicy(600.0, "web-1"),
         choice=Choice("mainserver", Standing.ELIGIBLE),
     )
-    return settle(world, now=100.0, on=ON)
+    return refresh_choice(world, now=100.0, on=ON)
 
 
 FAILED_RUN = "5b3f0f4e-8a53-4d57-9d5c-0e1f0f7f3b11"
@@ -109,8 +109,8 @@ PIN = pin("standbyserver", reason="drill", **UPGRADE)
 
 
 WELL = {
-    "state": HealthState(Health.UP, changed_at=1.0),
-    "last": ProbeResult(Outcome.OK, "answers in 21 ms", 98.8, latency_s=0.021),
+    "state": RiseFall(Health.UP, changed_at=1.0),
+    "last_probe": ProbeResult(Outcome.OK, "answers in 21 ms", 98.8, latency_s=0.021),
 }
 
 
@@ -137,7 +137,7 @@ def test_the_facts_have_the_shape_of_the_contract(snapshot, expected):
 
 def test_what_an_order_leads_to_is_the_contract_to_the_letter(snapshot, expected):
     well = attrs.evolve(snapshot, servers=tuple(attrs.evolve(one, **WELL) for one in snapshot.servers))
-    after = obey(settle(well, now=100.0, on=ON), DRAIN, is_forced=False, now=100.0, on=ON)
+    after = apply_order(refresh_choice(well, now=100.0, on=ON), DRAIN, is_forced=False, now=100.0, on=ON)
     assert render.steered(well, after, None) == expected("steered.json")
 
 
@@ -148,13 +148,13 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
     standby = attrs.evolve(standby, node_check=NodeCheck(95.0, attrs.evolve(wanted, normal="{}")), drain=upgrade)
     main = attrs.evolve(
         main,
-        state=HealthState(Health.UP, changed_at=-900.0),
-        last=standby.last,
+        state=RiseFall(Health.UP, changed_at=-900.0),
+        last_probe=standby.last_probe,
         node_check=NodeCheck(95.0, wanted),
-        readiness=HealthState(Health.UP, changed_at=-900.0),
+        readiness=RiseFall(Health.UP, changed_at=-900.0),
     )
     world = attrs.evolve(snapshot, servers=(main, standby), choice=None, transitions=snapshot.transitions[:1])
-    rendered = render.servers(settle(world, now=100.0, on=ON), ABOUT, now=100.0, on=ON)
+    rendered = render.servers(refresh_choice(world, now=100.0, on=ON), ABOUT, now=100.0, on=ON)
     assert rendered == expected("servers.json")
 
 
@@ -265,7 +265,7 @@ def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
         sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=calm)))
         sidecar.start()
         sidecar.choose_for_run()
-        until(lambda: all(server.last for server in sidecar.snapshot.servers))
+        until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
         flask, socket = (
             create_app(sidecar, may_change=True),
             on_socket(sidecar),

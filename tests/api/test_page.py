@@ -107,7 +107,7 @@ def test_only_reading_and_only_under_this_machine_s_names(app):
 def test_what_servers_say_is_text(app, monkeypatch):
     main = attrs.evolve(server("main"), registration=Registration(Association.FAILED, HOSTILE))
     standby = server("standby", Health.DOWN)
-    standby = attrs.evolve(standby, last=attrs.evolve(standby.last, detail=HOSTILE))
+    standby = attrs.evolve(standby, last_probe=attrs.evolve(standby.last_probe, detail=HOSTILE))
     snapshot = world(main, standby, transitions=(Transition(ago(1), "main", "UP", "DOWN", HOSTILE),))
     show(monkeypatch, snapshot)
     for path in ("/", "/fragment"):

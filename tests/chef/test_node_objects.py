@@ -19,7 +19,7 @@ from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.seeding import differences, differences_of, wants_seed
-from chef_failover.decide.world import take
+from chef_failover.decide.world import apply_reading
 from chef_failover.model.model import Outcome
 from chef_failover.model.needs import NodeObject, ReadinessPolicy
 from tests.support.builders import ON, THRESHOLDS, bare, server
@@ -177,7 +177,7 @@ def test_however_often_it_is_read_parity_asks_every_ten_minutes(chef, auth, case
             former=snapshot.server("main").node_check,
             clock=lambda at=float(at): at,
         )
-        snapshot = take(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
+        snapshot = apply_reading(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
     asked = sent(chef).count(("GET", question))
     assert seconds / 900 <= asked <= seconds / 480 + 1
     assert {path for _, path in sent(chef)} <= {question, f"nodes/{NODE}", "environments/qa"}

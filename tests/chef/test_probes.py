@@ -217,7 +217,7 @@ def test_node_object_missing(server, probe, public_pem):
     server.register("new", public_pem)
     result = probe(server.chef_server_url, user="new")
     assert (result.outcome, result.detail) == (Outcome.OK, "answers, but has no node object new")
-    assert (result.has_node_object, result.said_of_node_object) == (False, False)
+    assert (result.has_node_object, result.reports_node_object) == (False, False)
     assert result.latency_s > 0
 
 

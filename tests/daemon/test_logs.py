@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from chef_failover.daemon import logs
-from chef_failover.engine.fleet import log_changes
+from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.model.model import Health, Outcome
 from tests.support.builders import probed, server, world
 
@@ -29,7 +29,7 @@ def test_a_transition_has_its_parts_as_fields(lines):
     assert {key: health[key] for key in logs.FIELDS} == {
         "server": "main", "from": "UP", "to": "DOWN", "reason": "refused",
     }  # fmt: skip
-    assert (health["level"], health["logger"]) == ("INFO", "chef_failover.engine.fleet")
+    assert (health["level"], health["logger"]) == ("INFO", "chef_failover.engine.live_snapshot")
     assert (choice["server"], choice["from"], choice["to"]) == (None, "main", "other")
 
 

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chef_failover.decide.health import Pace, Thresholds, advance, next_delay_s
-from chef_failover.model.model import Health, HealthState
+from chef_failover.model.model import Health, RiseFall
 
 LETTER = {Health.UP: "U", Health.DOWN: "D", Health.UNKNOWN: "?"}
 
 
 def play(script, rise=2, fall=3):
     """The health after each result of ``script``, where + is a success and - a failure."""
-    state, story = HealthState(), ""
+    state, story = RiseFall(), ""
     for at, sign in enumerate(script):
         state = advance(state, is_good=sign == "+", at=float(at), thresholds=Thresholds(rise, fall))
         story += LETTER[state.health]
@@ -41,16 +41,16 @@ def test_thresholds_of_one_follow_every_result():
 
 
 def test_the_change_is_dated_by_the_result_that_made_it():
-    state = HealthState()
+    state = RiseFall()
     for at, alive in ((1.0, True), (2.0, False), (3.0, False), (4.0, False)):
         state = advance(state, is_good=alive, at=at, thresholds=Thresholds(2, 3))
-    assert state == HealthState(Health.DOWN, streak=0, changed_at=4.0)
+    assert state == RiseFall(Health.DOWN, streak=0, changed_at=4.0)
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 5), st.integers(1, 5))
 def test_health_is_what_the_last_long_enough_streak_said(results, rise, fall):
     expected = Health.UNKNOWN
-    state = HealthState()
+    state = RiseFall()
     streak, last = 0, None
     for at, alive in enumerate(results):
         streak = streak + 1 if alive is last else 1

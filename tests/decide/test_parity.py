@@ -4,10 +4,10 @@ import pytest
 from chef_failover.api import render
 from chef_failover.api.overview import overview
 from chef_failover.cli import tables
-from chef_failover.decide import prospects
+from chef_failover.decide import outlook
 from chef_failover.decide.parity import PAST_KEPT, SETTLING_S, VALID_S, compare, is_lagging, lags_from, renewed, stale
 from chef_failover.decide.selection import select
-from chef_failover.decide.world import obey, settle, undrain, unpin
+from chef_failover.decide.world import apply_order, refresh_choice, undrain, unpin
 from chef_failover.model.model import Association, Health, NodeCheck, Outcome, Registration, Standing
 from chef_failover.model.needs import Content, ParityMode, Past
 from tests.support.builders import ON, THRESHOLDS, WEB, bare, drain, pin, probed, server, was_read, with_failback, world
@@ -407,7 +407,7 @@ def test_the_node_returns_from_a_stale_equal():
 def test_a_drill_on_a_stale_equal_ends():
     snapshot, first, other = equals()
     snapshot = read(snapshot, 1.0, **{first: NEW, other: OLD})
-    pinned = obey(snapshot, pin(other), is_forced=False, now=2.0, on=ON)
+    pinned = apply_order(snapshot, pin(other), is_forced=False, now=2.0, on=ON)
     assert unpin(pinned, who="alice", now=3.0, on=ON).choice.name == first
 
 
@@ -431,7 +431,7 @@ def test_what_was_in_use_before_this_life_is_what_it_was():
     """A reload or a restart takes the node from no fresh standby to a stale one, and not from main for good."""
     fresh = down(read(in_use("a", "b", "c"), 1.0, a=NEW, b=OLD, c=NEW), "a", 10.0)
     assert (fresh.choice.name, fresh.lagging_since) == ("c", None)
-    assert settle(attrs.evolve(fresh, is_choice_remembered=True), now=20.0, on=ON).choice.name == "c"
+    assert refresh_choice(attrs.evolve(fresh, is_choice_remembered=True), now=20.0, on=ON).choice.name == "c"
     lagging = bare(with_(policy(NEW), "a"), with_(policy(OLD), "b"), current="b", parity=REQUIRE, lagging_since=5.0)
     assert stale(lagging, lagging.server("a"), now=9.0) is None
     assert is_lagging(lagging)
@@ -469,7 +469,7 @@ def test_a_server_that_is_about_to_be_compared_says_so():
     snapshot = bare(server("b", says=True), with_(policy(NEW), "c"), current="c", parity=REQUIRE, failback_s=0.0)
     choice = select(snapshot, now=0.0)
     assert choice.reason == "b is coming back: not compared with c yet"
-    assert prospects.to_be_used(snapshot, choice.verdicts[0], choice, now=0.0) == (
+    assert outlook.conditions_for_use(snapshot, choice.verdicts[0], choice, now=0.0) == (
         "nothing; the node moves there as soon as it has proven itself"
     )
 
@@ -503,7 +503,7 @@ def test_a_fresh_server_whose_object_cannot_be_read_any_more_is_not_left_for_a_s
 @pytest.mark.parametrize(("is_deployed_on_main", "returns"), [(True, True), (False, False)])
 def test_the_end_of_a_drain_brings_the_node_back_unless_the_server_is_stale(failback_s, is_deployed_on_main, returns):
     snapshot = read(with_failback(in_use("a", "b"), failback_s), 1.0, a=NEW, b=NEW)
-    snapshot = obey(snapshot, drain("a"), is_forced=False, now=2.0, on=ON)
+    snapshot = apply_order(snapshot, drain("a"), is_forced=False, now=2.0, on=ON)
     assert snapshot.choice.name == "b"
     at = 10.0 + SETTLING_S
     snapshot = read(read(snapshot, 10.0, b=OTHER), at, b=OTHER, a=OTHER if is_deployed_on_main else NEW)
@@ -513,10 +513,10 @@ def test_the_end_of_a_drain_brings_the_node_back_unless_the_server_is_stale(fail
 
 def test_after_a_drain_or_a_pin_to_a_stale_standby_the_node_returns():
     first = read(in_use("a", "b"), 1.0, a=NEW, b=OLD)
-    drained = obey(first, drain("a"), is_forced=False, now=2.0, on=ON)
+    drained = apply_order(first, drain("a"), is_forced=False, now=2.0, on=ON)
     assert (drained.choice.name, drained.lagging_since) == ("b", 2.0)
     assert undrain(drained, "a", who="alice", now=3.0, on=ON).choice.name == "a"
-    pinned = obey(first, pin("b"), is_forced=False, now=2.0, on=ON)
+    pinned = apply_order(first, pin("b"), is_forced=False, now=2.0, on=ON)
     assert (pinned.choice.name, pinned.choice.is_degraded, pinned.lagging_since) == ("b", False, 2.0)
     assert unpin(pinned, who="alice", now=3.0, on=ON).choice.name == "a"
 
@@ -531,7 +531,9 @@ def test_what_would_have_to_change_for_a_stale_standby_to_be_used():
         *(with_(policy(OLD if name in "bd" else NEW), name) for name in "abcd"), current="a", parity=REQUIRE
     )
     choice = select(snapshot, now=0.0)
-    wants = {verdict.name: prospects.to_be_used(snapshot, verdict, choice, now=0.0) for verdict in choice.verdicts}
+    wants = {
+        verdict.name: outlook.conditions_for_use(snapshot, verdict, choice, now=0.0) for verdict in choice.verdicts
+    }
     assert wants == {
         "a": None,
         "b": "a and c must fail or be drained, or the node be pinned",

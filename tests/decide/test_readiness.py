@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
-from chef_failover.model.model import Health, HealthState, NodeCheck, Outcome, ProbeResult
+from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, RiseFall
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from tests.support.builders import EMPTY, WEB, bare, holding, server, without, word
 
@@ -30,17 +30,17 @@ def test_an_object_with_neither_run_list_nor_policy_does_nothing(node, does_some
     ("more", "has"),
     [
         ({}, None),
-        ({"proof": word(True)}, True),
-        ({"proof": word(False)}, False),
-        ({"proof": ProbeResult(Outcome.OK, "unsigned", 0.0)}, None),
-        ({"proof": ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0, is_signed=True)}, None),
+        ({"last_alive_probe": word(True)}, True),
+        ({"last_alive_probe": word(False)}, False),
+        ({"last_alive_probe": ProbeResult(Outcome.OK, "unsigned", 0.0)}, None),
+        ({"last_alive_probe": ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0, is_signed=True)}, None),
         ({"node_check": NodeCheck(0.0, WEB)}, True),
         ({"node_check": NodeCheck(0.0)}, False),
         ({"node_check": NodeCheck(0.0, WEB, trouble="no answer")}, None),
-        ({"node_check": NodeCheck(2.0), "proof": word(True, 1.0)}, False),
-        ({"node_check": NodeCheck(1.0), "proof": word(True, 2.0)}, True),
-        ({"node_check": NodeCheck(1.0), "proof": ProbeResult(Outcome.FORBIDDEN, "403", 2.0)}, False),
-        ({"node_check": NodeCheck(2.0, trouble="no answer"), "proof": word(False, 1.0)}, False),
+        ({"node_check": NodeCheck(2.0), "last_alive_probe": word(True, 1.0)}, False),
+        ({"node_check": NodeCheck(1.0), "last_alive_probe": word(True, 2.0)}, True),
+        ({"node_check": NodeCheck(1.0), "last_alive_probe": ProbeResult(Outcome.FORBIDDEN, "403", 2.0)}, False),
+        ({"node_check": NodeCheck(2.0, trouble="no answer"), "last_alive_probe": word(False, 1.0)}, False),
     ],
 )
 def test_the_latest_word_tells_whether_there_is_an_object(more, has):
@@ -49,7 +49,7 @@ def test_the_latest_word_tells_whether_there_is_an_object(more, has):
 
 def read(check, *, policy=None, state=None, holder=True):
     """Why a server with this reading is not ready, while another has the object."""
-    one = attrs.evolve(server("a"), node_check=check, readiness=state or HealthState())
+    one = attrs.evolve(server("a"), node_check=check, readiness=state or RiseFall())
     others = [holding("b")] if holder else []
     snapshot = bare(one, *others, readiness=policy)
     return why_not_ready(snapshot, one), sentence(snapshot, one)
@@ -92,13 +92,13 @@ BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
         ),
         (
             NodeCheck(0.0, EMPTY),
-            {"state": HealthState(UP)},
+            {"state": RiseFall(UP)},
             None,
             "counts as ready until this is said again: its object of this node has an empty run list",
         ),
         (
             NodeCheck(0.0, WEB),
-            {"state": HealthState(DOWN)},
+            {"state": RiseFall(DOWN)},
             "was not ready until a moment ago, and has yet to prove that this is over",
             None,
         ),
@@ -158,10 +158,10 @@ def test_a_server_that_only_a_probe_has_spoken_of():
 
 
 def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be_read():
-    appeared = attrs.evolve(without("a"), proof=word(True, 5.0))
+    appeared = attrs.evolve(without("a"), last_alive_probe=word(True, 5.0))
     assert why_not_ready(bare(appeared, holding("b")), appeared) == "has a new object of this node, not read yet"
     assert why_not_ready(bare(appeared), appeared) is None, "the node may be new, and its first run under way"
-    unreadable = attrs.evolve(appeared, node_check=NodeCheck(6.0, trouble="too long"), readiness=HealthState())
+    unreadable = attrs.evolve(appeared, node_check=NodeCheck(6.0, trouble="too long"), readiness=RiseFall())
     assert why_not_ready(bare(unreadable), unreadable) is None
 
 
@@ -173,10 +173,10 @@ def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be
         ([without("a"), without("b")], True),
         ([without("a"), holding("b")], False),
         ([without("a"), holding("b", EMPTY)], True),
-        ([without("a"), server("b", DOWN, had_work=True)], False),
-        ([without("a"), without("b", had_work=True)], True),
+        ([without("a"), server("b", DOWN, had_useful_node_object=True)], False),
+        ([without("a"), without("b", had_useful_node_object=True)], True),
         ([without("a"), holding("b", health=DOWN)], False),
-        ([without("a"), server("b", DOWN, readiness=HealthState(UP))], False),
+        ([without("a"), server("b", DOWN, readiness=RiseFall(UP))], False),
     ],
 )
 def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new):

@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from chef_failover.decide.selection import select
-from chef_failover.model.model import Association, Health, HealthState, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.model.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration, RiseFall
 from chef_failover.model.needs import ReadinessPolicy
 from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, server, without
 
@@ -11,7 +11,7 @@ TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s"
 
 
 def dead(name, **more):
-    return attrs.evolve(server(name, DOWN, **more), last=TIMED_OUT)
+    return attrs.evolve(server(name, DOWN, **more), last_probe=TIMED_OUT)
 
 
 def sentences(snapshot, **more):
@@ -66,7 +66,7 @@ def test_why_a_better_server_is_passed_over(better, sentence):
         (without("a"), holding("b"), ReadinessPolicy(), "has no object of this node"),
         (holding("a", EMPTY), holding("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
         (
-            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=HealthState(DOWN)),
+            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=RiseFall(DOWN)),
             server("b"),
             ReadinessPolicy(policy_group="production", policy_name="webserver"),
             "policy webserver is not in policy group production",
@@ -83,12 +83,12 @@ def test_a_server_where_a_run_would_do_nothing(a, b, readiness, sentence):
     ("a", "sentence"),
     [
         (
-            attrs.evolve(server("a"), access=HealthState(DOWN, 1, 0.0)),
+            attrs.evolve(server("a"), access=RiseFall(DOWN, 1, 0.0)),
             "a is turning this node away: turned this node away until a moment ago, and has yet to prove that this is"
             " over",
         ),
         (
-            holding("a", readiness=HealthState(DOWN, 1, 0.0)),
+            holding("a", readiness=RiseFall(DOWN, 1, 0.0)),
             "a is not ready: was not ready until a moment ago, and has yet to prove that this is over",
         ),
         (
@@ -102,12 +102,12 @@ def test_a_server_whose_latest_word_is_good_is_not_said_to_be_bad_for_it(a, sent
 
 
 def test_a_run_that_starts_hears_what_just_happened():
-    failing = attrs.evolve(server("a"), last=TIMED_OUT, state=HealthState(UP, 1, 0.0))
+    failing = attrs.evolve(server("a"), last_probe=TIMED_OUT, state=RiseFall(UP, 1, 0.0))
     reason, _ = sentences(bare(failing, server("b")), runs_from=0.0)
     assert reason == "a is failing: connect timed out after 3.0 s"
     late = sentences(bare(server("a", at=-9.0), server("b")), runs_from=0.0)
     assert late[1]["a"] == "no answer in time for this run"
-    rising = attrs.evolve(server("a", DOWN), last=server("x").last, proof=server("x").last)
+    rising = attrs.evolve(server("a", DOWN), last_probe=server("x").last_probe, last_alive_probe=server("x").last_probe)
     assert sentences(bare(rising, server("b")), runs_from=0.0)[0] == "a is coming back: ok"
 
 

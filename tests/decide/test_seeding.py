@@ -24,7 +24,7 @@ NONE_KNOWN = "no server is known to have more than an empty object of this node,
         (holding("a", EMPTY), "the object on a, which is in use, has an empty run list"),
         (without("a"), NONE_KNOWN),
         (
-            attrs.evolve(holding("a"), proof=word(False, 5.0)),
+            attrs.evolve(holding("a"), last_alive_probe=word(False, 5.0)),
             NONE_KNOWN,
         ),
         (server("a"), "the object on a, which is in use, has not been read yet"),
@@ -52,8 +52,8 @@ def test_what_the_others_are_seeded_from(in_use, why_not):
         (without("b"), POLICY, False),
         (without("b", DOWN), None, False),
         (without("b", registration=Registration(Association.FAILED)), None, False),
-        (attrs.evolve(without("b"), proof=ProbeResult(Outcome.FORBIDDEN, "403", 1.0)), None, False),
-        (attrs.evolve(without("b"), proof=word(True, 1.0)), None, False),
+        (attrs.evolve(without("b"), last_alive_probe=ProbeResult(Outcome.FORBIDDEN, "403", 1.0)), None, False),
+        (attrs.evolve(without("b"), last_alive_probe=word(True, 1.0)), None, False),
         (attrs.evolve(without("b"), node_check=NodeCheck(0.0, trouble="no answer")), None, False),
         (attrs.evolve(without("b"), node_check=None), None, False),
         (holding("b", EMPTY), None, False),
@@ -73,7 +73,10 @@ def test_a_last_resort_without_the_object_is_seeded_from_what_was_read_of_the_ot
     assert reference(snapshot) == WEB
     assert wants_seed(snapshot, snapshot.server("a"))
     assert differences_of(snapshot, snapshot.server("c")) == ("run list",)
-    gone = attrs.evolve(dead[0], proof=word(False, 5.0)), attrs.evolve(dead[1], proof=word(False, 5.0))
+    gone = (
+        attrs.evolve(dead[0], last_alive_probe=word(False, 5.0)),
+        attrs.evolve(dead[1], last_alive_probe=word(False, 5.0)),
+    )
     assert reference(bare(without("a"), *gone, current="a")) is None
 
 

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.selection import HOLD_DOWN_SPREAD, most_wanted, select, select_for_run
+from chef_failover.decide.selection import HOLD_DOWN_SPREAD, select, select_for_run, server_worth_waiting_for
 from chef_failover.model.model import (
     Association,
     Health,
-    HealthState,
     NodeCheck,
     Outcome,
     ProbeResult,
     Registration,
+    RiseFall,
     SelectionPolicy,
     Snapshot,
     Standing,
@@ -73,13 +73,13 @@ POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
         (without("a"), holding("b"), None, ("b", False)),
         (without("a"), holding("b"), CHECK, ("b", False)),
         (without("a"), holding("b"), OFF, ("a", False)),
-        (without("a", readiness=HealthState()), holding("b"), POLICY, ("a", False)),
+        (without("a", readiness=RiseFall()), holding("b"), POLICY, ("a", False)),
         (without("a"), holding("b", health=DOWN, at=-1.0), None, ("a", True)),
         (without("a"), holding("b", EMPTY), None, ("a", False)),  # an empty one is as good as none
         (holding("a", EMPTY), holding("b"), None, ("b", False)),
         (holding("a", EMPTY), holding("b"), OFF, ("a", False)),
-        (holding("a", EMPTY, readiness=HealthState(UP)), server("b"), None, ("a", False)),
-        (holding("a", EMPTY), server("b", had_work=True), None, ("b", False)),
+        (holding("a", EMPTY, readiness=RiseFall(UP)), server("b"), None, ("a", False)),
+        (holding("a", EMPTY), server("b", had_useful_node_object=True), None, ("b", False)),
         (holding("a", EMPTY), without("b"), None, ("a", False)),
         (without("a"), without("b"), None, ("a", False)),  # a new node
         (without("a"), server("b", DOWN, at=-1.0), None, ("a", False)),
@@ -107,7 +107,7 @@ def test_a_run_waits_for_a_server_never_heard_of_which_may_have_the_missing_obje
 
 
 def test_a_run_trusts_a_server_that_just_became_ready_only_in_need():
-    filled = holding("a", at=5.0, readiness=HealthState(DOWN, 1, 0.0))
+    filled = holding("a", at=5.0, readiness=RiseFall(DOWN, 1, 0.0))
     assert name_of(bare(filled, holding("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
     choice = select(bare(filled, holding("b", health=DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
     assert (choice.name, choice.standing) == ("a", Standing.RISING)
@@ -166,7 +166,9 @@ def test_a_run_waits_for_the_server_it_is_pinned_to_and_not_for_one_that_is_drai
 
 def test_what_a_dead_server_once_said_of_this_node_still_holds():
     proof = ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0)
-    forgotten = attrs.evolve(server("a", proof=proof), last=ProbeResult(Outcome.REFUSED, "refused", 9.0))
+    forgotten = attrs.evolve(
+        server("a", last_alive_probe=proof), last_probe=ProbeResult(Outcome.REFUSED, "refused", 9.0)
+    )
     assert name_of(bare(forgotten, server("b"))) == "b"
 
 
@@ -240,7 +242,7 @@ def test_equals_share_the_fleet_and_losing_one_moves_only_its_nodes():
 
 def test_a_run_passes_over_a_server_that_just_failed_and_the_settled_choice_stays():
     failing = attrs.evolve(
-        server("a"), last=ProbeResult(Outcome.REFUSED, "refused", 5.0), state=HealthState(UP, 1, 0.0)
+        server("a"), last_probe=ProbeResult(Outcome.REFUSED, "refused", 5.0), state=RiseFall(UP, 1, 0.0)
     )
     snapshot = bare(failing, server("b", at=5.0), current="a")
     assert name_of(snapshot, now=5.0) == "a"
@@ -254,8 +256,8 @@ def test_a_run_passes_over_a_server_whose_result_is_too_old():
 
 
 def test_a_run_takes_a_server_that_just_came_back_when_no_other_answers():
-    rising = attrs.evolve(server("a", DOWN), last=ProbeResult(Outcome.OK, "ok", 5.0), proof=None)
-    rising = attrs.evolve(rising, proof=rising.last)
+    rising = attrs.evolve(server("a", DOWN), last_probe=ProbeResult(Outcome.OK, "ok", 5.0), last_alive_probe=None)
+    rising = attrs.evolve(rising, last_alive_probe=rising.last_probe)
     choice = select(bare(rising, server("b", DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
     assert (choice.name, choice.standing, choice.is_degraded) == ("a", Standing.RISING, True)
 
@@ -269,7 +271,7 @@ def test_a_run_leaves_a_held_down_rule_for_a_server_that_answers():
 
 
 def wanted(snapshot, now=5.0, runs_from=4.0):
-    return most_wanted(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS)
+    return server_worth_waiting_for(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS)
 
 
 def test_decided_at_once_when_the_preferred_server_has_answered():
@@ -324,7 +326,7 @@ def test_a_run_that_waited_in_vain_goes_to_the_one_that_answered():
 
 
 def test_a_run_minds_the_latest_word_and_trusts_a_pardoned_server_only_in_need():
-    pardoned = attrs.evolve(server("a", at=5.0), access=HealthState(DOWN, 1, 0.0))
+    pardoned = attrs.evolve(server("a", at=5.0), access=RiseFall(DOWN, 1, 0.0))
     assert name_of(bare(pardoned, server("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
     choice = select(bare(pardoned, server("b", DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
     assert (choice.name, choice.standing) == ("a", Standing.RISING)
@@ -358,7 +360,7 @@ def snapshots(draw):
         server(
             name,
             health := draw(healths),
-            readiness=HealthState(draw(healths), changed_at=draw(st.floats(0, 1000))),
+            readiness=RiseFall(draw(healths), changed_at=draw(st.floats(0, 1000))),
             node_check=draw(checks),
             priority=draw(st.integers(1, 3)),
             changed_at=draw(st.floats(0, 1000)),
@@ -413,12 +415,12 @@ def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now
     assert select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS).name == decided_on
     for late in [one for one in snapshot.servers if not one.is_probed_since(runs_from)]:
         answer = data.draw(st.sampled_from([Outcome.REFUSED, None]))
-        well = late.proof or ProbeResult(Outcome.OK, "late", now, is_signed=late.health is UNKNOWN)
+        well = late.last_alive_probe or ProbeResult(Outcome.OK, "late", now, is_signed=late.health is UNKNOWN)
         result = attrs.evolve(well, outcome=answer or well.outcome, finished_at=now)
-        from chef_failover.decide.world import observe
+        from chef_failover.decide.world import apply_probe
         from tests.support.builders import ON
 
-        after = observe(snapshot, late, result, thresholds=THRESHOLDS, offline=None, on=ON)
+        after = apply_probe(snapshot, late, result, thresholds=THRESHOLDS, offline=None, on=ON)
         after = attrs.evolve(after, choice=snapshot.choice)
         assert select(after, now=now, runs_from=runs_from).name == decided_on
 
@@ -485,13 +487,13 @@ def registering(name, association=Association.REQUESTED, *, retry_at=0.0, attemp
 def test_a_run_waits_for_a_better_server_that_is_about_to_know_this_node(first, is_wanted):
     snapshot = bare(first, server("b", at=10.0), current="b")
     asked = {"now": 10.0, "runs_from": 5.0, "thresholds": THRESHOLDS}
-    assert most_wanted(snapshot, **asked) == ("a" if is_wanted else None)
-    assert most_wanted(snapshot, **asked, registers=False) is None
+    assert server_worth_waiting_for(snapshot, **asked) == ("a" if is_wanted else None)
+    assert server_worth_waiting_for(snapshot, **asked, registers=False) is None
 
 
 def test_a_registration_under_way_elsewhere_is_not_waited_for():
     snapshot = bare(server("a", at=10.0), registering("b", at=10.0), current="a")
-    assert most_wanted(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS) is None
+    assert server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS) is None
 
 
 def test_a_server_that_failed_its_last_probe_comes_after_all_that_answered():

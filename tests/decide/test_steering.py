@@ -19,7 +19,7 @@ from chef_failover.decide.steering import (
     pinned,
     with_order,
 )
-from chef_failover.decide.world import settle
+from chef_failover.decide.world import refresh_choice
 from chef_failover.errors import RefusedError
 from chef_failover.model.model import Health, Outcome, Standing
 from tests.support.builders import ON, bare, drain, pin, probed, server, world
@@ -31,8 +31,8 @@ def later(seconds):
     return ON + datetime.timedelta(seconds=seconds)
 
 
-def obey(snapshot, order, now=0.0, *, is_forced=False):
-    return worlds_of.obey(snapshot, order, is_forced=is_forced, now=now, on=later(now))
+def apply_order(snapshot, order, now=0.0, *, is_forced=False):
+    return worlds_of.apply_order(snapshot, order, is_forced=is_forced, now=now, on=later(now))
 
 
 def undrain(snapshot, name, now=0.0):
@@ -44,7 +44,7 @@ def unpin(snapshot, now=0.0):
 
 
 def settled(snapshot, now):
-    return settle(snapshot, now=now, on=later(now))
+    return refresh_choice(snapshot, now=now, on=later(now))
 
 
 def lasting(make, name, seconds, now=0.0, **more):
@@ -56,7 +56,7 @@ def last(snapshot, count=2):
 
 
 def test_a_drain_of_the_server_in_use_moves_the_node_at_once_and_says_so():
-    moved = obey(world(server("a"), server("b"), now=5.0), drain("a", reason="kernel"), 5.0)
+    moved = apply_order(world(server("a"), server("b"), now=5.0), drain("a", reason="kernel"), 5.0)
     assert (moved.choice.name, moved.choice.is_degraded) == ("b", False)
     assert last(moved) == [
         ("a", "in service", "drained", "by alice: kernel"),
@@ -65,7 +65,7 @@ def test_a_drain_of_the_server_in_use_moves_the_node_at_once_and_says_so():
 
 
 def test_a_server_that_was_well_all_the_while_gets_the_node_back_when_the_drain_is_taken_back():
-    moved = obey(world(server("a"), server("b"), current="a", now=1000.0), drain("a"), 1000.0)
+    moved = apply_order(world(server("a"), server("b"), current="a", now=1000.0), drain("a"), 1000.0)
     back = undrain(moved, "a", 1060.0)
     assert back.choice.name == "a"
     assert last(back)[0] == ("a", "drained", "in service", "taken back by bob; it was given by alice")
@@ -73,7 +73,7 @@ def test_a_server_that_was_well_all_the_while_gets_the_node_back_when_the_drain_
 
 
 def test_one_that_was_rebooted_meanwhile_is_held_down_as_after_any_outage():
-    moved = obey(world(server("a"), server("b"), current="a", now=1000.0), drain("a"), 1000.0)
+    moved = apply_order(world(server("a"), server("b"), current="a", now=1000.0), drain("a"), 1000.0)
     for at in (1010.0, 1012.0, 1014.0):
         moved = probed(moved, "a", Outcome.REFUSED, at)
     assert moved.choice.reason == "a is DOWN: refused; drained by alice"
@@ -86,7 +86,9 @@ def test_one_that_was_rebooted_meanwhile_is_held_down_as_after_any_outage():
 
 
 def test_a_drain_ends_by_itself():
-    moved = obey(world(server("a"), server("b"), current="a", now=1000.0), lasting(drain, "a", 60.0, 1000.0), 1000.0)
+    moved = apply_order(
+        world(server("a"), server("b"), current="a", now=1000.0), lasting(drain, "a", 60.0, 1000.0), 1000.0
+    )
     assert settled(moved, 1059.9).choice.name == "b"
     back = settled(moved, 1060.0)
     assert (back.choice.name, back.drains, next_end(back)) == ("a", (), math.inf)
@@ -95,7 +97,7 @@ def test_a_drain_ends_by_itself():
 
 def test_a_pin_is_a_failover_that_ends_by_itself():
     both = world(server("a"), server("b"), current="a", now=1000.0)
-    drill = obey(both, lasting(pin, "b", 1800.0, 1000.0, reason="drill"), 1000.0)
+    drill = apply_order(both, lasting(pin, "b", 1800.0, 1000.0, reason="drill"), 1000.0)
     assert drill.choice.reason == "pinned by alice for another 30 min: drill"
     back = settled(drill, 2800.0)
     assert (back.choice.name, back.pin) == ("a", None)
@@ -105,7 +107,7 @@ def test_a_pin_is_a_failover_that_ends_by_itself():
 @pytest.mark.parametrize("order", [drain("a"), pin("b")])
 def test_with_failback_never_the_node_returns_all_the_same_when_an_order_ends(order):
     both = world(server("a"), server("b"), current="a", failback_s=math.inf, now=1000.0)
-    moved = obey(both, order, 1000.0)
+    moved = apply_order(both, order, 1000.0)
     assert moved.choice.name == "b"
     assert unpin(undrain(moved, "a", 1100.0), 1100.0).choice.name == "a"
     dead = moved
@@ -119,28 +121,28 @@ def test_with_failback_never_the_node_returns_all_the_same_when_an_order_ends(or
 
 def test_with_failback_never_orders_that_moved_nothing_leave_nothing():
     fled = world(server("a", changed_at=9.0), server("b"), server("c"), current="b", failback_s=math.inf, now=10.0)
-    assert undrain(obey(fled, drain("a"), 10.0), "a", 20.0).choice.name == "b"
-    missed = obey(attrs.evolve(fled, servers=(*fled.servers[:2], server("c", DOWN))), pin("c"), 10.0)
+    assert undrain(apply_order(fled, drain("a"), 10.0), "a", 20.0).choice.name == "b"
+    missed = apply_order(attrs.evolve(fled, servers=(*fled.servers[:2], server("c", DOWN))), pin("c"), 10.0)
     assert (missed.choice.name, unpin(missed, 20.0).choice.name) == ("b", "b")
-    gone = attrs.evolve(obey(fled, pin("c"), 10.0), servers=fled.servers[::2])
+    gone = attrs.evolve(apply_order(fled, pin("c"), 10.0), servers=fled.servers[::2])
     assert unpin(settled(gone, 15.0), 20.0).choice.name == "c"
 
 
 def test_a_second_pin_replaces_the_first_and_remembers_where_the_node_came_from():
     three = world(server("a"), server("b"), server("c"), current="a", failback_s=math.inf, now=10.0)
-    twice = obey(obey(three, pin("b"), 10.0), pin("c"), 20.0)
+    twice = apply_order(apply_order(three, pin("b"), 10.0), pin("c"), 20.0)
     assert [entry[:3] for entry in last(twice, 3)] == [
         ("b", "pinned", "not pinned"),
         ("c", "not pinned", "pinned"),
         (None, "b", "c"),
     ]
     assert unpin(twice, 30.0).choice.name == "a"
-    again = obey(twice, pin("c", reason="longer"), 25.0)
+    again = apply_order(twice, pin("c", reason="longer"), 25.0)
     assert again.pin.reason == "longer"
 
 
 def test_a_drain_is_replaced_by_another_of_the_same_server():
-    twice = obey(obey(world(server("a"), server("b")), drain("a")), drain("a", reason="still"))
+    twice = apply_order(apply_order(world(server("a"), server("b")), drain("a")), drain("a", reason="still"))
     assert [one.reason for one in twice.drains] == ["still"]
 
 
@@ -155,18 +157,18 @@ def test_a_drain_is_replaced_by_another_of_the_same_server():
 )
 def test_what_makes_no_sense_is_refused_with_the_way_out(snapshot, order, words):
     with pytest.raises(RefusedError, match=words):
-        obey(snapshot, order)
-    forced = orders(obey(snapshot, order, is_forced=True))
+        apply_order(snapshot, order)
+    forced = orders(apply_order(snapshot, order, is_forced=True))
     assert order in [attrs.evolve(one, in_use=None) for one in forced]
 
 
 def test_a_strict_pin_may_be_to_a_drained_server():
-    assert obey(world(server("a"), server("b", drain=drain("b"))), pin("b", is_strict=True)).choice.name == "b"
+    assert apply_order(world(server("a"), server("b", drain=drain("b"))), pin("b", is_strict=True)).choice.name == "b"
 
 
 def test_a_drain_that_is_over_is_no_reason_to_refuse_another():
     snapshot = world(server("a"), server("b", drain=lasting(drain, "b", 5.0)))
-    assert [one.server for one in obey(snapshot, drain("a"), 6.0).drains] == ["a"]
+    assert [one.server for one in apply_order(snapshot, drain("a"), 6.0).drains] == ["a"]
 
 
 def test_the_drain_of_a_server_that_left_is_kept_and_taken_back_and_ends_and_there_are_not_too_many():
@@ -182,19 +184,19 @@ def test_the_drain_of_a_server_that_left_is_kept_and_taken_back_and_ends_and_the
 
 def test_nothing_moves_while_offline_and_orders_end_all_the_same():
     offline = world(server("a"), server("b"), current="a", offline="no route")
-    drained_offline = obey(offline, lasting(drain, "a", 5.0))
+    drained_offline = apply_order(offline, lasting(drain, "a", 5.0))
     assert (drained_offline.choice.name, len(drained_offline.drains)) == ("a", 1)
     assert settled(drained_offline, 5.0).drains == ()
 
 
 def test_the_wall_clock_only_dates_the_end():
-    snapshot = obey(world(server("a"), server("b")), lasting(drain, "a", 3600.0))
+    snapshot = apply_order(world(server("a"), server("b")), lasting(drain, "a", 3600.0))
     for jump in (-86400, 86400, 60):
-        jumped = settle(snapshot, now=600.0, on=later(600 + jump))
+        jumped = refresh_choice(snapshot, now=600.0, on=later(600 + jump))
         assert jumped.drains[0].ends_at == 3600.0
         assert jumped.drains[0].ends_on == later(3600 + jump)
     assert settled(snapshot, 600.0).drains == snapshot.drains
-    assert settle(snapshot, now=600.0, on=later(601)).drains == snapshot.drains  # not worth a word
+    assert refresh_choice(snapshot, now=600.0, on=later(601)).drains == snapshot.drains  # not worth a word
 
 
 @pytest.mark.parametrize(("wall_s", "left_s"), [(0, 3600), (600, 3000), (3600, 0), (1e6, 0), (-1e6, 3600)])
@@ -223,7 +225,7 @@ class Steered(RuleBasedStateMachine):
 
     def give(self, order):
         try:
-            self.world = obey(self.world, order, self.now)
+            self.world = apply_order(self.world, order, self.now)
         except RefusedError:
             assert isinstance(order, type(drain("a"))) or not order.is_strict
 

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chef_failover.decide.readiness import is_new_node, why_not_ready
-from chef_failover.decide.world import TRANSITIONS_KEPT, settle
-from chef_failover.model.model import Health, HealthState, Outcome, Transition
+from chef_failover.decide.world import TRANSITIONS_KEPT, refresh_choice
+from chef_failover.model.model import Health, Outcome, RiseFall, Transition
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
 from tests.support.builders import EMPTY, ON, WEB, bare, probed, server, was_read, world
 
@@ -129,13 +129,13 @@ def test_a_choice_that_becomes_degraded_is_a_transition():
 
 def test_the_choice_goes_with_the_last_server():
     without = attrs.evolve(world(server("a")), servers=())
-    assert settle(without, now=1.0, on=ON).choice is None
-    assert settle(bare(), now=1.0, on=ON).choice is None
+    assert refresh_choice(without, now=1.0, on=ON).choice is None
+    assert refresh_choice(bare(), now=1.0, on=ON).choice is None
 
 
 def test_a_server_in_use_that_left_the_list_is_replaced_even_offline():
     left = attrs.evolve(world(server("a"), server("b"), offline="no route"), servers=(server("b"),))
-    assert settle(left, now=1.0, on=ON).choice.name == "b"
+    assert refresh_choice(left, now=1.0, on=ON).choice.name == "b"
 
 
 def test_history_is_bounded():
@@ -247,7 +247,7 @@ def test_with_a_policy_only_the_policy_counts():
 def test_with_readiness_off_nothing_counts():
     snapshot = fresh("a", "b", readiness=ReadinessPolicy(ReadinessMode.OFF))
     snapshot = was_read(says(says(snapshot, "a", False, 1.0), "b", True, 1.1), "a", 2.0, None)
-    assert (snapshot.choice.name, snapshot.server("a").readiness) == ("a", HealthState())
+    assert (snapshot.choice.name, snapshot.server("a").readiness) == ("a", RiseFall())
 
 
 def is_well(server, snapshot):
@@ -328,7 +328,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def health_is_dated_once_it_is_known(self):
         for one in self.world.servers:
-            assert (one.state == HealthState()) or one.state.changed_at is not None
+            assert (one.state == RiseFall()) or one.state.changed_at is not None
 
 
 Life.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

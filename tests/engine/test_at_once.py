@@ -47,7 +47,7 @@ def test_without_waiting_the_latest_results_count_and_probes_begin(make_sidecar,
     _, choice = sidecar.choose_at_once(0)
     assert choice.name == "mainserver"
     assert time.monotonic() - began < 1
-    until(lambda: sidecar.snapshot.server("mainserver").last.outcome is Outcome.READ_TIMEOUT)
+    until(lambda: sidecar.snapshot.server("mainserver").last_probe.outcome is Outcome.READ_TIMEOUT)
     _, choice = sidecar.choose_at_once(0)
     assert [choice.name, choice.passed_over[0].name] == ["standbyserver", "mainserver"]
 
@@ -86,7 +86,7 @@ def test_a_run_that_asks_before_probing_begins_has_a_whole_probe_s_time(make_sid
         sidecar.start()
         snapshot, choice = asked.result(20)
     assert choice.name == "standbyserver"
-    assert snapshot.server("mainserver").last.outcome is Outcome.READ_TIMEOUT, "waited out"
+    assert snapshot.server("mainserver").last_probe.outcome is Outcome.READ_TIMEOUT, "waited out"
 
 
 def test_what_was_never_started_answers_and_stops(make_sidecar):
@@ -101,6 +101,6 @@ def test_without_waiting_a_better_server_that_was_never_heard_of_is_waited_for(m
     sidecar.choose_at_once()  # has both probed
     until(lambda: sidecar.snapshot.server("standbyserver").health is Health.UP)
     assert sidecar.choose_at_once() is None
-    until(lambda: sidecar.snapshot.server("mainserver").last)
+    until(lambda: sidecar.snapshot.server("mainserver").last_probe)
     _, choice = sidecar.choose_at_once()
     assert choice.name == "standbyserver"

@@ -14,13 +14,13 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import load
 from chef_failover.decide.registration import Answer, Event
-from chef_failover.engine.enrolment import Enrolment
-from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.live_snapshot import LiveSnapshot
+from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Association, Registration, SelectionPolicy, Snapshot
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from chef_failover.registration import chef_server
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import CROWD_SPAN_S
 from tests.support.builders import ON, THRESHOLDS, server
 from tests.support.daemon_process import dev_servers, until, write_config
@@ -52,7 +52,7 @@ class Throttle:
             self.taken.append(now)
             return True
 
-    def associate(self, applicant, ticket):
+    def associate(self, registrant, ticket):
         if self.takes():
             return Answer(Event.CONFIRM)
         return Answer(Event.FAIL, "HTTP 429", first_span_s=CROWD_SPAN_S)
@@ -71,19 +71,19 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
             (server("a", registration=Registration(Association.UNASSOCIATED)),),
             SelectionPolicy(600.0, f"node-{number}"),
         )
-        fleet = Fleet(snapshot, THRESHOLDS, clock=clock, utc_now=lambda: ON + datetime.timedelta(seconds=now))
-        enrolment = Enrolment(
+        live = LiveSnapshot(snapshot, THRESHOLDS, clock=clock, utc_now=lambda: ON + datetime.timedelta(seconds=now))
+        registrar = Registrar(
             "a",
-            fleet=fleet,
+            live=live,
             provider=throttle,
-            applicant=lambda number=number: Applicant(f"node-{number}", KEY),
+            registrant=lambda number=number: Registrant(f"node-{number}", KEY),
             write_down=lambda: None,
             look_at=lambda _: None,
             clock=clock,
             utc_now=lambda: ON,
             rng=random.Random(number),
         )
-        nodes.append((fleet, enrolment))
+        nodes.append((live, registrar))
     boots = random.Random(0)
     due = [(boots.uniform(0, 1), index) for index in range(len(nodes))]  # all within a second
     heapq.heapify(due)
@@ -92,11 +92,11 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
         delay_s = nodes[index][1].step()
         if delay_s != float("inf"):
             heapq.heappush(due, (now + delay_s, index))
-    assert all(fleet.snapshot.server("a").association is Association.ASSOCIATED for fleet, _ in nodes)
+    assert all(live.snapshot.server("a").association is Association.ASSOCIATED for live, _ in nodes)
     for start in range(1, 120):  # after the burst of the boot itself
         assert sum(start <= at < start + 10 for at in throttle.seen) <= RATE * 10 + BURST
     assert max(throttle.taken) < 240
-    attempts = [fleet.snapshot.server("a").registration.attempts for fleet, _ in nodes]
+    attempts = [live.snapshot.server("a").registration.attempts for live, _ in nodes]
     assert max(attempts) <= 8
 
 
@@ -120,7 +120,7 @@ def test_a_dozen_real_sidecars_at_a_server_that_throttles(tmp_path, monkeypatch)
             health = "{interval: 2s, retry_interval: 200ms, timeout: 10s, rise: 1, fall: 3}"
             path = write_config(folder, [main], health=health, node=f"{{name: web-{number}}}", registers=True)
             (folder / "client.pem").write_bytes(KEY.private_pem())
-            sidecar = Sidecar(load(path), Surroundings(trust=TrustStore(())))
+            sidecar = Sidecar(load(path), Machine(trust=TrustStore(())))
             sidecar.start()
             stack.callback(sidecar.stop, 5.0)
             sidecars.append(sidecar)

@@ -9,7 +9,7 @@ import pytest
 
 from chef_failover.decide.health import Pace, Thresholds, advance
 from chef_failover.engine.monitor import Monitor
-from chef_failover.model.model import HealthState, Outcome, ProbeResult
+from chef_failover.model.model import Outcome, ProbeResult, RiseFall
 from tests.support.daemon_process import until
 
 
@@ -26,7 +26,7 @@ class Server:
     def __init__(self, script, clock):
         self.script = iter(script)
         self.clock = clock
-        self.state = HealthState()
+        self.state = RiseFall()
         self.probes = 0
 
     def probe(self):

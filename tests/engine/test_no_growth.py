@@ -10,8 +10,8 @@ import itertools
 import attrs
 
 from chef_failover.api import render
-from chef_failover.decide.world import obey, undrain
-from chef_failover.engine.fleet import Fleet
+from chef_failover.decide.world import apply_order, undrain
+from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.runs import RunReport, Runs
 from chef_failover.metrics import exposition as metrics
 from chef_failover.metrics.counters import Counters
@@ -35,14 +35,14 @@ class Month:
     def __init__(self, directory):
         self.now = 0.0
         self.path = directory / state.FILE_NAME
-        self.tally = Counters(self.on, self._measure)
-        self.tally.watch(["main", "other", "third"])
-        self.fleet = Fleet(
+        self.counters = Counters(self.on, self._measure)
+        self.counters.watch(["main", "other", "third"])
+        self.live = LiveSnapshot(
             world(server("main"), server("other"), server("third"), current="main", failback_s=60.0),
             THRESHOLDS,
             clock=lambda: self.now,
             utc_now=self.on,
-            tally=self.tally,
+            counters=self.counters,
         )
         self.runs = Runs(lambda name: None, lambda: self.now, utc_now=self.on, on_end=self._ran)
         self._numbers = itertools.count()
@@ -51,12 +51,12 @@ class Month:
         return ON + datetime.timedelta(seconds=self.now)
 
     def _ran(self, run):
-        self.tally.ran(run.server, run.result)
+        self.counters.ran(run.server, run.result)
 
     def _measure(self):
         return Measured(
             version="1",
-            snapshot=self.fleet.snapshot,
+            snapshot=self.live.snapshot,
             history=self.runs.history,
             runs_under_way=len(self.runs.under_way),
             faults=0,
@@ -74,24 +74,24 @@ class Month:
         name = ("main", "other", "third")[number % 3]
         for after_s, outcome in enumerate((*DOWN, *UP)):
             at = self.now + after_s
-            self.fleet.record(name, ProbeResult(outcome, f"word {number}", at, latency_s=0.01))
+            self.live.record(name, ProbeResult(outcome, f"word {number}", at, latency_s=0.01))
         self.runs.report(RunReport(f"run-{number}", "started", name))
         if number % 5:  # else its end is never reported
             self.runs.report(RunReport(f"run-{number}", "failed" if number % 2 else "succeeded", name, "X"))
         if number % 7 == 0:
-            self.fleet.register(name, Registration(detail=f"again {number}", identity="x", on=self.on()))
+            self.live.register(name, Registration(detail=f"again {number}", identity="x", on=self.on()))
             content = Content(self.now, ("web", "production"), f"revision {number}")
-            self.fleet.take(name, NodeCheck(self.now, WEB, policy_found=True, content=content))
+            self.live.take(name, NodeCheck(self.now, WEB, policy_found=True, content=content))
         if number % 11 == 0:
             order = drain(name, reason=f"for {number}", ends_at=self.now + 300)
-            self.fleet.steer(lambda now_world, now, on: obey(now_world, order, is_forced=True, now=now, on=on))
+            self.live.steer(lambda now_world, now, on: apply_order(now_world, order, is_forced=True, now=now, on=on))
         if number % 13 == 0:
-            self.fleet.steer(lambda now_world, now, on: undrain(now_world, name, who="alice", now=now, on=on))
-        self.fleet.end_what_is_over()
+            self.live.steer(lambda now_world, now, on: undrain(now_world, name, who="alice", now=now, on=on))
+        self.live.end_what_is_over()
 
     def sizes(self):
         """Bytes of the state on disk and of every view; objects in memory."""
-        snapshot, about = self.fleet.snapshot, About("1", "web-1", runs=self.runs.history)
+        snapshot, about = self.live.snapshot, About("1", "web-1", runs=self.runs.history)
         state.write(self.path, written.kept(snapshot, about, on=self.on()))
         servers = render.servers(snapshot, about, now=self.now, on=self.on())
         del snapshot, about
@@ -99,7 +99,7 @@ class Month:
         return {
             "state": self.path.stat().st_size,
             "servers": len(str(servers)),
-            "metrics": len(metrics.expose(self.tally.registry).body),
+            "metrics": len(metrics.expose(self.counters.registry).body),
             "objects": sum(1 for one in gc.get_objects() if attrs.has(type(one))),
         }
 
@@ -110,6 +110,6 @@ def test_a_month_of_transitions_grows_neither_memory_nor_state(tmp_path):
     early = month.sizes()
     month.pass_until(30 * DAY_S)
     late = month.sizes()
-    assert month.tally.registry.get_sample_value(*REFUSED_BY_MAIN) > 4000
+    assert month.counters.registry.get_sample_value(*REFUSED_BY_MAIN) > 4000
     grown = {what: (size, late[what]) for what, size in early.items() if late[what] > size * 1.05}
     assert grown == {}

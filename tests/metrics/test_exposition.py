@@ -49,8 +49,8 @@ def samples(counted, accept=""):
 def full():
     """Something in every metric."""
     proof = ProbeResult(Outcome.OK, "", 8.0, 0.03, certificate_expires_on=ENDS)
-    main = server("main", Health.DOWN, at=9.5, proof=proof)
-    other = server("other", at=8.0, registration=Registration(Association.FAILED), proof=proof)
+    main = server("main", Health.DOWN, at=9.5, last_alive_probe=proof)
+    other = server("other", at=8.0, registration=Registration(Association.FAILED), last_alive_probe=proof)
     third = server("third", Health.UNKNOWN)
     history = (
         RunHistory().add(Run("0", "main", "succeeded", None, ON)).add(Run("1", "main", "failed", "E", ON, ON, 3.5))
@@ -61,7 +61,7 @@ def full():
     counted.probed("main", ProbeResult(Outcome.REFUSED, "", 9.5))
     counted.probed("other", proof)
     before = world(server("main"), other, third, current="main")
-    after = world(main, server("other", at=8.0, proof=proof), third, current="main")
+    after = world(main, server("other", at=8.0, last_alive_probe=proof), third, current="main")
     counted.changed(before, after)
     counted.registered("other", Registration(Association.REQUESTED), Registration(Association.FAILED))
     counted.ran("main", "failed")
@@ -222,7 +222,7 @@ def test_the_file_is_written_on_change_and_every_so_often_and_trouble_is_said_on
     assert path.stat().st_mode & 0o777 == 0o644
     textfile.use(None)
     assert not path.exists()
-    assert not [thread for thread in threading.enumerate() if thread.name == "keeper"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "saver"]
 
 
 def test_the_library_is_not_loaded_before_somebody_asks(tmp_path):

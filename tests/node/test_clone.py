@@ -10,7 +10,7 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.node import clone, key_file
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from chef_failover.state import document as state
 from tests.support.crash import deaths
 from tests.support.daemon_process import until
@@ -146,7 +146,7 @@ def a_sidecar(directory, instance_id, asked=None):
             asked.append(pattern)
         return instance_id
 
-    return Sidecar(config.parse(f"state_dir: {directory}\nnode: {{name: web-1}}"), Surroundings(instance_id=instance))
+    return Sidecar(config.parse(f"state_dir: {directory}\nnode: {{name: web-1}}"), Machine(instance_id=instance))
 
 
 def recorded(directory):

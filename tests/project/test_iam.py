@@ -12,7 +12,7 @@ from chef_failover.config.settings import DiscoverySettings
 from chef_failover.config.source import KEY_STORES, Store, parse_key_source, parse_list_source
 from chef_failover.errors import AwsError, ValidatorKeyError
 from chef_failover.registration import validator_key
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_cm import OpsworksCm
 from chef_failover.server_list import fetch as list_fetch
 
@@ -49,11 +49,11 @@ def called(name):
     recorder = Recorder()
     if name == "opsworks-cm":
         provider = OpsworksCm("mainserver", region="us-east-1", call=recorder, rng=random.Random(1))
-        applicant = Applicant("i-0abc", PrivateKey.generate())
-        answers = [provider.associate(applicant, ticket) for ticket in (None, "ticket")]
+        registrant = Registrant("i-0abc", PrivateKey.generate())
+        answers = [provider.associate(registrant, ticket) for ticket in (None, "ticket")]
         optional = Recorder()
         replacing = OpsworksCm("mainserver", region="us-east-1", call=optional, rng=random.Random(1))
-        answers.append(replacing.associate(attrs.evolve(applicant, replaces=True), None))
+        answers.append(replacing.associate(attrs.evolve(registrant, replaces=True), None))
         (statement,) = (one for one in statements(name) if one["Sid"].startswith("OnlyIf"))
         assert {statement["Action"]} == optional.actions
         assert all(f"packaging/iam/{name}.json" in answer.detail for answer in answers)

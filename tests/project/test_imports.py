@@ -105,4 +105,4 @@ def test_wide_nets_are_cast_around_background_loops_and_main_only():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
-    assert sorted(found) == ["caretaker.py", "discovery.py", "entry.py", "monitor.py", "serve.py"]
+    assert sorted(found) == ["discovery.py", "entry.py", "monitor.py", "serve.py", "upkeep.py"]

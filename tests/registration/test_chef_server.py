@@ -15,7 +15,7 @@ from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.registration import Event
 from chef_failover.errors import KeyFileError
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import CROWD_SPAN_S, ChefServerProvider
 from tests.support.chef import CLOCK, LICENCE, NO_ORGANIZATION, UNKNOWN_CLIENT, URL, check_signature, made_up, sent
 from tests.support.goiardi import VALIDATOR, Goiardi
@@ -52,7 +52,7 @@ def associate(server, tmp_path):
             read_key=validator_key or (lambda: server.validator_key),
             utc_now=utc_now,
         )
-        return provider.associate(Applicant(name, KEY), None)
+        return provider.associate(Registrant(name, KEY), None)
 
     return associate
 
@@ -112,8 +112,8 @@ def test_a_server_that_knows_only_the_old_signatures(authority, tmp_path):
             read_key=lambda: old.validator_key,
             utc_now=utc_now,
         )
-        assert provider.associate(Applicant(NODE, KEY), None).event is Event.CONFIRM
-        assert provider.associate(Applicant(NODE, KEY), None).event is Event.CONFIRM
+        assert provider.associate(Registrant(NODE, KEY), None).event is Event.CONFIRM
+        assert provider.associate(Registrant(NODE, KEY), None).event is Event.CONFIRM
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def add(chef, method, path, status, said, **headers):
 
 def registered(chef, *, validator_key=lambda: OTHER_KEY):
     provider = ChefServerProvider(made_up(NODE), validator="acme-validator", read_key=validator_key, utc_now=utc_now)
-    answer = provider.associate(Applicant(NODE, KEY), None)
+    answer = provider.associate(Registrant(NODE, KEY), None)
     assert "BEGIN" not in answer.detail
     return answer
 
@@ -305,15 +305,15 @@ def test_goiardi_with_its_own_validator(tmp_path):
             read_key=lambda: load_key(tmp_path / "goiardi" / "chef-validator.pem"),
             utc_now=utc_now,
         )
-        first = provider.associate(Applicant(NODE, KEY), None)
+        first = provider.associate(Registrant(NODE, KEY), None)
         assert (first.event, first.detail) == (Event.CONFIRM, "registered by chef-validator")
-        again = provider.associate(Applicant(NODE, KEY), None)
+        again = provider.associate(Registrant(NODE, KEY), None)
         assert (again.event, again.detail) == (Event.CONFIRM, "it knows this node by this key")
-        conflict = provider.associate(Applicant(NODE, OTHER_KEY), None)
+        conflict = provider.associate(Registrant(NODE, OTHER_KEY), None)
         assert (conflict.event, "key conflict" in conflict.detail) == (Event.REFUSE, True)
-        bad = provider.associate(Applicant("a/b", KEY), None)
+        bad = provider.associate(Registrant("a/b", KEY), None)
         assert bad.event is Event.REFUSE
         stranger = ChefServerProvider(
             ChefServer(target, Resolver(), TrustStore(())), validator=VALIDATOR, read_key=lambda: KEY, utc_now=utc_now
-        ).associate(Applicant("other", KEY), None)
+        ).associate(Registrant("other", KEY), None)
         assert (stranger.event, "validator" in stranger.detail) == (Event.REFUSE, True)

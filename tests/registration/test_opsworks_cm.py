@@ -14,7 +14,7 @@ from chef_failover.aws.child import MODELS, client
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.decide.registration import Answer, Event
 from chef_failover.errors import AwsError
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_cm import ATTRIBUTE_NAMES, LONGEST_POLL_S, POLL_S, OpsworksCm
 from chef_failover.registration.opsworks_errors import THROTTLED_SPAN_S
 from tests.support.opsworks_stub import DRIP, PAIRS, OpsworksStub
@@ -23,8 +23,8 @@ POLICY = "packaging/iam/opsworks-cm.json"
 
 
 @pytest.fixture(scope="module")
-def applicant():
-    return Applicant("i-0abc", PrivateKey.generate())
+def registrant():
+    return Registrant("i-0abc", PrivateKey.generate())
 
 
 @pytest.fixture
@@ -53,57 +53,57 @@ def scripted(*answers):
     return call
 
 
-def after(*answers, ticket=None, applicant, **more):
-    return provider(call=scripted(*answers), **more).associate(applicant, ticket)
+def after(*answers, ticket=None, registrant, **more):
+    return provider(call=scripted(*answers), **more).associate(registrant, ticket)
 
 
 # Over the wire
 
 
-def test_a_node_is_registered_step_by_step(aws_secret, stub, applicant):
+def test_a_node_is_registered_step_by_step(aws_secret, stub, registrant):
     stub.polls = 2
     ours = provider(stub, organization="acme")
-    begun = ours.associate(applicant, None)
+    begun = ours.associate(registrant, None)
     assert begun.event is Event.GO_ON
     for _ in range(2):
-        waiting = ours.associate(applicant, begun.ticket)
+        waiting = ours.associate(registrant, begun.ticket)
         assert (waiting.event, waiting.ticket) == (Event.GO_ON, begun.ticket)
         assert 0.8 * POLL_S <= waiting.not_before_s <= 1.2 * POLL_S
-    assert ours.associate(applicant, begun.ticket).event is Event.CONFIRM
-    assert stub.nodes["mainserver"] == {"i-0abc": applicant.key.public_pem().decode()}
+    assert ours.associate(registrant, begun.ticket).event is Event.CONFIRM
+    assert stub.nodes["mainserver"] == {"i-0abc": registrant.key.public_pem().decode()}
     assert stub.seen[0].attributes["CHEF_AUTOMATE_ORGANIZATION"] == "acme"
     assert {seen.region for seen in stub.seen} == {"us-east-1"}
     assert [seen.operation for seen in stub.seen] == ["AssociateNode"] + 3 * ["DescribeNodeAssociationStatus"]
 
 
-def test_an_older_service_gets_the_older_names(aws_secret, stub, applicant):
+def test_an_older_service_gets_the_older_names(aws_secret, stub, registrant):
     stub.pairs, stub.polls = PAIRS[1:], 0
     ours = provider(stub)
-    assert ours.associate(applicant, ours.associate(applicant, None).ticket).event is Event.CONFIRM
+    assert ours.associate(registrant, ours.associate(registrant, None).ticket).event is Event.CONFIRM
     assert [tuple(seen.attributes) for seen in stub.seen[:2]] == list(ATTRIBUTE_NAMES)
 
 
-def test_neither_throttling_nor_a_cut_connection_loses_the_ticket(aws_secret, stub, applicant):
+def test_neither_throttling_nor_a_cut_connection_loses_the_ticket(aws_secret, stub, registrant):
     stub.polls = 0
     ours = provider(stub)
-    ticket = ours.associate(applicant, None).ticket
+    ticket = ours.associate(registrant, None).ticket
     stub.throttle()
     stub.faults += [(503, b"<html>"), (200, b"[]"), (200, b"<html>Welcome")]
-    answers = [ours.associate(applicant, ticket) for _ in range(4)]
+    answers = [ours.associate(registrant, ticket) for _ in range(4)]
     assert {(answer.event, answer.ticket) for answer in answers} == {(Event.GO_ON, ticket)}
     assert not any(ticket in answer.detail for answer in answers)
-    assert ours.associate(applicant, ticket).event is Event.CONFIRM
+    assert ours.associate(registrant, ticket).event is Event.CONFIRM
 
 
-def test_a_ticket_that_is_forgotten_is_asked_for_anew_and_not_repeated(aws_secret, stub, applicant):
-    answer = provider(stub).associate(applicant, "forgotten0123")
+def test_a_ticket_that_is_forgotten_is_asked_for_anew_and_not_repeated(aws_secret, stub, registrant):
+    answer = provider(stub).associate(registrant, "forgotten0123")
     assert (answer.event, answer.ticket) == (Event.FAIL, None)
     assert "forgotten0123" not in answer.detail
 
 
-def test_a_server_in_maintenance_may_be_back_next_time(aws_secret, stub, applicant):
+def test_a_server_in_maintenance_may_be_back_next_time(aws_secret, stub, registrant):
     stub.unhealthy.add("mainserver")
-    answer = provider(stub).associate(applicant, None)
+    answer = provider(stub).associate(registrant, None)
     assert answer.event is Event.FAIL
     assert answer.detail == (
         "OpsWorks CM in us-east-1 says that server mainserver is not HEALTHY:"
@@ -111,46 +111,46 @@ def test_a_server_in_maintenance_may_be_back_next_time(aws_secret, stub, applica
     )
 
 
-def test_a_server_that_is_not_there_needs_a_person(aws_secret, stub, applicant):
+def test_a_server_that_is_not_there_needs_a_person(aws_secret, stub, registrant):
     stub.servers = {"another"}
-    answer = provider(stub).associate(applicant, None)
+    answer = provider(stub).associate(registrant, None)
     assert answer.event is Event.REFUSE
     assert "no server mainserver" in answer.detail
     assert "mend association.server_name or association.region" in answer.detail
 
 
-def test_nothing_secret_is_in_what_is_said(aws_secret, stub, applicant, caplog, tmp_path):
+def test_nothing_secret_is_in_what_is_said(aws_secret, stub, registrant, caplog, tmp_path):
     caplog.set_level("DEBUG")
     ours, details = provider(stub), []
-    ticket = ours.associate(applicant, None).ticket
+    ticket = ours.associate(registrant, None).ticket
     for kind in ("ThrottlingException", "AccessDeniedException", "ValidationException", "SomethingNew"):
         for one in (None, ticket):
             stub.fail(kind, f"about {ticket}", times=2)
-            details.append(ours.associate(applicant, one).detail)
+            details.append(ours.associate(registrant, one).detail)
             stub.faults.clear()
     said = caplog.text + "".join(details[1::2])
-    for secret in (aws_secret, ticket, applicant.key.private_pem().decode().splitlines()[1]):
+    for secret in (aws_secret, ticket, registrant.key.private_pem().decode().splitlines()[1]):
         assert secret not in said
 
 
-def test_no_credentials(aws_secret, stub, applicant, tmp_path):
+def test_no_credentials(aws_secret, stub, registrant, tmp_path):
     (tmp_path / "aws-credentials").write_text("")
-    answer = provider(stub).associate(applicant, None)
+    answer = provider(stub).associate(registrant, None)
     assert answer.event is Event.FAIL
     assert "NoCredentials" in answer.detail
     assert f"give the instance a profile that allows what {POLICY} has" in answer.detail
 
 
-def test_an_endpoint_that_is_not_there(aws_secret, applicant):
+def test_an_endpoint_that_is_not_there(aws_secret, registrant):
     answer = OpsworksCm(
         "mainserver", region="us-east-1", endpoint_url="http://127.0.0.1:9", rng=random.Random(7)
-    ).associate(applicant, None)
+    ).associate(registrant, None)
     assert answer.event is Event.FAIL
     assert "http://127.0.0.1:9" in answer.detail
     assert answer.detail.endswith("check association.region and association.endpoint_url")
 
 
-def test_a_throttled_fleet_is_registered_and_nobody_starves(applicant):
+def test_a_throttled_fleet_is_registered_and_nobody_starves(registrant):
     """AWS's own rates, and a registration takes a minute: 13 questions for each node are 520 s of what is allowed."""
     clock, tokens, filled_at, asked = [0.0], [10.0], [0.0], []
 
@@ -173,7 +173,7 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(applicant):
     while nodes:
         nodes.sort()
         clock[0], number, ticket, attempts = node = nodes[0]
-        answer = providers[number].associate(applicant, ticket)
+        answer = providers[number].associate(registrant, ticket)
         node[2] = answer.ticket
         match answer.event:
             case Event.CONFIRM:
@@ -189,36 +189,36 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(applicant):
     assert len(asked) < 200 * 13
 
 
-def test_beyond_the_burst_the_service_turns_back(aws_secret, applicant):
+def test_beyond_the_burst_the_service_turns_back(aws_secret, registrant):
     registered = []
     with OpsworksStub(polls=0, rate=0.001, burst=1, on_registered=lambda *one: registered.append(one)) as stub:
         ours = provider(stub)
-        ticket = ours.associate(applicant, None).ticket
-        turned_back = ours.associate(applicant, None)
+        ticket = ours.associate(registrant, None).ticket
+        turned_back = ours.associate(registrant, None)
         assert (turned_back.event, turned_back.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
         stub.rate = None
-        assert ours.associate(applicant, ticket).event is Event.CONFIRM
-    assert registered == [("mainserver", "i-0abc", applicant.key.public_pem().decode())]
+        assert ours.associate(registrant, ticket).event is Event.CONFIRM
+    assert registered == [("mainserver", "i-0abc", registrant.key.public_pem().decode())]
 
 
 # Without a wire
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "Throttling", "TooManyRequestsException"])
-def test_a_throttled_fleet_spreads_out(applicant, code):
-    answer = after(AwsError(code, "Rate exceeded", 400), applicant=applicant)
+def test_a_throttled_fleet_spreads_out(registrant, code):
+    answer = after(AwsError(code, "Rate exceeded", 400), registrant=registrant)
     assert (answer.event, answer.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
 
 
-def test_whoever_is_throttled_asks_ever_less_often_and_then_more_often_again(applicant):
+def test_whoever_is_throttled_asks_ever_less_often_and_then_more_often_again(registrant):
     throttled, at_it = AwsError("ThrottlingException", "", 400), {"NodeAssociationStatus": "IN_PROGRESS"}
     call = scripted(*[throttled] * 8, *[at_it] * 40, {"NodeAssociationStatusToken": "t"})
     ours = provider(call=call, rng=type("Even", (), {"uniform": lambda *_: 1.0})())
-    pauses = [ours.associate(applicant, "t").not_before_s for _ in range(48)]
+    pauses = [ours.associate(registrant, "t").not_before_s for _ in range(48)]
     assert pauses[:8] == [10, 20, 40, 80, 160, 160, 160, 160]
     assert (LONGEST_POLL_S, sorted(pauses[8:], reverse=True)) == (160, pauses[8:])
     assert pauses[-1] == POLL_S
-    assert ours.associate(applicant, None).not_before_s == POLL_S
+    assert ours.associate(registrant, None).not_before_s == POLL_S
 
 
 @pytest.mark.parametrize(
@@ -241,8 +241,8 @@ def test_whoever_is_throttled_asks_ever_less_often_and_then_more_often_again(app
     ],
     ids=lambda value: value.code if isinstance(value, AwsError) else None,
 )
-def test_what_an_error_means_for_a_new_registration(applicant, error, event, words):
-    answer = after(error, applicant=applicant)
+def test_what_an_error_means_for_a_new_registration(registrant, error, event, words):
+    answer = after(error, registrant=registrant)
     assert (answer.event, answer.ticket) == (event, None)
     assert re.search(words, answer.detail)
 
@@ -259,37 +259,37 @@ def test_what_an_error_means_for_a_new_registration(applicant, error, event, wor
     ],
     ids=lambda value: value.code if isinstance(value, AwsError) else None,
 )
-def test_what_an_error_means_for_one_under_way(applicant, error, event):
-    answer = after(error, applicant=applicant, ticket="t0123")
+def test_what_an_error_means_for_one_under_way(registrant, error, event):
+    answer = after(error, registrant=registrant, ticket="t0123")
     assert (answer.event, answer.ticket) == (event, "t0123" if event is Event.GO_ON else None)
 
 
-def test_both_pairs_rejected_is_said_with_the_keys_to_mend(applicant):
+def test_both_pairs_rejected_is_said_with_the_keys_to_mend(registrant):
     first, second = (AwsError("ValidationException", words, 400) for words in ("bad name", "bad attribute"))
-    answer = after(first, second, applicant=applicant)
+    answer = after(first, second, registrant=registrant)
     assert answer.event is Event.REFUSE
     assert "bad name" in answer.detail
     assert "mend association.server_name, organization or node.name" in answer.detail
 
 
-def test_throttling_between_the_pairs_is_throttling(applicant):
-    answer = after(AwsError("ValidationException", ""), AwsError("Throttling", ""), applicant=applicant)
+def test_throttling_between_the_pairs_is_throttling(registrant):
+    answer = after(AwsError("ValidationException", ""), AwsError("Throttling", ""), registrant=registrant)
     assert (answer.event, answer.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
 
 
 @pytest.mark.parametrize("reply", [{}, {"NodeAssociationStatusToken": ""}])
-def test_an_answer_without_a_token(applicant, reply):
-    assert after(reply, applicant=applicant).event is Event.FAIL
+def test_an_answer_without_a_token(registrant, reply):
+    assert after(reply, registrant=registrant).event is Event.FAIL
 
 
 @pytest.mark.parametrize("reply", [{}, {"NodeAssociationStatus": "PUZZLED"}])
-def test_an_answer_without_a_status_keeps_the_ticket(applicant, reply):
-    answer = after(reply, applicant=applicant, ticket="t")
+def test_an_answer_without_a_status_keeps_the_ticket(registrant, reply):
+    answer = after(reply, registrant=registrant, ticket="t")
     assert (answer.event, answer.ticket) == (Event.GO_ON, "t")
 
 
-def test_what_failed_is_said_with_what_to_do(applicant):
-    answer = after({"NodeAssociationStatus": "FAILED"}, applicant=applicant, ticket="t")
+def test_what_failed_is_said_with_what_to_do(registrant):
+    answer = after({"NodeAssociationStatus": "FAILED"}, registrant=registrant, ticket="t")
     assert answer.event is Event.FAIL
     assert "knife client delete i-0abc" in answer.detail
 
@@ -298,40 +298,40 @@ def test_what_failed_is_said_with_what_to_do(applicant):
     ("answers", "ticket"),
     [([{"NodeAssociationStatus": "FAILED"}], "t"), ([AwsError("ValidationException", "taken")] * 2, None)],
 )
-def test_what_an_earlier_life_had_registered_is_confirmed_by_the_server(applicant, answers, ticket):
+def test_what_an_earlier_life_had_registered_is_confirmed_by_the_server(registrant, answers, ticket):
     asked = []
-    answer = after(*answers, applicant=applicant, ticket=ticket, is_known=lambda one: not asked.append(one))
+    answer = after(*answers, registrant=registrant, ticket=ticket, is_known=lambda one: not asked.append(one))
     assert answer == Answer(Event.CONFIRM, "the server takes this node's key already")
-    assert asked == [applicant]
+    assert asked == [registrant]
 
 
-def test_a_clone_takes_nobodys_name(aws_secret, stub, applicant):
+def test_a_clone_takes_nobodys_name(aws_secret, stub, registrant):
     stub.polls = 0
     stub.nodes["mainserver"]["i-0abc"] = "another's key"
     ours = provider(stub)
-    answer = ours.associate(applicant, ours.associate(applicant, None).ticket)
+    answer = ours.associate(registrant, ours.associate(registrant, None).ticket)
     assert answer.event is Event.FAIL
     assert stub.nodes["mainserver"] == {"i-0abc": "another's key"}
 
 
-def test_on_a_persons_word_the_older_registration_goes_first(aws_secret, stub, applicant):
+def test_on_a_persons_word_the_older_registration_goes_first(aws_secret, stub, registrant):
     stub.nodes["mainserver"]["i-0abc"] = "another's key"
-    ours, asked = provider(stub), attrs.evolve(applicant, replaces=True)
+    ours, asked = provider(stub), attrs.evolve(registrant, replaces=True)
     answer = ours.associate(asked, None)
     while answer.event is Event.GO_ON:
-        answer = ours.associate(applicant, answer.ticket)
+        answer = ours.associate(registrant, answer.ticket)
     assert answer.event is Event.CONFIRM
-    assert stub.nodes["mainserver"] == {"i-0abc": applicant.key.public_pem().decode()}
+    assert stub.nodes["mainserver"] == {"i-0abc": registrant.key.public_pem().decode()}
     calls = [seen.operation for seen in stub.seen if seen.operation != "DescribeNodeAssociationStatus"]
     assert calls == ["DisassociateNode", "AssociateNode"]
     assert stub.seen[0].attributes == {"CHEF_AUTOMATE_ORGANIZATION": "default"}
 
 
-def test_there_may_be_nothing_to_replace(aws_secret, stub, applicant):
+def test_there_may_be_nothing_to_replace(aws_secret, stub, registrant):
     stub.polls = 0
     ours = provider(stub)
-    answer = ours.associate(attrs.evolve(applicant, replaces=True), None)
-    assert ours.associate(applicant, ours.associate(applicant, answer.ticket).ticket).event is Event.CONFIRM
+    answer = ours.associate(attrs.evolve(registrant, replaces=True), None)
+    assert ours.associate(registrant, ours.associate(registrant, answer.ticket).ticket).event is Event.CONFIRM
 
 
 @pytest.mark.parametrize(
@@ -342,17 +342,17 @@ def test_there_may_be_nothing_to_replace(aws_secret, stub, applicant):
         ({}, Event.FAIL),
     ],
 )
-def test_what_an_error_means_for_a_replacement(applicant, answer, event):
-    assert after(answer, applicant=attrs.evolve(applicant, replaces=True)).event is event
+def test_what_an_error_means_for_a_replacement(registrant, answer, event):
+    assert after(answer, registrant=attrs.evolve(registrant, replaces=True)).event is event
 
 
-def test_a_deadline_is_an_answer_too(aws_secret, stub, applicant):
+def test_a_deadline_is_an_answer_too(aws_secret, stub, registrant):
     stub.faults.append(DRIP)
 
     def call(*arguments, **more):
         return aws.call(*arguments, **more, timeout_s=1.0)
 
-    answer = provider(stub, call=call).associate(applicant, None)
+    answer = provider(stub, call=call).associate(registrant, None)
     assert (answer.event, "Timeout" in answer.detail) == (Event.FAIL, True)
 
 

@@ -11,7 +11,7 @@ from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.registration import TABLE, Event
 from chef_failover.model.model import Association
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import ChefServerProvider
 from chef_failover.registration.none import NoProvider
 from chef_failover.registration.opsworks_cm import OpsworksCm
@@ -90,7 +90,7 @@ def drive(provider, ticket=None, *, steps=STEPS):
     """The answers of ``provider``, asked until it has nothing more to say."""
     answers = []
     for _ in range(steps):
-        answers.append(provider.associate(Applicant(NODE, KEY), ticket))
+        answers.append(provider.associate(Registrant(NODE, KEY), ticket))
         if answers[-1].event is not Event.GO_ON:
             break
         ticket = answers[-1].ticket

@@ -19,10 +19,10 @@ from chef_failover.config.source import parse_list_source
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import AwsError, IdentityError
 from chef_failover.model.about import Origin
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from chef_failover.server_list import cache as list_cache
 from chef_failover.server_list import fetch as list_fetch
-from chef_failover.server_list.discovery import Discovery, at_rest
+from chef_failover.server_list.discovery import Discovery, from_cache
 from chef_failover.server_list.fetch import Fetched, Trouble, Unchanged
 from chef_failover.server_list.listing import Listing
 from tests.support.builders import ON
@@ -262,18 +262,18 @@ def test_a_reload_takes_what_is_known_by_the_new_trust_and_asks_at_once(tmp_path
     made.step()
     assert "every server is refused: b: its host b.example.com" in made.standing.trouble
     trusting = config.parse(f"{OWN}state_dir: {tmp_path}\ntrusted_hosts: ['*.example.com']")
-    now = made.now_for(trusting)
+    now = made.effective_for(trusting)
     assert [server.name for server in now.config.servers] == ["b"]
     made.use(trusting, now)
     made.stop()
     assert made.standing.trouble is None
     elsewhere = attrs.evolve(trusting, discovery=settings("file:/other"))
-    now = made.now_for(elsewhere)
+    now = made.effective_for(elsewhere)
     assert now.config == elsewhere
     made.use(elsewhere, now)
     assert (made.standing.source, made.standing.origin) == ("file:/other", Origin.CONFIG)
     without = attrs.evolve(trusting, discovery=DiscoverySettings())
-    made.use(without, made.now_for(without))
+    made.use(without, made.effective_for(without))
     assert (made.standing, made.step()) == (None, None)
 
 
@@ -360,7 +360,7 @@ def test_the_cache_is_used_at_a_start_while_the_source_is_dead(servers, tmp_path
         until((tmp_path / "discovered.yml").exists)
         running.stop()
         source.unlink()
-        assert [server.name for server in at_rest(config.load(path)).config.servers] == ["standbyserver"]
+        assert [server.name for server in from_cache(config.load(path)).config.servers] == ["standbyserver"]
         assert run("server", "--config", path).stdout.strip() == servers[1].chef_server_url
         running.restart()
         assert names(running) == ["standbyserver"]
@@ -485,7 +485,7 @@ def test_a_whole_sidecar_on_s3(servers, tmp_path, moto):
 def test_a_sidecar_without_a_list_has_no_thread_and_nothing_to_say_of_it(servers, tmp_path):
     import threading
 
-    sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=CALM)), Surroundings())
+    sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=CALM)), Machine())
     sidecar.start()
     assert sidecar.about.discovery is None
     assert not any(thread.name == "discovery" for thread in threading.enumerate())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chef_failover.config import settings as config
-from chef_failover.decide.world import follow, obey, settle, undrain
+from chef_failover.decide.world import apply_listed_drains, apply_order, refresh_choice, undrain
 from chef_failover.errors import ConfigError
 from chef_failover.model.model import Health
 from chef_failover.server_list.listing import Listing, as_said, effective, parse
@@ -172,7 +172,7 @@ def at(seconds):
 
 
 def followed(snapshot, *drains, now=0.0, on=None):
-    return follow(snapshot, drains, now=now, on=on or at(now))
+    return apply_listed_drains(snapshot, drains, now=now, on=on or at(now))
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_drain_of_the_list_holds_until_the_list_has_it_no_more(two):
     drained = followed(two, ("a", "upgrade", None))
     assert choice(drained) == "b"
     assert drained.choice.verdicts[0].sentence == "drained by the fleet's list: upgrade"
-    assert followed(drained, ("a", "upgrade", None), now=5.0) == settle(drained, now=5.0, on=at(5))
+    assert followed(drained, ("a", "upgrade", None), now=5.0) == refresh_choice(drained, now=5.0, on=at(5))
     ended = followed(drained, now=9.0)
     assert (choice(ended), ended.fleet_drains) == ("a", ())
     steps = [(step.server, step.after, step.reason) for step in ended.transitions if step.server]
@@ -200,8 +200,8 @@ def test_a_drain_of_the_list_holds_until_the_list_has_it_no_more(two):
 
 def test_a_drain_of_the_list_ends_by_itself(two):
     drained = followed(two, ("a", "", at(60)))
-    assert choice(settle(drained, now=59.0, on=at(59))) == "b"
-    assert choice(settle(drained, now=60.0, on=at(60))) == "a"
+    assert choice(refresh_choice(drained, now=59.0, on=at(59))) == "b"
+    assert choice(refresh_choice(drained, now=60.0, on=at(60))) == "a"
     assert followed(two, ("a", "", at(-1))).fleet_drains == ()
 
 
@@ -211,12 +211,14 @@ def test_a_list_that_changes_the_end_and_a_clock_that_is_set_are_followed(two):
     assert longer.fleet_drains[0].ends_at == pytest.approx(600.0)
     assert longer.fleet_drains[0].created_on == ON
     assert followed(drained, ("a", "", at(5)), now=10.0).fleet_drains == ()
-    moved = followed(settle(drained, now=10.0, on=at(40)), ("a", "", at(60)), now=10.0, on=at(40))
+    moved = followed(refresh_choice(drained, now=10.0, on=at(40)), ("a", "", at(60)), now=10.0, on=at(40))
     assert moved.fleet_drains[0].ends_at == pytest.approx(30.0)
 
 
 def test_local_drains_stay_separate(two):
-    both = followed(obey(two, drain("a", reason="mine"), is_forced=False, now=0.0, on=ON), ("a", "upgrade", at(60)))
+    both = followed(
+        apply_order(two, drain("a", reason="mine"), is_forced=False, now=0.0, on=ON), ("a", "upgrade", at(60))
+    )
     assert [order.who for order in (both.servers[0].drain, both.servers[0].fleet_drain)] == [
         "alice",
         "the fleet's list",
@@ -235,9 +237,9 @@ def test_the_last_server_left_is_not_drained_by_mistake_and_a_pin_knows_the_list
 
     drained = followed(two, ("a", "upgrade", None))
     with pytest.raises(RefusedError, match="no server would be left"):
-        obey(drained, drain("b"), is_forced=False, now=0.0, on=ON)
+        apply_order(drained, drain("b"), is_forced=False, now=0.0, on=ON)
     with pytest.raises(RefusedError, match="a is drained by the fleet's list: upgrade"):
-        obey(drained, pin("a"), is_forced=False, now=0.0, on=ON)
+        apply_order(drained, pin("a"), is_forced=False, now=0.0, on=ON)
 
 
 def test_a_drain_known_from_a_former_life_is_no_news(two):

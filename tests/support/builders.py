@@ -7,13 +7,13 @@ import datetime
 import attrs
 
 from chef_failover.decide.health import Thresholds
-from chef_failover.decide.world import observe, settle, take
+from chef_failover.decide.world import apply_probe, apply_reading, refresh_choice
 from chef_failover.model.model import (
     Health,
-    HealthState,
     NodeCheck,
     Outcome,
     ProbeResult,
+    RiseFall,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
@@ -38,23 +38,23 @@ def server(name, health=Health.UP, *, priority=None, changed_at=0.0, outcome=Non
     last = None if outcome is None else ProbeResult(outcome, outcome.value, at, 0.01)
     if last is not None and says is not None and outcome.serves_node:
         last = attrs.evolve(last, has_node_object=says, is_signed=True)
-    more.setdefault("proof", last if last and outcome.is_alive else None)
+    more.setdefault("last_alive_probe", last if last and outcome.is_alive else None)
     return ServerSnapshot(
         name=name,
         url=f"https://{name}.example.com",
         chef_server_url=f"https://{name}.example.com/organizations/default",
         priority=priority if priority is not None else ord(name[0]),
-        state=HealthState(health, changed_at=None if health is Health.UNKNOWN else changed_at),
-        access=_access(more["proof"], changed_at),
-        last=last,
+        state=RiseFall(health, changed_at=None if health is Health.UNKNOWN else changed_at),
+        access=_access(more["last_alive_probe"], changed_at),
+        last_probe=last,
         **more,
     )
 
 
 def _access(proof, at):
     if proof is None:
-        return HealthState()
-    return HealthState(Health.UP if proof.outcome.serves_node else Health.DOWN, changed_at=at)
+        return RiseFall()
+    return RiseFall(Health.UP if proof.outcome.serves_node else Health.DOWN, changed_at=at)
 
 
 def word(has_node_object, at=0.0):
@@ -67,9 +67,9 @@ def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more)
     proof = word(node is not None, at)
     more.setdefault("node_check", NodeCheck(at, node))
     is_good = node is not None and node.does_something
-    more.setdefault("readiness", HealthState(Health.UP if is_good else Health.DOWN, changed_at=changed_at))
-    one = server(name, health, at=at, changed_at=changed_at, proof=proof, **more)
-    return attrs.evolve(one, last=proof) if health is Health.UP else one
+    more.setdefault("readiness", RiseFall(Health.UP if is_good else Health.DOWN, changed_at=changed_at))
+    one = server(name, health, at=at, changed_at=changed_at, last_alive_probe=proof, **more)
+    return attrs.evolve(one, last_probe=proof) if health is Health.UP else one
 
 
 def without(name, health=Health.UP, **more):
@@ -102,7 +102,7 @@ def world(
         is_choice_remembered=current is not None,
         **more,
     )
-    return settle(snapshot, now=now, on=ON)
+    return refresh_choice(snapshot, now=now, on=ON)
 
 
 def bare(*servers, current=None, failback_s=600.0, identity="web-1", readiness=None, parity=ParityMode.WARN, **more):
@@ -118,13 +118,13 @@ def probed(snapshot, name, outcome, at, offline=None, **more):
     """The world after a probe of ``name`` ended ``at`` that instant with ``outcome``."""
     result = ProbeResult(outcome, outcome.value, at, **more)
     on = ON + datetime.timedelta(seconds=at)
-    return observe(snapshot, snapshot.server(name), result, thresholds=THRESHOLDS, offline=offline, on=on)
+    return apply_probe(snapshot, snapshot.server(name), result, thresholds=THRESHOLDS, offline=offline, on=on)
 
 
 def was_read(snapshot, name, at, node=None, **more):
     """The world after a whole reading on ``name`` ended ``at`` that instant."""
     on = ON + datetime.timedelta(seconds=at)
-    return take(snapshot, snapshot.server(name), NodeCheck(at, node, **more), thresholds=THRESHOLDS, on=on)
+    return apply_reading(snapshot, snapshot.server(name), NodeCheck(at, node, **more), thresholds=THRESHOLDS, on=on)
 
 
 def with_failback(snapshot, failback_s):

@@ -22,7 +22,7 @@ def main(config_path, kill_at):
 
     def watch(event, _):
         nonlocal count
-        if event in EVENTS and threading.current_thread().name.startswith("caretaker"):
+        if event in EVENTS and threading.current_thread().name.startswith("upkeep"):
             count += 1
             if count == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -21,7 +21,7 @@ from chef_failover.chef.trust import TrustStore
 from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Health, Outcome
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from tests.support.parts import missing_part
 
 NODE = "i-0abc"
@@ -90,7 +90,7 @@ def make_sidecar(servers, authority, key, tmp_path):
     (tmp_path / "client.pem").write_bytes(key.private_pem())
     started = []
 
-    def make(urls=None, *, health=None, **surroundings):
+    def make(urls=None, *, health=None, **machine):
         urls = urls or [server.url for server in servers]
         listed = [
             {"name": name, "url": url, "ca_file": f"{tmp_path}/ca.pem"} for name, url in zip(NAMES, urls, strict=True)
@@ -103,8 +103,8 @@ def make_sidecar(servers, authority, key, tmp_path):
             listen: {{socket: {tmp_path}/sidecar.sock, loopback: off}}
             state_dir: {tmp_path}
         """
-        around = {"trust": TrustStore(()), "rng": _Late(), **surroundings}
-        sidecar = Sidecar(config.parse(text), Surroundings(**around))
+        machine = {"trust": TrustStore(()), "rng": _Late(), **machine}
+        sidecar = Sidecar(config.parse(text), Machine(**machine))
         sidecar.start()
         started.append(sidecar)
         return sidecar
@@ -141,7 +141,7 @@ def until(condition, timeout_s=10.0):
 
 def is_found_to_be(fault, sidecar):
     """Whether the latest probe of the main server gave it the class of this fault."""
-    found = sidecar.snapshot.server("mainserver").last.outcome
+    found = sidecar.snapshot.server("mainserver").last_probe.outcome
     is_too_late = fault is Fault.ENDLESS_BODY and found is Outcome.READ_TIMEOUT  # on a busy machine
     return is_too_late or found is CLASSES[fault][0]
 
@@ -158,7 +158,7 @@ def test_fault_from_the_start(servers, make_sidecar, fault):
     assert choice.name in NAMES[1:]  # whichever has answered first
     assert not choice.is_degraded
     says = CLASSES[fault][1]
-    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
     assert sidecar.snapshot.choice.name == "standby1"  # whoever was first, the preference counts
     assert is_found_to_be(fault, sidecar)
     assert says in sidecar.snapshot.server("mainserver").detail
@@ -170,7 +170,7 @@ def test_fault_from_the_start(servers, make_sidecar, fault):
 def test_fault_later(servers, make_sidecar, fault):
     sidecar = make_sidecar()
     assert choose(sidecar)[1].name == "mainserver"
-    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
     servers[0].fault = fault
     _, choice = choose(sidecar)
     assert (choice.name, choice.is_degraded) == ("standby1", False)
@@ -218,7 +218,7 @@ def test_a_hundred_at_once_start_one_round(servers, make_sidecar):
     with ThreadPoolExecutor(100) as pool:
         answers = {future.result() for future in [pool.submit(ask) for _ in range(100)]}
     assert answers == {"mainserver"}
-    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
     probes = [[method for method, _, _ in server.requests].count("HEAD") for server in servers]
     assert probes == [1, 1, 1]
 
@@ -227,7 +227,7 @@ def test_every_server_is_asked_with_a_signature_from_the_first_probe_on(servers,
     for _ in range(5):
         sidecar = make_sidecar()
         choose(sidecar)
-        until(lambda: all(server.last for server in sidecar.snapshot.servers))  # noqa: B023
+        until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))  # noqa: B023
     asked = {path for server in servers for _, path, _ in server.requests}
     assert {path for path in asked if "/cookbooks" not in path} == {f"/organizations/default/nodes/{NODE}"}
 
@@ -271,7 +271,7 @@ def test_the_wall_clock_decides_nothing(servers, make_sidecar, hours):
     jump = [datetime.timedelta()]
     sidecar = make_sidecar(utc_now=lambda: datetime.datetime.now(datetime.UTC) + jump[0])
     choose(sidecar)
-    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
     before = sidecar.snapshot
     jump[0] = datetime.timedelta(hours=hours)
     assert choose(sidecar)[1].name == "mainserver"
@@ -305,7 +305,7 @@ def test_no_name_server(servers, make_sidecar):
         [f"https://localhost:{server.port}" for server in servers], resolver=Resolver(names), health={"fall": 1}
     )
     choose(sidecar)
-    until(lambda: all(server.last for server in sidecar.snapshot.servers))
+    until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
     before = sidecar.snapshot
     names.answers = False
     for _ in range(5):

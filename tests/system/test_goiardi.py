@@ -18,7 +18,7 @@ from chef_failover.decide.seeding import differences_of
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Health, NodeCheck, Outcome, Standing
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from tests.support.goiardi import Goiardi, public_pem
 
 NODE = "i-0abc"
@@ -144,7 +144,7 @@ def make_sidecar(servers, key, tmp_path):
             state_dir: {tmp_path}
             readiness: {readiness}
         """
-        sidecar = Sidecar(config.parse(text), Surroundings(trust=TrustStore(())))
+        sidecar = Sidecar(config.parse(text), Machine(trust=TrustStore(())))
         sidecar.start()
         started.append(sidecar)
         return sidecar
@@ -221,10 +221,10 @@ def test_a_last_resort_is_seeded_from_what_was_read_of_the_server_that_died(main
     until(lambda: all(one.node_check for one in sidecar.snapshot.servers))
     main.kill()
     until(lambda: sidecar.snapshot.choice.name == "standbyserver")
-    fleet, policy = sidecar._parts.watch.fleet, sidecar.snapshot.policy
+    fleet, policy = sidecar._parts.watch.live, sidecar.snapshot.policy
     seeds = attrs.evolve(policy, readiness=ReadinessPolicy(ReadinessMode.SEED))
     fleet._snapshot = attrs.evolve(fleet.snapshot, policy=seeds)
-    sidecar._parts.caretakers.wake()
+    sidecar._parts.upkeeps.wake()
     until(lambda: not sidecar.snapshot.choice.is_degraded)
     standby = sidecar.snapshot.server("standbyserver")
     assert (standby.node_check.node.run_list, differences_of(sidecar.snapshot, standby)) == (("recipe[web]",), ())
@@ -233,7 +233,7 @@ def test_a_last_resort_is_seeded_from_what_was_read_of_the_server_that_died(main
 def test_what_was_found_is_forgotten_when_a_reload_looks_for_something_else(make_sidecar):
     sidecar = make_sidecar(interval="200ms", node=BARE)
     choose(sidecar)
-    sidecar._parts.watch.fleet.take("mainserver", NodeCheck(sidecar.now(), policy_found=False))
+    sidecar._parts.watch.live.take("mainserver", NodeCheck(sidecar.now(), policy_found=False))
     assert sidecar.snapshot.server("mainserver").node_check is not None
     config = sidecar.config
     sidecar.reload(attrs.evolve(config, node=attrs.evolve(config.node, key_bits=3072)))

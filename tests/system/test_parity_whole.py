@@ -40,7 +40,7 @@ def started(tmp_path, three, **more):
 
 
 def shown(sidecar):
-    now = max((one.last.finished_at for one in sidecar.snapshot.servers if one.last), default=0.0)
+    now = max((one.last_probe.finished_at for one in sidecar.snapshot.servers if one.last_probe), default=0.0)
     return {
         entry["name"]: (entry["stale"], entry["parity"])
         for entry in servers(sidecar.snapshot, About("1"), now=now)["servers"]

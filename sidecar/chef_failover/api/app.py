@@ -85,7 +85,7 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
     def metrics() -> flask.typing.ResponseReturnValue:
         from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`
 
-        text = metrics.expose(sidecar.tally.registry, accept=flask.request.headers.get("Accept", ""))
+        text = metrics.expose(sidecar.counters.registry, accept=flask.request.headers.get("Accept", ""))
         return flask.Response(text.body, content_type=text.content_type)
 
     return api

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable
 
-from chef_failover.decide import parity, prospects, readiness, seeding
+from chef_failover.decide import outlook, parity, readiness, seeding
 from chef_failover.model.about import About, ListStanding
 from chef_failover.model.model import Association, Choice, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
@@ -26,7 +26,7 @@ def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: 
     return {
         "schema": SCHEMA,
         **words.use(snapshot, choice, about, on),
-        "age_s": round(now - chosen.last.finished_at, 3) if chosen.last else None,
+        "age_s": round(now - chosen.last_probe.finished_at, 3) if chosen.last_probe else None,
         "passed_over": passed_over,
         "warnings": _warnings(snapshot, choice),
     }
@@ -65,10 +65,10 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,
-                "age_s": round(now - found.last.finished_at, 3) if found.last else None,
+                "age_s": round(now - found.last_probe.finished_at, 3) if found.last_probe else None,
                 "drain": words.order(found.any_drain),
-                "lacks": list(prospects.lacks(snapshot, found, now=now, on=on)),
-                "to_be_used": prospects.to_be_used(snapshot, verdict, choice, now=now) if choice else None,
+                "lacks": list(outlook.shortcomings(snapshot, found, now=now, on=on)),
+                "to_be_used": outlook.conditions_for_use(snapshot, verdict, choice, now=now) if choice else None,
             }
             for verdict in verdicts
             if (found := snapshot.server(verdict.name))

@@ -28,7 +28,7 @@ def steering(sidecar: Sidecar) -> flask.Blueprint:
         _expect_server(sidecar.snapshot, name)
         return _steered(
             sidecar,
-            lambda before, now, on: world.obey(
+            lambda before, now, on: world.apply_order(
                 before, asked.drain(name, peer, now=now, on=on), is_forced=asked.is_forced, now=now, on=on
             ),
         )
@@ -39,7 +39,7 @@ def steering(sidecar: Sidecar) -> flask.Blueprint:
         _expect_server(sidecar.snapshot, name)
         return _steered(
             sidecar,
-            lambda before, now, on: world.obey(
+            lambda before, now, on: world.apply_order(
                 before, asked.pin(name, peer, now=now, on=on), is_forced=False, now=now, on=on
             ),
         )

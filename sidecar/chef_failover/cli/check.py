@@ -11,7 +11,7 @@ from chef_failover.engine.assembly import readiness_policy
 from chef_failover.engine.workers import make_prober
 from chef_failover.model.needs import ReadinessMode
 from chef_failover.node.key import ClientKey
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from chef_failover.server_list import discovery
 
 
@@ -21,22 +21,22 @@ def check(config: Config) -> dict[str, Any]:
     Raises:
         IdentityError: the node's name cannot be found out.
     """
-    around = Surroundings()
-    now, standing = discovery.look(config)
+    machine = Machine()
+    now, standing = discovery.fetch_once(config)
     config = now.config
-    node_name = around.node_name(config.node.name) if config.node.name else None
+    node_name = machine.node_name(config.node.name) if config.node.name else None
     signer = ClientKey(config, node_name).signer if node_name else lambda: None
-    probers = [make_prober(config, server, node_name, signer, around) for server in config.servers]
+    probers = [make_prober(config, server, node_name, signer, machine) for server in config.servers]
     with ThreadPoolExecutor(max_workers=max(1, len(probers))) as pool:
         results = list(pool.map(lambda prober: prober.probe(), probers))
     policy = readiness_policy(config)
-    is_new_node = not any(result.said_of_node_object for result in results)
+    is_new_node = not any(result.reports_node_object for result in results)
     needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy and not is_new_node
     return {
         "schema": 1,
         "node_name": node_name,
         "signed": signer() is not None,
-        "discovery": render.discovery(standing, around.utc_now()),
+        "discovery": render.discovery(standing, machine.utc_now()),
         "servers": [
             {
                 "name": server.name,

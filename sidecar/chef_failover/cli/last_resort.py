@@ -20,7 +20,7 @@ def server(config: Config) -> dict[str, Any]:
     Raises:
         ChefFailoverError: the configuration names no server.
     """
-    config = discovery.at_rest(config).config
+    config = discovery.from_cache(config).config
     remembered = _remembered(config).choice
     chosen = next((entry for entry in config.servers if entry.name == remembered), None)
     if chosen is not None:
@@ -33,7 +33,7 @@ def server(config: Config) -> dict[str, Any]:
 
 def status(config: Config, error: str) -> dict[str, Any]:
     """Like ``GET /v1/servers``, as far as it is known, with ``error``: what state.json had, which may be old."""
-    config = discovery.at_rest(config).config
+    config = discovery.from_cache(config).config
     remembered = _remembered(config)
     return {
         "schema": 1,

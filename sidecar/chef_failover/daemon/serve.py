@@ -24,7 +24,7 @@ from chef_failover.daemon import logs
 from chef_failover.daemon.systemd import Notifier
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import ChefFailoverError, ListenError
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     config = configuration.load(config_path)
     logs.use(config.log_format)
     systemd = Notifier()
-    around = Surroundings(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
-    sidecar = Sidecar(config, around)
+    machine = Machine(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
+    sidecar = Sidecar(config, machine)
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     apps = [LateApp(sidecar, may_change=True), LateApp(sidecar, may_change=False)]
     listeners = _open(config, apps)

@@ -11,7 +11,7 @@ import random
 
 import attrs
 
-from chef_failover.model.model import Health, HealthState
+from chef_failover.model.model import Health, RiseFall
 
 JITTER = 0.2
 """Probes are spread by a fifth either way, so that a fleet never beats in step."""
@@ -33,9 +33,7 @@ class Pace:
     retry_interval_s: float
 
 
-def advance(
-    state: HealthState, *, is_good: bool, at: float, thresholds: Thresholds, comes_back: bool = True
-) -> HealthState:
+def advance(state: RiseFall, *, is_good: bool, at: float, thresholds: Thresholds, comes_back: bool = True) -> RiseFall:
     """The health after one more result, which came ``at`` that instant of the monotonic clock.
 
     With ``comes_back`` False, a server met for the first time counts as having always been what it is: it does not come
@@ -45,11 +43,11 @@ def advance(
     if state.health is toward:
         return attrs.evolve(state, streak=0)
     if state.health is Health.UNKNOWN:
-        return HealthState(toward, changed_at=at if comes_back else -math.inf)
+        return RiseFall(toward, changed_at=at if comes_back else -math.inf)
     streak = state.streak + 1
     if streak < (thresholds.rise if is_good else thresholds.fall):
         return attrs.evolve(state, streak=streak)
-    return HealthState(toward, changed_at=at)
+    return RiseFall(toward, changed_at=at)
 
 
 def next_delay_s(pace: Pace, rng: random.Random, *, is_changing: bool) -> float:

@@ -96,7 +96,11 @@ def is_lagging(snapshot: Snapshot) -> bool:
 
 def is_awaited(server: ServerSnapshot) -> bool:
     """What a run would get there will be known in a moment: it is asked right after the first signed probe."""
-    is_signed = server.proof is not None and server.proof.is_signed and server.proof.outcome.serves_node
+    is_signed = (
+        server.last_alive_probe is not None
+        and server.last_alive_probe.is_signed
+        and server.last_alive_probe.outcome.serves_node
+    )
     return server.node_check is None and (server.health is Health.UNKNOWN or is_signed)
 
 

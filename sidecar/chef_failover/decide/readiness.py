@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.seeding import is_to_be_seeded, nothing_to_seed_from
-from chef_failover.model.model import Health, HealthState, NodeCheck, ServerSnapshot, Snapshot
+from chef_failover.model.model import Health, NodeCheck, RiseFall, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
 
@@ -58,19 +58,19 @@ def is_new_node(snapshot: Snapshot) -> bool:
     return not any(_is_known_to_have(server) for server in snapshot.servers)
 
 
-def has_work(server: ServerSnapshot) -> bool:
+def has_useful_node_object(server: ServerSnapshot) -> bool:
     """An object of this node that does something was read there, in this life or else in a former one."""
     if server.has_node_object is False:
         return False
     node = server.node_check.node if server.node_check else None
-    return server.had_work if node is None else node.does_something
+    return server.had_useful_node_object if node is None else node.does_something
 
 
-def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> HealthState:
+def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> RiseFall:
     """Its readiness after one more word ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
     policy = snapshot.policy.readiness
     if _is_excused(snapshot):
-        return HealthState()  # what was held against it before is no longer
+        return RiseFall()  # what was held against it before is no longer
     is_good = _lack(snapshot, server) is None
     is_told = server.node_check is not None if policy.has_policy else server.has_node_object is not None
     if is_good and not is_told:
@@ -131,7 +131,7 @@ def _is_known_to_have(server: ServerSnapshot) -> bool:
     check = server.node_check
     if check is not None and not check.trouble and not (check.node is not None and check.node.does_something):
         return False
-    said = server.had_work if server.has_node_object is None else server.has_node_object
+    said = server.had_useful_node_object if server.has_node_object is None else server.has_node_object
     return said or server.readiness.health is Health.UP
 
 
@@ -147,7 +147,7 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return (
             None if check.trouble or server.has_node_object is None else "has a new object of this node, not read yet"
         )
-    if not check.node.does_something and any(map(has_work, snapshot.servers)):
+    if not check.node.does_something and any(map(has_useful_node_object, snapshot.servers)):
         return "its object of this node has an empty run list"
     return _lack_of_object(check.node, check)
 

@@ -92,8 +92,8 @@ def _sentence_of_refusal(server: ServerSnapshot) -> str:
     if server.association is not Association.ASSOCIATED:
         said = f": {server.registration.detail}" if server.registration.detail else ""
         return f"this node is {server.association} there{said}"
-    if server.is_turned_away and server.proof:
-        return server.proof.detail
+    if server.is_turned_away and server.last_alive_probe:
+        return server.last_alive_probe.detail
     return f"turned this node away {PROVING}"
 
 

@@ -99,7 +99,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             name=server.name,
             standing=standings[server.name],
             is_better=preferences[server.name] < preferences[best.name],
-            is_reachable=server.last is None or server.last.outcome.is_alive,
+            is_reachable=server.last_probe is None or server.last_probe.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
             sentence=lags.get(server.name, ""),
         )
@@ -109,7 +109,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), snapshot, now)
 
 
-def most_wanted(
+def server_worth_waiting_for(
     snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds, registers: bool = True
 ) -> str | None:
     """The server whose answer a starting run waits for; None when no answer could change where it starts.
@@ -133,7 +133,7 @@ def most_wanted(
 
 def is_being_registered(server: ServerSnapshot, now: float) -> bool:
     """The node may be registered there in a moment, or was a moment ago and no probe in its name has shown it yet."""
-    registration, last = server.registration, server.last
+    registration, last = server.registration, server.last_probe
     if server.health is Health.DOWN or (last is not None and not last.outcome.is_alive):
         return False
     match registration.association:
@@ -150,11 +150,13 @@ def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, threshol
     A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
     is explained as the well server that it is.
     """
-    if most_wanted(snapshot, now=now, runs_from=runs_from, thresholds=thresholds) is None:
+    if server_worth_waiting_for(snapshot, now=now, runs_from=runs_from, thresholds=thresholds) is None:
         well = [
             server
             for server in snapshot.servers
-            if server.health is Health.UP and server.last is server.proof and not server.is_probed_since(runs_from)
+            if server.health is Health.UP
+            and server.last_probe is server.last_alive_probe
+            and not server.is_probed_since(runs_from)
         ]
         snapshot = _imagine_answers(snapshot, well, now, thresholds)
     return select(snapshot, now=now, runs_from=runs_from)
@@ -166,14 +168,14 @@ def _imagine_answers(
     for server in servers:
         # One that was never heard of may turn out to have the node object that those who answered have not.
         unheard = ProbeResult(Outcome.OK, "", now, is_signed=server.health is Health.UNKNOWN)
-        answer = attrs.evolve(server.proof or unheard, finished_at=now)
+        answer = attrs.evolve(server.last_alive_probe or unheard, finished_at=now)
         comes_back = snapshot.may_come_back(server.name)
         state = advance(server.state, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
         is_served = answer.outcome.serves_node
         access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
-        imagined = attrs.evolve(server, state=state, access=access, last=answer, proof=answer)
+        imagined = attrs.evolve(server, state=state, access=access, last_probe=answer, last_alive_probe=answer)
         snapshot = snapshot.with_server(imagined)
-        if answer.said_of_node_object is not None:
+        if answer.reports_node_object is not None:
             readiness = heard(snapshot, imagined, at=now, thresholds=thresholds)
             snapshot = snapshot.with_server(attrs.evolve(imagined, readiness=readiness))
     return snapshot

@@ -48,7 +48,7 @@ LONGEST_RUN_S = 3600.0
 """For so long a run that found no object on a server may save its empty one there."""
 
 
-def observe(
+def apply_probe(
     snapshot: Snapshot,
     server: ServerSnapshot,
     result: ProbeResult,
@@ -70,21 +70,23 @@ def observe(
     if is_alive:
         is_served = result.outcome.serves_node
         access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
-    proof = result if is_alive else server.proof
-    lacked_at = at if result.said_of_node_object is False else server.lacked_object_at
-    changed = attrs.evolve(server, state=state, access=access, last=result, proof=proof, lacked_object_at=lacked_at)
+    proof = result if is_alive else server.last_alive_probe
+    lacked_at = at if result.reports_node_object is False else server.lacked_object_at
+    changed = attrs.evolve(
+        server, state=state, access=access, last_probe=result, last_alive_probe=proof, lacked_object_at=lacked_at
+    )
     snapshot = attrs.evolve(snapshot, offline=offline)
     if state.health is not server.state.health:
         transition = Transition(on, server.name, server.state.health.name, state.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
         snapshot = _remember(snapshot, transition)
     snapshot = snapshot.with_server(changed)
-    if result.said_of_node_object is not None:
+    if result.reports_node_object is not None:
         snapshot = _count_readiness(snapshot, changed, at=at, thresholds=thresholds, on=on)
-    return settle(snapshot, now=at, on=on)
+    return refresh_choice(snapshot, now=at, on=on)
 
 
-def take(
+def apply_reading(
     snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, *, thresholds: Thresholds, on: datetime.datetime
 ) -> Snapshot:
     """The world after a whole reading on ``server``. What an earlier one found holds while nothing can be read."""
@@ -99,10 +101,10 @@ def take(
         snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
     else:
         snapshot = _tell_of_readiness(snapshot, changed, on=on)
-    return settle(snapshot, now=check.read_at, on=on)
+    return refresh_choice(snapshot, now=check.read_at, on=on)
 
 
-def enroll(
+def apply_registration(
     snapshot: Snapshot, server: ServerSnapshot, registration: Registration, *, now: float, on: datetime.datetime
 ) -> Snapshot:
     """The world with ``registration`` as the one of ``server``. An attempt is no news, only what comes of it is."""
@@ -110,16 +112,18 @@ def enroll(
     before, after = _last_association(snapshot, server), registration.association
     if after is not Association.REQUESTED and after != before:
         snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
-    return settle(snapshot.with_server(changed), now=now, on=on)
+    return refresh_choice(snapshot.with_server(changed), now=now, on=on)
 
 
-def obey(snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float, on: datetime.datetime) -> Snapshot:
+def apply_order(
+    snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float, on: datetime.datetime
+) -> Snapshot:
     """The world in which a person has given ``order``.
 
     Raises:
         RefusedError: it makes no sense, and was not forced.
     """
-    snapshot = settle(snapshot, now=now, on=on)
+    snapshot = refresh_choice(snapshot, now=now, on=on)
     why = why_refused(snapshot, order)
     if why is not None and not is_forced:
         raise RefusedError(why)
@@ -129,7 +133,7 @@ def obey(snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float,
     if isinstance(former, Pin) and former.server != order.server:
         snapshot = _remember(snapshot, Transition(on, former.server, *_labels(former)[::-1], lifted(former, order.who)))
     transition = Transition(on, order.server, *_labels(order), f"by {of_whom(order)}")
-    return settle(_remember(with_order(snapshot, order), transition), now=now, on=on)
+    return refresh_choice(_remember(with_order(snapshot, order), transition), now=now, on=on)
 
 
 def undrain(snapshot: Snapshot, name: str, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
@@ -146,7 +150,7 @@ def unpin(snapshot: Snapshot, *, who: str, now: float, on: datetime.datetime) ->
     return _lift(snapshot, lambda order: isinstance(order, Pin), who=who, now=now, on=on)
 
 
-def follow(
+def apply_listed_drains(
     snapshot: Snapshot,
     listed: Iterable[tuple[str, str, datetime.datetime | None]],
     *,
@@ -165,10 +169,10 @@ def follow(
         snapshot = with_order(snapshot, order)
         if is_new:
             snapshot = _remember(snapshot, Transition(on, order.server, *_labels(order), f"by {of_whom(order)}"))
-    return settle(_end(snapshot, gone, now=now, on=on), now=now, on=on)
+    return refresh_choice(_end(snapshot, gone, now=now, on=on), now=now, on=on)
 
 
-def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
+def refresh_choice(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
     """The world with its settled choice brought up to ``now``, and without the orders that are over."""
     snapshot = redated(snapshot, now, on)
     if now >= next_end(snapshot):
@@ -180,7 +184,7 @@ def settle(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot
 def _lift(
     snapshot: Snapshot, is_meant: Callable[[Drain | Pin], bool], *, who: str, now: float, on: datetime.datetime
 ) -> Snapshot:
-    snapshot = settle(snapshot, now=now, on=on)
+    snapshot = refresh_choice(snapshot, now=now, on=on)
     ended = {order: lifted(order, who) for order in orders(snapshot) if is_meant(order)}
     return _end(snapshot, ended, now=now, on=on)
 

@@ -17,7 +17,7 @@ from chef_failover.chef.https import ChefServer, Connection, Target
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config, Server
-from chef_failover.decide.prospects import CERTIFICATE_NOTICE_S
+from chef_failover.decide.outlook import CERTIFICATE_NOTICE_S
 from chef_failover.doctor.finding import Check
 from chef_failover.durations import in_words
 from chef_failover.errors import UnseenError

@@ -14,9 +14,9 @@ from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.decide.health import Pace, Thresholds
 from chef_failover.decide.registration import identity_of
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
-from chef_failover.decide.world import follow
-from chef_failover.engine.caretaker import Caretaker, Caretakers
-from chef_failover.engine.fleet import Fleet
+from chef_failover.decide.world import apply_listed_drains
+from chef_failover.engine.live_snapshot import LiveSnapshot
+from chef_failover.engine.upkeep import Upkeep, Upkeeps
 from chef_failover.engine.watch import Watch
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import (
@@ -32,7 +32,7 @@ from chef_failover.model.model import (
 from chef_failover.model.needs import ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.node import offline
 from chef_failover.node.key import ClientKey
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from chef_failover.server_list.listing import ListedDrain, as_said
 from chef_failover.state.document import Remembered
 
@@ -48,25 +48,25 @@ class Assembly:
     node_name: str | None
     key: ClientKey | None
     watch: Watch
-    caretakers: Caretakers
+    upkeeps: Upkeeps
 
     @property
     def faults(self) -> int:
         """How often one of the loops broke by a fault of ours."""
-        return self.watch.faults + self.caretakers.faults
+        return self.watch.faults + self.upkeeps.faults
 
     def start(self) -> None:
         """Begin to probe and to register. A node that is not registered yet does not wait for its turn to probe."""
         self.watch.start()
-        for server in self.watch.fleet.snapshot.servers:
+        for server in self.watch.live.snapshot.servers:
             if server.association is not Association.ASSOCIATED:
                 self.watch.look_at(server.name)
-        self.caretakers.start()
+        self.upkeeps.start()
 
     def stop(self) -> None:
         """End; what is under way may still report."""
         self.watch.stop()
-        self.caretakers.stop()
+        self.upkeeps.stop()
 
 
 def assemble(
@@ -74,11 +74,11 @@ def assemble(
     node_name: str | None,
     remembered: Remembered,
     known: tuple[ServerSnapshot, ...],
-    around: Surroundings,
+    machine: Machine,
     *,
     on_change: Callable[[Config, Snapshot], None],
     write_down: Callable[[], None],
-    tally: Counters,
+    counters: Counters,
     drains: Sequence[ListedDrain] = (),
 ) -> Assembly:
     """Everything for ``config``, not started yet.
@@ -88,60 +88,60 @@ def assemble(
         node_name: as the configuration has it, with its placeholders filled in; None leaves it to chef-client.
         remembered: what a former life left, or the configuration before this one.
         known: servers as the configuration before this one knew them.
-        around: the machine.
+        machine: the machine.
         on_change: called after each change that is worth keeping.
         write_down: keeps the state before it returns; may raise OSError.
-        tally: counts what happens.
+        counters: counts what happens.
         drains: those of the fleet's list.
     """
     held = [one for one in remembered.registrations.values() if one.association is Association.ASSOCIATED]
     is_known = any(one.identity is not None for one in held)
     key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
     whose = node_name or socket.gethostname()
-    first = _first_snapshot(config, remembered, known, whose, key, now=around.clock())
-    fleet = Fleet(
-        follow(first, as_said(drains), now=around.clock(), on=around.utc_now()),
+    first = _first_snapshot(config, remembered, known, whose, key, now=machine.clock())
+    live = LiveSnapshot(
+        apply_listed_drains(first, as_said(drains), now=machine.clock(), on=machine.utc_now()),
         Thresholds(config.health.rise, config.health.fall),
-        clock=around.clock,
-        utc_now=around.utc_now,
+        clock=machine.clock,
+        utc_now=machine.utc_now,
         on_change=functools.partial(on_change, config),
-        tally=tally,
+        counters=counters,
     )
     watch = Watch(
-        fleet,
-        {str(server.name): _probe(config, server, around, fleet=fleet, key=key) for server in config.servers},
+        live,
+        {str(server.name): _probe(config, server, machine, live=live, key=key) for server in config.servers},
         look=functools.partial(
-            offline.look, [server.url for server in config.servers], around.resolver, config.health.timeout
+            offline.look, [server.url for server in config.servers], machine.resolver, config.health.timeout
         ),
         pace=Pace(config.health.interval, config.health.retry_interval),
         timeout_s=config.health.timeout,
         fresh_for_s=config.health.fresh_for,
         lacks_key=lambda: key is not None and key.is_awaited,
-        clock=around.clock,
-        rng=around.rng,
+        clock=machine.clock,
+        rng=machine.rng,
     )
 
-    def caretakers() -> Iterator[Caretaker]:
-        from chef_failover.engine.workers import make_caretaker  # noqa: PLC0415 - see there
+    def upkeeps() -> Iterator[Upkeep]:
+        from chef_failover.engine.workers import make_upkeep  # noqa: PLC0415 - see there
 
         for server in config.servers:
             if key is not None:
-                yield make_caretaker(
+                yield make_upkeep(
                     config,
                     server,
                     key,
-                    around,
-                    fleet=fleet,
+                    machine,
+                    live=live,
                     policy=readiness_policy(config),
                     write_down=write_down,
                     look_at=watch.look_at,
                 )
 
-    return Assembly(config, node_name, key, watch, Caretakers(caretakers))
+    return Assembly(config, node_name, key, watch, Upkeeps(upkeeps))
 
 
 def _probe(
-    config: Config, server: Server, around: Surroundings, *, fleet: Fleet, key: ClientKey | None
+    config: Config, server: Server, machine: Machine, *, live: LiveSnapshot, key: ClientKey | None
 ) -> Callable[[], ProbeResult]:
     """Probes ``server``, by a prober that is made for the first time it does."""
 
@@ -150,7 +150,7 @@ def _probe(
         from chef_failover.engine import workers  # noqa: PLC0415 - see there
 
         node_name = key.node_name if key is not None else None
-        return workers.make_prober(config, server, node_name, workers.signer_by(fleet, server.name, key), around)
+        return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
 
     return lambda: prober().probe()
 
@@ -181,7 +181,7 @@ def _first_snapshot(
             chef_server_url=config.chef_server_url(server),
             priority=config.priority(server),
             ca_file=str(server.ca_file) if server.ca_file else None,
-            had_work=server.name in remembered.with_work,
+            had_useful_node_object=server.name in remembered.with_work,
             lacked_object_at=now if server.name in remembered.without_object else None,
         )
         same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
@@ -194,7 +194,7 @@ def _first_snapshot(
                 priority=fresh.priority,
                 registration=registration,
                 drain=None,
-                had_work=same.had_work or fresh.had_work,
+                had_useful_node_object=same.had_useful_node_object or fresh.had_useful_node_object,
                 lacked_object_at=fresh.lacked_object_at if same.lacked_object_at is None else same.lacked_object_at,
             )
         )

@@ -15,25 +15,25 @@ import attrs
 
 from chef_failover import __version__
 from chef_failover.config.settings import Config
-from chef_failover.decide.world import follow
+from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
-from chef_failover.engine.fleet import log_changes
+from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.engine.runs import RunReport, Runs
 from chef_failover.metrics.counters import Counters
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.about import About
-from chef_failover.model.model import Choice, HealthState, ServerSnapshot, Snapshot
+from chef_failover.model.model import Choice, RiseFall, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessPolicy
 from chef_failover.model.run_history import Run
 from chef_failover.node import clone
-from chef_failover.node.surroundings import Surroundings
+from chef_failover.node.machine import Machine
 from chef_failover.server_list.discovery import Discovery
 from chef_failover.server_list.listing import Effective, ListedDrain, as_said
 from chef_failover.state import document as state
 from chef_failover.state import written
 from chef_failover.state.document import Remembered
-from chef_failover.state.keeper import Keeper
+from chef_failover.state.saver import Saver
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +48,17 @@ class Sidecar:
         IdentityError: the node's name cannot be found out.
     """
 
-    def __init__(self, config: Config, surroundings: Surroundings | None = None) -> None:
-        self._around = surroundings or Surroundings()
+    def __init__(self, config: Config, machine: Machine | None = None) -> None:
+        self._machine = machine or Machine()
         self._state_path = config.state_dir / state.FILE_NAME
-        self._keeper = Keeper(self._save)
+        self._saver = Saver(self._save)
         self._textfile = Textfile(self._metrics)
         self._faults_before = 0
-        self.tally = Counters(self._around.utc_now, self.measure)
-        instance_id = self._around.instance_id(config.node.name)
-        if said := clone.set_aside(config.state_dir, instance_id, self._around.utc_now()):
+        self.counters = Counters(self._machine.utc_now, self.measure)
+        instance_id = self._machine.instance_id(config.node.name)
+        if said := clone.set_aside(config.state_dir, instance_id, self._machine.utc_now()):
             log.warning("%s", said)
-        self._boot_id = self._around.boot_id()
+        self._boot_id = self._machine.boot_id()
         remembered = state.read(self._state_path, self.utc_now(), at=self.now(), boot_id=self._boot_id)
         self._instance_id = remembered.instance_id or instance_id
         self._is_new_here = remembered.instance_id is None and instance_id is not None
@@ -67,13 +67,15 @@ class Sidecar:
         self._swapping = threading.Lock()
         self.runs = Runs(
             self._look_at,
-            self._around.clock,
-            utc_now=self._around.utc_now,
+            self._machine.clock,
+            utc_now=self._machine.utc_now,
             history=remembered.history,
             on_end=self._run_ended,
         )
-        self._discovery = Discovery(config, self._go_on_if_changed, utc_now=self._around.utc_now, rng=self._around.rng)
-        now = self._discovery.now_for(config)
+        self._discovery = Discovery(
+            config, self._go_on_if_changed, utc_now=self._machine.utc_now, rng=self._machine.rng
+        )
+        now = self._discovery.effective_for(config)
         self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
         log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
@@ -85,7 +87,7 @@ class Sidecar:
     @property
     def snapshot(self) -> Snapshot:
         """The world as it is now."""
-        return self._parts.watch.fleet.snapshot
+        return self._parts.watch.live.snapshot
 
     @property
     def about(self) -> About:
@@ -103,17 +105,17 @@ class Sidecar:
 
     def now(self) -> float:
         """Monotonic seconds, comparable with every instant in `snapshot`."""
-        return self._around.clock()
+        return self._machine.clock()
 
     def utc_now(self) -> datetime.datetime:
         """Wall time, for people."""
-        return self._around.utc_now()
+        return self._machine.utc_now()
 
     def start(self) -> None:
         """Begin probing."""
-        self._keeper.start()
+        self._saver.start()
         if self._is_new_here:
-            self._keeper.change()  # before anything exists that a copy of this disk must not go on with
+            self._saver.change()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
         self._textfile.use(self.config.metrics.textfile)
         self._discovery.start()
@@ -123,7 +125,7 @@ class Sidecar:
         self._discovery.stop()
         self._parts.stop()
         self._textfile.stop(LAST_SAVE_S)
-        self._keeper.stop(max(timeout_s, LAST_SAVE_S))
+        self._saver.stop(max(timeout_s, LAST_SAVE_S))
         return self._parts.watch.join(timeout_s)
 
     def measure(self) -> Measured:
@@ -154,7 +156,7 @@ class Sidecar:
         """Take in what the shim says of a chef-client run."""
         self.runs.report(report)
         if report.event != "started" and report.server is not None:
-            self._parts.caretakers.reread(report.server, in_doubt=report.event == "failed")
+            self._parts.upkeeps.reread_node(report.server, in_doubt=report.event == "failed")
 
     def associate(self, name: str, *, replaces: bool = False) -> bool:
         """Try to register with that server at once; False when registering there is somebody else's affair.
@@ -162,7 +164,7 @@ class Sidecar:
         With ``replaces`` an older registration under this node's name goes first, where a node may do that.
         """
         with self._swapping:  # or a reload would go on without it
-            return self._parts.caretakers.hurry(name, replaces=replaces)
+            return self._parts.upkeeps.retry_now(name, replaces=replaces)
 
     def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> tuple[Snapshot, str | None]:
         """Let a person's word have its effect, and write it down; the world after it, and why that failed.
@@ -170,9 +172,9 @@ class Sidecar:
         ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
         """
         with self._swapping:  # or a reload would go on without it
-            snapshot = self._parts.watch.fleet.steer(change)
+            snapshot = self._parts.watch.live.steer(change)
         try:
-            self._keeper.save_now()
+            self._saver.save_now()
         except OSError as error:
             return snapshot, error.strerror or str(error)
         return snapshot, None
@@ -184,10 +186,10 @@ class Sidecar:
             IdentityError: the node's name cannot be found out; then nothing has changed.
         """
         with self._discovery.lock:
-            now = self._discovery.now_for(config)
+            now = self._discovery.effective_for(config)
             self._go_on(now.config, now.drains)
             self._discovery.use(config, now)
-        self.tally.reloaded(is_good=True)
+        self.counters.reloaded(is_good=True)
 
     def _go_on_if_changed(self, now: Effective) -> None:
         """The fleet's list has been asked for. The lock of discovery is held, as for a reload."""
@@ -198,32 +200,32 @@ class Sidecar:
             return
         said = as_said(now.drains)
         with self._swapping:
-            self._parts.watch.fleet.steer(lambda world, at, on: follow(world, said, now=at, on=on))
+            self._parts.watch.live.steer(lambda world, at, on: apply_listed_drains(world, said, now=at, on=on))
 
     def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
         node_name = self._name_by(config)  # which may take seconds, or fail: before anything is stopped
         with self._swapping:
             before = self._parts
-            before.caretakers.stop()
+            before.upkeeps.stop()
             former = self.snapshot
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
-                known = tuple(attrs.evolve(server, readiness=HealthState(), node_check=None) for server in known)
+                known = tuple(attrs.evolve(server, readiness=RiseFall(), node_check=None) for server in known)
             self._parts = self._assemble(config, node_name, state.of(former), known, drains)
         before.stop()
         self._faults_before += before.faults
         self._parts.start()
         self._textfile.use(config.metrics.textfile)
-        self.tally.changed(former, self.snapshot)
+        self.counters.changed(former, self.snapshot)
         log_changes(former, self.snapshot)
         self._changed(config, self.snapshot)
 
     def _name_by(self, config: Config) -> str | None:
-        return self._around.node_name(config.node.name) if config.node.name else None
+        return self._machine.node_name(config.node.name) if config.node.name else None
 
     def reload_refused(self) -> None:
         """There was a new configuration, and it is no good."""
-        self.tally.reloaded(is_good=False)
+        self.counters.reloaded(is_good=False)
         self._textfile.change()
 
     def _assemble(
@@ -239,35 +241,35 @@ class Sidecar:
             node_name,
             remembered,
             known,
-            self._around,
+            self._machine,
             on_change=self._changed,
-            write_down=self._keeper.save_now,
-            tally=self.tally,
+            write_down=self._saver.save_now,
+            counters=self.counters,
             drains=drains,
         )
-        self.tally.watch([server.name for server in config.servers])
+        self.counters.watch([server.name for server in config.servers])
         return parts
 
     def _look_at(self, name: str) -> None:
         self._parts.watch.look_at(name)
 
     def _run_ended(self, run: Run) -> None:
-        self.tally.ran(run.server, run.result)
-        self._keeper.change()
+        self.counters.ran(run.server, run.result)
+        self._saver.change()
         self._textfile.change()
 
     def _changed(self, config: Config, snapshot: Snapshot) -> None:
         """Something of ``config`` has changed; what a reload has left behind changes nothing any more."""
         if config is self.config:
-            self._keeper.change()
+            self._saver.change()
             self._textfile.change()
-            self._parts.caretakers.wake()
-            self._around.on_change(snapshot)
+            self._parts.upkeeps.wake()
+            self._machine.on_change(snapshot)
 
     def _metrics(self) -> bytes:
         from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`
 
-        return metrics.expose(self.tally.registry).body
+        return metrics.expose(self.counters.registry).body
 
     def _save(self) -> None:
         snapshot = self.snapshot

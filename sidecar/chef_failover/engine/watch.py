@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from chef_failover.decide.health import Pace
-from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
 from chef_failover.model.model import Choice, ProbeResult, Snapshot, Standing
 
@@ -30,7 +30,7 @@ class Watch:
     """One monitor for each server.
 
     Args:
-        fleet: takes the results.
+        live: takes the results.
         probes: for each server by name, what probes it.
         look: tells why this node has no network, or None; asked only after a probe that never left the node.
         pace: between probes.
@@ -43,7 +43,7 @@ class Watch:
 
     def __init__(
         self,
-        fleet: Fleet,
+        live: LiveSnapshot,
         probes: Mapping[str, Callable[[], ProbeResult]],
         *,
         look: Callable[[], str | None],
@@ -54,7 +54,7 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
     ) -> None:
-        self.fleet = fleet
+        self.live = live
         self._look = look
         self._timeout_s = timeout_s
         self._fresh_for_s = fresh_for_s
@@ -69,8 +69,8 @@ class Watch:
                 pace=pace,
                 clock=clock,
                 rng=rng,
-                tend=fleet.end_what_is_over,
-                is_known=any(server.name == name and server.last for server in fleet.snapshot.servers),
+                tend=live.end_what_is_over,
+                is_known=any(server.name == name and server.last_probe for server in live.snapshot.servers),
             )
             for name, probe in probes.items()
         }
@@ -117,13 +117,13 @@ class Watch:
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
         self._is_started.wait(START_S)
         limit = self._clock() + self._timeout_s + ANSWER_SLACK_S
-        most_wanted = functools.partial(self.fleet.most_wanted, runs_from, registers=is_final)
-        self._freshen_in_turns(runs_from, most_wanted)
-        while (wanted := most_wanted()) and (left_s := limit - self._clock()) > 0:
-            self.fleet.wait_while(lambda: most_wanted() == wanted, left_s)
+        server_worth_waiting_for = functools.partial(self.live.server_worth_waiting_for, runs_from, registers=is_final)
+        self._freshen_in_turns(runs_from, server_worth_waiting_for)
+        while (wanted := server_worth_waiting_for()) and (left_s := limit - self._clock()) > 0:
+            self.live.wait_while(lambda: server_worth_waiting_for() == wanted, left_s)
         while is_final and self._lacks_key() and self._clock() < limit:
             time.sleep(KEY_PERIOD_S)
-        return self.fleet.select_for_run(runs_from)
+        return self.live.select_for_run(runs_from)
 
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
         """For a run that asks again when it starts: where it would go by what is known, while probes for it begin.
@@ -131,18 +131,18 @@ class Watch:
         None if that speaks for no server, or if one that nobody has heard of yet could change it.
         """
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
-        wanted = self.fleet.most_wanted(runs_from)
+        wanted = self.live.server_worth_waiting_for(runs_from)
         if wanted:
             self._monitors[wanted].freshen(runs_from)
         self._freshen(runs_from, HEAD_START_S)
         if not wanted:
-            return self.fleet.select_for_run(runs_from)
-        if self.fleet.most_wanted(-math.inf, registers=False):
+            return self.live.select_for_run(runs_from)
+        if self.live.server_worth_waiting_for(-math.inf, registers=False):
             return None
-        snapshot, choice = self.fleet.select_for_run(-math.inf)
+        snapshot, choice = self.live.select_for_run(-math.inf)
         return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
 
-    def _freshen_in_turns(self, runs_from: float, most_wanted: Callable[[], str | None]) -> None:
+    def _freshen_in_turns(self, runs_from: float, server_worth_waiting_for: Callable[[], str | None]) -> None:
         """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
 
         Three TLS handshakes at once on a small machine take twice as long as one. As in Happy Eyeballs (RFC 8305) the
@@ -150,9 +150,9 @@ class Watch:
         within it passes it on to the next. Once nothing is waited for, the answer goes out before the others' turn.
         """
         former = None
-        while (wanted := most_wanted()) and wanted != former:
+        while (wanted := server_worth_waiting_for()) and wanted != former:
             self._monitors[wanted].freshen(runs_from)
-            self.fleet.wait_while(lambda: most_wanted() == wanted, HEAD_START_S)
+            self.live.wait_while(lambda: server_worth_waiting_for() == wanted, HEAD_START_S)
             former = wanted
         self._freshen(runs_from, 0.0 if wanted else HEAD_START_S)
 
@@ -162,6 +162,6 @@ class Watch:
 
     def _reporter(self, name: str) -> Callable[[ProbeResult], bool]:
         def report(result: ProbeResult) -> bool:
-            return self.fleet.record(name, result, self._look() if result.never_left_node else None)
+            return self.live.record(name, result, self._look() if result.never_left_node else None)
 
         return report

@@ -1,4 +1,4 @@
-"""Shell: what speaks to one server for this node: its prober, and its caretaker.
+"""Shell: what speaks to one server for this node: its prober, and its upkeep.
 
 The daemon loads all of it after READY: no answer needs it, and it is a tenth of the start.
 """
@@ -13,19 +13,19 @@ from chef_failover.chef.probes import Prober
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
-from chef_failover.engine.caretaker import Caretaker
-from chef_failover.engine.enrolment import Enrolment
-from chef_failover.engine.fleet import Fleet
-from chef_failover.engine.node_care import NodeCare
+from chef_failover.engine.live_snapshot import LiveSnapshot
+from chef_failover.engine.node_upkeep import NodeUpkeep
+from chef_failover.engine.registrar import Registrar
+from chef_failover.engine.upkeep import Upkeep
 from chef_failover.model.model import Association, NodeCheck
 from chef_failover.model.needs import NodeObject, ReadinessPolicy
 from chef_failover.node.key import ClientKey
-from chef_failover.node.surroundings import Surroundings
-from chef_failover.registration.base import Applicant
+from chef_failover.node.machine import Machine
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.providers import make_provider
 
 
-def _exchange(config: Config, server: Server, node_name: str | None, around: Surroundings) -> ChefServer:
+def _exchange(config: Config, server: Server, node_name: str | None, machine: Machine) -> ChefServer:
     """How this node speaks to ``server``, as ``config`` says."""
     target = Target(
         chef_server_url=config.chef_server_url(server),
@@ -34,7 +34,7 @@ def _exchange(config: Config, server: Server, node_name: str | None, around: Sur
         node_name=node_name,
         uses_environment_proxy=config.health.proxy == "environment",
     )
-    return ChefServer(target, around.resolver, around.trust)
+    return ChefServer(target, machine.resolver, machine.trust)
 
 
 def make_prober(
@@ -42,81 +42,81 @@ def make_prober(
     server: Server,
     node_name: str | None,
     signer: Callable[[], Signer | None],
-    around: Surroundings,
+    machine: Machine,
 ) -> Prober:
     """What probes ``server`` as ``config`` says."""
-    exchange = _exchange(config, server, node_name, around)
-    return Prober(exchange, signer=signer, clock=around.clock, utc_now=around.utc_now)
+    exchange = _exchange(config, server, node_name, machine)
+    return Prober(exchange, signer=signer, clock=machine.clock, utc_now=machine.utc_now)
 
 
-def signer_by(fleet: Fleet, name: str, key: ClientKey | None) -> Callable[[], Signer | None]:
+def signer_by(live: LiveSnapshot, name: str, key: ClientKey | None) -> Callable[[], Signer | None]:
     """Signs for that server once the node is registered there; before, it would only be told that it is a stranger."""
 
     def signer() -> Signer | None:
-        server = fleet.snapshot.server(name)
+        server = live.snapshot.server(name)
         is_associated = server is not None and server.association is Association.ASSOCIATED
         return key.signer() if key is not None and is_associated else None
 
     return signer
 
 
-def make_caretaker(
+def make_upkeep(
     config: Config,
     server: Server,
     key: ClientKey,
-    around: Surroundings,
+    machine: Machine,
     *,
-    fleet: Fleet,
+    live: LiveSnapshot,
     policy: ReadinessPolicy,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
-) -> Caretaker:
+) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
-    exchange = _exchange(config, server, key.node_name, around)
-    enrolment = Enrolment(
+    exchange = _exchange(config, server, key.node_name, machine)
+    registrar = Registrar(
         server.name,
-        fleet=fleet,
-        provider=make_provider(config, server, exchange, utc_now=around.utc_now, rng=around.rng),
-        applicant=lambda: Applicant(key.node_name, key.ensure()),
+        live=live,
+        provider=make_provider(config, server, exchange, utc_now=machine.utc_now, rng=machine.rng),
+        registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
-        clock=around.clock,
-        utc_now=around.utc_now,
-        rng=around.rng,
+        clock=machine.clock,
+        utc_now=machine.utc_now,
+        rng=machine.rng,
     )
-    signer = signer_by(fleet, server.name, key)
+    signer = signer_by(live, server.name, key)
 
     def check(in_doubt: bool) -> NodeCheck | None:
         sign = signer()
         if sign is None:
             return None
-        known = fleet.snapshot.server(server.name)
+        known = live.snapshot.server(server.name)
         return node_objects.check(
             exchange,
             sign(SIGNING_PROTOCOLS[0]),
             policy,
             compares=config.parity != "off",
             former=known.node_check if known and not in_doubt else None,
-            clock=around.clock,
-            utc_now=around.utc_now,
+            clock=machine.clock,
+            utc_now=machine.utc_now,
         )
 
     def create(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
-        return node_objects.create(exchange, auth, key.node_name, node, utc_now=around.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        return node_objects.create(exchange, auth, key.node_name, node, utc_now=machine.utc_now)
 
     def fill(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=around.utc_now)
-        return node_objects.fill(exchange, auth, key.node_name, node, utc_now=around.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        return node_objects.fill(exchange, auth, key.node_name, node, utc_now=machine.utc_now)
 
-    care = NodeCare(
+    care = NodeUpkeep(
         server.name,
-        fleet=fleet,
+        live=live,
         check=check,
         create=create,
         fill=fill,
         look_at=look_at,
-        clock=around.clock,
-        rng=around.rng,
+        clock=machine.clock,
+        rng=machine.rng,
     )
-    return Caretaker(server.name, enrolment, care)
+    return Upkeep(server.name, registrar, care)

@@ -83,7 +83,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
         "server_outcome",
         "1 for the class of the last probe's outcome; other classes are absent.",
         ["server", "outcome"],
-        (((one.name, one.last.outcome.value), 1) for one in servers if one.last),
+        (((one.name, one.last_probe.outcome.value), 1) for one in servers if one.last_probe),
     )
     yield _gauge(
         "server_association",
@@ -114,7 +114,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
         "server_probe_age_seconds",
         "Since the end of the last probe; grows when the probing loop hangs.",
         ["server"],
-        (((one.name,), round(measured.now - one.last.finished_at, 3)) for one in servers if one.last),
+        (((one.name,), round(measured.now - one.last_probe.finished_at, 3)) for one in servers if one.last_probe),
     )
 
 
@@ -188,7 +188,7 @@ def of_ourselves(measured: Measured) -> Iterator[Metric]:
 
 
 def _certificate_ends(server: ServerSnapshot) -> float | None:
-    ends = server.proof.certificate_expires_on if server.proof else None
+    ends = server.last_alive_probe.certificate_expires_on if server.last_alive_probe else None
     return ends.timestamp() if ends else None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chef_failover.state import document as state
-from chef_failover.state.keeper import Keeper
+from chef_failover.state.saver import Saver
 
 EVERY_S = 60.0
 
@@ -23,7 +23,7 @@ class Textfile:
         self._text = text
         self._every_s = every_s
         self._path: Path | None = None
-        self._keeper: Keeper | None = None
+        self._saver: Saver | None = None
 
     def use(self, path: Path | None) -> None:
         """Write there from now on; None: nowhere. A file elsewhere is taken away, lest it tell of the past for ever."""
@@ -35,23 +35,23 @@ class Textfile:
                 self._path.unlink()
         self._path = path
         if path is not None:
-            self._keeper = Keeper(
+            self._saver = Saver(
                 lambda: self._write(path), f"metrics.textfile {path} cannot be written: %s", self._every_s
             )
-            self._keeper.start()
-            self._keeper.change()
+            self._saver.start()
+            self._saver.change()
 
     def change(self) -> None:
         """There is something new to tell. Returns at once."""
-        keeper = self._keeper
-        if keeper is not None:
-            keeper.change()
+        saver = self._saver
+        if saver is not None:
+            saver.change()
 
     def stop(self, timeout_s: float) -> None:
         """Write no more; what is new is still told, unless the disk takes longer than ``timeout_s``."""
-        if self._keeper is not None:
-            self._keeper.stop(timeout_s)
-            self._keeper = None
+        if self._saver is not None:
+            self._saver.stop(timeout_s)
+            self._saver = None
 
     def _write(self, path: Path) -> None:
         state.replace(path, self._text())

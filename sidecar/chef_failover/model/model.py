@@ -97,14 +97,14 @@ class ProbeResult:
     """Wall time of the server certificate's end; None when nothing was answered."""
 
     @property
-    def said_of_node_object(self) -> bool | None:
+    def reports_node_object(self) -> bool | None:
         """Whether the server said that it has an object of this node; None when it said nothing of that."""
         is_word = self.is_signed and self.outcome.serves_node
         return self.has_node_object if is_word or not self.has_node_object else None
 
 
 @attrs.frozen
-class HealthState:
+class RiseFall:
     """A server's health, with how many results in a row now speak against it."""
 
     health: Health = Health.UNKNOWN
@@ -175,18 +175,18 @@ class ServerSnapshot:
     chef_server_url: str
     priority: int
     ca_file: str | None = None
-    state: HealthState = HealthState()
-    access: HealthState = HealthState()
+    state: RiseFall = RiseFall()
+    access: RiseFall = RiseFall()
     """The same, of whether it serves this node: one stray refusal moves nobody, and one pardon moves nobody back."""
-    last: ProbeResult | None = None
-    proof: ProbeResult | None = None
+    last_probe: ProbeResult | None = None
+    last_alive_probe: ProbeResult | None = None
     """The latest probe that found the server alive: what it said of this node holds until the next such answer."""
     registration: Registration = Registration()
-    readiness: HealthState = HealthState()
+    readiness: RiseFall = RiseFall()
     """The same as ``state``, of whether what a run of this node needs was found there."""
     node_check: NodeCheck | None = None
     """The last whole reading of what a run needs; probes only tell whether there is an object."""
-    had_work: bool = False
+    had_useful_node_object: bool = False
     """A former life found an object of this node there that does something."""
     lacked_object_at: float | None = None
     """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
@@ -220,7 +220,7 @@ class ServerSnapshot:
 
         What a probe that failed or was refused cannot tell, the next will not tell either: that is no reason to hurry.
         """
-        proof = self.proof if self.proof is self.last else None
+        proof = self.last_alive_probe if self.last_alive_probe is self.last_probe else None
         if self.state.is_changing or proof is None:
             return self.state.is_changing
         return self.access.is_changing or (self.readiness.is_changing and proof.is_signed and proof.outcome.serves_node)
@@ -233,12 +233,12 @@ class ServerSnapshot:
     @property
     def detail(self) -> str:
         """The last probe in words."""
-        return self.last.detail if self.last else "not probed yet"
+        return self.last_probe.detail if self.last_probe else "not probed yet"
 
     @property
     def is_turned_away(self) -> bool:
         """Alive, it refused this node when last asked."""
-        return self.proof is not None and self.proof.outcome.turns_node_away
+        return self.last_alive_probe is not None and self.last_alive_probe.outcome.turns_node_away
 
     @property
     def answers_node(self) -> bool:
@@ -249,20 +249,20 @@ class ServerSnapshot:
     @property
     def has_node_object(self) -> bool | None:
         """Whether it has an object of this node, by the latest word of a probe or a reading; None without any."""
-        said = self.proof.said_of_node_object if self.proof else None
+        said = self.last_alive_probe.reports_node_object if self.last_alive_probe else None
         check = self.node_check
         if check is None or check.trouble:
             return said
-        is_older = self.proof is None or self.proof.finished_at <= check.read_at
+        is_older = self.last_alive_probe is None or self.last_alive_probe.finished_at <= check.read_at
         return check.node is not None if said is None or is_older else said
 
     def answered_since(self, instant: float) -> bool:
         """A probe that ended at ``instant`` or later found the server alive."""
-        return self.is_probed_since(instant) and self.last is not None and self.last.outcome.is_alive
+        return self.is_probed_since(instant) and self.last_probe is not None and self.last_probe.outcome.is_alive
 
     def is_probed_since(self, instant: float) -> bool:
         """A probe ended at ``instant`` or later, whatever it found."""
-        return self.last is not None and self.last.finished_at >= instant
+        return self.last_probe is not None and self.last_probe.finished_at >= instant
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ from chef_failover.decide.registration import Answer
 
 
 @attrs.frozen
-class Applicant:
+class Registrant:
     """The node that wants to be registered."""
 
     node_name: str
@@ -27,7 +27,7 @@ class Provider(Protocol):
     def repairs(self) -> bool:
         """Whether asking again can help when the server denies that it knows this node."""
 
-    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:
+    def associate(self, registrant: Registrant, ticket: str | None) -> Answer:
         """One step: begin or, with ``ticket``, ask after what was begun.
 
         It is called again after a crash, maybe without the ticket of a request that was made: what is registered

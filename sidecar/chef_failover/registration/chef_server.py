@@ -24,7 +24,7 @@ from chef_failover.chef.signing import ChefAuth
 from chef_failover.decide.registration import Answer, Event
 from chef_failover.errors import KeyFileError
 from chef_failover.model.model import Outcome
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 
 CROWD_SPAN_S = 60.0
 """A server that turns requests back is likely to have a whole fleet at its door."""
@@ -63,11 +63,11 @@ class ChefServerProvider:
         self._read_key = read_key
         self._utc_now = utc_now
 
-    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:  # noqa: ARG002
+    def associate(self, registrant: Registrant, ticket: str | None) -> Answer:  # noqa: ARG002
         """Registered at once, or not: there is never anything to ask after."""
         try:
             with self._server.open() as connection:
-                known = _ask_as(connection, applicant, self._utc_now)
+                known = _ask_as(connection, registrant, self._utc_now)
             if known.outcome is not Outcome.NOT_ASSOCIATED:
                 return _judge_known(known)
             if self._read_key is None:
@@ -76,20 +76,20 @@ class ChefServerProvider:
                 )
             validator_key = self._read_key()
             with self._server.open() as connection:
-                return self._register(connection, applicant, validator_key)
+                return self._register(connection, registrant, validator_key)
         except ProbeError as error:
             return Answer(Event.FAIL, error.detail)
         except KeyFileError as error:
             return Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
 
-    def _register(self, connection: Connection, applicant: Applicant, validator_key: PrivateKey) -> Answer:
-        document = {"name": applicant.node_name, "public_key": applicant.key.public_pem().decode()}
+    def _register(self, connection: Connection, registrant: Registrant, validator_key: PrivateKey) -> Answer:
+        document = {"name": registrant.node_name, "public_key": registrant.key.public_pem().decode()}
         for protocol in SIGNING_PROTOCOLS:
             auth = ChefAuth(self._validator, validator_key, protocol, self._utc_now)
             answer = connection.request("POST", f"{connection.target.chef_server_url}/clients", auth, document)
             if answer.status == 409:
-                known = _ask_as(connection, applicant, self._utc_now, [protocol])
-                return _conflict(applicant) if known.outcome is Outcome.NOT_ASSOCIATED else _judge_known(known)
+                known = _ask_as(connection, registrant, self._utc_now, [protocol])
+                return _conflict(registrant) if known.outcome is Outcome.NOT_ASSOCIATED else _judge_known(known)
             finding = answers.judge_created(answer, self._validator, self._utc_now())
             if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
                 break
@@ -109,28 +109,28 @@ class ChefServerProvider:
         return Answer(Event.FAIL, finding.detail)
 
 
-def is_known(server: ChefServer, applicant: Applicant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
-    """Whether the server takes the applicant for the node of that name; False also when it cannot be asked."""
+def is_known(server: ChefServer, registrant: Registrant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
+    """Whether the server takes the registrant for the node of that name; False also when it cannot be asked."""
     try:
         with server.open() as connection:
-            return _judge_known(_ask_as(connection, applicant, utc_now)).event is Event.CONFIRM
+            return _judge_known(_ask_as(connection, registrant, utc_now)).event is Event.CONFIRM
     except ProbeError:
         return False
 
 
 def _ask_as(
     connection: Connection,
-    applicant: Applicant,
+    registrant: Registrant,
     utc_now: Callable[[], datetime.datetime],
     protocols: Sequence[str] = SIGNING_PROTOCOLS,
 ) -> Finding:
     """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
     for protocol in protocols:
-        auth = ChefAuth(applicant.node_name, applicant.key, protocol, utc_now)
+        auth = ChefAuth(registrant.node_name, registrant.key, protocol, utc_now)
         answer = connection.request("GET", connection.target.node_url, auth)
         if answer.status != 400:
             break
-    return answers.judge_node(answer, applicant.node_name, utc_now())
+    return answers.judge_node(answer, registrant.node_name, utc_now())
 
 
 def _judge_known(finding: Finding) -> Answer:
@@ -141,8 +141,8 @@ def _judge_known(finding: Finding) -> Answer:
     return Answer(Event.FAIL, finding.detail)
 
 
-def _conflict(applicant: Applicant) -> Answer:
-    name = applicant.node_name
+def _conflict(registrant: Registrant) -> Answer:
+    name = registrant.node_name
     return Answer(
         Event.REFUSE,
         f"key conflict: another key is registered there as {name}. If this node was built anew, delete the old client"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chef_failover.decide.registration import Answer, Event
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 
 
 class NoProvider:
@@ -11,6 +11,6 @@ class NoProvider:
 
     repairs = False
 
-    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:  # noqa: ARG002
+    def associate(self, registrant: Registrant, ticket: str | None) -> Answer:  # noqa: ARG002
         """Confirmed."""
         return Answer(Event.CONFIRM)

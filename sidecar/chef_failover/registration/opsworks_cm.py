@@ -25,7 +25,7 @@ from typing import Any
 from chef_failover.aws import call as aws
 from chef_failover.decide.registration import Answer, Event
 from chef_failover.errors import AwsError
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_errors import Place, judge
 
 ATTRIBUTE_NAMES = (
@@ -50,7 +50,7 @@ class OpsworksCm:
         organization: on it.
         endpoint_url: where the service answers, when that is not its public address.
         call: makes the AWS call.
-        is_known: asks the Chef server itself whether it takes the applicant's key already.
+        is_known: asks the Chef server itself whether it takes the registrant's key already.
         rng: spreads the fleet's questions.
     """
 
@@ -64,7 +64,7 @@ class OpsworksCm:
         organization: str = "default",
         endpoint_url: str | None = None,
         call: aws.Call = aws.call,
-        is_known: Callable[[Applicant], bool] = lambda _: False,
+        is_known: Callable[[Registrant], bool] = lambda _: False,
         rng: random.Random,
     ) -> None:
         self._place = Place(server_name, region, endpoint_url)
@@ -75,7 +75,7 @@ class OpsworksCm:
         self._poll_s = POLL_S
         self._polls_left = MOST_POLLS
 
-    def associate(self, applicant: Applicant, ticket: str | None) -> Answer:
+    def associate(self, registrant: Registrant, ticket: str | None) -> Answer:
         """Begin, or ask after ``ticket``, the service's token."""
         if ticket is not None:
             self._polls_left -= 1
@@ -83,14 +83,14 @@ class OpsworksCm:
                 return Answer(
                     Event.FAIL, f"{self._place.service} never came to an end with the request; it is made anew"
                 )
-            return self._ask_after(applicant, ticket)
-        return self._remove(applicant) if applicant.replaces else self._begin(applicant)
+            return self._ask_after(registrant, ticket)
+        return self._remove(registrant) if registrant.replaces else self._begin(registrant)
 
-    def _remove(self, applicant: Applicant) -> Answer:
+    def _remove(self, registrant: Registrant) -> Answer:
         """Have what is registered under this name removed, and begin once it is."""
         attributes = [{"Name": ATTRIBUTE_NAMES[0][0], "Value": self._organization}]
         try:
-            reply = self._ask("DisassociateNode", NodeName=applicant.node_name, EngineAttributes=attributes)
+            reply = self._ask("DisassociateNode", NodeName=registrant.node_name, EngineAttributes=attributes)
         except AwsError as error:
             return judge(error, "DisassociateNode", self._place)
         token = reply.get("NodeAssociationStatusToken")
@@ -98,14 +98,14 @@ class OpsworksCm:
             return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
         return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} was asked to remove the older registration")
 
-    def _begin(self, applicant: Applicant) -> Answer:
+    def _begin(self, registrant: Registrant) -> Answer:
         self._poll_s, self._polls_left = POLL_S, MOST_POLLS
-        values = (self._organization, applicant.key.public_pem().decode())
+        values = (self._organization, registrant.key.public_pem().decode())
         rejections = []
         for names in ATTRIBUTE_NAMES:
             attributes = [{"Name": name, "Value": value} for name, value in zip(names, values, strict=True)]
             try:
-                reply = self._ask("AssociateNode", NodeName=applicant.node_name, EngineAttributes=attributes)
+                reply = self._ask("AssociateNode", NodeName=registrant.node_name, EngineAttributes=attributes)
             except AwsError as error:
                 if error.code != "ValidationException":
                     return judge(error, "AssociateNode", self._place)
@@ -116,9 +116,9 @@ class OpsworksCm:
                     return self._go_on(token, f"{self._place.service} was asked to register this node")
                 return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
         # Neither names were it; that the node's name is taken might be.
-        return self._confirm_known(applicant) or Answer(Event.REFUSE, self._rejected(applicant, rejections[0]))
+        return self._confirm_known(registrant) or Answer(Event.REFUSE, self._rejected(registrant, rejections[0]))
 
-    def _ask_after(self, applicant: Applicant, ticket: str) -> Answer:
+    def _ask_after(self, registrant: Registrant, ticket: str) -> Answer:
         service = self._place.service
         try:
             token = ticket.removeprefix(REMOVAL)
@@ -128,11 +128,11 @@ class OpsworksCm:
         self._poll_s = max(POLL_S, 0.9 * self._poll_s)
         match reply.get("NodeAssociationStatus"):
             case "SUCCESS" | "FAILED" if ticket.startswith(REMOVAL):  # FAILED: there was nothing, or we hear of it now
-                return self._begin(applicant)
+                return self._begin(registrant)
             case "SUCCESS":
                 return Answer(Event.CONFIRM, f"{service} registered this node")
             case "FAILED":
-                return self._confirm_known(applicant) or Answer(Event.FAIL, self._failed(applicant))
+                return self._confirm_known(registrant) or Answer(Event.FAIL, self._failed(registrant))
             case "IN_PROGRESS":
                 return self._go_on(ticket, f"{service} is at it")
         return self._go_on(ticket, f"{service} answers without a status that we know")
@@ -157,20 +157,20 @@ class OpsworksCm:
         pause_s = self._poll_s * self._rng.uniform(0.8, 1.2)
         return Answer(Event.GO_ON, detail, ticket=ticket, not_before_s=pause_s)
 
-    def _confirm_known(self, applicant: Applicant) -> Answer | None:
-        known = self._is_known(applicant)
+    def _confirm_known(self, registrant: Registrant) -> Answer | None:
+        known = self._is_known(registrant)
         return Answer(Event.CONFIRM, "the server takes this node's key already") if known else None
 
-    def _failed(self, applicant: Applicant) -> str:
-        node = applicant.node_name
+    def _failed(self, registrant: Registrant) -> str:
+        node = registrant.node_name
         return (
             f"{self._place.service} could not register this node, and gives no reason; if {self._place.server_name} has"
             f" a client of its name with another key, delete that: knife client delete {node}"
         )
 
-    def _rejected(self, applicant: Applicant, error: AwsError) -> str:
+    def _rejected(self, registrant: Registrant, error: AwsError) -> str:
         return (
             f"{self._place.service} rejects the server's name {self._place.server_name}, the organization"
-            f" {self._organization} or the node's name {applicant.node_name}: {error.message}; mend"
+            f" {self._organization} or the node's name {registrant.node_name}: {error.message}; mend"
             f" association.server_name, organization or node.name"
         )

@@ -37,7 +37,7 @@ class Discovery:
 
     Args:
         config: as config.yml has it.
-        go_on: goes on with what holds now; may raise ChefFailoverError, then nothing has changed.
+        apply: goes on with what holds now; may raise ChefFailoverError, then nothing has changed.
         fetch: asks the source.
         utc_now: wall time.
         rng: for the jitter.
@@ -46,7 +46,7 @@ class Discovery:
     def __init__(
         self,
         config: Config,
-        go_on: Callable[[Effective], None],
+        apply: Callable[[Effective], None],
         *,
         fetch: Fetch = list_fetch.fetch,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
@@ -56,7 +56,7 @@ class Discovery:
         """Held while what holds is changed, by a list or by a reload."""
         self.faults = 0
         """How often a step broke by a fault of ours."""
-        self._go_on = go_on
+        self._apply = apply
         self._fetch = fetch
         self._utc_now = utc_now
         self._rng = rng
@@ -71,9 +71,9 @@ class Discovery:
         self._wake = threading.Condition()
         self._is_woken = self._is_stopping = False
         self._thread: threading.Thread | None = None
-        self.settled(self.now_for(config))
+        self.publish_status(self.effective_for(config))
 
-    def now_for(self, config: Config) -> Effective:
+    def effective_for(self, config: Config) -> Effective:
         """What would hold with ``config`` and the lists that are known. The caller has the lock, or is alone."""
         if config.discovery.source is None:
             return Effective(config)
@@ -83,7 +83,7 @@ class Discovery:
             known = {cached: None}
         return effective(config, known)
 
-    def settled(self, now: Effective) -> None:
+    def publish_status(self, now: Effective) -> None:
         """That is what holds from now on."""
         source = self._config.discovery.source
         self._standing = None
@@ -113,7 +113,7 @@ class Discovery:
             self._good = self._cached = now.listing
             self._confirmed_on = now.listing.fetched_on if now.listing else None
         self._config = config
-        self.settled(now)
+        self.publish_status(now)
         self.start(is_again=True)
 
     def start(self, *, is_again: bool = False) -> None:
@@ -157,15 +157,15 @@ class Discovery:
             self._newest = self._good
         if isinstance(answer, Unchanged) and self._newest == self._cached:
             self._cached = None
-        now = self.now_for(self._config)
+        now = self.effective_for(self._config)
         try:
-            self._go_on(now)
+            self._apply(now)
         except ChefFailoverError as error:
             self._unreachable = f"the list cannot be used now: {error}"
         else:
             if self._unreachable is None and now.listing == self._newest:
                 self._good, self._confirmed_on = now.listing, on
-        self.settled(now)
+        self.publish_status(now)
         return self._good if self._good != former else None
 
     def _keep(self, listing: Listing) -> None:
@@ -219,13 +219,13 @@ class Discovery:
             return not self._is_stopping
 
 
-def at_rest(config: Config) -> Effective:
+def from_cache(config: Config) -> Effective:
     """What holds by what is on disk, where no sidecar answers."""
     cached = list_cache.read(config.state_dir, config.discovery.source)
     return effective(config, [cached] if cached else [])
 
 
-def look(config: Config, fetch: Fetch = list_fetch.fetch) -> tuple[Effective, ListStanding | None]:
+def fetch_once(config: Config, fetch: Fetch = list_fetch.fetch) -> tuple[Effective, ListStanding | None]:
     """Ask once, now, without a sidecar: what would hold, and how the list stands."""
     source = config.discovery.source
     if source is None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from chef_failover.decide.readiness import has_work
+from chef_failover.decide.readiness import has_useful_node_object
 from chef_failover.decide.steering import ends_at_after_reboot
 from chef_failover.model.instance import is_instance_id
 from chef_failover.model.model import Association, Registration, Snapshot, Transition
@@ -69,7 +69,7 @@ def of(snapshot: Snapshot) -> Remembered:
         registrations,
         drains=snapshot.drains,
         pin=snapshot.pin,
-        with_work=frozenset(server.name for server in snapshot.servers if has_work(server)),
+        with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         lagging_since=snapshot.lagging_since,
     )

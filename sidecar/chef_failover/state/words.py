@@ -32,13 +32,14 @@ def use(snapshot: Snapshot, choice: Choice, about: About, on: datetime.datetime)
 
 def server_facts(snapshot: Snapshot, found: ServerSnapshot) -> Document:
     """One server in short."""
+    latency_s = found.last_probe.latency_s if found.last_probe else None
     return {
         "url": found.url,
         "health": found.health.name,
-        "outcome": found.last.outcome.value if found.last else None,
+        "outcome": found.last_probe.outcome.value if found.last_probe else None,
         "association": "failed" if found.is_turned_away else found.association.value,
         "ready": readiness.why_not_ready(snapshot, found) is None,
-        "latency_s": round(found.last.latency_s, 4) if found.last and found.last.latency_s is not None else None,
+        "latency_s": None if latency_s is None else round(latency_s, 4),
         "last_change": utc(found.changed_on),
     }
 

@@ -29,7 +29,7 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
             )
             if registration.identity is not None
         },
-        "with_work": [found.name for found in snapshot.servers if readiness.has_work(found)],
+        "with_work": [found.name for found in snapshot.servers if readiness.has_useful_node_object(found)],
         "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
         "servers": {found.name: words.server_facts(snapshot, found) for found in snapshot.servers},
         "drains": {drain.server: _kept(drain) for drain in snapshot.drains},

@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable
 
 from chef_failover.decide.health import Thresholds
-from chef_failover.decide.selection import most_wanted, select_for_run
+from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
-from chef_failover.decide.world import enroll, observe, settle, take
+from chef_failover.decide.world import apply_probe, apply_reading, apply_registration, refresh_choice
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
 
 log = logging.getLogger(__name__)
 
 
-class Fleet:
+class LiveSnapshot:
     """The Chef servers as we know them.
 
     Transitions happen under the lock; ``snapshot`` is read without it. ``on_change`` is called, outside the lock, after
-    each change of a server's health or of the choice; ``tally`` counts what happens.
+    each change of a server's health or of the choice; ``counters`` counts what happens.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class Fleet:
         clock: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         on_change: Callable[[Snapshot], None] = lambda _: None,
-        tally: Counters | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._thresholds = thresholds
         self._clock = clock
         self._utc_now = utc_now
         self._on_change = on_change
-        self._tally = tally or Counters()
+        self._counters = counters or Counters()
         self._changed = threading.Condition()
-        self._snapshot = settle(snapshot, now=clock(), on=utc_now())
+        self._snapshot = refresh_choice(snapshot, now=clock(), on=utc_now())
 
     @property
     def snapshot(self) -> Snapshot:
@@ -53,10 +53,12 @@ class Fleet:
         with self._changed:
             before = self._snapshot
             server = next(server for server in before.servers if server.name == name)
-            after = observe(before, server, result, thresholds=self._thresholds, offline=offline, on=self._utc_now())
+            after = apply_probe(
+                before, server, result, thresholds=self._thresholds, offline=offline, on=self._utc_now()
+            )
             self._snapshot = after
             self._changed.notify_all()
-        self._tally.probed(name, result)
+        self._counters.probed(name, result)
         self._tell(before, after)
         return next(server.is_changing for server in after.servers if server.name == name)
 
@@ -72,10 +74,10 @@ class Fleet:
             if server is None:
                 return
             registration = change(server.registration)
-            after = enroll(before, server, registration, now=self._clock(), on=self._utc_now())
+            after = apply_registration(before, server, registration, now=self._clock(), on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        self._tally.registered(name, server.registration, registration)
+        self._counters.registered(name, server.registration, registration)
         self._tell(before, after)
 
     def take(self, name: str, check: NodeCheck) -> bool:
@@ -85,7 +87,7 @@ class Fleet:
             server = before.server(name)
             if server is None:
                 return False
-            after = take(before, server, check, thresholds=self._thresholds, on=self._utc_now())
+            after = apply_reading(before, server, check, thresholds=self._thresholds, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
         self._tell(before, after)
@@ -109,11 +111,11 @@ class Fleet:
         left_s = next_end(self._snapshot) - self._clock()
         if left_s > 0:
             return left_s
-        return next_end(self.steer(lambda world, now, on: settle(world, now=now, on=on))) - self._clock()
+        return next_end(self.steer(lambda world, now, on: refresh_choice(world, now=now, on=on))) - self._clock()
 
-    def most_wanted(self, runs_from: float, *, registers: bool = True) -> str | None:
+    def server_worth_waiting_for(self, runs_from: float, *, registers: bool = True) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""
-        return most_wanted(
+        return server_worth_waiting_for(
             self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds, registers=registers
         )
 
@@ -132,7 +134,7 @@ class Fleet:
 
     def _tell(self, before: Snapshot, after: Snapshot) -> None:
         """Everybody who has to know of a change, outside the lock."""
-        self._tally.changed(before, after)
+        self._counters.changed(before, after)
         if log_changes(before, after):
             self._on_change(after)
 

@@ -16,25 +16,25 @@ import attrs
 
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.decide import reading, seeding
-from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.model.model import NodeCheck
 from chef_failover.model.needs import NodeObject
 
 log = logging.getLogger(__name__)
 
 
-class NodeCare:
+class NodeUpkeep:
     """Looks after the node's object on the server ``name``.
 
     Args:
         name: of the server.
-        fleet: what is known, and where the result goes.
+        live: what is known, and where the result goes.
         check: reads it whole; None while there is no key to sign with. With True it relies on nothing that was read
             before.
         create: creates it there; False when it exists by now. May raise ProbeError.
         fill: gives it to the empty one there; False when that is no longer empty. May raise ProbeError.
         look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
-        clock: monotonic seconds, the same as the fleet's.
+        clock: monotonic seconds, the same as that of ``live``.
         rng: for the jitter.
     """
 
@@ -42,7 +42,7 @@ class NodeCare:
         self,
         name: str,
         *,
-        fleet: Fleet,
+        live: LiveSnapshot,
         check: Callable[[bool], NodeCheck | None],
         create: Callable[[NodeObject], bool],
         fill: Callable[[NodeObject], bool],
@@ -51,7 +51,7 @@ class NodeCare:
         rng: random.Random,
     ) -> None:
         self._name = name
-        self._fleet = fleet
+        self._live = live
         self._check = check
         self._create = create
         self._fill = fill
@@ -69,7 +69,7 @@ class NodeCare:
 
     def step(self) -> float:
         """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
-        snapshot = self._fleet.snapshot
+        snapshot = self._live.snapshot
         server = snapshot.server(self._name)
         if server is None:
             return math.inf
@@ -92,7 +92,7 @@ class NodeCare:
         if check is None:
             return math.inf
         self._chance = self._rng.random()
-        if self._fleet.take(self._name, check):
+        if self._live.take(self._name, check):
             self._look_at(self._name)
         return 0.0
 
@@ -101,7 +101,7 @@ class NodeCare:
             is_new = seed(reference)
         except ProbeError as error:
             trouble = f"it cannot be {'created' if check.node is None else 'filled'} there: {error.detail}"
-            self._fleet.take(self._name, attrs.evolve(check, read_at=self._clock(), trouble=trouble))
+            self._live.take(self._name, attrs.evolve(check, read_at=self._clock(), trouble=trouble))
         else:
             if is_new:
                 log.info("%s has this node's object now, as it is on %s", self._name, source)

@@ -1,7 +1,7 @@
 import logging
 import threading
 
-from chef_failover.state.keeper import Keeper
+from chef_failover.state.saver import Saver
 from tests.support.daemon_process import until
 
 
@@ -12,12 +12,12 @@ def test_every_change_is_kept_and_many_may_become_one():
         gate.wait(10)
         written.append(1)
 
-    keeper = Keeper(save)
-    keeper.start()
+    saver = Saver(save)
+    saver.start()
     for _ in range(100):
-        keeper.change()
+        saver.change()
     gate.set()
-    keeper.stop(5.0)
+    saver.stop(5.0)
     assert 1 <= len(written) <= 2
 
 
@@ -28,11 +28,11 @@ def test_a_disk_that_hangs_does_not_keep_us_from_stopping():
         entered.set()
         gate.wait(30)
 
-    keeper = Keeper(save)
-    keeper.start()
-    keeper.change()
+    saver = Saver(save)
+    saver.start()
+    saver.change()
     assert entered.wait(10)
-    stopping = threading.Thread(target=keeper.stop, args=(0.05,))
+    stopping = threading.Thread(target=saver.stop, args=(0.05,))
     stopping.start()
     stopping.join(10)
     assert not stopping.is_alive()
@@ -49,11 +49,11 @@ def test_trouble_is_said_once_for_each_reason(caplog):
         if reason:
             raise OSError(28, reason)
 
-    keeper = Keeper(save)
-    keeper.start()
+    saver = Saver(save)
+    saver.start()
     with caplog.at_level(logging.ERROR):
         for count in range(1, 5):
-            keeper.change()
+            saver.change()
             until(lambda count=count: len(seen) == count)
-        keeper.stop(5.0)
+        saver.stop(5.0)
     assert caplog.text.count("cannot be written: full") == 2

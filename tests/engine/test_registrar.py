@@ -1,4 +1,4 @@
-"""One enrolment, step by step, with a clock of our own."""
+"""One registrar, step by step, with a clock of our own."""
 
 import datetime
 import random
@@ -8,11 +8,11 @@ import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.decide.registration import FIRST_SPAN_S, Answer, Event
-from chef_failover.engine.enrolment import WORD_HOLDS_S, Enrolment
-from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.live_snapshot import LiveSnapshot
+from chef_failover.engine.registrar import WORD_HOLDS_S, Registrar
 from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import Association, Health, Outcome, ProbeResult, Registration, SelectionPolicy, Snapshot
-from chef_failover.registration.base import Applicant
+from chef_failover.registration.base import Registrant
 from chef_failover.registration.none import NoProvider
 from tests.support.builders import ON, THRESHOLDS, server
 
@@ -29,8 +29,8 @@ class Script:
         self.answers = list(answers)
         self.asked = []
 
-    def associate(self, applicant, ticket):
-        self.asked.append((applicant.node_name, ticket))
+    def associate(self, registrant, ticket):
+        self.asked.append((registrant.node_name, ticket))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -38,20 +38,20 @@ class Script:
 
 
 class Bench:
-    """The enrolment for server "a" with everything around it."""
+    """The registrar for server "a" with everything around it."""
 
-    def __init__(self, provider, *, health=Health.UP, registration=None, applicant=None):
+    def __init__(self, provider, *, health=Health.UP, registration=None, registrant=None):
         self.now = 100.0
         self.written, self.looked = [], []
         self.disk_error = None
         first = registration or Registration(Association.UNASSOCIATED)
         snapshot = Snapshot((server("a", health, registration=first), server("b")), SelectionPolicy(600.0, "web-1"))
-        self.fleet = Fleet(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now)
-        self.enrolment = Enrolment(
+        self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now)
+        self.registrar = Registrar(
             "a",
-            fleet=self.fleet,
+            live=self.live,
             provider=provider,
-            applicant=applicant or (lambda: Applicant("web-1", KEY)),
+            registrant=registrant or (lambda: Registrant("web-1", KEY)),
             write_down=self.write_down,
             look_at=self.looked.append,
             clock=lambda: self.now,
@@ -69,16 +69,16 @@ class Bench:
 
     @property
     def registration(self):
-        return self.fleet.snapshot.server("a").registration
+        return self.live.snapshot.server("a").registration
 
     @property
     def said(self):
-        return [(entry.before, entry.after) for entry in self.fleet.snapshot.transitions if entry.server == "a"]
+        return [(entry.before, entry.after) for entry in self.live.snapshot.transitions if entry.server == "a"]
 
     def probe(self, outcome=Outcome.OK, *, is_signed=True, times=1):
         for _ in range(times):
             self.now += 1
-            self.fleet.record("a", ProbeResult(outcome, outcome.value, self.now, is_signed=is_signed))
+            self.live.record("a", ProbeResult(outcome, outcome.value, self.now, is_signed=is_signed))
 
 
 CONFIRM, FAIL, REFUSE = Answer(Event.CONFIRM, "done"), Answer(Event.FAIL, "no luck"), Answer(Event.REFUSE, "never")
@@ -88,12 +88,12 @@ def test_intent_is_written_before_the_call():
     seen = []
 
     class Provider(Script):
-        def associate(self, applicant, ticket):
+        def associate(self, registrant, ticket):
             seen.extend(bench.written)
-            return super().associate(applicant, ticket)
+            return super().associate(registrant, ticket)
 
     bench = Bench(Provider(CONFIRM))
-    assert bench.enrolment.step() == 0.0
+    assert bench.registrar.step() == 0.0
     assert [(entry.association, bool(entry.identity)) for entry in seen] == [(Association.REQUESTED, True)]
     assert (bench.registration.association, bench.looked) == (Association.ASSOCIATED, ["a"])
     assert bench.said == [("unassociated", "associated")]
@@ -102,50 +102,50 @@ def test_intent_is_written_before_the_call():
 @pytest.mark.parametrize("health", [Health.DOWN, Health.UNKNOWN])
 def test_a_server_that_is_not_up_is_left_alone(health):
     provider = Script()
-    assert Bench(provider, health=health).enrolment.step() == NEVER
+    assert Bench(provider, health=health).registrar.step() == NEVER
     assert provider.asked == []
 
 
 def test_it_waits_out_its_retry_and_says_a_failure_once():
     bench = Bench(Script(FAIL, FAIL, CONFIRM))
-    bench.enrolment.step()
-    left_s = bench.enrolment.step()
+    bench.registrar.step()
+    left_s = bench.registrar.step()
     assert 0 < left_s <= FIRST_SPAN_S
     bench.now += left_s
-    bench.enrolment.step()
+    bench.registrar.step()
     bench.now = bench.registration.retry_at
-    bench.enrolment.step()
+    bench.registrar.step()
     assert bench.said == [("unassociated", "failed"), ("failed", "associated")]
 
 
 def test_the_ticket_is_written_right_after_and_asked_after():
     bench = Bench(Script(Answer(Event.GO_ON, ticket="t-1", not_before_s=5.0), CONFIRM))
-    bench.enrolment.step()
+    bench.registrar.step()
     assert [entry.ticket for entry in bench.written] == [None, "t-1"]
-    assert bench.enrolment.step() == 5.0
+    assert bench.registrar.step() == 5.0
     bench.now += 5.0
-    bench.enrolment.step()
-    assert bench.enrolment._provider.asked == [("web-1", None), ("web-1", "t-1")]
+    bench.registrar.step()
+    assert bench.registrar._provider.asked == [("web-1", None), ("web-1", "t-1")]
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_after_a_crash_the_same_is_asked_again():
     bench = Bench(Script(CONFIRM), registration=Registration(Association.REQUESTED, identity="x", attempts=1))
-    bench.enrolment.step()
+    bench.registrar.step()
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_after_a_crash_with_a_ticket_that_is_asked_after():
     bench = Bench(Script(CONFIRM), registration=Registration(Association.REQUESTED, identity="x", ticket="t-9"))
-    bench.enrolment.step()
-    assert bench.enrolment._provider.asked == [("web-1", "t-9")]
+    bench.registrar.step()
+    assert bench.registrar._provider.asked == [("web-1", "t-9")]
 
 
 def test_nothing_is_begun_that_cannot_be_written_down():
     provider = Script()
     bench = Bench(provider)
     bench.disk_error = OSError(28, "No space left on device")
-    bench.enrolment.step()
+    bench.registrar.step()
     assert provider.asked == []
     assert bench.registration.association is Association.FAILED
     assert "No space left on device" in bench.registration.detail
@@ -158,21 +158,21 @@ def test_a_ticket_that_cannot_be_written_still_counts_in_this_life():
         bench.disk_error = OSError(28, "full")
         return answer
 
-    provider = bench.enrolment._provider
+    provider = bench.registrar._provider
     original, provider.associate = provider.associate, lambda *asked: full(original(*asked))
-    bench.enrolment.step()
+    bench.registrar.step()
     assert bench.registration.ticket == "t-1"
-    bench.enrolment.step()
+    bench.registrar.step()
     assert bench.registration.association is Association.ASSOCIATED
 
 
 @pytest.mark.parametrize(("is_passing", "association"), [(True, Association.FAILED), (False, Association.REFUSED)])
 def test_a_key_that_cannot_be_had(is_passing, association):
-    def applicant():
+    def registrant():
         raise KeyFileError("client key /x: Permission denied", is_passing=is_passing)
 
-    bench = Bench(Script(), applicant=applicant)
-    bench.enrolment.step()
+    bench = Bench(Script(), registrant=registrant)
+    bench.registrar.step()
     assert (bench.registration.association, bench.written) == (association, [])
     assert "Permission denied" in bench.registration.detail
 
@@ -186,7 +186,7 @@ def associated(provider, **more):
 def test_one_stray_401_loses_nothing():
     bench = associated(Script())
     bench.probe(Outcome.NOT_ASSOCIATED, times=2)
-    assert bench.enrolment.step() == NEVER
+    assert bench.registrar.step() == NEVER
     bench.probe(Outcome.OK)
     assert bench.registration.association is Association.ASSOCIATED
 
@@ -194,11 +194,11 @@ def test_one_stray_401_loses_nothing():
 def test_a_server_that_denies_the_node_often_enough_gets_it_registered_again():
     bench = associated(Script(CONFIRM))
     bench.probe(Outcome.NOT_ASSOCIATED, times=3)
-    assert bench.enrolment.step() == 0.0
+    assert bench.registrar.step() == 0.0
     assert bench.registration.association is Association.UNASSOCIATED
-    assert bench.enrolment.step() == 0.0
+    assert bench.registrar.step() == 0.0
     assert bench.registration.association is Association.ASSOCIATED
-    assert bench.enrolment.step() == NEVER  # the old 401 says nothing of the new registration
+    assert bench.registrar.step() == NEVER  # the old 401 says nothing of the new registration
     assert bench.said == [("unassociated", "associated")] or bench.said[-2:] == [
         ("associated", "unassociated"),
         ("unassociated", "associated"),
@@ -210,7 +210,7 @@ def test_who_is_denied_again_and_again_asks_ever_more_seldom():
     attempts = 0
     while bench.now < 100 + 3600:
         bench.probe(Outcome.NOT_ASSOCIATED)
-        while bench.enrolment.step() == 0.0:
+        while bench.registrar.step() == 0.0:
             pass
         attempts = max(attempts, bench.registration.attempts)
     assert 5 < attempts < 40
@@ -220,31 +220,31 @@ def test_who_is_denied_again_and_again_asks_ever_more_seldom():
 def test_other_refusals_are_no_loss(outcome):
     bench = associated(Script())
     bench.probe(outcome, times=3)
-    bench.enrolment.step()
+    bench.registrar.step()
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_an_unsigned_401_is_no_loss():
     bench = associated(Script())
     bench.probe(Outcome.NOT_ASSOCIATED, is_signed=False, times=3)
-    assert bench.enrolment.step() == NEVER
+    assert bench.registrar.step() == NEVER
 
 
 def test_without_a_provider_that_repairs_the_node_only_waits():
     bench = associated(NoProvider())
     bench.probe(Outcome.NOT_ASSOCIATED, times=3)
-    assert bench.enrolment.step() == NEVER
+    assert bench.registrar.step() == NEVER
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_a_signed_probe_proves_it_and_clears_the_attempts():
     bench = Bench(Script(FAIL, CONFIRM))
-    bench.enrolment.step()
+    bench.registrar.step()
     bench.now = bench.registration.retry_at
-    bench.enrolment.step()
+    bench.registrar.step()
     assert bench.registration.attempts == 2
     bench.probe()
-    bench.enrolment.step()
+    bench.registrar.step()
     assert bench.registration.attempts == 0
 
 
@@ -252,16 +252,16 @@ def test_a_persons_word_to_replace_reaches_the_provider_until_it_has_acted_on_it
     seen = []
 
     class Provider(Script):
-        def associate(self, applicant, ticket):
-            seen.append(applicant.replaces)
-            return super().associate(applicant, ticket)
+        def associate(self, registrant, ticket):
+            seen.append(registrant.replaces)
+            return super().associate(registrant, ticket)
 
     bench = Bench(Provider(REFUSE, FAIL, Answer(Event.GO_ON, ticket="t"), CONFIRM))
-    bench.enrolment.step()
-    bench.enrolment.hurry(replaces=True)
+    bench.registrar.step()
+    bench.registrar.retry_now(replaces=True)
     for _ in range(3):
         bench.now = max(bench.now, bench.registration.retry_at)
-        bench.enrolment.step()
+        bench.registrar.step()
     assert seen == [False, True, True, False]
 
 
@@ -270,60 +270,60 @@ def test_a_persons_word_holds_for_what_is_to_be_done_now_and_not_for_later():
     seen = []
 
     class Provider(Script):
-        def associate(self, applicant, ticket):
-            seen.append((applicant.replaces, ticket))
-            return super().associate(applicant, ticket)
+        def associate(self, registrant, ticket):
+            seen.append((registrant.replaces, ticket))
+            return super().associate(registrant, ticket)
 
     bench = associated(Provider(CONFIRM))
-    bench.enrolment.hurry(replaces=True)
+    bench.registrar.retry_now(replaces=True)
     bench.probe(Outcome.NOT_ASSOCIATED, times=3)
-    bench.enrolment.step()
-    bench.enrolment.step()
+    bench.registrar.step()
+    bench.registrar.step()
     assert seen == [(False, None)]
     late = Bench(Provider(CONFIRM))
-    late.enrolment.hurry(replaces=True)
+    late.registrar.retry_now(replaces=True)
     late.now += WORD_HOLDS_S + 1
-    late.enrolment.step()
+    late.registrar.step()
     assert seen[1:] == [(False, None)]
 
 
 def test_a_replacement_drops_what_is_under_way():
     bench = Bench(Script(Answer(Event.GO_ON, ticket="t-1"), Answer(Event.GO_ON, ticket="t-2")))
-    bench.enrolment.step()
-    bench.enrolment.hurry(replaces=True)
-    bench.enrolment.step()
-    assert bench.enrolment._provider.asked == [("web-1", None), ("web-1", None)]
+    bench.registrar.step()
+    bench.registrar.retry_now(replaces=True)
+    bench.registrar.step()
+    assert bench.registrar._provider.asked == [("web-1", None), ("web-1", None)]
 
 
 def test_a_key_that_comes_back_ends_the_wait_for_it():
     there = False
 
-    def applicant():
+    def registrant():
         if not there:
             raise KeyFileError("node.client_key: /x: No such file or directory")
-        return Applicant("web-1", KEY)
+        return Registrant("web-1", KEY)
 
-    bench = Bench(Script(CONFIRM), applicant=applicant)
-    bench.enrolment.step()
-    assert bench.enrolment.step() > 5
+    bench = Bench(Script(CONFIRM), registrant=registrant)
+    bench.registrar.step()
+    assert bench.registrar.step() > 5
     there = True
-    assert bench.enrolment.step() == 0.0
+    assert bench.registrar.step() == 0.0
     assert bench.registration.association is Association.ASSOCIATED
 
 
 def test_a_validators_key_is_waited_for_as_long_as_it_takes():
     bench = Bench(Script(ValidatorKeyError("association.validator_key: no")))
-    bench.enrolment.step()
-    assert bench.enrolment.step() > 0
+    bench.registrar.step()
+    assert bench.registrar.step() > 0
     assert bench.registration.association is Association.REFUSED
 
 
 def test_hurry_tries_at_once():
     bench = Bench(Script(REFUSE, CONFIRM))
-    bench.enrolment.step()
-    assert bench.enrolment.step() > 0
-    bench.enrolment.hurry()
-    bench.enrolment.step()
+    bench.registrar.step()
+    assert bench.registrar.step() > 0
+    bench.registrar.retry_now()
+    bench.registrar.step()
     assert bench.registration.association is Association.ASSOCIATED
-    bench.enrolment.hurry()  # nothing to do any more
+    bench.registrar.retry_now()  # nothing to do any more
     assert bench.registration == attrs.evolve(bench.registration, association=Association.ASSOCIATED)

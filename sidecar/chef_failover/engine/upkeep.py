@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chef_failover.engine.enrolment import Enrolment
-    from chef_failover.engine.node_care import NodeCare
+    from chef_failover.engine.node_upkeep import NodeUpkeep
+    from chef_failover.engine.registrar import Registrar
 
 log = logging.getLogger(__name__)
 
@@ -20,18 +20,18 @@ LONGEST_NAP_S = 5.0
 """How long what wakes nobody (a machine that slept, a key that was replaced) may stay unseen."""
 
 
-class Caretaker:
+class Upkeep:
     """Does what is due for the node on the server ``name``: registers it, then looks after its object there."""
 
-    def __init__(self, name: str, enrolment: Enrolment, care: NodeCare) -> None:
+    def __init__(self, name: str, registrar: Registrar, care: NodeUpkeep) -> None:
         self.name = name
         self.faults = 0
         """How often a step broke by a fault of ours."""
-        self._enrolment = enrolment
-        self._care = care
+        self._registrar = registrar
+        self._node_upkeep = care
         self._wake = threading.Condition()
         self._is_woken = self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"caretaker {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"upkeep {name}", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -49,22 +49,22 @@ class Caretaker:
             self._is_woken = True
             self._wake.notify()
 
-    def hurry(self, *, replaces: bool) -> bool:
+    def retry_now(self, *, replaces: bool) -> bool:
         """Try to register now, as if for the first time; False when that is somebody else's affair."""
-        if not self._enrolment.is_ours:
+        if not self._registrar.is_ours:
             return False
-        self._enrolment.hurry(replaces=replaces)
+        self._registrar.retry_now(replaces=replaces)
         self.wake()
         return True
 
-    def reread(self, *, in_doubt: bool) -> None:
+    def reread_node(self, *, in_doubt: bool) -> None:
         """A run has ended there, and may have changed the node's object."""
-        self._care.ask(in_doubt=in_doubt)
+        self._node_upkeep.ask(in_doubt=in_doubt)
         self.wake()
 
     def step(self) -> float:
         """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
-        return min(self._enrolment.step(), self._care.step())
+        return min(self._registrar.step(), self._node_upkeep.step())
 
     def _run(self) -> None:
         delay_s = 0.0
@@ -85,47 +85,47 @@ class Caretaker:
             return not self._is_stopping
 
 
-class Caretakers:
+class Upkeeps:
     """One for each server. ``make`` makes them for the first who needs one."""
 
-    def __init__(self, make: Callable[[], Iterable[Caretaker]]) -> None:
+    def __init__(self, make: Callable[[], Iterable[Upkeep]]) -> None:
         self._make = make
         self._making = threading.Lock()
-        self._made: Mapping[str, Caretaker] = {}
+        self._made: Mapping[str, Upkeep] = {}
 
     @property
     def faults(self) -> int:
         """How often any of them broke by a fault of ours."""
-        return sum(caretaker.faults for caretaker in self._made.values())
+        return sum(upkeep.faults for upkeep in self._made.values())
 
     def start(self) -> None:
         """Begin."""
-        for caretaker in self._by_name.values():
-            caretaker.start()
+        for upkeep in self._by_name.values():
+            upkeep.start()
 
     def stop(self) -> None:
         """End, without waiting for what is under way."""
-        for caretaker in self._made.values():
-            caretaker.stop()
+        for upkeep in self._made.values():
+            upkeep.stop()
 
     def wake(self) -> None:
         """The world has changed."""
-        for caretaker in self._made.values():
-            caretaker.wake()
+        for upkeep in self._made.values():
+            upkeep.wake()
 
-    def hurry(self, name: str, *, replaces: bool) -> bool:
-        """See `Caretaker.hurry`."""
-        caretaker = self._by_name.get(name)
-        return caretaker is not None and caretaker.hurry(replaces=replaces)
+    def retry_now(self, name: str, *, replaces: bool) -> bool:
+        """See `Upkeep.retry_now`."""
+        upkeep = self._by_name.get(name)
+        return upkeep is not None and upkeep.retry_now(replaces=replaces)
 
-    def reread(self, name: str, *, in_doubt: bool) -> None:
-        """See `Caretaker.reread`."""
-        caretaker = self._by_name.get(name)
-        if caretaker is not None:
-            caretaker.reread(in_doubt=in_doubt)
+    def reread_node(self, name: str, *, in_doubt: bool) -> None:
+        """See `Upkeep.reread_node`."""
+        upkeep = self._by_name.get(name)
+        if upkeep is not None:
+            upkeep.reread_node(in_doubt=in_doubt)
 
     @property
-    def _by_name(self) -> Mapping[str, Caretaker]:
+    def _by_name(self) -> Mapping[str, Upkeep]:
         with self._making:
-            self._made = self._made or {caretaker.name: caretaker for caretaker in self._make()}
+            self._made = self._made or {upkeep.name: upkeep for upkeep in self._make()}
             return self._made

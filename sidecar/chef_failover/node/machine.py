@@ -17,7 +17,7 @@ from chef_failover.node import boot, identity
 
 
 @attrs.frozen
-class Surroundings:
+class Machine:
     """What a sidecar takes from the machine it runs on, so that a test can give it another."""
 
     clock: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)

@@ -3,8 +3,8 @@
 import random
 
 from chef_failover.chef.deadline import ProbeError
-from chef_failover.engine.fleet import Fleet
-from chef_failover.engine.node_care import NodeCare
+from chef_failover.engine.live_snapshot import LiveSnapshot
+from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, SelectionPolicy, Snapshot
 from chef_failover.model.needs import NodeObject
 from tests.support.builders import ON, THRESHOLDS, server
@@ -22,14 +22,14 @@ class World:
         signed = ProbeResult(Outcome.OK, "ok", 99.0, 0.01, is_signed=True)
         absent = ProbeResult(Outcome.OK, "no object", 99.0, 0.01, has_node_object=False, is_signed=True)
         servers = (
-            server("a", at=99.0, proof=signed, node_check=NodeCheck(99.0, WEB)),
-            server("b", at=99.0, proof=absent, lacked_object_at=99.0),
+            server("a", at=99.0, last_alive_probe=signed, node_check=NodeCheck(99.0, WEB)),
+            server("b", at=99.0, last_alive_probe=absent, lacked_object_at=99.0),
         )
         snapshot = Snapshot(servers, SelectionPolicy(600.0, "web-1"))
-        self.fleet = Fleet(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=lambda: ON)
-        self.care = NodeCare(
+        self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=lambda: ON)
+        self.care = NodeUpkeep(
             "b",
-            fleet=self.fleet,
+            live=self.live,
             check=self.check,
             create=self.create,
             fill=self.fill,
@@ -73,7 +73,7 @@ def test_what_cannot_be_created_is_said_and_tried_once_in_a_while():
     world = World(ProbeError(Outcome.FORBIDDEN, "HTTP 403: missing create permission"))
     world.run(600.0)
     assert 2 <= world.created <= 11
-    assert "cannot be created there: HTTP 403" in world.fleet.snapshot.server("b").node_check.trouble
+    assert "cannot be created there: HTTP 403" in world.live.snapshot.server("b").node_check.trouble
 
 
 def test_what_a_run_has_left_empty_is_filled_and_once_in_a_while_if_that_does_not_help():
@@ -86,7 +86,7 @@ def test_what_a_run_has_left_empty_is_filled_and_once_in_a_while_if_that_does_no
 def test_what_cannot_be_filled_is_said():
     world = World(ProbeError(Outcome.FORBIDDEN, "HTTP 403: missing update permission"), found=NodeObject())
     world.run(10.0)
-    assert "cannot be filled there: HTTP 403" in world.fleet.snapshot.server("b").node_check.trouble
+    assert "cannot be filled there: HTTP 403" in world.live.snapshot.server("b").node_check.trouble
 
 
 def test_an_empty_object_with_attributes_is_somebody_s_and_not_filled():

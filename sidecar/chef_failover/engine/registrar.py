@@ -17,26 +17,26 @@ from collections.abc import Callable
 import attrs
 
 from chef_failover.decide.registration import Answer, Event, advance, identity_of
-from chef_failover.engine.fleet import Fleet
+from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import Association, Health, Outcome, Registration, ServerSnapshot
-from chef_failover.registration.base import Applicant, Provider
+from chef_failover.registration.base import Provider, Registrant
 
 WORD_HOLDS_S = 600.0
 """How long a person's word that something may be replaced holds for an attempt that could not be made yet."""
 
 
-class Enrolment:
+class Registrar:
     """Registers the node with the server ``name``.
 
     Args:
         name: of the server.
-        fleet: what is known of it, and where the result goes.
+        live: what is known of it, and where the result goes.
         provider: does it.
-        applicant: who the node is; may take its time, to make a key.
-        write_down: puts the fleet's snapshot on disk before it returns; may raise OSError.
+        registrant: who the node is; may take its time, to make a key.
+        write_down: puts the snapshot on disk before it returns; may raise OSError.
         look_at: has the server probed at once.
-        clock: monotonic seconds, the same as the fleet's.
+        clock: monotonic seconds, the same as that of ``live``.
         utc_now: wall time.
         rng: for the jitter.
     """
@@ -45,9 +45,9 @@ class Enrolment:
         self,
         name: str,
         *,
-        fleet: Fleet,
+        live: LiveSnapshot,
         provider: Provider,
-        applicant: Callable[[], Applicant],
+        registrant: Callable[[], Registrant],
         write_down: Callable[[], None],
         look_at: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
@@ -55,9 +55,9 @@ class Enrolment:
         rng: random.Random,
     ) -> None:
         self._name = name
-        self._fleet = fleet
+        self._live = live
         self._provider = provider
-        self._applicant = applicant
+        self._applicant = registrant
         self._write_down = write_down
         self._look_at = look_at
         self._clock = clock
@@ -71,8 +71,8 @@ class Enrolment:
         """Whether registering there is our affair at all."""
         return self._provider.repairs
 
-    def hurry(self, *, replaces: bool = False) -> None:
-        """Somebody has mended something: try now, as if for the first time. See `Applicant` for ``replaces``."""
+    def retry_now(self, *, replaces: bool = False) -> None:
+        """Somebody has mended something: try now, as if for the first time. See `Registrant` for ``replaces``."""
         now = self._clock()
 
         def at_once(registration: Registration) -> Registration:
@@ -82,7 +82,7 @@ class Enrolment:
             ticket = None if replaces else registration.ticket
             return attrs.evolve(registration, attempts=0, retry_at=now, ticket=ticket)
 
-        self._fleet.amend(self._name, at_once)
+        self._live.amend(self._name, at_once)
 
     def step(self) -> float:
         """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
@@ -99,7 +99,7 @@ class Enrolment:
 
     def _watch_over(self, server: ServerSnapshot) -> float:
         """An association holds until the server itself, asked in the node's name, has denied it often enough."""
-        last = server.last
+        last = server.last_probe
         if last is None or not last.is_signed or last.finished_at <= server.registration.retry_at:
             return float("inf")  # it has not been asked since it was confirmed
         is_denied = last.outcome is Outcome.NOT_ASSOCIATED and server.access.health is Health.DOWN
@@ -107,17 +107,17 @@ class Enrolment:
             self._enter(server.registration, Answer(Event.LOSE, last.detail))
             return 0.0
         if last.outcome.serves_node and server.registration.attempts:
-            self._fleet.amend(self._name, lambda registration: attrs.evolve(registration, attempts=0))
+            self._live.amend(self._name, lambda registration: attrs.evolve(registration, attempts=0))
         return float("inf")
 
     def _attempt(self, registration: Registration) -> None:
         try:
-            applicant = attrs.evolve(self._applicant(), replaces=self._clock() < self._replaces_until)
+            registrant = attrs.evolve(self._applicant(), replaces=self._clock() < self._replaces_until)
             if registration.ticket is None:
-                identity = identity_of(applicant.node_name, applicant.key.public_pem())
+                identity = identity_of(registrant.node_name, registrant.key.public_pem())
                 registration = self._enter(attrs.evolve(registration, identity=identity), Answer(Event.BEGIN))
                 self._write_down()
-            answer = self._provider.associate(applicant, registration.ticket)
+            answer = self._provider.associate(registrant, registration.ticket)
             if answer.event is not Event.FAIL:
                 self._replaces_until = -math.inf
         except KeyFileError as error:
@@ -149,8 +149,8 @@ class Enrolment:
     def _enter(self, registration: Registration, answer: Answer) -> Registration:
         chance, now, on = self._rng.random(), self._clock(), self._utc_now()
         registration = advance(registration, answer, now=now, on=on, chance=chance)
-        self._fleet.register(self._name, registration)
+        self._live.register(self._name, registration)
         return registration
 
     def _server(self) -> ServerSnapshot | None:
-        return self._fleet.snapshot.server(self._name)
+        return self._live.snapshot.server(self._name)

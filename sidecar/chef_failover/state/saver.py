@@ -9,7 +9,7 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class Saver:
     """Calls ``save()`` after each `change`, as often as the disk keeps up: several changes may become one write.
 
     What cannot be written is said once for each reason, and is never fatal.
@@ -34,7 +34,7 @@ class Keeper:
         self._is_dirty = False
         self._is_stopping = False
         self._trouble: str | None = None
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
 
     def start(self) -> None:
         """Begin."""

@@ -21,7 +21,9 @@ CERTIFICATE_NOTICE_S = 21 * 86400.0
 _UNDRAIN = "its drain must end"
 
 
-def lacks(snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetime.datetime | None) -> tuple[str, ...]:
+def shortcomings(
+    snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetime.datetime | None
+) -> tuple[str, ...]:
     """What keeps this server from taking over, now or soon, as words that follow its name.
 
     ``on`` is wall time; without it nothing is said of certificates.
@@ -35,8 +37,8 @@ def lacks(snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetim
     if server.association is not Association.ASSOCIATED:
         said = f": {server.registration.detail}" if server.registration.detail else ""
         found.append(f"does not know this node, which is {server.association} there{said}")
-    elif server.is_turned_away and server.proof:
-        found.append(f"turns this node away: {server.proof.detail}")
+    elif server.is_turned_away and server.last_alive_probe:
+        found.append(f"turns this node away: {server.last_alive_probe.detail}")
     elif server.access.health is Health.DOWN:
         found.append(f"turned this node away {PROVING}")
     not_ready = why_not_ready(snapshot, server)
@@ -52,7 +54,7 @@ def lacks(snapshot: Snapshot, server: ServerSnapshot, *, now: float, on: datetim
 
 def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:
     """That its certificate ends soon, or has; None while that is far away, or not known."""
-    ends_on = server.last.certificate_expires_on if server.last else None
+    ends_on = server.last_probe.certificate_expires_on if server.last_probe else None
     if ends_on is None or on is None:
         return None
     left_s = (ends_on - on).total_seconds()
@@ -63,7 +65,7 @@ def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | N
     )
 
 
-def to_be_used(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, now: float) -> str | None:
+def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, now: float) -> str | None:
     """What would have to change for this node to use that server, as a sentence; None for the one in use."""
     server = snapshot.server(verdict.name)
     if server is None or verdict.name == choice.name:

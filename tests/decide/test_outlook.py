@@ -4,21 +4,21 @@ import math
 import attrs
 import pytest
 
-from chef_failover.decide import prospects
+from chef_failover.decide import outlook
 from chef_failover.decide.selection import select
-from chef_failover.model.model import Association, Health, HealthState, Outcome, ProbeResult, Registration
+from chef_failover.model.model import Association, Health, Outcome, ProbeResult, Registration, RiseFall
 from tests.support.builders import ON, WEB, bare, drain, holding, pin, server, without
 
 DOWN, UNKNOWN = Health.DOWN, Health.UNKNOWN
 
 
 def lacks(snapshot, name, now=0.0, on=ON):
-    return prospects.lacks(snapshot, snapshot.server(name), now=now, on=on)
+    return outlook.shortcomings(snapshot, snapshot.server(name), now=now, on=on)
 
 
 def wants(snapshot, now=0.0):
     choice = select(snapshot, now=now)
-    return {verdict.name: prospects.to_be_used(snapshot, verdict, choice, now=now) for verdict in choice.verdicts}
+    return {verdict.name: outlook.conditions_for_use(snapshot, verdict, choice, now=now) for verdict in choice.verdicts}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def wants(snapshot, now=0.0):
         (server("b", DOWN), ("is DOWN: refused",)),
         (server("b", outcome=Outcome.CLOCK_SKEW), ("turns this node away: clock_skew",)),
         (
-            attrs.evolve(server("b"), access=HealthState(DOWN, 1, 0.0)),
+            attrs.evolve(server("b"), access=RiseFall(DOWN, 1, 0.0)),
             ("turned this node away until a moment ago, and has yet to prove that this is over",),
         ),
         (
@@ -64,7 +64,7 @@ def test_what_a_server_lacks(one, expected):
 )
 def test_a_certificate_that_expires(days, expected):
     on = None if days is None else ON + datetime.timedelta(days=days)
-    snapshot = bare(attrs.evolve(server("a"), last=ProbeResult(Outcome.OK, "ok", 0.0, certificate_expires_on=on)))
+    snapshot = bare(attrs.evolve(server("a"), last_probe=ProbeResult(Outcome.OK, "ok", 0.0, certificate_expires_on=on)))
     assert lacks(snapshot, "a") == expected
     assert lacks(snapshot, "a", on=None) == ()
 
@@ -120,13 +120,13 @@ def test_a_server_that_is_gone_needs_nothing_said():
     snapshot = bare(server("a"), server("b"))
     choice = select(snapshot, now=0.0)
     left = attrs.evolve(snapshot, servers=snapshot.servers[:1])
-    assert prospects.to_be_used(left, choice.verdicts[1], choice, now=0.0) is None
+    assert outlook.conditions_for_use(left, choice.verdicts[1], choice, now=0.0) is None
 
 
 def test_what_is_well_and_not_chosen_yet():
     snapshot = bare(server("a", UNKNOWN), server("b", UNKNOWN))
     choice = select(snapshot, now=0.0)
     probed = attrs.evolve(snapshot, servers=(snapshot.servers[0], server("b")))
-    assert prospects.to_be_used(probed, choice.verdicts[1], choice, now=0.0) == (
+    assert outlook.conditions_for_use(probed, choice.verdicts[1], choice, now=0.0) == (
         "nothing; the node moves there as soon as it has proven itself"
     )
