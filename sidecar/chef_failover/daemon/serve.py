@@ -70,10 +70,10 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
 
 
 def _load_workers() -> None:
-    """What probes and registers. It takes a third of the start, and those who ask may come meanwhile."""
+    """What probes, registers and counts. It takes a third of the start, and those who ask may come meanwhile."""
     with lean.loading():
-        from chef_failover.chef import https  # noqa: F401, PLC0415
         from chef_failover.engine import workers  # noqa: F401, PLC0415
+        from chef_failover.metrics import series  # noqa: F401, PLC0415
 
 
 def _give_back_memory() -> None:

@@ -6,6 +6,7 @@ shown, with the value 1: fourteen zeros for each outcome that it is not would ma
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable, Iterator
 
 import attrs
@@ -17,7 +18,7 @@ from prometheus_client.registry import Collector
 from chef_failover.decide.parity import compare
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.metrics.measured import Measured
-from chef_failover.model.model import Health, ServerSnapshot, Standing
+from chef_failover.model.model import Health, Standing
 
 Row = tuple[tuple[str, ...], float]
 """The values of the labels, and the value."""
@@ -54,9 +55,7 @@ class Scraped(Collector):
 
 def of_servers(measured: Measured) -> Iterator[Metric]:
     """The version, and each server."""
-    build = InfoMetricFamily("chef_failover_build", "The version that runs.")
-    build.add_metric([], {"version": measured.version})
-    yield build
+    yield InfoMetricFamily("chef_failover_build", "The version that runs.", {"version": measured.version})
     servers = measured.snapshot.servers
     choice = measured.snapshot.choice
     eligible = {verdict.name for verdict in choice.verdicts if verdict.standing >= Standing.STALE} if choice else ()
@@ -108,7 +107,11 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
         "server_certificate_expiry_timestamp_seconds",
         "When the certificate ends that the server showed in its last good answer, in Unix time.",
         ["server"],
-        (((one.name,), ends) for one in servers if (ends := _certificate_ends(one)) is not None),
+        (
+            ((one.name,), ends)
+            for one in servers
+            if one.last_alive_probe and (ends := _unix(one.last_alive_probe.certificate_expires_on))
+        ),
     )
     yield _gauge(
         "server_probe_age_seconds",
@@ -122,23 +125,20 @@ def of_the_choice(measured: Measured) -> Iterator[Metric]:
     """The choice, and what it is worth."""
     snapshot = measured.snapshot
     choice = snapshot.choice
-    yield _gauge(
-        "degraded",
+    yield GaugeMetricFamily(
+        "chef_failover_degraded",
         "1 while no server deserves to be used and the best of the rest is.",
-        [],
-        [((), choice is not None and choice.is_degraded and choice.standing is not Standing.UNKNOWN)],
+        choice is not None and choice.is_degraded and choice.standing is not Standing.UNKNOWN,
     )
-    yield _gauge(
-        "offline",
+    yield GaugeMetricFamily(
+        "chef_failover_offline",
         "1 while this node has no network, so that nothing is counted.",
-        [],
-        [((), snapshot.offline is not None)],
+        snapshot.offline is not None,
     )
-    yield _gauge(
-        "choice_timestamp_seconds",
+    yield GaugeMetricFamily(
+        "chef_failover_choice_timestamp_seconds",
         "When the node settled on the server it uses, in Unix time.",
-        [],
-        [((), snapshot.chosen_on.timestamp())] if snapshot.chosen_on else [],
+        _unix(snapshot.chosen_on),
     )
 
 
@@ -146,50 +146,42 @@ def of_runs(measured: Measured) -> Iterator[Metric]:
     """Runs under way, and the last that ended."""
     history = measured.history
     last = history.last
-    yield _gauge(
-        "runs_under_way", "chef-client runs that started and have not ended.", [], [((), measured.runs_under_way)]
+    yield GaugeMetricFamily(
+        "chef_failover_runs_under_way", "chef-client runs that started and have not ended.", measured.runs_under_way
     )
-    yield _gauge(
-        "runs_since_success", "Runs that failed since the last one that succeeded.", [], [((), history.since_success)]
+    yield GaugeMetricFamily(
+        "chef_failover_runs_since_success", "Runs that failed since the last one that succeeded.", history.since_success
     )
-    yield _gauge(
-        "last_run_timestamp_seconds",
+    yield GaugeMetricFamily(
+        "chef_failover_last_run_timestamp_seconds",
         "When the last run ended, in Unix time.",
-        [],
-        [((), last.ended_on.timestamp())] if last else [],
+        _unix(last.ended_on) if last else None,
     )
-    yield _gauge(
-        "last_run_success_timestamp_seconds",
+    yield GaugeMetricFamily(
+        "chef_failover_last_run_success_timestamp_seconds",
         "When the last run ended that succeeded, in Unix time.",
-        [],
-        [((), history.last_success_on.timestamp())] if history.last_success_on else [],
+        _unix(history.last_success_on),
     )
-    yield _gauge(
-        "last_run_duration_seconds",
-        "How long the last run took.",
-        [],
-        [((), last.duration_s)] if last and last.duration_s is not None else [],
+    yield GaugeMetricFamily(
+        "chef_failover_last_run_duration_seconds", "How long the last run took.", last.duration_s if last else None
     )
 
 
 def of_ourselves(measured: Measured) -> Iterator[Metric]:
     """The sidecar itself."""
-    faults = CounterMetricFamily(
-        "chef_failover_faults", "Loops that broke by a fault of the sidecar's own, and went on."
+    yield CounterMetricFamily(
+        "chef_failover_faults", "Loops that broke by a fault of the sidecar's own, and went on.", measured.faults
     )
-    faults.add_metric([], measured.faults)
-    yield faults
-    yield _gauge(
-        "config_hash",
+    yield GaugeMetricFamily(
+        "chef_failover_config_hash",
         "A number that is the same wherever the same version has the same configuration.",
-        [],
-        [((), measured.fingerprint)],
+        measured.fingerprint,
     )
 
 
-def _certificate_ends(server: ServerSnapshot) -> float | None:
-    ends = server.last_alive_probe.certificate_expires_on if server.last_alive_probe else None
-    return ends.timestamp() if ends else None
+def _unix(on: datetime.datetime | None) -> float | None:
+    """No sample without an instant."""
+    return on.timestamp() if on else None
 
 
 def _gauge(name: str, words: str, labels: list[str], rows: Iterable[Row]) -> Metric:
