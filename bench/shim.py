@@ -44,7 +44,7 @@ def measure() -> list[Figure]:
         probes = _probes(servers)
         command = (ruby, str(_HERE / "shim.rb"), str(processes.SHIM), str(config), str(socket), str(ROUNDS))
         samples = processes.ruby_json(*command, timeout_s=60)
-        if _probes(servers) != probes:
+        if _probes(servers) > probes + len(servers.servers):  # the first reading of client.d has each probed once
             raise RuntimeError("the sidecar probed, so this was no resolution from cached results")
     return _figures(samples)
 
