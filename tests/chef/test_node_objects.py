@@ -70,7 +70,7 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
     chef.post(f"{URL}/nodes", json={"uri": NODE_URL}, status=201)
     chef.get(f"{URL}/policy_groups/production", json={"policies": {"webserver": {"revision_id": "1a2b"}}})
     found, asked, body = {
-        "read": lambda: (node_objects.read(CHEF, auth).is_bare, ["GET"], None),
+        "read": lambda: (node_objects.read(CHEF, auth).is_left_for(WEB), ["GET"], None),
         "create": lambda: (node_objects.create(CHEF, auth, NODE, WEB), ["POST"], {**filled, "automatic": {}}),
         "fill": lambda: (node_objects.fill(CHEF, auth, NODE, WEB), ["GET", "PUT"], filled),
         "check": lambda: (node_objects.check(CHEF, auth, POLICY).policy_found, ["GET", "GET"], None),
