@@ -100,7 +100,7 @@ def test_status_tells_why(servers, tmp_path):
         assert json.loads(run("status", "--config", path, "--json").stdout)["choice"] == "standbyserver"
 
 
-def test_status_tells_what_would_have_to_change_and_what_happened_and_all_of_one_server(servers, tmp_path):
+def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_path):
     path = write_config(tmp_path, servers)
     with daemon(path) as running:
         running.ask("/v1/server")

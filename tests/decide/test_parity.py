@@ -411,7 +411,7 @@ def test_a_drill_on_a_stale_equal_ends():
     assert unpin(pinned, who="alice", now=3.0, on=ON).choice.name == first
 
 
-def test_when_all_were_down_and_a_stale_standby_is_back_first_the_node_returns_all_the_same():
+def test_when_a_stale_standby_is_back_first_the_node_returns_all_the_same():
     dark = down(down(read(in_use("a", "b"), 1.0, a=NEW, b=OLD), "b", 10.0), "a", 20.0)
     away = with_failback(up(dark, "b", 2000.0), 600.0)
     assert away.choice.name == "b"
@@ -487,7 +487,7 @@ def test_a_server_in_use_that_does_not_tell_for_once_is_what_it_was(at):
     assert up(near, "a", at + 60).choice.name == "a"
 
 
-def test_a_fresh_server_whose_object_cannot_be_read_any_more_is_not_left_for_a_stale_one():
+def test_a_fresh_server_that_cannot_be_read_any_more_is_not_left_for_a_stale_one():
     away = down(read(in_use("a", "b", "c"), 1.0, a=NEW, b=OLD, c=NEW), "a", 10.0)
     for at in range(700, 86_400, 500):
         away = read(was_read(away, "c", float(at), trouble="timeout"), at + 1.0, b=OLD)

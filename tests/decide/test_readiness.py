@@ -157,7 +157,7 @@ def test_a_server_that_only_a_probe_has_spoken_of():
     assert why_not_ready(snapshot, snapshot.server("b")) == "has no object of this node"
 
 
-def test_an_object_that_appeared_counts_only_once_it_is_read_unless_it_cannot_be_read():
+def test_an_object_that_appeared_counts_once_it_is_read_or_cannot_be():
     appeared = attrs.evolve(without("a"), last_alive_probe=word(True, 5.0))
     assert why_not_ready(bare(appeared, holding("b")), appeared) == "has a new object of this node, not read yet"
     assert why_not_ready(bare(appeared), appeared) is None, "the node may be new, and its first run under way"

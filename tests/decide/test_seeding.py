@@ -203,7 +203,7 @@ def test_an_empty_object_is_filled_only_where_a_run_has_left_it(servers, current
     assert wants_seed(snapshot, lacking) is wanted
 
 
-def test_what_a_run_empties_after_we_have_filled_it_is_filled_again_and_what_a_person_made_is_not():
+def test_what_a_run_empties_again_is_filled_again_and_what_a_person_made_is_not():
     snapshot = bare(holding("a"), left("b"), current="a")
     filled = was_read(snapshot, "b", 10.0, WEB)
     assert wants_seed(*with_b(was_read(filled, "b", 60.0, EMPTY)))

@@ -87,9 +87,7 @@ POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
         (without("a", node_check=NodeCheck(0.0, policy_found=False)), server("b"), OFF, ("a", False)),
     ],
 )
-def test_a_server_where_a_run_would_do_nothing_waits_behind_a_ready_one_and_before_a_dead_one(
-    a, b, readiness, expected, runs_from
-):
+def test_a_server_that_is_not_ready_stands_between_a_ready_one_and_a_dead_one(a, b, readiness, expected, runs_from):
     choice = select(bare(a, b, readiness=readiness), now=0.0, runs_from=runs_from)
     assert (choice.name, choice.is_degraded) == expected
 
@@ -135,7 +133,7 @@ def test_priority_is_what_orders_and_not_the_place():
         (server("a"), server("b", changed_at=-1.0), False, ("b", False)),  # no hold-down
     ],
 )
-def test_a_pin_goes_before_preference_and_only_a_strict_one_before_what_a_server_is_worth(a, b, is_strict, expected):
+def test_a_pin_goes_before_preference_and_only_a_strict_one_before_standing(a, b, is_strict, expected):
     choice = select(bare(a, b, current="a", pin=pin("b", is_strict=is_strict)), now=0.0)
     assert (choice.name, choice.is_degraded) == expected
 

@@ -64,7 +64,7 @@ def test_a_drain_of_the_server_in_use_moves_the_node_at_once_and_says_so():
     ]
 
 
-def test_a_server_that_was_well_all_the_while_gets_the_node_back_when_the_drain_is_taken_back():
+def test_a_server_that_was_well_gets_the_node_back_when_its_drain_ends():
     moved = apply_order(world(server("a"), server("b"), current="a", now=1000.0), drain("a"), 1000.0)
     back = undrain(moved, "a", 1060.0)
     assert back.choice.name == "a"
@@ -171,7 +171,7 @@ def test_a_drain_that_is_over_is_no_reason_to_refuse_another():
     assert [one.server for one in apply_order(snapshot, drain("a"), 6.0).drains] == ["a"]
 
 
-def test_the_drain_of_a_server_that_left_is_kept_and_taken_back_and_ends_and_there_are_not_too_many():
+def test_the_drain_of_a_server_that_left_is_kept_and_can_be_taken_back():
     snapshot = world(server("a"))
     for number in range(ABSENT_KEPT + 5):
         snapshot = with_order(snapshot, drain(f"gone-{number}"))

@@ -59,7 +59,7 @@ def test_after_a_restart_a_better_server_that_was_never_down_gets_the_node_at_on
     assert run(run(snapshot, "b", [Outcome.OK]), "a", [Outcome.OK]).choice.name == "a"
 
 
-def test_a_better_server_that_is_new_is_held_down_so_that_a_fleet_does_not_move_all_at_once():
+def test_a_better_server_that_is_new_is_held_down_lest_a_fleet_moves_at_once():
     snapshot = fresh("a", "b", current="b")
     assert run(run(snapshot, "b", [Outcome.OK]), "a", [Outcome.OK]).choice.name == "b"
 
@@ -178,7 +178,7 @@ def test_a_server_that_died_is_still_known_to_have_the_object():
     assert snapshot.choice.reason.endswith("b is not ready: has no object of this node")
 
 
-def test_one_stray_404_moves_nothing_and_three_do_and_it_comes_back_once_that_is_proven():
+def test_one_stray_404_moves_nothing_and_three_do_until_an_object_is_proven():
     both = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
     assert says(says(both, "a", False, 2.0), "a", False, 3.0).choice.name == "a"
     moved = says(says(says(both, "a", False, 2.0), "a", False, 3.0), "a", False, 4.0)
@@ -194,7 +194,7 @@ def test_one_stray_404_moves_nothing_and_three_do_and_it_comes_back_once_that_is
     assert back.choice.name == "a", "it was never DOWN, so there is nothing to hold down"
 
 
-def test_an_empty_object_is_found_by_a_reading_and_confirmed_by_the_probes_that_follow():
+def test_an_empty_object_is_found_by_a_reading_and_confirmed_by_probes():
     snapshot = was_read(says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1), "b", 1.5, WEB)
     snapshot = was_read(snapshot, "a", 2.0, EMPTY)
     assert snapshot.choice.name == "a"

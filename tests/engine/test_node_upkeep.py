@@ -76,7 +76,7 @@ def test_what_cannot_be_created_is_said_and_tried_once_in_a_while():
     assert "cannot be created there: HTTP 403" in world.live.snapshot.server("b").node_check.trouble
 
 
-def test_what_a_run_has_left_empty_is_filled_and_once_in_a_while_if_that_does_not_help():
+def test_what_a_run_has_left_empty_is_filled_once_in_a_while():
     """The probe has found that there was none before."""
     world = World(True, found=NodeObject())
     world.run(600.0)

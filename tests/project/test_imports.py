@@ -1,6 +1,7 @@
 """The rooms of the house: data flows one way, and what decides is pure."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,9 @@ def test_wide_nets_are_cast_around_background_loops_and_main_only():
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
     assert sorted(found) == ["discovery.py", "entry.py", "monitor.py", "serve.py", "upkeep.py"]
+
+
+def test_names_of_tests_can_be_read_in_one_line():
+    folder = Path(__file__).parents[1]
+    names = re.findall(r"def (test_\w+)", "\n".join(path.read_text() for path in folder.rglob("test_*.py")))
+    assert [name for name in names if len(name) > 80] == []

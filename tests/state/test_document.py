@@ -28,7 +28,7 @@ def test_the_contract_file_is_understood(contract):
 @pytest.mark.parametrize(
     ("entry", "since"), [({}, 5.0), ({"lagging": False}, None), ({"lagging": True}, 5.0), ({"lagging": "later"}, 5.0)]
 )
-def test_that_the_server_in_use_may_be_stale_is_remembered_and_was_not_always_written(tmp_path, entry, since):
+def test_that_the_server_in_use_may_be_stale_is_remembered(tmp_path, entry, since):
     path = tmp_path / "state.json"
     state.write(path, {"choice": {"name": "a"}, **entry})
     assert state.read(path, NOW, at=5.0).lagging_since == since
@@ -97,7 +97,7 @@ BOOT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 CREATED = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
 
 
-def test_in_the_same_boot_an_order_ends_when_the_monotonic_clock_says_whatever_the_wall_clock_does(contract):
+def test_in_the_same_boot_an_order_ends_by_the_monotonic_clock(contract):
     for jump in (-3, 0, 0.5, 900):
         remembered = state.read(
             contract / "state.json", CREATED + datetime.timedelta(hours=jump), at=1300.0, boot_id=BOOT
@@ -105,7 +105,7 @@ def test_in_the_same_boot_an_order_ends_when_the_monotonic_clock_says_whatever_t
         assert ([one.ends_at for one in remembered.drains], remembered.pin.ends_at) == ([7300.0], 7300.0)
 
 
-def test_after_a_reboot_the_wall_clock_tells_what_is_left_and_never_more_than_was_asked_for(contract):
+def test_after_a_reboot_the_wall_clock_tells_what_is_left_of_an_order(contract):
     for hours, left_s in ((0.5, 5400.0), (1.5, 1800.0), (3, 0.0), (-9, 7200.0)):
         on = CREATED + datetime.timedelta(hours=hours)
         for boot in ("another", None):

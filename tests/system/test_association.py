@@ -49,7 +49,7 @@ def test_a_node_with_nothing_but_its_configuration_registers_everywhere(servers,
     assert (tmp_path / "unassociated_servers.txt").read_text() == ""
 
 
-def test_a_new_node_registers_at_once_though_nobody_asks_and_probes_are_an_hour_apart(servers, tmp_path):
+def test_a_new_node_registers_at_once_though_probes_are_an_hour_apart(servers, tmp_path):
     path = write_config(tmp_path, servers, health="{interval: 1h}", node=NODE, registers=True)
     with daemon(path) as sidecar:
         until(lambda: set(associations(sidecar).values()) == {"associated"})

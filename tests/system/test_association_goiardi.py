@@ -101,9 +101,7 @@ def test_another_key_under_our_name_is_a_conflict_until_somebody_deletes_it(serv
         assert (ended.returncode, ended.stdout) == (0, "mainserver: associated (registered by chef-validator)\n")
 
 
-def test_the_object_of_the_server_in_use_is_seeded_on_the_standby_and_a_differing_one_is_left(
-    servers, config_path, tmp_path
-):
+def test_the_object_in_use_is_seeded_on_the_standby_and_a_differing_one_is_left(servers, config_path, tmp_path):
     main, standby = servers
     with daemon(config_path) as sidecar:
         until(lambda: is_associated(sidecar), 30)

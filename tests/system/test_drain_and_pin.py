@@ -118,7 +118,7 @@ def test_what_cannot_be_written_down_is_done_and_said(tmp_path, servers):
 # --- on a daemon ----------------------------------------------------------------------------------------------------
 
 
-def test_a_drain_moves_the_next_run_and_outlives_restarts_and_reloads_and_the_server_s_absence(servers, tmp_path):
+def test_a_drain_moves_the_next_run_and_outlives_restarts_and_reloads(servers, tmp_path):
     path = write_config(tmp_path, servers, failback="immediately")
     with daemon(path) as running:
         both_up(running)
