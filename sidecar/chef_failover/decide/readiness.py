@@ -129,10 +129,13 @@ def _is_known_to_have(server: ServerSnapshot) -> bool:
     So one that was made since the last reading counts once it is read.
     """
     check = server.node_check
-    if check is not None and not check.trouble and not (check.node is not None and check.node.does_something):
+    is_ready = server.readiness.health is Health.UP
+    if check is not None and not check.trouble and check.node is None:
+        return is_ready
+    if check is not None and check.node is not None and not check.node.does_something:
         return False
     said = server.had_useful_node_object if server.has_node_object is None else server.has_node_object
-    return said or server.readiness.health is Health.UP
+    return said or is_ready
 
 
 def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
