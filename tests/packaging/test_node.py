@@ -251,6 +251,17 @@ def test_check_looks_at_a_whole_node(installed, servers, key):
     assert re.findall(r"^!!  (.+?)  ", plain, flags=re.MULTILINE) == ["standbyserver", "old recipe in /etc/chef"]
 
 
+GATE = """
+Chef.event_handler do
+  on(:converge_start) do |*_|
+    File.write("/run/converging", "")
+    sleep 0.05 while File.exist?("/run/gate")
+  end
+end
+"""
+"""So that main dies in the middle of a run; before its start, the run would go elsewhere at once."""
+
+
 def test_a_failed_run_is_retried_at_once_on_the_standby(installed, servers, key):
     """The service and timer under packaging/examples."""
     main, standby = servers
@@ -267,13 +278,17 @@ def test_a_failed_run_is_retried_at_once_on_the_standby(installed, servers, key)
     give_key(installed, key)
     installed.run(f"systemctl restart {SERVICE}")
     until(lambda: server_in_use(installed) == main.url)
-    main.stop()
+    installed.write("/etc/chef/client.d/zz_gate.rb", GATE)
+    installed.run("touch /run/gate")
     installed.run("systemctl start --no-block chef-client")
+    until(lambda: "yes" in installed.run("test -e /run/converging && echo yes", check=False), 60)
+    main.stop()
+    installed.run("rm /run/gate")
     until(lambda: "succeeded" in installed.run("journalctl -u chef-client -o cat"), 30)
     runs = re.findall(r"the run on (\S+) (failed|succeeded)", installed.run("journalctl -u chef-client -o cat"))
     assert runs[0] == (main.url, "failed")
     assert runs[-1] == (standby.url, "succeeded")
-    assert set(runs[1:-1]) <= {runs[0]}, "a busy machine may have needed one more"
+    assert len(runs) == 2
     installed.run("systemctl start chef-client.timer")
     assert installed.show("chef-client.timer", "ActiveState") == "active"
 

@@ -165,6 +165,8 @@ class Run
     system = Ohai::System.new
     system.all_plugins("chef_failover")
     found.merge(JSON.parse(system.data.to_json))
+  rescue Ohai::Exceptions::AttributeNotFound # there is no such plugin
+    found
   end
 
   def load(name)
