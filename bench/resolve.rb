@@ -8,35 +8,15 @@
 # are those of both questions, without what lies in between and without the report that the run has started.
 
 require "json"
-require "logger"
 require "net/http"
 require "openssl"
 require "socket"
 require "time" # which brings date
 require "yaml"
+require_relative "chef"
 
 kind, *arguments = ARGV
 ARGV.clear
-
-# As much of Chef as makes the shim log where it would, and be called at run_start.
-module Chef
-  Log = Logger.new(File::NULL, level: :warn)
-  Config = { event_handlers: [] } # rubocop:disable Style/MutableConstant
-
-  Handler = Struct.new(:blocks) do
-    def handler
-      self
-    end
-
-    def on(event, &block)
-      blocks[event] = block
-    end
-  end
-
-  def self.event_handler(&block)
-    Config[:event_handlers] << Handler.new({}).tap { |made| made.instance_eval(&block) }
-  end
-end
 
 # The health check of the 2019 recipe, from its description: each endpoint in turn, GET / over HTTPS with 5 seconds to
 # read, Ruby's own connect timeout (60 seconds) and without verification; the first 2xx wins.

@@ -4,34 +4,13 @@
 # Prints the seconds of each round as JSON.
 
 require "json"
-require "logger"
 require "net/http"
 require "socket"
+require_relative "chef"
 
 shim, config_path, nginx_socket, rounds = ARGV
 ARGV.clear # the shim looks there for -S
 require shim
-
-# As much of Chef as makes the shim log where it would, and read client.d as a daemon does: all but the first question go
-# by what the sidecar knows.
-module Chef
-  Log = Logger.new(File::NULL, level: :warn)
-  Config = { event_handlers: [] } # rubocop:disable Style/MutableConstant
-
-  Handler = Struct.new(:blocks) do
-    def handler
-      self
-    end
-
-    def on(event, &block)
-      blocks[event] = block
-    end
-  end
-
-  def self.event_handler(&block)
-    Config[:event_handlers] << Handler.new({}).tap { |made| made.instance_eval(&block) }
-  end
-end
 
 # Net::HTTP with a Unix socket beneath, as gems do it.
 class UnixHTTP < Net::HTTP
