@@ -28,9 +28,13 @@ require "time"
 require "chef-config/config"
 require "chef-config/mixin/dot_d"
 require "chef-config/version"
-require "ohai/config" # Chef::Config[:ohai]
 require "mixlib/authentication/signedheaderauth"
 require "mixlib/log"
+begin
+  require "ohai/config" # Chef::Config[:ohai]
+rescue LoadError # a machine without Ohai
+  nil
+end
 
 # What client.d files find.
 class Chef
@@ -159,7 +163,7 @@ class Run
 
   def run_ohai
     found = { "ohai_time" => Time.now.to_f }
-    plugins = Array(Chef::Config[:ohai][:plugin_path]).map { |path| File.join(path, "chef_failover.rb") }
+    plugins = Array((Chef::Config[:ohai] || {})[:plugin_path]).map { |path| File.join(path, "chef_failover.rb") }
     return found if Chef::Config[:minimal_ohai] || plugins.none? { |path| File.exist?(path) }
 
     require "ohai"
