@@ -1,14 +1,13 @@
-"""One loop, a fake clock, one step at a time."""
+"""One server's probes, on a fake clock, one step at a time."""
 
-import logging
 import random
 import threading
-import time
 
 import pytest
 
 from chef_failover.decide.health import Pace, Thresholds, advance
 from chef_failover.engine.monitor import Monitor
+from chef_failover.engine.scheduler import Scheduler
 from chef_failover.model.model import Outcome, ProbeResult, RiseFall
 from tests.support.daemon_process import until
 
@@ -50,10 +49,17 @@ def make(script, pace=None, seed=1):
         probe=server.probe,
         report=server.report,
         pace=pace or Pace(60.0, 2.0),
-        clock=clock,
+        limit_s=3.0,
+        scheduler=Scheduler(clock),
         rng=random.Random(seed),
     )
     return monitor, server, clock
+
+
+def probe(monitor, clock):
+    """The next probe, at its time."""
+    clock.now = max(clock.now, monitor.due_at)
+    return monitor.step()
 
 
 def test_the_first_probe_is_at_a_random_offset_within_one_interval():
@@ -65,39 +71,34 @@ def test_probes_come_at_the_interval_and_quicker_while_a_change_is_under_way():
     monitor, _, clock = make("+-+---+")
     delays = []
     for _ in range(7):
-        monitor.step()
-        delays.append(monitor.due_at - clock.now)
+        delays.append(probe(monitor, clock))
+        assert delays[-1] == monitor.due_at - clock.now
     quick = [delay < 5 for delay in delays]
     assert quick == [False, True, False, True, True, False, True]
     assert all(1.6 <= delay <= 2.4 or 48 <= delay <= 72 for delay in delays)
 
 
-def test_a_fault_of_ours_is_counted_logged_and_says_nothing_of_the_server(caplog):
+def test_a_fault_of_ours_says_nothing_of_the_server_and_is_tried_again_soon():
     monitor, server, clock = make("+!+")
-    monitor.step()
+    probe(monitor, clock)
     before = server.state
-    with caplog.at_level(logging.ERROR):
-        monitor.step()
-    assert (server.state, monitor.faults) == (before, 1)
+    with pytest.raises(RuntimeError, match="a bug"):
+        probe(monitor, clock)
+    assert server.state == before
     assert monitor.due_at == clock.now + 2.0
-    assert "RuntimeError: a bug" in caplog.text
-    monitor.step()
-    assert monitor.faults == 1
-
-
-def test_a_loop_that_misses_its_probe_is_late():
-    monitor, _, _ = make("+")
-    assert not monitor.is_late(monitor.due_at + 9.9, allowance_s=10.0)
-    assert monitor.is_late(monitor.due_at + 10.1, allowance_s=10.0)
+    probe(monitor, clock)
+    assert server.probes == 3
 
 
 @pytest.fixture
 def running():
     monitor, server, clock = make("+" * 1000, Pace(3600.0, 3600.0))
+    scheduler = monitor._task.scheduler
+    scheduler.start()
     monitor.start()
     yield monitor, server, clock
     monitor.stop()
-    assert monitor.join(5.0)
+    assert scheduler.stop(5.0)
 
 
 def test_who_wants_fresher_results_wakes_it_and_many_wake_it_once(running):
@@ -119,7 +120,7 @@ def test_who_can_wait_a_moment_does_not_wake_it_and_never_delays_it():
     monitor.freshen(clock.now, within_s=0.1)
     monitor.freshen(clock.now, within_s=0.7)
     assert monitor.due_at == clock.now + 0.1
-    monitor.step()
+    probe(monitor, clock)
     due_at = monitor.due_at
     monitor.freshen(clock.now)  # what was probed at this very instant is fresh
     assert monitor.due_at == due_at > clock.now + 1000
@@ -135,25 +136,31 @@ def test_who_asks_while_the_result_is_taken_in_is_not_lost():
         return report(result)
 
     monitor._report = take_long
-    monitor.step()
+    assert probe(monitor, clock) <= 0
     assert monitor.due_at <= clock.now
 
 
-def test_it_wakes_at_once_after_the_machine_has_slept(running):
-    """The clock that tells when a probe is due has gone on meanwhile, that by which a thread naps has not."""
+def test_who_looks_before_it_is_due_is_told_how_long_it_is_until_then():
+    monitor, server, clock = make("+")
+    assert monitor.step() == monitor.due_at - clock.now > 0
+    assert server.probes == 0
+
+
+def test_a_probe_that_was_begun_before_it_was_asked_for_serves_who_asks(running):
     monitor, server, clock = running
-    time.sleep(0.2)  # it naps, for seconds
-    clock.now += 8 * 3600
-    began = time.monotonic()
+    gate = threading.Event()
+    probe_now = server.probe
+
+    def slow():
+        result = probe_now()
+        assert gate.wait(10)
+        return result
+
+    monitor._probe = slow
     monitor.freshen(clock.now)
     until(lambda: server.probes == 1)
-    assert time.monotonic() - began < 2
-
-
-def test_stop_ends_the_loop_though_the_next_probe_is_an_hour_away():
-    monitor, server, _ = make("+", Pace(3600.0, 3600.0))
-    monitor.start()
-    assert not monitor.join(0.0)
-    monitor.stop()
-    assert monitor.join(5.0)
-    assert server.probes == 0
+    for _ in range(10):
+        monitor.freshen(clock.now)
+    gate.set()
+    until(lambda: monitor._task.settle(10))
+    assert server.probes == 1

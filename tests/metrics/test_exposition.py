@@ -5,7 +5,6 @@ import math
 import signal
 import subprocess
 import sys
-import threading
 
 import attrs
 import pytest
@@ -210,19 +209,20 @@ def test_the_file_is_written_on_change_and_every_so_often_and_trouble_is_said_on
         return b"x %d\n" % count[0]
 
     path = tmp_path / "a" / "x.prom"
-    textfile = Textfile(text, every_s=0.02)
-    textfile.change()
+    textfile = Textfile(text, every_s=60.0)
+    assert textfile.step() == math.inf
     textfile.use(path)
-    until(lambda: count[0] > 3)
+    assert [textfile.step() for _ in range(3)] == [60.0] * 3
     assert caplog.text.count(f"metrics.textfile {path} cannot be written: No such file or directory") == 1
     path.parent.mkdir()
-    until(path.exists)
+    textfile.step()
     first = path.read_bytes()
-    until(lambda: path.read_bytes() != first)
+    textfile.step()
+    assert path.read_bytes() != first
     assert path.stat().st_mode & 0o777 == 0o644
     textfile.use(None)
+    assert textfile.step() == math.inf
     assert not path.exists()
-    assert not [thread for thread in threading.enumerate() if thread.name == "saver"]
 
 
 def test_the_library_is_not_loaded_before_somebody_asks(tmp_path):

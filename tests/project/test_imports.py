@@ -99,14 +99,14 @@ def test_the_program_knows_nothing_of_the_servers_embedded_in_its_tests():
     assert not any(dotted.startswith("chef_devserver") for path in MODULES for dotted in imported(path))
 
 
-def test_wide_nets_are_cast_around_background_loops_and_main_only():
+def test_wide_nets_are_cast_around_background_work_reloads_and_main_only():
     found = [
         path.relative_to(PACKAGE).name
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
-    assert sorted(found) == ["discovery.py", "entry.py", "monitor.py", "serve.py", "upkeep.py"]
+    assert sorted(found) == ["entry.py", "scheduler.py", "serve.py"]
 
 
 def test_names_of_tests_can_be_read_in_one_line():

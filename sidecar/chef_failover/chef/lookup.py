@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+MOST = 16
+"""Lookups under way at once: the threads of a process are counted, and a zone that is dead holds each for seconds."""
 Address = tuple[int, int, int, str, Any]
 """As ``socket.getaddrinfo`` gives it: family, type, protocol, canonical name, socket address."""
 
@@ -42,6 +44,10 @@ class Resolver:
             future = self._under_way.get((host, port))
             if future is None:
                 future = Future()
+                if len(self._under_way) >= MOST:
+                    words = f"{MOST} other lookups are under way, and none ends"
+                    future.set_exception(socket.gaierror(socket.EAI_AGAIN, words))
+                    return future
                 arguments = (host, port, future)
                 threading.Thread(target=self._run, args=arguments, name=f"lookup {host}", daemon=True).start()
                 self._under_way[host, port] = future

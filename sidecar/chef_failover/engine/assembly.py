@@ -16,6 +16,7 @@ from chef_failover.decide.registration import identity_of
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
 from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.live_snapshot import LiveSnapshot
+from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep, Upkeeps
 from chef_failover.engine.watch import Watch
 from chef_failover.metrics.counters import Counters
@@ -50,11 +51,6 @@ class Assembly:
     watch: Watch
     upkeeps: Upkeeps
 
-    @property
-    def faults(self) -> int:
-        """How often one of the loops broke by a fault of ours."""
-        return self.watch.faults + self.upkeeps.faults
-
     def start(self) -> None:
         """Begin to probe and to register. A node that is not registered yet does not wait for its turn to probe."""
         self.watch.start()
@@ -62,6 +58,11 @@ class Assembly:
             if server.association is not Association.ASSOCIATED:
                 self.watch.look_at(server.name)
         self.upkeeps.start()
+
+    def wake(self) -> None:
+        """The world has changed: there may be something to do."""
+        self.watch.look_at_ends()
+        self.upkeeps.wake()
 
     def stop(self) -> None:
         """End; what is under way may still report."""
@@ -76,6 +77,7 @@ def assemble(
     known: tuple[ServerSnapshot, ...],
     machine: Machine,
     *,
+    scheduler: Scheduler,
     on_change: Callable[[Config, Snapshot], None],
     write_down: Callable[[], None],
     counters: Counters,
@@ -89,6 +91,7 @@ def assemble(
         remembered: what a former life left, or the configuration before this one.
         known: servers as the configuration before this one knew them.
         machine: the machine.
+        scheduler: does it; on the machine's clock.
         on_change: called after each change that is worth keeping.
         write_down: keeps the state before it returns; may raise OSError.
         counters: counts what happens.
@@ -117,7 +120,7 @@ def assemble(
         timeout_s=config.health.timeout,
         fresh_for_s=config.health.fresh_for,
         lacks_key=lambda: key is not None and key.is_awaited,
-        clock=machine.clock,
+        scheduler=scheduler,
         rng=machine.rng,
     )
 
@@ -131,6 +134,7 @@ def assemble(
                     server,
                     key,
                     machine,
+                    scheduler=scheduler,
                     live=live,
                     policy=readiness_policy(config),
                     write_down=write_down,

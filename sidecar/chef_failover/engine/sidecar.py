@@ -10,6 +10,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 
@@ -19,6 +20,7 @@ from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
 from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.engine.runs import RunReport, Runs
+from chef_failover.engine.scheduler import Scheduler
 from chef_failover.metrics.counters import Counters
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
@@ -51,9 +53,11 @@ class Sidecar:
     def __init__(self, config: Config, machine: Machine | None = None) -> None:
         self._machine = machine or Machine()
         self._state_path = config.state_dir / state.FILE_NAME
+        self._scheduler = Scheduler(self._machine.clock)
         self._saver = Saver(self._save)
+        self._saving = self._scheduler.task("state.json", self._saver.step)
         self._textfile = Textfile(self._metrics)
-        self._faults_before = 0
+        self._telling = self._scheduler.task("metrics.textfile", self._textfile.step)
         self.counters = Counters(self._machine.utc_now, self.measure)
         instance_id = self._machine.instance_id(config.node.name)
         if said := clone.set_aside(config.state_dir, instance_id, self._machine.utc_now()):
@@ -75,6 +79,7 @@ class Sidecar:
         self._discovery = Discovery(
             config, self._go_on_if_changed, utc_now=self._machine.utc_now, rng=self._machine.rng
         )
+        self._following = self._scheduler.task("the fleet's list", self._discovery.step)
         now = self._discovery.effective_for(config)
         self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
         log_changes(*_ends_meanwhile(remembered, self.snapshot))
@@ -113,20 +118,21 @@ class Sidecar:
 
     def start(self) -> None:
         """Begin probing."""
-        self._saver.start()
+        self._scheduler.start()
         if self._is_new_here:
-            self._saver.change()  # before anything exists that a copy of this disk must not go on with
+            self._saving.wake()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
-        self._textfile.use(self.config.metrics.textfile)
-        self._discovery.start()
+        self._tell_in(self.config.metrics.textfile)
+        self._following.wake(self._discovery.first_delay_s())
 
     def stop(self, timeout_s: float = 0.0) -> bool:
-        """End probing and keep the state; whether all loops have ended within ``timeout_s``."""
+        """End probing and keep the state; whether all that was under way has ended within ``timeout_s``."""
         self._discovery.stop()
+        self._following.cancel()
         self._parts.stop()
-        self._textfile.stop(LAST_SAVE_S)
-        self._saver.stop(max(timeout_s, LAST_SAVE_S))
-        return self._parts.watch.join(timeout_s)
+        self._telling.settle(LAST_SAVE_S)
+        self._saving.settle(max(timeout_s, LAST_SAVE_S))
+        return self._scheduler.stop(timeout_s)
 
     def measure(self) -> Measured:
         """What metrics show, but for what is counted."""
@@ -135,14 +141,24 @@ class Sidecar:
             snapshot=self.snapshot,
             history=self.runs.history,
             runs_under_way=len(self.runs.under_way),
-            faults=self._faults_before + self._parts.faults + self._discovery.faults,
+            faults=self._scheduler.faults,
             fingerprint=self.config.fingerprint,
             now=self.now(),
         )
 
     def late(self) -> tuple[str, ...]:
-        """The servers whose probing loop hangs."""
-        return self._parts.watch.late()
+        """What hangs: see `Scheduler.late`."""
+        return self._scheduler.late()
+
+    @property
+    def faults(self) -> int:
+        """How many steps broke by a fault of ours."""
+        return self._scheduler.faults
+
+    @property
+    def last_fault(self) -> str | None:
+        """What last broke by a fault of ours."""
+        return self._scheduler.last_fault
 
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
         """See `Watch.choose_for_run`."""
@@ -189,6 +205,7 @@ class Sidecar:
             now = self._discovery.effective_for(config)
             self._go_on(now.config, now.drains)
             self._discovery.use(config, now)
+            self._following.wake()
         self.counters.reloaded(is_good=True)
 
     def _go_on_if_changed(self, now: Effective) -> None:
@@ -213,9 +230,8 @@ class Sidecar:
                 known = tuple(attrs.evolve(server, readiness=RiseFall(), node_check=None) for server in known)
             self._parts = self._assemble(config, node_name, state.of(former), known, drains)
         before.stop()
-        self._faults_before += before.faults
         self._parts.start()
-        self._textfile.use(config.metrics.textfile)
+        self._tell_in(config.metrics.textfile)
         self.counters.changed(former, self.snapshot)
         log_changes(former, self.snapshot)
         self._changed(config, self.snapshot)
@@ -226,7 +242,11 @@ class Sidecar:
     def reload_refused(self) -> None:
         """There was a new configuration, and it is no good."""
         self.counters.reloaded(is_good=False)
-        self._textfile.change()
+        self._telling.wake()
+
+    def _tell_in(self, path: Path | None) -> None:
+        self._textfile.use(path)
+        self._telling.wake()
 
     def _assemble(
         self,
@@ -242,6 +262,7 @@ class Sidecar:
             remembered,
             known,
             self._machine,
+            scheduler=self._scheduler,
             on_change=self._changed,
             write_down=self._saver.save_now,
             counters=self.counters,
@@ -255,15 +276,15 @@ class Sidecar:
 
     def _run_ended(self, run: Run) -> None:
         self.counters.ran(run.server, run.result)
-        self._saver.change()
-        self._textfile.change()
+        self._saving.wake()
+        self._telling.wake()
 
     def _changed(self, config: Config, snapshot: Snapshot) -> None:
         """Something of ``config`` has changed; what a reload has left behind changes nothing any more."""
         if config is self.config:
-            self._saver.change()
-            self._textfile.change()
-            self._parts.upkeeps.wake()
+            self._saving.wake()
+            self._telling.wake()
+            self._parts.wake()
             self._machine.on_change(snapshot)
 
     def _metrics(self) -> bytes:

@@ -1,53 +1,30 @@
-"""Shell: what is done for this node on one server, on a thread of its own, so that a slow server delays no other.
-
-Probing has loops of its own, which never wait for this.
-"""
+"""Shell: what is done for this node on one server. Probing never waits for this."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from chef_failover.engine.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from chef_failover.engine.node_upkeep import NodeUpkeep
     from chef_failover.engine.registrar import Registrar
 
-log = logging.getLogger(__name__)
-
-LONGEST_NAP_S = 5.0
-"""How long what wakes nobody (a machine that slept, a key that was replaced) may stay unseen."""
+UNSEEN_S = 5.0
+"""How long what wakes nobody (a key that was replaced, another server's reading) may stay unseen."""
 
 
 class Upkeep:
     """Does what is due for the node on the server ``name``: registers it, then looks after its object there."""
 
-    def __init__(self, name: str, registrar: Registrar, care: NodeUpkeep) -> None:
+    def __init__(self, name: str, registrar: Registrar, care: NodeUpkeep, scheduler: Scheduler) -> None:
         self.name = name
-        self.faults = 0
-        """How often a step broke by a fault of ours."""
         self._registrar = registrar
         self._node_upkeep = care
-        self._wake = threading.Condition()
-        self._is_woken = self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"upkeep {name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Begin no further step; one under way ends by itself."""
-        with self._wake:
-            self._is_stopping = True
-            self._wake.notify()
-
-    def wake(self) -> None:
-        """The world has changed: look at once whether there is something to do."""
-        with self._wake:
-            self._is_woken = True
-            self._wake.notify()
+        self._task = scheduler.task(f"upkeep of {name}", self.step, retry_s=UNSEEN_S)
+        self.wake, self.stop = self._task.wake, self._task.cancel
 
     def retry_now(self, *, replaces: bool) -> bool:
         """Try to register now, as if for the first time; False when that is somebody else's affair."""
@@ -63,26 +40,8 @@ class Upkeep:
         self.wake()
 
     def step(self) -> float:
-        """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
-        return min(self._registrar.step(), self._node_upkeep.step())
-
-    def _run(self) -> None:
-        delay_s = 0.0
-        while self._wait(delay_s):
-            try:
-                delay_s = self.step()
-            except Exception:
-                self.faults += 1
-                log.exception("the work for %s broke by a fault of ours, not of the server", self.name)
-                delay_s = LONGEST_NAP_S
-
-    def _wait(self, delay_s: float) -> bool:
-        """Until something may be due, or has changed; False when the loop is to end."""
-        with self._wake:
-            if not self._is_woken and not self._is_stopping:
-                self._wake.wait(min(delay_s, LONGEST_NAP_S))
-            self._is_woken = False
-            return not self._is_stopping
+        """Do what is due; seconds until something may be due again."""
+        return min(self._registrar.step(), self._node_upkeep.step(), UNSEEN_S)
 
 
 class Upkeeps:
@@ -93,15 +52,10 @@ class Upkeeps:
         self._making = threading.Lock()
         self._made: Mapping[str, Upkeep] = {}
 
-    @property
-    def faults(self) -> int:
-        """How often any of them broke by a fault of ours."""
-        return sum(upkeep.faults for upkeep in self._made.values())
-
     def start(self) -> None:
         """Begin."""
         for upkeep in self._by_name.values():
-            upkeep.start()
+            upkeep.wake()
 
     def stop(self) -> None:
         """End, without waiting for what is under way."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from chef_failover.decide.health import Pace
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
+from chef_failover.engine.scheduler import Scheduler
 from chef_failover.model.model import Choice, ProbeResult, Snapshot, Standing
 
 ANSWER_SLACK_S = 0.25
@@ -22,8 +23,6 @@ HEAD_START_S = 0.01
 """How much earlier than the others the server is probed that a run waits for."""
 KEY_PERIOD_S = 0.05
 """How often we look for a key that is to come."""
-LATE_AFTER_S = 10.0
-"""A loop that has missed its probe by this much, and by the time of a probe, is taken for dead."""
 
 
 class Watch:
@@ -37,7 +36,7 @@ class Watch:
         timeout_s: of one probe.
         fresh_for_s: how old a result may be to start a run on it.
         lacks_key: whether the node has no key yet and will get one, without which no run works.
-        clock: monotonic seconds.
+        scheduler: does it; its clock is that of the results.
         rng: for the jitter.
     """
 
@@ -51,7 +50,7 @@ class Watch:
         timeout_s: float,
         fresh_for_s: float,
         lacks_key: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.monotonic,
+        scheduler: Scheduler,
         rng: random.Random,
     ) -> None:
         self.live = live
@@ -59,7 +58,7 @@ class Watch:
         self._timeout_s = timeout_s
         self._fresh_for_s = fresh_for_s
         self._lacks_key = lacks_key
-        self._clock = clock
+        self._clock = scheduler.clock
         self._is_started = threading.Event()
         self._monitors = {
             name: Monitor(
@@ -67,40 +66,31 @@ class Watch:
                 probe=probe,
                 report=self._reporter(name),
                 pace=pace,
-                clock=clock,
+                limit_s=timeout_s,
+                scheduler=scheduler,
                 rng=rng,
-                tend=live.end_what_is_over,
                 is_known=any(server.name == name and server.last_probe for server in live.snapshot.servers),
             )
             for name, probe in probes.items()
         }
+        self._ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
 
     def start(self) -> None:
         """Begin probing."""
         for monitor in self._monitors.values():
             monitor.start()
+        self._ends.wake()
         self._is_started.set()
 
     def stop(self) -> None:
         """End probing; what is under way may still report."""
+        self._ends.cancel()
         for monitor in self._monitors.values():
             monitor.stop()
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the loops after `stop`; whether all have ended."""
-        limit = time.monotonic() + timeout_s
-        return all(monitor.join(max(0.0, limit - time.monotonic())) for monitor in self._monitors.values())
-
-    def late(self) -> tuple[str, ...]:
-        """The servers whose loop hangs or is dead."""
-        now = self._clock()
-        allowance_s = LATE_AFTER_S + self._timeout_s
-        return tuple(name for name, monitor in self._monitors.items() if monitor.is_late(now, allowance_s))
-
-    @property
-    def faults(self) -> int:
-        """How often a probe broke by a fault of ours."""
-        return sum(monitor.faults for monitor in self._monitors.values())
+    def look_at_ends(self) -> None:
+        """The world has changed: a drain or a pin may end sooner."""
+        self._ends.wake()
 
     def look_at(self, name: str) -> None:
         """Probe that server now, whatever its last result; unknown names are nobody's."""

@@ -16,6 +16,7 @@ from chef_failover.config.settings import Config, Server
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.engine.registrar import Registrar
+from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
 from chef_failover.model.model import Association, NodeCheck
 from chef_failover.model.needs import NodeObject, ReadinessPolicy
@@ -66,6 +67,7 @@ def make_upkeep(
     key: ClientKey,
     machine: Machine,
     *,
+    scheduler: Scheduler,
     live: LiveSnapshot,
     policy: ReadinessPolicy,
     write_down: Callable[[], None],
@@ -119,4 +121,4 @@ def make_upkeep(
         clock=machine.clock,
         rng=machine.rng,
     )
-    return Upkeep(server.name, registrar, care)
+    return Upkeep(server.name, registrar, care, scheduler)

@@ -7,6 +7,7 @@ sidecar lives. Nobody takes the file away when it stops, for that very reason.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,36 +23,25 @@ class Textfile:
     def __init__(self, text: Callable[[], bytes], every_s: float = EVERY_S) -> None:
         self._text = text
         self._every_s = every_s
+        self._wanted: Path | None = None
         self._path: Path | None = None
         self._saver: Saver | None = None
 
     def use(self, path: Path | None) -> None:
-        """Write there from now on; None: nowhere. A file elsewhere is taken away, lest it tell of the past for ever."""
-        if path == self._path:
-            return
+        """Write there from the next `step` on; None: nowhere."""
+        self._wanted = path
+
+    def step(self) -> float:
+        """Write what is new; seconds until it is to be written again. A file elsewhere that told of the past goes."""
+        path = self._wanted
+        if path != self._path:
+            if self._path is not None:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+            lost = f"metrics.textfile {path} cannot be written: %s"
+            self._path, self._saver = path, Saver(self._write, lost, self._every_s) if path else None
+        return self._saver.step() if self._saver else math.inf
+
+    def _write(self) -> None:
         if self._path is not None:
-            self.stop(1.0)
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-        self._path = path
-        if path is not None:
-            self._saver = Saver(
-                lambda: self._write(path), f"metrics.textfile {path} cannot be written: %s", self._every_s
-            )
-            self._saver.start()
-            self._saver.change()
-
-    def change(self) -> None:
-        """There is something new to tell. Returns at once."""
-        saver = self._saver
-        if saver is not None:
-            saver.change()
-
-    def stop(self, timeout_s: float) -> None:
-        """Write no more; what is new is still told, unless the disk takes longer than ``timeout_s``."""
-        if self._saver is not None:
-            self._saver.stop(timeout_s)
-            self._saver = None
-
-    def _write(self, path: Path) -> None:
-        state.replace(path, self._text())
+            state.replace(self._path, self._text())

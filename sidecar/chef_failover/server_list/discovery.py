@@ -1,4 +1,4 @@
-"""Shell: keeps asking for the fleet's list, on a thread of its own, and has the sidecar go on with what it says.
+"""Shell: asks for the fleet's list, step by step, and has the sidecar go on with what it says.
 
 Nothing waits for it. The sidecar starts with the list that it last had, or with the servers of config.yml, and the
 first answer takes over when it comes, by the same way as a reload. What cannot be had, or is of no use, changes nothing
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable
@@ -33,7 +34,7 @@ Fetch = Callable[[DiscoverySettings, str | None], list_fetch.Answer]
 
 
 class Discovery:
-    """The list of ``config``, if it names one.
+    """The list of ``config``, if it names one. `step` is called when it is time, and after `use`.
 
     Args:
         config: as config.yml has it.
@@ -54,8 +55,6 @@ class Discovery:
     ) -> None:
         self.lock = threading.Lock()
         """Held while what holds is changed, by a list or by a reload."""
-        self.faults = 0
-        """How often a step broke by a fault of ours."""
         self._apply = apply
         self._fetch = fetch
         self._utc_now = utc_now
@@ -68,9 +67,7 @@ class Discovery:
         self._confirmed_on = self._good.fetched_on if self._good else None
         self._unreachable: str | None = None
         self._standing: ListStanding | None = None
-        self._wake = threading.Condition()
-        self._is_woken = self._is_stopping = False
-        self._thread: threading.Thread | None = None
+        self._is_stopping = False
         self.publish_status(self.effective_for(config))
 
     def effective_for(self, config: Config) -> Effective:
@@ -114,29 +111,20 @@ class Discovery:
             self._confirmed_on = now.listing.fetched_on if now.listing else None
         self._config = config
         self.publish_status(now)
-        self.start(is_again=True)
 
-    def start(self, *, is_again: bool = False) -> None:
-        """Begin to ask, if there is something to ask; ``is_again`` asks at once also if it has begun before."""
-        if self._config.discovery.source is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
-            self._thread.start()
-        elif is_again:
-            with self._wake:
-                self._is_woken = True
-                self._wake.notify()
+    def first_delay_s(self) -> float:
+        """When the first `step` is due: a fleet that boots together spreads, a node that has no list hurries."""
+        return self._rng.random() * min(FIRST_WITHIN_S if self._good else 1.0, self._config.discovery.interval)
 
     def stop(self) -> None:
-        """Ask no more; an answer that is under way is not used."""
-        with self._wake:
-            self._is_stopping = True
-            self._wake.notify()
+        """An answer that is under way is not used."""
+        self._is_stopping = True
 
-    def step(self) -> float | None:
-        """Ask once, and go on with the answer; seconds until it is time to ask again, None for never."""
+    def step(self) -> float:
+        """Ask once, and go on with the answer; seconds until it is time to ask again, infinite for never."""
         settings = self._config.discovery
         if settings.source is None:
-            return None
+            return math.inf
         newest = self._newest or self._good
         answer = self._fetch(settings, newest.version if newest else None)
         with self.lock:
@@ -197,26 +185,6 @@ class Discovery:
         if self._failures:
             interval_s = min(interval_s, RETRY_S * 2.0 ** min(self._failures - 1, 30))
         return interval_s * (1 + JITTER * (2 * self._rng.random() - 1))
-
-    def _run(self) -> None:
-        delay_s: float | None = self._rng.random() * min(FIRST_WITHIN_S, self._config.discovery.interval)
-        if self._good is None:
-            delay_s = min(delay_s or 0.0, 1.0)
-        while self._wait(delay_s):
-            try:
-                delay_s = self.step()
-            except Exception:
-                self.faults += 1
-                log.exception("asking for the list of servers broke by a fault of ours")
-                delay_s = self._config.discovery.interval
-
-    def _wait(self, delay_s: float | None) -> bool:
-        """Until it is time; False when the loop is to end."""
-        with self._wake:
-            if not self._is_woken and not self._is_stopping:
-                self._wake.wait(delay_s)
-            self._is_woken = False
-            return not self._is_stopping
 
 
 def from_cache(config: Config) -> Effective:
