@@ -108,6 +108,12 @@ def test_every_problem_at_once_with_its_line_and_what_would_be_right():
     assert "hunter2" not in "\n".join(said)
 
 
+def test_more_servers_than_a_node_can_watch_are_refused_with_their_number():
+    text = "servers:\n" + "".join(f"  - {{name: s{n}, url: 'https://s{n}'}}\n" for n in range(101))
+    assert problems(text) == ["c.yml:1: servers: names 101 servers; at most 100 can be watched"]
+    assert len(config.parse(text.rpartition("  -")[0]).servers) == 100
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -105,6 +105,7 @@ GOOD = listed(one())
 BAD = {
     "": "s3://fleet/servers.yml:1: is empty",
     " \n": "is empty",
+    "servers:\n" + "".join(one(f"s{n}") for n in range(101)): "servers: names 101 servers; at most 100",
     "servers: []": "s3://fleet/servers.yml:1: servers: names no server",
     "drains: []": "servers: names no server",
     "servers: [": "not valid YAML",

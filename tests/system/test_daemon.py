@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -271,6 +273,40 @@ def test_the_watchdog_is_fed_by_the_loops_and_not_by_whoever_answers(servers, tm
     assert http.get("/livez", base_url="http://localhost").status_code == 200
     module._obey(sidecar, tmp_path, Systemd())
     assert told == [()] * len(told), "never while one hangs"
+
+
+def test_a_hundred_servers_work_within_the_limits_of_the_unit(servers, tmp_path):
+    """Defaults, a server that is well, and 99 that are not: 40 of them hang, so probes overstay their turn."""
+    unit = (Path(__file__).parents[2] / "packaging" / "chef-failover.service").read_text()
+    limit = int(re.search(r"^TasksMax=(\d+)$", unit, re.MULTILINE)[1])
+    config_path = write_config(tmp_path, servers[:1], health="{}", node="{name: web-1}")
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        ports = [
+            silent.getsockname()[1] if number % 5 < 2 else free_port() for number in range(config.MOST_SERVERS - 1)
+        ]
+        more = "".join(
+            f"  - {{name: s{n}, url: 'https://127.0.0.1:{port}/organizations/o{n}'}}\n" for n, port in enumerate(ports)
+        )
+        text = config_path.read_text()
+        config_path.write_text(text.replace("health:", more + "health:", 1))
+        with daemon(config_path) as running:
+            assert name(running) == "mainserver"
+            seen = []
+
+            def all_are_judged():
+                seen.append(sum(1 for _ in Path(f"/proc/{running.process.pid}/task").iterdir()))
+                told = running.ask("/v1/servers").body["servers"]
+                return all(server["health"] != "UNKNOWN" for server in told)
+
+            until(all_are_judged, timeout_s=120)
+            assert name(running) == "mainserver"
+            assert max(seen) <= limit
+            assert running.ask("/livez").body["faults"] == 0
+            one_more = "  - {name: x, url: 'https://127.0.0.1:1'}\nhealth:"
+            config_path.write_text(config_path.read_text().replace("health:", one_more, 1))
+            running.send(signal.SIGHUP)
+            until(lambda: "names 101 servers; at most 100" in running.log)
+            assert running.process.poll() is None
 
 
 def test_boto3_is_not_loaded_until_it_is_needed(servers, tmp_path):

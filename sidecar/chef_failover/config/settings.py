@@ -40,6 +40,8 @@ from chef_failover.config.urls import HostPort, ServerUrl
 from chef_failover.config.yaml_lines import Step
 from chef_failover.errors import ConfigError, Problem
 
+MOST_SERVERS = 100
+"""What one node can watch within the limits of its unit."""
 DEFAULT_PATH = Path("/etc/chef-failover/config.yml")
 INHERIT = Organization("")
 """No organization has an empty name, so this cannot be written by mistake."""
@@ -250,6 +252,8 @@ def cross_check_servers(value: object, *, is_nameless: bool) -> list[tuple[Steps
     servers = value.get("servers") if isinstance(value, dict) else None
     servers = [server if isinstance(server, dict) else {} for server in servers] if isinstance(servers, list) else []
     found: list[tuple[Steps, str]] = []
+    if len(servers) > MOST_SERVERS:
+        found.append((("servers",), f"names {len(servers)} servers; at most {MOST_SERVERS} can be watched"))
     seen: dict[object, int] = {}
     for index, server in enumerate(servers):
         name = server.get("name")
