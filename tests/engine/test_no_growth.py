@@ -84,9 +84,9 @@ class Month:
             self.live.take(name, NodeCheck(self.now, WEB, policy_found=True, content=content))
         if number % 11 == 0:
             order = drain(name, reason=f"for {number}", ends_at=self.now + 300)
-            self.live.steer(lambda now_world, now, on: apply_order(now_world, order, is_forced=True, now=now, on=on))
+            self.live.steer(apply_order, order, is_forced=True)
         if number % 13 == 0:
-            self.live.steer(lambda now_world, now, on: undrain(now_world, name, who="alice", now=now, on=on))
+            self.live.steer(undrain, name, who="alice")
         self.live.end_what_is_over()
 
     def sizes(self):

@@ -209,7 +209,7 @@ def test_the_file_is_written_on_change_and_every_so_often_and_trouble_is_said_on
         return b"x %d\n" % count[0]
 
     path = tmp_path / "a" / "x.prom"
-    textfile = Textfile(text, every_s=60.0)
+    textfile = Textfile(text)
     assert textfile.step() == math.inf
     textfile.use(path)
     assert [textfile.step() for _ in range(3)] == [60.0] * 3

@@ -24,38 +24,28 @@ def steering(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.post("/v1/servers/<name>/drain")
     def drain(name: str) -> flask.typing.ResponseReturnValue:
-        asked, peer = _asked("drain"), _peer()
+        asked = _asked("drain")
         _expect_server(sidecar.snapshot, name)
-        return _steered(
-            sidecar,
-            lambda before, now, on: world.apply_order(
-                before, asked.drain(name, peer, now=now, on=on), is_forced=asked.is_forced, now=now, on=on
-            ),
-        )
+        order = asked.drain(name, _peer(), now=sidecar.now(), on=sidecar.utc_now())
+        return _steered(sidecar, world.apply_order, order, is_forced=asked.is_forced)
 
     @api.post("/v1/servers/<name>/pin")
     def pin(name: str) -> flask.typing.ResponseReturnValue:
-        asked, peer = _asked("pin"), _peer()
+        asked = _asked("pin")
         _expect_server(sidecar.snapshot, name)
-        return _steered(
-            sidecar,
-            lambda before, now, on: world.apply_order(
-                before, asked.pin(name, peer, now=now, on=on), is_forced=False, now=now, on=on
-            ),
-        )
+        order = asked.pin(name, _peer(), now=sidecar.now(), on=sidecar.utc_now())
+        return _steered(sidecar, world.apply_order, order, is_forced=False)
 
     @api.post("/v1/servers/<name>/undrain")
     def undrain(name: str) -> flask.typing.ResponseReturnValue:
         who = _asked("undrain").who(_peer())
-        drains = [found for found in sidecar.snapshot.drains if found.server == name]
-        if not drains:
+        if not any(drain.server == name for drain in sidecar.snapshot.drains):
             _expect_server(sidecar.snapshot, name)
-        return _steered(sidecar, lambda before, now, on: world.undrain(before, name, who=who, now=now, on=on))
+        return _steered(sidecar, world.undrain, name, who=who)
 
     @api.post("/v1/unpin")
     def unpin() -> flask.typing.ResponseReturnValue:
-        who = _asked("unpin").who(_peer())
-        return _steered(sidecar, lambda before, now, on: world.unpin(before, who=who, now=now, on=on))
+        return _steered(sidecar, world.unpin, who=_asked("unpin").who(_peer()))
 
     return api
 
@@ -84,10 +74,10 @@ def _expect_server(snapshot: Snapshot, name: str) -> None:
         raise NotFound(f"the configuration has no server {name!r}; it has: {names}")
 
 
-def _steered(sidecar: Sidecar, change: Callable[..., Snapshot]) -> dict[str, Any]:
+def _steered(sidecar: Sidecar, change: Callable[..., Snapshot], *arguments: object, **named: object) -> dict[str, Any]:
     before = sidecar.snapshot
     try:
-        after, trouble = sidecar.steer(change)
+        after, trouble = sidecar.steer(change, *arguments, **named)
     except RefusedError as error:
         raise Conflict(str(error)) from error
     return render.steered(before, after, trouble)

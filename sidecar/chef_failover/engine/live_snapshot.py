@@ -93,14 +93,15 @@ class LiveSnapshot:
         self._tell(before, after)
         return any(server.is_changing for server in after.servers if server.name == name)
 
-    def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> Snapshot:
-        """Let a person's word have its effect; the world after it.
+    def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
+        """Let somebody's word have its effect; the world after it.
 
-        ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
+        ``change`` is a function of `decide.world` and gets the world, what stands behind it here, and the time. What it
+        raises leaves everything as it is.
         """
         with self._changed:
             before = self._snapshot
-            after = change(before, self._clock(), self._utc_now())
+            after = change(before, *arguments, now=self._clock(), on=self._utc_now(), **named)
             self._snapshot = after
             self._changed.notify_all()
         self._tell(before, after)
@@ -111,7 +112,7 @@ class LiveSnapshot:
         left_s = next_end(self._snapshot) - self._clock()
         if left_s > 0:
             return left_s
-        return next_end(self.steer(lambda world, now, on: refresh_choice(world, now=now, on=on))) - self._clock()
+        return next_end(self.steer(refresh_choice)) - self._clock()
 
     def server_worth_waiting_for(self, runs_from: float, *, registers: bool = True) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""

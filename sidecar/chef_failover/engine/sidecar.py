@@ -120,7 +120,7 @@ class Sidecar:
         """Begin probing."""
         self._scheduler.start()
         if self._is_new_here:
-            self._saving.wake()  # before anything exists that a copy of this disk must not go on with
+            self._save_soon()  # before anything exists that a copy of this disk must not go on with
         self._parts.start()
         self._tell_in(self.config.metrics.textfile)
         self._following.wake(self._discovery.first_delay_s())
@@ -182,15 +182,17 @@ class Sidecar:
         with self._swapping:  # or a reload would go on without it
             return self._parts.upkeeps.retry_now(name, replaces=replaces)
 
-    def steer(self, change: Callable[[Snapshot, float, datetime.datetime], Snapshot]) -> tuple[Snapshot, str | None]:
+    def steer(
+        self, change: Callable[..., Snapshot], *arguments: object, **named: object
+    ) -> tuple[Snapshot, str | None]:
         """Let a person's word have its effect, and write it down; the world after it, and why that failed.
 
-        ``change`` gets the world, the monotonic clock and wall time. What it raises leaves everything as it is.
+        See `LiveSnapshot.steer`.
         """
         with self._swapping:  # or a reload would go on without it
-            snapshot = self._parts.watch.live.steer(change)
+            snapshot = self._parts.watch.live.steer(change, *arguments, **named)
         try:
-            self._saver.save_now()
+            self._saver.keep()
         except OSError as error:
             return snapshot, error.strerror or str(error)
         return snapshot, None
@@ -217,7 +219,7 @@ class Sidecar:
             return
         said = as_said(now.drains)
         with self._swapping:
-            self._parts.watch.live.steer(lambda world, at, on: apply_listed_drains(world, said, now=at, on=on))
+            self._parts.watch.live.steer(apply_listed_drains, said)
 
     def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
         node_name = self._name_by(config)  # which may take seconds, or fail: before anything is stopped
@@ -264,7 +266,7 @@ class Sidecar:
             self._machine,
             scheduler=self._scheduler,
             on_change=self._changed,
-            write_down=self._saver.save_now,
+            write_down=self._write_down,
             counters=self.counters,
             drains=drains,
         )
@@ -276,16 +278,24 @@ class Sidecar:
 
     def _run_ended(self, run: Run) -> None:
         self.counters.ran(run.server, run.result)
-        self._saving.wake()
+        self._save_soon()
         self._telling.wake()
 
     def _changed(self, config: Config, snapshot: Snapshot) -> None:
         """Something of ``config`` has changed; what a reload has left behind changes nothing any more."""
         if config is self.config:
-            self._saving.wake()
+            self._save_soon()
             self._telling.wake()
             self._parts.wake()
             self._machine.on_change(snapshot)
+
+    def _save_soon(self) -> None:
+        self._saver.change()
+        self._saving.wake()
+
+    def _write_down(self) -> None:
+        self._saver.change()
+        self._saver.keep()
 
     def _metrics(self) -> bytes:
         from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`

@@ -7,12 +7,14 @@ sidecar lives. Nobody takes the file away when it stops, for that very reason.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 from chef_failover.state import document as state
-from chef_failover.state.saver import Saver
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 60.0
 
@@ -20,28 +22,31 @@ EVERY_S = 60.0
 class Textfile:
     """Keeps ``text()`` in the file that `use` names, if any."""
 
-    def __init__(self, text: Callable[[], bytes], every_s: float = EVERY_S) -> None:
+    def __init__(self, text: Callable[[], bytes]) -> None:
         self._text = text
-        self._every_s = every_s
         self._wanted: Path | None = None
         self._path: Path | None = None
-        self._saver: Saver | None = None
+        self._trouble: str | None = None
 
     def use(self, path: Path | None) -> None:
         """Write there from the next `step` on; None: nowhere."""
         self._wanted = path
 
     def step(self) -> float:
-        """Write what is new; seconds until it is to be written again. A file elsewhere that told of the past goes."""
-        path = self._wanted
-        if path != self._path:
+        """Write it; seconds until it is to be written again. A file elsewhere that told of the past goes."""
+        if self._wanted != self._path:
             if self._path is not None:
                 with contextlib.suppress(OSError):
                     self._path.unlink()
-            lost = f"metrics.textfile {path} cannot be written: %s"
-            self._path, self._saver = path, Saver(self._write, lost, self._every_s) if path else None
-        return self._saver.step() if self._saver else math.inf
-
-    def _write(self) -> None:
-        if self._path is not None:
+            self._path, self._trouble = self._wanted, None
+        if self._path is None:
+            return math.inf
+        trouble = None
+        try:
             state.replace(self._path, self._text())
+        except OSError as error:
+            trouble = error.strerror or str(error)
+            if trouble != self._trouble:
+                log.error("metrics.textfile %s cannot be written: %s", self._path, trouble)
+        self._trouble = trouble
+        return EVERY_S

@@ -11,43 +11,41 @@ log = logging.getLogger(__name__)
 
 
 class Saver:
-    """Calls ``save()`` in each `step`. What cannot be written is said once for each reason, and is never fatal.
+    """Calls ``save()``, which may raise OSError, when there is something new: several changes may become one write."""
 
-    Args:
-        save: writes; may raise OSError.
-        lost: what is said after the reason when it does.
-        every_s: saves at least so often, changed or not.
-    """
-
-    def __init__(
-        self,
-        save: Callable[[], None],
-        lost: str = "the state cannot be written: %s; a restart will not know the choice",
-        every_s: float = math.inf,
-    ) -> None:
+    def __init__(self, save: Callable[[], None]) -> None:
         self._save = save
-        self._lost = lost
-        self._every_s = every_s
         self._saving = threading.Lock()
+        self._is_new = threading.Event()
         self._trouble: str | None = None
 
-    def save_now(self) -> None:
-        """Keep it before going on.
+    def change(self) -> None:
+        """There is something new to keep."""
+        self._is_new.set()
+
+    def keep(self) -> None:
+        """Keep what is new before going on.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: it cannot be written, and stays to be kept.
         """
         with self._saving:
-            self._save()
+            if self._is_new.is_set():
+                self._is_new.clear()
+                try:
+                    self._save()
+                except OSError:
+                    self._is_new.set()
+                    raise
 
     def step(self) -> float:
-        """Keep what is new; seconds until it is to be kept again, changed or not."""
+        """The same as a task's step: what cannot be written is said once for each reason, and is never fatal."""
         trouble = None
         try:
-            self.save_now()
+            self.keep()
         except OSError as error:
             trouble = error.strerror or str(error)
             if trouble != self._trouble:
-                log.error(self._lost, trouble)
+                log.error("the state cannot be written: %s; a restart will not know the choice", trouble)
         self._trouble = trouble
-        return self._every_s
+        return math.inf
