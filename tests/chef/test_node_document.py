@@ -72,7 +72,7 @@ def deep(levels):
         ({"normal": {"a": float("nan")}}, "not JSON"),
         ({"normal": {"a": float("inf")}}, "not JSON"),
         ({"normal": deep(100_000)}, "not JSON"),
-        ({"normal": {"a": "x" * limits.NORMAL_CHARACTERS}}, "more than 2 MB"),
+        ({"normal": {"a": "x" * limits.NORMAL_CHARACTERS}}, "more than 4 MB"),
     ],
     ids=lambda value: None,
 )

@@ -98,7 +98,7 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
         (b'{"name": "i-0abc", "normal": {"a": NaN}}', "has normal attributes that are not JSON"),
         (b'{"name": "i-0abc", "normal": {"a": 1e999}}', "has normal attributes that are not JSON"),
         (b'{"name": "i-0abc", "normal": {"a": ' + b"9" * 10_000 + b"}}", "something that no Chef server says"),
-        (b'{"name": "i-0abc", "normal": {"a": "' + b"x" * 5_000_000 + b'"}}', "an answer longer than 4 MiB"),
+        (b'{"name": "i-0abc", "normal": {"a": "' + b"x" * 9_000_000 + b'"}}', "an answer longer than 8 MiB"),
     ],
     ids=lambda value: None,
 )

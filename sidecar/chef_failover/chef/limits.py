@@ -6,11 +6,11 @@ by ``http.client`` (100, and 64 KiB each).
 
 from __future__ import annotations
 
-CONNECTION_BYTES = 16 * 1024 * 1024
+CONNECTION_BYTES = 24 * 1024 * 1024
 """All that one connection brings: several answers, with what no other limit counts (interim answers, trailers)."""
-BODY_BYTES = 4 * 1024 * 1024
-"""One body, unpacked; a Chef server refuses objects over 2 MB by default."""
-NORMAL_CHARACTERS = 2_000_000
+BODY_BYTES = 8 * 1024 * 1024
+"""One body, unpacked. Chef servers refuse objects over 2 MB by default, Automate's over 4 MB; some raise that."""
+NORMAL_CHARACTERS = 4_000_000
 """The normal attributes of a node object."""
 COOKBOOKS = 5000
 """Cookbooks of one server; a server with more is not compared."""
