@@ -108,6 +108,17 @@ def test_every_problem_at_once_with_its_line_and_what_would_be_right():
     assert "hunter2" not in "\n".join(said)
 
 
+def test_a_node_that_registers_itself_has_no_colon_in_its_name():
+    text = "node: {name: 'db:1'}\nservers: [{name: a, url: 'https://a', association: {provider: chef-server}}]"
+    assert problems(text) == [
+        "c.yml:1: node.name: 'db:1' has a colon, which a node may have and a Chef client may not: no server would"
+        " register it; write a name without one"
+    ]
+    assert config.parse(text.replace("db:1", "db-1")).node.name == "db-1"
+    assert config.parse(text.replace("chef-server", "none")).node.name == "db:1"
+    assert len(problems("node: {name: 'db:1'}\nservers: 5")) == 1
+
+
 def test_more_servers_than_a_node_can_watch_are_refused_with_their_number():
     text = "servers:\n" + "".join(f"  - {{name: s{n}, url: 'https://s{n}'}}\n" for n in range(101))
     assert problems(text) == ["c.yml:1: servers: names 101 servers; at most 100 can be watched"]

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from http.client import RemoteDisconnected
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 import requests
@@ -35,7 +35,7 @@ from chef_failover.chef import limits
 from chef_failover.chef.answers import Answer
 from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, connect
 from chef_failover.chef.lookup import Address, Resolver
-from chef_failover.chef.protocol import chef_headers
+from chef_failover.chef.protocol import chef_headers, segment
 from chef_failover.chef.trust import TrustStore
 from chef_failover.model.model import Outcome
 
@@ -64,7 +64,20 @@ class Target:
     @property
     def node_url(self) -> str:
         """The node's own object."""
-        return f"{self.chef_server_url}/nodes/{quote(self.node_name or '', safe='')}"
+        return self._own("nodes")
+
+    @property
+    def client_url(self) -> str:
+        """The client that signs for the node."""
+        return self._own("clients")
+
+    @property
+    def principal_url(self) -> str:
+        """What tells whether there is such a client, without a signature."""
+        return self._own("principals")
+
+    def _own(self, kind: str) -> str:
+        return f"{self.chef_server_url}/{kind}/{segment(self.node_name or '')}"
 
 
 @attrs.frozen
@@ -112,7 +125,7 @@ class Connection(requests.adapters.HTTPAdapter):
         """
         data = None if document is None else json.dumps(document).encode()
         headers = _HEADERS | ({"Content-Type": "application/json"} if data else {})
-        body = b""
+        body = bytearray()
         try:
             prepared = requests.Request(method, url, headers, data=data, auth=auth).prepare()
             with self.send(prepared, stream=True, proxies=self._proxies) as response:
@@ -123,7 +136,7 @@ class Connection(requests.adapters.HTTPAdapter):
         except requests.RequestException as error:
             raise ProbeError(*_judge_broken(error)) from error
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, lower, body, unquote(urlsplit(url).path))
+        return Answer(response.status_code, lower, bytes(body), unquote(urlsplit(url).path))
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Has the pool of the base class, with a proxy or without, connect as we do."""

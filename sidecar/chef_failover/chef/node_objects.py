@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 import attrs
 
@@ -23,6 +22,7 @@ from chef_failover.chef.answers import Answer, judge_cookbooks, judge_created, j
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection
 from chef_failover.chef.node_document import NotANodeObjectError
+from chef_failover.chef.protocol import segment
 from chef_failover.decide.reading import is_recent
 from chef_failover.model.model import NodeCheck, Outcome
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, ReadinessPolicy
@@ -148,7 +148,7 @@ def _policy(
     if former is not None and former.policy_found is not False and is_recent(former.content, wanted):
         return former.policy_found, former.content
     name, group = wanted.policy or ("", "")
-    found = judge_policy(get(f"policy_groups/{quote(group, safe='')}"), group, name)
+    found = judge_policy(get(f"policy_groups/{segment(group)}"), group, name)
     return found.exists, attrs.evolve(wanted, revision=found.revision)
 
 
@@ -159,7 +159,7 @@ def _cookbooks(get: Callable[[str], Answer], wanted: Content, former: NodeCheck 
         return attrs.evolve(known, used=wanted.used)
     environment = str(wanted.environment)
     is_default = environment == DEFAULT_ENVIRONMENT
-    place = f"environments/{quote(environment, safe='')}/cookbooks?num_versions=1"
+    place = f"environments/{segment(environment)}/cookbooks?num_versions=1"
     try:
         answer = get("cookbooks/_latest" if is_default else place)
     except ProbeError:
@@ -170,4 +170,4 @@ def _cookbooks(get: Callable[[str], Answer], wanted: Content, former: NodeCheck 
 def _has_environment(get: Callable[[str], Answer], name: str) -> bool | None:
     if name == DEFAULT_ENVIRONMENT:
         return True
-    return judge_named(get(f"environments/{quote(name, safe='')}"), name)
+    return judge_named(get(f"environments/{segment(name)}"), name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 SERVER_API_VERSION = "1"
 """What we ask for: API version 1 is served by every Chef server since 12, and by goiardi."""
 CHEF_VERSION = "16.0.0"
@@ -17,3 +19,8 @@ def chef_headers() -> dict[str, str]:
         "X-Chef-Version": CHEF_VERSION,
         "X-Ops-Server-API-Version": SERVER_API_VERSION,
     }
+
+
+def segment(name: str) -> str:
+    """``name`` as one part of a path. A Chef server decodes none, so a colon, which names may have, goes as it is."""
+    return quote(name, safe=":")

@@ -43,6 +43,8 @@ from chef_failover.errors import ConfigError, Problem
 MOST_SERVERS = 100
 """What one node can watch within the limits of its unit."""
 DEFAULT_PATH = Path("/etc/chef-failover/config.yml")
+REGISTERING = ("chef-server", "opsworks-cm")
+"""The providers that register the node."""
 INHERIT = Organization("")
 """No organization has an empty name, so this cannot be written by mistake."""
 
@@ -244,7 +246,21 @@ def _cross_check(value: object) -> list[tuple[Steps, str]]:
     """What no single key shows."""
     node = value.get("node") if isinstance(value, dict) else None
     is_nameless = not (isinstance(node, dict) and node.get("name"))
-    return cross_check_servers(value, is_nameless=is_nameless) + _cross_check_discovery(value)
+    found = cross_check_servers(value, is_nameless=is_nameless) + _cross_check_discovery(value)
+    return found + _cross_check_new_name(value, node)
+
+
+def _cross_check_new_name(value: object, node: object) -> list[tuple[Steps, str]]:
+    """A node that registers itself becomes a client of its name."""
+    name = node.get("name") if isinstance(node, dict) else None
+    servers = value.get("servers") if isinstance(value, dict) else None
+    if not isinstance(name, str) or ":" not in name or not isinstance(servers, list):
+        return []
+    settings = [server.get("association") for server in servers if isinstance(server, dict)]
+    if not any(isinstance(one, dict) and one.get("provider") in REGISTERING for one in settings):
+        return []
+    return [(("node", "name"), f"{name!r} has a colon, which a node may have and a Chef client may not: no server"
+             " would register it; write a name without one")]  # fmt: skip
 
 
 def cross_check_servers(value: object, *, is_nameless: bool) -> list[tuple[Steps, str]]:
@@ -293,7 +309,7 @@ def _cross_check_association(
 ) -> list[tuple[Steps, str]]:
     provider, key = settings.get("provider", "none"), settings.get("validator_key")
     found: list[tuple[Steps, str]] = []
-    if is_nameless and provider in ("chef-server", "opsworks-cm"):
+    if is_nameless and provider in REGISTERING:
         right = 'write one at node.name: "{instance_id}", "{fqdn}" or a literal one'
         message = f"{provider!r} registers the node by its name; {right}"
         found.append(((*path, "provider"), message))
