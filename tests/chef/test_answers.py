@@ -14,12 +14,15 @@ from chef_failover.chef.answers import (
     Finding,
     PolicyFound,
     judge_api_version,
+    judge_client,
     judge_cookbooks,
+    judge_environment,
     judge_named,
     judge_node,
-    judge_node_head,
     judge_policy,
+    judge_principal,
     judge_status,
+    licence_notice,
 )
 from chef_failover.model.model import Outcome
 
@@ -35,6 +38,9 @@ UNSIGNED_GOIARDI = {
     "error": ["Failed to authenticate as ''. Ensure that your node_name and client key are correct."],
 }
 NOT_CHEF = "something that no Chef server says"
+MAINTENANCE = "HTTP 503 Service Unavailable, as in maintenance, or from a proxy in front of it"
+NO_CONNECTION = "HTTP 503 Service Unavailable: busy, without a database connection to spare"
+INDEX = "answers, but its search index fails ({}), and with it every run that saves the node"
 
 
 def answer(status, content=b"", headers=JSON, path=f"/organizations/acme/nodes/{NODE}"):
@@ -81,24 +87,33 @@ UNSIGNED = [  # what every unsigned question has in common
     (answer(500, {"error": ["internal"]}), Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
     (answer(502, HTML, {}), Outcome.SERVER_ERROR, "HTTP 502 Bad Gateway"),
     (answer(599), Outcome.SERVER_ERROR, "HTTP 599"),
-    (answer(503, HTML, {}), Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+    (answer(503, HTML, {}), Outcome.MAINTENANCE, MAINTENANCE),
+    (answer(503, {"error": "503"}), Outcome.MAINTENANCE, MAINTENANCE),
+    (answer(503, {"error": ["x"]}, ERCHEF), Outcome.BUSY, NO_CONNECTION),
+    (answer(429), Outcome.BUSY, "HTTP 429 Too Many Requests: busy"),
+    (
+        answer(400, b"<html><head><title>400 No required SSL certificate was sent</title></head></html>", {}),
+        Outcome.TLS,
+        "HTTP 400 Bad Request: its front wants a client certificate, and the sidecar sends none",
+    ),
 ]
 
 STATUS = [
     (answer(200, page("pong")), Outcome.OK, ""),
     (answer(200, page("pong", chef_elasticsearch="pong", data_collector="pong")), Outcome.OK, ""),
     (answer(200, {"status": "pong"}), Outcome.OK, ""),
-    (
-        answer(500, page("fail", chef_opensearch="fail")),
-        Outcome.DEGRADED,
-        "answers, but its status names chef_opensearch",
-    ),
+    (answer(500, page("fail", chef_opensearch="fail")), Outcome.DEGRADED, INDEX.format("chef_opensearch")),
     (
         answer(500, page("fail", data_collector="fail", chef_solr="fail")),
         Outcome.DEGRADED,
-        "answers, but its status names chef_solr, data_collector",
+        INDEX.format("chef_solr, data_collector"),
     ),
-    (answer(200, page("pong", chef_solr="fail")), Outcome.DEGRADED, "answers, but its status names chef_solr"),
+    (
+        answer(500, page("fail", data_collector="fail")),
+        Outcome.OK,
+        "answers; its status names data_collector, which harms no run",
+    ),
+    (answer(200, page("pong", chef_solr="fail")), Outcome.DEGRADED, INDEX.format("chef_solr")),
     (answer(500, page("fail")), Outcome.DEGRADED, "answers, but its status names a failure"),
     (answer(500, page("fail", chef_sql="fail")), Outcome.SERVER_ERROR, "its status says that chef_sql fails"),
     (answer(500, page("fail", oc_chef_authz="fail")), Outcome.SERVER_ERROR, "its status says that oc_chef_authz fails"),
@@ -106,10 +121,10 @@ STATUS = [
     (
         answer(500, page("fail", **{"a\nb\x1b[2J": "fail"})),
         Outcome.DEGRADED,
-        "answers, but its status names a b [2J",
+        INDEX.format("a b [2J"),
     ),
     (answer(500, {"upstreams": ["chef_sql"]}), Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
-    (answer(503, page("fail")), Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+    (answer(503, page("fail")), Outcome.MAINTENANCE, MAINTENANCE),
     (answer(200, {"status": "fail"}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
 ]
 
@@ -117,6 +132,26 @@ STATUS = [
 @pytest.mark.parametrize(("given_answer", "outcome", "detail"), STATUS + UNSIGNED)
 def test_status(given_answer, outcome, detail):
     assert said(judge_status(given_answer)) == (outcome, detail)
+
+
+@pytest.mark.parametrize(
+    ("status", "upstreams", "fails"),
+    [
+        (200, {}, False),
+        (500, {"chef_opensearch": "fail"}, True),
+        (500, {"chef_elasticsearch": "fail", "chef_sql": "fail"}, True),
+        (500, {"chef_sql": "fail"}, False),
+        (500, {"data_collector": "fail"}, False),
+        (500, {}, False),
+    ],
+)
+def test_status_tells_whether_the_index_fails(status, upstreams, fails):
+    assert judge_status(answer(status, page("pong", **upstreams))).index_fails is fails
+
+
+def test_what_has_no_upstreams_does_not_tell_of_the_index():
+    assert judge_status(answer(200, {"status": "pong"})).index_fails is None
+    assert judge_status(answer(401, UNSIGNED_GOIARDI)).index_fails is None
 
 
 @pytest.mark.parametrize("content", [b"", HTML, {"error": ["No such path"]}])
@@ -142,27 +177,118 @@ def test_a_long_list_of_upstreams_is_cut():
     assert 300 <= len(detail) < 400
 
 
-# HEAD of the node object.
+# The principal, unsigned; the client, and the default environment, signed.
+
+NO_PRINCIPAL = {"not_found": "principal", "error": f"Cannot find principal {NODE}"}
+"""As in chef_wm_named_principal.erl."""
+NO_ORG = {"not_found": "org", "error": "Cannot find org acme"}
+NOT_FOUND_PAGE = b"<!DOCTYPE html>\n<html><head><title>Chef - 404 Not Found</title></head></html>"
+NO_READ = {"error": ["missing read permission"]}
+STRANGE = (Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}")
+BEHIND = "HTTP 404 Not Found: its nginx answers, the Chef server behind does not"
+UPPER = "HTTP 404: no organization is called 'Acme': their names have no capital letters"
+
+
+def of(kind, status, content=b"", *, name=NODE, organization="acme", headers=JSON):
+    return answer(status, content, headers, path=f"/organizations/{organization}/{kind}/{name}")
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "is_proof"),
+    ("given_answer", "expected"),
     [
-        (200, ERCHEF, True),
-        (200, ERCHEF | {"content-type": "application/json; charset=utf-8"}, True),
-        (200, JSON, False),
-        (200, {"content-type": "text/html"}, False),
-        (200, ERCHEF | {"content-type": "text/html"}, False),
-        (200, {name: value for name, value in GOIARDI.items() if name != "content-type"}, False),
-        (200, {}, False),
-        (404, ERCHEF, False),
-        (401, ERCHEF, False),
-        (301, ERCHEF, False),
-        (503, ERCHEF, False),
+        (of("principals", 200, {"principals": [{"name": NODE, "type": "client"}]}), (Outcome.OK, "")),
+        (of("principals", 200, {"name": NODE}), (Outcome.OK, "")),
+        (of("principals", 200, {"principals": [{"name": "another"}]}), STRANGE),
+        (of("principals", 200, {"principals": 3}), STRANGE),
+        (of("principals", 404, NO_PRINCIPAL), (Outcome.OK, "")),
+        (of("principals", 404, {"error": [f"Neither a client nor a user named '{NODE}' found."]}), (Outcome.OK, "")),
+        (of("principals", 404, NO_ORG), (Outcome.WRONG_ORGANIZATION, "HTTP 404: Cannot find org acme")),
+        (
+            of("principals", 404, NO_ORG | {"error": "Cannot find org acme"}, name="org"),
+            (Outcome.WRONG_ORGANIZATION, "HTTP 404: Cannot find org acme"),
+        ),
+        (
+            of("principals", 404, {"error": ["organization 'acme' does not exist."]}),
+            (Outcome.WRONG_ORGANIZATION, "HTTP 404: organization 'acme' does not exist."),
+        ),
+        (of("principals", 404, NOT_FOUND_PAGE, organization="Acme"), (Outcome.WRONG_ORGANIZATION, UPPER)),
+        (of("principals", 404, NOT_FOUND_PAGE), None),
+        (of("principals", 404, HTML), None),
+        (answer(404, HTML, path=f"/principals/{NODE}"), None),
+        (of("principals", 404, {"error": "Not Found"}), None),
     ],
 )
-def test_head_of_the_node(status, headers, is_proof):
-    assert judge_node_head(Answer(status, headers)) == (Finding(Outcome.OK) if is_proof else None)
+def test_principal(given_answer, expected):
+    assert said(judge_principal(given_answer, given_answer.path.rpartition("/")[2])) == expected
+
+
+@pytest.mark.parametrize(("given_answer", "outcome", "detail"), UNSIGNED)
+def test_whatever_else_is_said_to_the_question_for_the_principal(given_answer, outcome, detail):
+    assert said(judge_principal(given_answer, NODE)) == (outcome, detail)
+
+
+@pytest.mark.parametrize(
+    ("given_answer", "outcome", "detail"),
+    [
+        (of("clients", 200, {"name": NODE, "clientname": NODE, "validator": False}), Outcome.OK, ""),
+        (of("clients", 200, {"name": "another"}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
+        (of("clients", 200, b"", headers=GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
+        (
+            of("clients", 404, {"error": [f"Cannot load client {NODE}"]}),
+            Outcome.NOT_ASSOCIATED,
+            f"HTTP 404: Cannot load client {NODE}",
+        ),
+        (
+            of("clients", 404, {"error": ["organization 'acme' does not exist."]}),
+            Outcome.WRONG_ORGANIZATION,
+            "HTTP 404: organization 'acme' does not exist.",
+        ),
+        (of("clients", 403, NO_READ), Outcome.FORBIDDEN, "HTTP 403: missing read permission"),
+        (of("clients", 404, NOT_FOUND_PAGE), Outcome.SERVER_ERROR, BEHIND),
+        (of("clients", 404, NOT_FOUND_PAGE, organization="Acme"), Outcome.WRONG_ORGANIZATION, UPPER),
+        (answer(404, NOT_FOUND_PAGE, path=f"/clients/{NODE}"), Outcome.SERVER_ERROR, BEHIND),
+        (of("clients", 404, HTML), Outcome.NOT_CHEF, f"HTTP 404 Not Found with {NOT_CHEF}"),
+        (of("clients", 502, NOT_FOUND_PAGE), Outcome.SERVER_ERROR, "HTTP 502 Bad Gateway"),
+    ],
+)
+def test_client(given_answer, outcome, detail):
+    assert said(judge_client(given_answer, NODE, NOW)) == (outcome, detail)
+
+
+@pytest.mark.parametrize(
+    ("given_answer", "outcome"),
+    [
+        (of("environments", 200, {"name": "_default"}, name="_default"), Outcome.OK),
+        (of("environments", 200, {"name": "another"}, name="_default"), Outcome.NOT_CHEF),
+        (of("environments", 401, {"error": ["Invalid signature"]}, name="_default"), Outcome.NOT_ASSOCIATED),
+        (of("environments", 403, NO_READ, name="_default"), Outcome.FORBIDDEN),
+    ],
+)
+def test_default_environment(given_answer, outcome):
+    assert judge_environment(given_answer, "_default", NODE, NOW).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "notice"),
+    [
+        (200, '{"gracePeriod": true, "warningMessage": "It ends\\non Monday."}', "It ends on Monday."),
+        (404, '{"gracePeriod": true, "warningMessage": "It ends."}', "It ends."),
+        (200, '{"gracePeriod": true}', "it does not say until when"),
+        (200, '{"gracePeriod": true, "warningMessage": 3}', "it does not say until when"),
+        (200, '{"gracePeriod": "true", "warningMessage": "It ends."}', None),
+        (200, '{"gracePeriod": false, "warningMessage": "It is over."}', None),
+        (403, '{"gracePeriod": true, "warningMessage": "It ends."}', None),
+        (200, "[]", None),
+        (200, "[" * 100_000, None),
+        (200, "yes", None),
+    ],
+)
+def test_the_grace_period_of_a_licence(status, header, notice):
+    assert licence_notice(answer(status, {}, {"x-ops-license": header})) == notice
+
+
+def test_no_licence_is_no_notice():
+    assert licence_notice(answer(200, {})) is None
 
 
 # GET of the node object.
@@ -212,7 +338,8 @@ NODES = [
         Outcome.NOT_CHEF,
         "HTTP 302 Found: redirects elsewhere, which a Chef server never does",
     ),
-    (answer(503, {"error": "x"}), Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+    (answer(503, {"error": "x"}), Outcome.MAINTENANCE, MAINTENANCE),
+    (answer(503, {"error": "x"}, ERCHEF), Outcome.BUSY, NO_CONNECTION),
 ]
 
 
@@ -305,6 +432,8 @@ _CHEFFY = st.fixed_dictionaries(
         "status": st.sampled_from(["pong", "fail", []]),
         "upstreams": _JSON | st.dictionaries(st.sampled_from(["chef_sql", "oc_chef_authz", ""]), _JSON),
         "min_api_version": _JSON,
+        "principals": _JSON | st.just([{"name": NODE}]),
+        "not_found": _JSON | st.sampled_from(["org", "principal"]),
     },
 )
 _BODIES = (
@@ -313,28 +442,44 @@ _BODIES = (
     | _CHEFFY.map(lambda value: json.dumps(value).encode())
 )
 _DATES = st.text(max_size=30) | st.text(alphabet=string.digits + " :+-,JanMonGT", max_size=40)
-_HEADERS = st.fixed_dictionaries({}, optional={"date": _DATES, "content-type": st.text() | st.just("application/json")})
+_LICENCES = st.fixed_dictionaries({"gracePeriod": _JSON | st.just(True)}, optional={"warningMessage": _JSON})
+_HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "date": _DATES,
+        "content-type": st.text() | st.just("application/json"),
+        "x-ops-license": st.text() | _LICENCES.map(json.dumps),
+    },
+)
 ANSWERS = st.builds(
     Answer, st.integers(0, 999) | st.sampled_from([200, 401, 403, 404, 500]), _HEADERS | st.just(ERCHEF), _BODIES
 )
 
 
-@given(ANSWERS)
-def test_no_answer_is_too_odd_to_be_judged(odd):
-    findings = [
+def judged(odd):
+    """By every judge."""
+    return [
         judge_status(odd),
         judge_api_version(odd),
-        judge_node_head(odd),
+        judge_principal(odd, NODE),
+        judge_client(odd, NODE, NOW),
+        judge_environment(odd, "_default", NODE, NOW),
         judge_node(odd, NODE, NOW),
     ]
-    assert all(finding.detail.isprintable() for finding in findings if finding)
+
+
+@given(ANSWERS)
+def test_no_answer_is_too_odd_to_be_judged(odd):
+    assert all(finding.detail.isprintable() for finding in judged(odd) if finding)
+    notice = licence_notice(odd)
+    assert notice is None or notice.isprintable()
 
 
 @given(st.binary(), st.integers(200, 599))
 def test_no_body_without_its_words_is_a_success(body, status):
     """Random bytes never spell Chef's JSON, so no judge may be content with them."""
     odd = Answer(status, {"content-type": "text/html"}, b"<" + body)
-    for finding in (judge_status(odd), judge_api_version(odd), judge_node_head(odd), judge_node(odd, NODE, NOW)):
+    for finding in judged(odd):
         assert finding is None or not finding.outcome.is_alive
 
 

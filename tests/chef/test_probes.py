@@ -5,9 +5,11 @@ import datetime
 import functools
 import gzip
 import itertools
+import json
 import re
 import select
 import socket
+import socketserver
 import ssl
 import tempfile
 import threading
@@ -16,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from cryptography import x509
 
 from chef_devserver.authority import Authority
@@ -24,12 +27,12 @@ from chef_devserver.server import DevServer
 from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
-from chef_failover.chef.probes import HABIT_LIFETIME_S, Prober
+from chef_failover.chef.probes import HABIT_LIFETIME_S, STATUS_INTERVAL_S, Prober
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
 from chef_failover.model.model import Outcome
 from chef_failover.node import offline
-from tests.support.chef import ROOT, check_signature, made_up, sent
+from tests.support.chef import NO_READ, PONG, ROOT, URL, check_signature, made_up, sent
 
 NODE = "i-0abc"
 TIMEOUT_S = 0.5
@@ -121,25 +124,19 @@ EVERY = {  # the same, signed or not
     Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
     Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301 Moved Permanently: redirects elsewhere"),
     Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+    Fault.ENDLESS_BODY: (Outcome.NOT_CHEF, "an answer longer than 8 MiB"),
+    Fault.STATUS_ALL_FAIL: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
+    Fault.STATUS_SOME_FAIL: (Outcome.DEGRADED, "answers, but its search index fails (chef_opensearch)"),
+    Fault.LICENCE: (Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid"),
 }
-TOO_LONG = (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
-SEARCH_FAILS = "answers, but its status names chef_opensearch"
-ALL_FAIL = "its status says that chef_opensearch, chef_sql, oc_chef_authz fails"
 FAULTS = {  # without a signature, with one
     **{fault: (expected, expected) for fault, expected in EVERY.items()},
-    Fault.ENDLESS_BODY: (TOO_LONG, (Outcome.NOT_CHEF, "")),  # GET may find what HEAD has left on the connection
-    Fault.STATUS_ALL_FAIL: (
-        (Outcome.SERVER_ERROR, ALL_FAIL),
-        (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
-    ),
-    Fault.STATUS_SOME_FAIL: ((Outcome.DEGRADED, SEARCH_FAILS), OK),
-    Fault.LICENCE: (OK, (Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid")),
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Failed to authenticate as 'i-0abc'")),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Invalid signature for user or client")),
     Fault.UNAUTHORIZED_CLOCK: (OK, (Outcome.CLOCK_SKEW, "clock skew: this node's clock says ")),
     Fault.FORBIDDEN: (OK, (Outcome.FORBIDDEN, "HTTP 403: missing read permission")),
     Fault.WRONG_ORGANIZATION: (
-        OK,
+        (Outcome.WRONG_ORGANIZATION, "HTTP 404: "),
         (Outcome.WRONG_ORGANIZATION, "HTTP 404: organization 'default' does not exist."),
     ),
 }
@@ -160,7 +157,6 @@ def test_fault(server, make_prober, fault, signs):
     took_s = time.monotonic() - began
     assert (result.outcome, result.detail[: len(detail)]) == (outcome, detail)
     assert not result.never_left_node
-    assert result.has_node_object
     assert began <= result.finished_at <= began + took_s
     if fault in SLOW:
         assert TIMEOUT_S * 0.9 < took_s < TIMEOUT_S + NOISE_S
@@ -175,11 +171,119 @@ def test_fault(server, make_prober, fault, signs):
 # Signed requests.
 
 
-def test_head_is_enough_where_it_is_proof(server, make_prober):
+CLIENT = ("GET", f"/organizations/default/clients/{NODE}", 200)
+STATUS = ("GET", "/_status", 200)
+
+
+def test_the_node_s_own_client_is_all_that_is_asked_for(server, make_prober):
     prober = make_prober(server.chef_server_url)
     for _ in range(3):
         assert prober.probe().outcome is Outcome.OK
-    assert list(server.requests) == [("HEAD", f"/organizations/default/nodes/{NODE}", 200)] * 3
+    assert list(server.requests) == [CLIENT, STATUS, CLIENT, CLIENT]
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_a_probe_moves_4_kb_at_most_however_large_the_node_s_object_is(server, authority, make_prober, signs):
+    server.put_node(NODE, automatic={"a": "x" * 200_000})
+    with counting(server.port) as counted:
+        prober = make_prober(f"https://127.0.0.1:{counted.port}/organizations/default", signs=signs)
+        assert prober.probe().index_fails is False
+        assert 1000 < counted.moved <= 4000
+        counted.moved = 0
+        assert prober.probe().outcome is Outcome.OK
+        assert 1000 < counted.moved < 3500
+
+
+def test_a_client_that_may_not_read_itself_is_proven_by_the_default_environment(chef, make_prober_of):
+    chef.get(f"{URL}/clients/{NODE}", json=NO_READ, status=403)
+    chef.get(f"{URL}/environments/_default", json={"name": "_default"})
+    chef.get(f"{ROOT}/_status", json={"status": "pong", "upstreams": PONG})
+    now = [1000.0]
+    prober = make_prober_of(clock=lambda: now[0])
+    for _ in range(3):
+        result = prober.probe()
+        assert (result.outcome, result.is_signed) == (Outcome.OK, True)
+    client, environment = ("GET", f"clients/{NODE}"), ("GET", "environments/_default")
+    assert sent(chef) == [client, environment, ("GET", "/_status"), environment, environment]
+    now[0] += HABIT_LIFETIME_S + 1
+    prober.probe()
+    assert sent(chef)[5] == client
+
+
+def test_a_client_that_may_read_nothing_is_turned_away_and_asked_about_again(chef, make_prober_of):
+    chef.get(f"{URL}/clients/{NODE}", json=NO_READ, status=403)
+    chef.get(f"{URL}/environments/_default", json=NO_READ, status=403)
+    prober = make_prober_of()
+    assert {prober.probe().outcome for _ in range(2)} == {Outcome.FORBIDDEN}
+    assert [path for _, path in sent(chef)] == [f"clients/{NODE}", "environments/_default"] * 2
+
+
+# The search index: only the status page tells.
+
+
+def test_the_status_page_is_asked_at_first_and_then_seldom(server, make_prober):
+    now = [1000.0]
+    prober = make_prober(server.chef_server_url, clock=lambda: now[0])
+    looks = []
+    for _ in range(130):
+        looks.append(prober.probe().index_fails)
+        now[0] += 60.0
+    assert [at for at, look in enumerate(looks) if look is not None] == [0, 30, 60, 90, 120]
+
+
+def test_an_index_that_fails_or_is_back_is_looked_at_more_often_for_a_while(server, make_prober):
+    now = [1000.0]
+    prober = make_prober(server.chef_server_url, clock=lambda: now[0])
+
+    def looks(probes):
+        found = []
+        for _ in range(probes):
+            found.append(prober.probe())
+            now[0] += 60.0
+        return found
+
+    looks(1)
+    now[0] += STATUS_INTERVAL_S
+    for fault, outcome in ((Fault.STATUS_SOME_FAIL, Outcome.DEGRADED), (None, Outcome.OK)):
+        server.fault = fault
+        if fault is None:
+            now[0] += STATUS_INTERVAL_S
+        found = looks(20)
+        assert {one.outcome for one in found} == {outcome}
+        assert [at for at, one in enumerate(found) if one.index_fails is not None] == [0, 1, 2, 4, 8, 16]
+        assert {one.index_fails for one in found} == {None, fault is not None}
+
+
+def test_a_status_page_that_does_not_answer_harms_no_probe(chef, make_prober_of):
+    chef.get(f"{URL}/clients/{NODE}", json={"name": NODE})
+    chef.get(f"{ROOT}/_status", body=requests.ConnectionError())
+    result = make_prober_of().probe()
+    assert (result.outcome, result.index_fails) == (Outcome.OK, None)
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_server_whose_status_page_tells_nothing_is_not_asked_for_it_again(chef, make_prober_of, status):
+    chef.get(f"{URL}/clients/{NODE}", json={"name": NODE})
+    chef.get(f"{ROOT}/_status", json={"error": ["no"]}, status=status)
+    prober = make_prober_of()
+    assert {prober.probe().outcome for _ in range(3)} == {Outcome.OK}
+    assert [path for _, path in sent(chef)].count("/_status") == 1
+
+
+# A licence that has ended.
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_the_grace_period_of_a_licence_is_told(chef, make_prober_of, signs):
+    told = {"licenseType": "commercial", "gracePeriod": True, "warningMessage": "It ends on Monday."}
+    chef.get(
+        re.compile(f"{URL}/(clients|principals)/{NODE}"),
+        json={"name": NODE},
+        headers={"X-Ops-License": json.dumps(told)},
+    )
+    chef.get(f"{ROOT}/_status", json={"status": "pong", "upstreams": PONG})
+    result = make_prober_of(signs=signs).probe()
+    assert (result.outcome, result.licence_notice) == (Outcome.OK, "It ends on Monday.")
 
 
 @pytest.fixture
@@ -198,10 +302,17 @@ def test_protocol_1_1_where_1_3_is_refused_is_remembered(old, make_prober):
         assert prober.probe().outcome is Outcome.OK
         statuses.append([(method, status) for method, _, status in old.requests])
         old.requests.clear()
-    assert statuses == [[("HEAD", 400), ("GET", 400), ("GET", 200)], [("HEAD", 200)]]
+    assert statuses == [[("GET", 400), ("GET", 200), ("GET", 200)], [("GET", 200)]]
     now[0] += HABIT_LIFETIME_S + 1
     prober.probe()
     assert old.requests[0][2] == 400  # 1.3 once more: it may have been upgraded
+
+
+def test_a_server_that_refuses_1_1_one_day_is_asked_by_1_3_again(old, make_prober):
+    prober = make_prober(old.chef_server_url)
+    assert prober.probe().outcome is Outcome.OK
+    old.state.protocols = frozenset({"1.3"})
+    assert [prober.probe().outcome for _ in range(2)] == [Outcome.SERVER_ERROR, Outcome.OK]
 
 
 def test_a_refused_client_is_no_reason_to_stay_with_1_1(server, make_prober):
@@ -213,12 +324,24 @@ def test_a_refused_client_is_no_reason_to_stay_with_1_1(server, make_prober):
     assert prober.probe().outcome is Outcome.OK
 
 
-def test_node_object_missing(server, probe, public_pem):
+def test_whether_there_is_a_node_object_is_not_asked(server, probe, public_pem):
     server.register("new", public_pem)
-    result = probe(server.chef_server_url, user="new")
-    assert (result.outcome, result.detail) == (Outcome.OK, "answers, but has no node object new")
-    assert (result.has_node_object, result.reports_node_object) == (False, False)
-    assert result.latency_s > 0
+    assert probe(server.chef_server_url, user="new").detail.startswith("answers in")
+
+
+def test_a_user_of_the_node_s_name_is_no_client(chef, make_prober_of):
+    chef.get(f"{URL}/clients/{NODE}", json={"error": [f"Cannot load client {NODE}"]}, status=404)
+    result = make_prober_of().probe()
+    assert (result.outcome, result.detail) == (Outcome.NOT_ASSOCIATED, f"HTTP 404: Cannot load client {NODE}")
+
+
+def test_a_colon_in_a_name_is_sent_as_it_is(chef, key):
+    chef.get(f"{URL}/clients/db:1", json={"name": "db:1"})
+    chef.get(f"{ROOT}/_status", status=404)
+    signer = functools.partial(ChefAuth, "db:1", key)
+    assert Prober(made_up("db:1"), signer=lambda: signer).probe().outcome is Outcome.OK
+    assert sent(chef)[0] == ("GET", "clients/db:1")
+    check_signature(chef.calls[0].request, "1.3", "db:1", key, datetime.datetime.now(datetime.UTC))
 
 
 def test_wrong_organization(server, probe):
@@ -340,7 +463,7 @@ def make_prober_of(key):
         ((302, b"", {"Location": "https://["}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
         ((302, b"", {"Location": ""}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
         ((200, b"no gzip", {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "what it sends is not HTTP")),
-        ((200, BOMB, {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "an answer longer than 4 MiB")),
+        ((200, BOMB, {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "an answer longer than 8 MiB")),
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -352,32 +475,71 @@ def test_whatever_is_answered_is_an_outcome(chef, make_prober_of, answered, expe
     assert {urlsplit(call.request.url).netloc for call in chef.calls} == {"chef.example.com"}
 
 
-def test_get_instead_of_head_is_remembered_for_a_while(chef, make_prober_of, key):
-    """A HEAD that has no header which only Chef sends is no proof."""
-    every(chef, 200, b'{"name":"i-0abc"}', {})
-    now = [1000.0]
-    prober = make_prober_of(clock=lambda: now[0])
-    for _ in range(3):
-        assert prober.probe().outcome is Outcome.OK
-    assert sent(chef) == [(method, f"nodes/{NODE}") for method in ("HEAD", "GET", "GET", "GET")]
-    now[0] += HABIT_LIFETIME_S + 1
-    prober.probe()
-    assert [method for method, _ in sent(chef)][4:] == ["HEAD", "GET"]
-    for call in chef.calls:
-        check_signature(call.request, "1.3", NODE, key, datetime.datetime.now(datetime.UTC))
+# Unsigned requests.
+
+PRINCIPAL = ("GET", f"principals/{NODE}")
 
 
-def test_server_without_a_status_page_is_asked_for_its_api_version(chef, make_prober_of):
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (200, {"principals": [{"name": NODE, "type": "client", "public_key": "…"}]}),
+        (404, {"not_found": "principal", "error": f"Cannot find principal {NODE}"}),
+    ],
+)
+def test_a_node_that_is_not_registered_asks_for_its_principal_without_a_signature(chef, make_prober_of, status, said):
+    chef.get(f"{URL}/principals/{NODE}", json=said, status=status)
+    chef.get(f"{ROOT}/_status", json={"status": "pong", "upstreams": PONG})
+    result = make_prober_of(signs=False).probe()
+    assert (result.outcome, result.is_signed) == (Outcome.OK, False)
+    assert sent(chef) == [PRINCIPAL, ("GET", "/_status")]
+    asked = chef.calls[0].request.headers
+    assert (asked["X-Ops-Userid"], "X-Ops-Authorization-1" in asked) == (NODE, False)
+
+
+def test_server_without_principals_or_status_is_asked_for_its_api_version(chef, make_prober_of):
+    chef.get(f"{URL}/principals/{NODE}", body="no such page", status=404)
     chef.get(f"{ROOT}/_status", body="no such page", status=404)
     chef.get(f"{ROOT}/server_api_version", json={"min_api_version": 0, "max_api_version": 2})
-    assert make_prober_of(signs=False).probe().outcome is Outcome.OK
-    assert sent(chef) == [("GET", "/_status"), ("GET", "/server_api_version")]
+    now = [1000.0]
+    prober = make_prober_of(signs=False, clock=lambda: now[0])
+    assert [prober.probe().outcome for _ in range(2)] == [Outcome.OK] * 2
+    others = [("GET", "/_status"), ("GET", "/server_api_version")]
+    now[0] += HABIT_LIFETIME_S + 1
+    prober.probe()
+    assert [one for one in sent(chef) if one not in others] == [PRINCIPAL, PRINCIPAL]
 
 
-def test_every_request_is_one_of_chefs(chef, make_prober_of):
-    every(chef, 200, b"{}", {})
+NGINX_PAGE = b"<!DOCTYPE html><html><head><title>Chef - 404 Not Found</title></head></html>"
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_nginx_alone_is_no_stranger_and_no_server(chef, make_prober_of, signs):
+    every(chef, 404, NGINX_PAGE, {"Content-Type": "text/html"})
+    result = make_prober_of(signs=signs).probe()
+    assert (result.outcome, result.detail) == (
+        Outcome.SERVER_ERROR,
+        "HTTP 404 Not Found: its nginx answers, the Chef server behind does not",
+    )
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_an_organization_whose_name_cannot_be_one(chef, key, signs):
+    every(chef, 404, NGINX_PAGE, {"Content-Type": "text/html"})
+    server = ChefServer(Target(f"{ROOT}/organizations/Acme", 5.0, node_name=NODE), Resolver(), TrustStore(()))
+    result = Prober(server, signer=lambda: functools.partial(ChefAuth, NODE, key) if signs else None).probe()
+    assert (result.outcome, result.detail) == (
+        Outcome.WRONG_ORGANIZATION,
+        "HTTP 404: no organization is called 'Acme': their names have no capital letters",
+    )
+
+
+def test_every_request_is_one_of_chefs(chef, make_prober_of, key):
+    every(chef, 404, b"{}", {})
     make_prober_of(signs=False).probe()
     make_prober_of().probe()
+    assert len(chef.calls) == 4
+    check_signature(chef.calls[3].request, "1.3", NODE, key, datetime.datetime.now(datetime.UTC))
     for headers in [call.request.headers for call in chef.calls]:
         assert int(headers["X-Chef-Version"].partition(".")[0]) >= 10
         assert headers["User-Agent"].startswith("chef-failover/")
@@ -467,7 +629,7 @@ def test_a_redirect_without_an_end_is_not_read(authority, probe):
     endless = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 30_000_000
     with RawServer(authority, endless) as server:
         result = probe(server.url, signs=False)
-    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
+    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "an answer longer than 8 MiB")
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -525,6 +687,39 @@ def test_a_slow_handshake_does_not_outlast_the_deadline(probe):
         dripping.join()
     assert result.outcome in (Outcome.READ_TIMEOUT, Outcome.TLS)
     assert took_s < TIMEOUT_S + NOISE_S
+
+
+class Counted:
+    """A relay that counts the bytes both ways."""
+
+    port = moved = 0
+
+
+@contextlib.contextmanager
+def counting(port):
+    counted = Counted()
+
+    def pump(source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                counted.moved += len(data)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.create_connection(("127.0.0.1", port)) as onward:
+                back = threading.Thread(target=pump, args=(onward, self.request), daemon=True)
+                back.start()
+                pump(self.request, onward)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
+        relay.daemon_threads = True
+        counted.port = relay.server_address[1]
+        threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield counted
+        relay.shutdown()
 
 
 # Proxies.

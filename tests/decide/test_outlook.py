@@ -53,6 +53,12 @@ def test_what_a_server_lacks(one, expected):
     assert lacks(bare(holding("a"), one), "b") == expected
 
 
+def test_a_licence_in_its_grace_period():
+    told = ProbeResult(Outcome.OK, "ok", 0.0, licence_notice="It ends on Monday.")
+    snapshot = bare(attrs.evolve(server("a"), last_probe=told, last_alive_probe=told))
+    assert lacks(snapshot, "a") == ("has a Chef licence in its grace period: It ends on Monday.",)
+
+
 @pytest.mark.parametrize(
     ("days", "expected"),
     [

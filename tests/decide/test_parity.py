@@ -10,7 +10,20 @@ from chef_failover.decide.selection import select
 from chef_failover.decide.world import apply_order, refresh_choice, undrain, unpin
 from chef_failover.model.model import Association, Health, NodeCheck, Outcome, Registration, Standing
 from chef_failover.model.needs import Content, ParityMode, Past
-from tests.support.builders import ON, THRESHOLDS, WEB, bare, drain, pin, probed, server, was_read, with_failback, world
+from tests.support.builders import (
+    ON,
+    THRESHOLDS,
+    WEB,
+    asked,
+    bare,
+    drain,
+    pin,
+    probed,
+    server,
+    was_read,
+    with_failback,
+    world,
+)
 
 OLD, NEW, OTHER = "4d5e6f7a8b", "1a2b3c4d5e", "999999"
 REQUIRE, WARN, OFF = ParityMode.REQUIRE, ParityMode.WARN, ParityMode.OFF
@@ -446,15 +459,15 @@ def test_what_was_in_use_before_this_life_is_what_it_was():
     ("near", "far", "goes_to"),
     [
         # right after a restart, with "far" in use: nothing is read yet, or not of both
-        (server("b", says=True), server("c", Health.UNKNOWN), "c"),
-        (server("b", says=True), server("c", says=True), "c"),
-        (with_(policy(OLD), "b"), server("c", says=True), "c"),
-        (server("b", says=True), with_(policy(NEW), "c"), "c"),
+        (asked("b"), server("c", Health.UNKNOWN), "c"),
+        (asked("b"), asked("c"), "c"),
+        (with_(policy(OLD), "b"), asked("c"), "c"),
+        (asked("b"), with_(policy(NEW), "c"), "c"),
         (with_(policy(OLD), "b"), with_(policy(NEW), "c"), "c"),
         # what will never be read holds nobody up, and what is down even less
         (server("b"), with_(policy(NEW), "c"), "b"),
         (with_(None, "b"), with_(policy(NEW), "c"), "b"),
-        (server("b", says=True), server("c", Health.DOWN), "b"),
+        (asked("b"), server("c", Health.DOWN), "b"),
         (with_(policy(NEW), "b"), with_(policy(NEW), "c"), "b"),
     ],
 )
@@ -466,7 +479,7 @@ def test_nobody_leaves_a_well_server_for_one_that_is_about_to_be_compared_with_i
 
 
 def test_a_server_that_is_about_to_be_compared_says_so():
-    snapshot = bare(server("b", says=True), with_(policy(NEW), "c"), current="c", parity=REQUIRE, failback_s=0.0)
+    snapshot = bare(asked("b"), with_(policy(NEW), "c"), current="c", parity=REQUIRE, failback_s=0.0)
     choice = select(snapshot, now=0.0)
     assert choice.reason == "b is coming back: not compared with c yet"
     assert outlook.conditions_for_use(snapshot, choice.verdicts[0], choice, now=0.0) == (

@@ -2,9 +2,9 @@ import attrs
 import pytest
 
 from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
-from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, RiseFall
+from chef_failover.model.model import Health, NodeCheck, RiseFall
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, holding, server, without, word
+from tests.support.builders import EMPTY, WEB, bare, holding, server, signed, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
@@ -30,20 +30,15 @@ def test_an_object_with_neither_run_list_nor_policy_does_nothing(node, does_some
     ("more", "has"),
     [
         ({}, None),
-        ({"last_alive_probe": word(True)}, True),
-        ({"last_alive_probe": word(False)}, False),
-        ({"last_alive_probe": ProbeResult(Outcome.OK, "unsigned", 0.0)}, None),
-        ({"last_alive_probe": ProbeResult(Outcome.NOT_ASSOCIATED, "401", 0.0, is_signed=True)}, None),
+        ({"last_alive_probe": signed()}, None),
+        ({"node_check": NodeCheck(0.0, trouble="no answer")}, None),
         ({"node_check": NodeCheck(0.0, WEB)}, True),
         ({"node_check": NodeCheck(0.0)}, False),
-        ({"node_check": NodeCheck(0.0, WEB, trouble="no answer")}, None),
-        ({"node_check": NodeCheck(2.0), "last_alive_probe": word(True, 1.0)}, False),
-        ({"node_check": NodeCheck(1.0), "last_alive_probe": word(True, 2.0)}, True),
-        ({"node_check": NodeCheck(1.0), "last_alive_probe": ProbeResult(Outcome.FORBIDDEN, "403", 2.0)}, False),
-        ({"node_check": NodeCheck(2.0, trouble="no answer"), "last_alive_probe": word(False, 1.0)}, False),
+        ({"node_check": NodeCheck(0.0, WEB, trouble="no answer")}, True),
+        ({"node_check": attrs.evolve(NodeCheck(0.0), read_at=9.0, trouble="no answer")}, False),
     ],
 )
-def test_the_latest_word_tells_whether_there_is_an_object(more, has):
+def test_the_latest_reading_that_could_tell_says_whether_there_is_an_object(more, has):
     assert attrs.evolve(server("a", UNKNOWN), **more).has_node_object is has
 
 
@@ -145,24 +140,11 @@ def test_why_a_missing_object_is_not_created_is_said():
         "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
     )
     assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, readiness=CHECK) == "has no object of this node"
-    refused = attrs.evolve(without("b"), node_check=NodeCheck(1.0, trouble="it cannot be created there: HTTP 403"))
+    refused = attrs.evolve(NodeCheck(1.0), trouble="it cannot be created there: HTTP 403")
+    refused = attrs.evolve(without("b"), node_check=refused)
     assert said_of("b", holding("a"), refused, current="a") == (
         "has no object of this node (it cannot be created there: HTTP 403)"
     )
-
-
-def test_a_server_that_only_a_probe_has_spoken_of():
-    snapshot = bare(server("a", says=True), server("b", says=False))
-    assert sentence(snapshot, snapshot.server("a")) == "has an object of this node, not read whole yet"
-    assert why_not_ready(snapshot, snapshot.server("b")) == "has no object of this node"
-
-
-def test_an_object_that_appeared_counts_once_it_is_read_or_cannot_be():
-    appeared = attrs.evolve(without("a"), last_alive_probe=word(True, 5.0))
-    assert why_not_ready(bare(appeared, holding("b")), appeared) == "has a new object of this node, not read yet"
-    assert why_not_ready(bare(appeared), appeared) is None, "the node may be new, and its first run under way"
-    unreadable = attrs.evolve(appeared, node_check=NodeCheck(6.0, trouble="too long"), readiness=RiseFall())
-    assert why_not_ready(bare(unreadable), unreadable) is None
 
 
 @pytest.mark.parametrize(

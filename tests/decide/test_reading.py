@@ -3,12 +3,13 @@ import math
 import attrs
 import pytest
 
-from chef_failover.decide.reading import INTERVAL_S, RETRY_INTERVAL_S, due_at, is_recent
-from chef_failover.model.model import Association, Health, NodeCheck, Outcome, Registration
+from chef_failover.decide.reading import CONFIRMING_INTERVAL_S, INTERVAL_S, RETRY_INTERVAL_S, due_at, is_recent
+from chef_failover.model.model import Association, Health, NodeCheck, Outcome, Registration, RiseFall
 from chef_failover.model.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, holding, server, without, word
+from tests.support.builders import EMPTY, WEB, bare, holding, server, without
 
 DOWN = Health.DOWN
+CHANGING = RiseFall(Health.UP, streak=1)
 OFF = ReadinessPolicy(ReadinessMode.OFF)
 POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
 LATEST = Content(1000.0, environment="_default", cookbooks={"web": "1.0.0"})
@@ -29,8 +30,13 @@ def policy(revision, at, **more):
         (without("a", at=50.0), {}, 50.0 + RETRY_INTERVAL_S),
         (holding("a", EMPTY, at=50.0), {}, 50.0 + RETRY_INTERVAL_S),
         (attrs.evolve(holding("a"), node_check=NodeCheck(50.0, WEB, trouble="no")), {}, 50.0 + RETRY_INTERVAL_S),
-        (attrs.evolve(without("a"), last_alive_probe=word(True, 5.0)), {}, -math.inf),
-        (attrs.evolve(holding("a"), last_alive_probe=word(False, 5.0)), {}, -math.inf),
+        (holding("a", at=50.0, readiness=CHANGING), {}, 50.0 + CONFIRMING_INTERVAL_S),
+        (without("a", at=50.0, readiness=CHANGING), {}, 50.0 + CONFIRMING_INTERVAL_S),
+        (
+            holding("a", readiness=CHANGING, node_check=NodeCheck(50.0, WEB, trouble="no")),
+            {},
+            50.0 + RETRY_INTERVAL_S,
+        ),
         (holding("a", health=DOWN), {}, math.inf),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), {}, math.inf),
         (server("a", registration=Registration(Association.REQUESTED)), {}, math.inf),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from chef_failover.decide.seeding import differences, differences_of, nothing_to_seed_from, reference, wants_seed
 from chef_failover.model.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, holding, server, was_read, without, word
+from tests.support.builders import EMPTY, WEB, bare, holding, server, was_read, without
 
 DOWN = Health.DOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
@@ -23,12 +23,8 @@ NONE_KNOWN = "no server is known to have more than an empty object of this node,
         (holding("a", health=DOWN), None),
         (holding("a", EMPTY), "the object on a, which is in use, has an empty run list"),
         (without("a"), NONE_KNOWN),
-        (
-            attrs.evolve(holding("a"), last_alive_probe=word(False, 5.0)),
-            NONE_KNOWN,
-        ),
         (server("a"), "the object on a, which is in use, has not been read yet"),
-        (holding("a", None, node_check=NodeCheck(0.0, trouble="no")), NONE_KNOWN),
+        (without("a", node_check=attrs.evolve(NodeCheck(0.0), trouble="no")), NONE_KNOWN),
         (
             holding("a", node_check=NodeCheck(0.0, trouble="no")),
             "the object on a, which is in use, has not been read yet",
@@ -53,7 +49,6 @@ def test_what_the_others_are_seeded_from(in_use, why_not):
         (without("b", DOWN), None, False),
         (without("b", registration=Registration(Association.FAILED)), None, False),
         (attrs.evolve(without("b"), last_alive_probe=ProbeResult(Outcome.FORBIDDEN, "403", 1.0)), None, False),
-        (attrs.evolve(without("b"), last_alive_probe=word(True, 1.0)), None, False),
         (attrs.evolve(without("b"), node_check=NodeCheck(0.0, trouble="no answer")), None, False),
         (attrs.evolve(without("b"), node_check=None), None, False),
         (holding("b", EMPTY), None, False),
@@ -73,10 +68,7 @@ def test_a_last_resort_without_the_object_is_seeded_from_what_was_read_of_the_ot
     assert reference(snapshot) == WEB
     assert wants_seed(snapshot, snapshot.server("a"))
     assert differences_of(snapshot, snapshot.server("c")) == ("run list",)
-    gone = (
-        attrs.evolve(dead[0], last_alive_probe=word(False, 5.0)),
-        attrs.evolve(dead[1], last_alive_probe=word(False, 5.0)),
-    )
+    gone = without("b", DOWN), without("c", DOWN)
     assert reference(bare(without("a"), *gone, current="a")) is None
 
 

@@ -364,7 +364,6 @@ def snapshots(draw):
             changed_at=draw(st.floats(0, 1000)),
             at=draw(st.floats(0, 1000)),
             outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
-            says=draw(st.sampled_from([None, True, False])),
             drain=draw(st.none() | st.builds(drain, st.just(name), ends_at=st.floats(0, 2000) | st.just(math.inf))),
             registration=Registration(draw(st.sampled_from(Association))),
         )

@@ -149,7 +149,9 @@ def test_history_is_bounded():
 
 
 def says(snapshot, name, has_node_object, at):
-    return probed(snapshot, name, Outcome.OK, at, has_node_object=has_node_object, is_signed=True)
+    """A probe in the node's name, and what a reading found right after it."""
+    snapshot = probed(snapshot, name, Outcome.OK, at, is_signed=True)
+    return was_read(snapshot, name, at + 0.05, WEB if has_node_object else None)
 
 
 def test_a_new_node_is_ready_everywhere_until_one_server_has_its_object():
@@ -179,13 +181,14 @@ def test_a_server_that_died_is_still_known_to_have_the_object():
 
 
 def test_one_stray_404_moves_nothing_and_three_do_until_an_object_is_proven():
-    both = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
+    unseeded = fresh("a", "b", readiness=ReadinessPolicy(ReadinessMode.CHECK))
+    both = says(says(unseeded, "a", True, 1.0), "b", True, 1.1)
     assert says(says(both, "a", False, 2.0), "a", False, 3.0).choice.name == "a"
     moved = says(says(says(both, "a", False, 2.0), "a", False, 3.0), "a", False, 4.0)
     assert moved.choice.name == "b"
     assert (moved.transitions[-2].before, moved.transitions[-2].after) == ("ready", "not ready")
     seeded = was_read(moved, "a", 5.0, WEB)
-    assert seeded.server("a").is_changing
+    assert seeded.server("a").readiness.is_changing
     assert seeded.choice.reason == (
         "a is not ready: was not ready until a moment ago, and has yet to prove that this is over"
     )
@@ -194,26 +197,20 @@ def test_one_stray_404_moves_nothing_and_three_do_until_an_object_is_proven():
     assert back.choice.name == "a", "it was never DOWN, so there is nothing to hold down"
 
 
-def test_an_empty_object_is_found_by_a_reading_and_confirmed_by_probes():
-    snapshot = was_read(says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1), "b", 1.5, WEB)
+def test_an_empty_object_counts_once_it_was_read_often_enough():
+    snapshot = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
     snapshot = was_read(snapshot, "a", 2.0, EMPTY)
     assert snapshot.choice.name == "a"
-    assert snapshot.server("a").is_changing
-    snapshot = says(says(snapshot, "a", True, 3.0), "a", True, 4.0)
+    assert snapshot.server("a").readiness.is_changing
+    snapshot = was_read(was_read(snapshot, "a", 3.0, EMPTY), "a", 4.0, EMPTY)
     assert snapshot.choice.reason == "a is not ready: its object of this node has an empty run list"
 
 
 def test_a_run_list_that_is_empty_everywhere_is_meant_so_and_moves_nobody():
-    snapshot = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
+    snapshot = probed(probed(fresh("a", "b"), "a", Outcome.OK, 1.0), "b", Outcome.OK, 1.1)
     for at, name in ((2.0, "a"), (2.5, "b"), (600.0, "a"), (601.0, "b")):
-        snapshot = says(was_read(snapshot, name, at, EMPTY), name, True, at + 0.1)
+        snapshot = was_read(snapshot, name, at, EMPTY)
         assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", False)
-
-
-def test_an_object_that_nobody_has_read_is_not_believed_where_there_was_none():
-    snapshot = was_read(says(fresh("a", "b"), "a", True, 1.0), "b", 2.0, None)
-    snapshot = says(snapshot, "b", True, 3.0)
-    assert why_not_ready(snapshot, snapshot.server("b")) == "has a new object of this node, not read yet"
 
 
 def test_what_was_read_once_holds_while_nothing_can_be_read():
@@ -226,21 +223,32 @@ def test_what_was_read_once_holds_while_nothing_can_be_read():
 
 
 def test_what_a_server_cannot_tell_any_more_is_no_reason_to_hurry():
-    falling = says(says(fresh("a"), "a", True, 1.0), "a", False, 2.0)
-    assert falling.server("a").is_changing
-    refused = probed(falling, "a", Outcome.NOT_ASSOCIATED, 3.0, is_signed=True)
-    assert refused.server("a").is_changing  # by the refusal
-    assert not run(refused, "a", [Outcome.NOT_ASSOCIATED] * 2, 4).server("a").is_changing
-    assert not run(falling, "a", [Outcome.REFUSED] * 3, 4).server("a").is_changing
+    served = probed(fresh("a"), "a", Outcome.OK, 1.0, is_signed=True)
+    refused = probed(served, "a", Outcome.NOT_ASSOCIATED, 2.0, is_signed=True)
+    assert refused.server("a").is_changing
+    assert not run(refused, "a", [Outcome.NOT_ASSOCIATED] * 2, 3).server("a").is_changing
+    assert not run(refused, "a", [Outcome.REFUSED] * 3, 3).server("a").is_changing
+
+
+def test_what_only_readings_tell_makes_no_probe_hurry():
+    falling = says(says(fresh("a"), "a", True, 1.0), "a", False, 2.0).server("a")
+    assert (falling.readiness.is_changing, falling.is_changing) == (True, False)
+
+
+def test_what_was_read_last_holds_where_nothing_can_be_read_any_more():
+    gone = was_read(says(says(fresh("a", "b"), "a", False, 1.0), "b", True, 1.1), "a", 2.0, trouble="no answer")
+    assert gone.server("a").has_node_object is False
+    assert gone.choice.name == "b"
 
 
 def test_with_a_policy_only_the_policy_counts():
     policy = ReadinessPolicy(policy_group="production", policy_name="webserver")
-    snapshot = says(says(fresh("a", "b", readiness=policy), "a", False, 1.0), "b", True, 1.1)
+    snapshot = probed(fresh("a", "b", readiness=policy), "a", Outcome.OK, 1.0, is_signed=True)
+    snapshot = probed(snapshot, "b", Outcome.OK, 1.1, is_signed=True)
     assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", False)
     snapshot = was_read(snapshot, "a", 2.0, policy_found=False)
     assert snapshot.choice.reason == "a is not ready: policy webserver is not in policy group production"
-    pushed = says(was_read(snapshot, "a", 3.0, policy_found=True), "a", False, 4.0)
+    pushed = was_read(was_read(snapshot, "a", 3.0, policy_found=True), "a", 4.0, policy_found=True)
     assert pushed.choice.name == "a"
 
 
@@ -271,14 +279,13 @@ class Life(RuleBasedStateMachine):
         outcome=st.sampled_from(Outcome),
         is_offline=st.booleans(),
         is_signed=st.booleans(),
-        has_node_object=st.booleans(),
     )
-    def a_probe_ends(self, name, outcome, is_offline, is_signed, has_node_object):
+    def a_probe_ends(self, name, outcome, is_offline, is_signed):
         before = self.world
         is_offline = is_offline and not outcome.is_alive
         self.now += 0.01
-        said = {"is_signed": is_signed, "has_node_object": has_node_object or not (is_signed and outcome.serves_node)}
-        self.world = after = probed(before, name, outcome, self.now, offline="no route" if is_offline else None, **said)
+        offline = "no route" if is_offline else None
+        self.world = after = probed(before, name, outcome, self.now, offline=offline, is_signed=is_signed)
         if is_offline:
             assert after.choice.name == before.choice.name
             assert [one.health for one in after.servers] == [one.health for one in before.servers]

@@ -5,9 +5,9 @@ import random
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
-from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, SelectionPolicy, Snapshot
+from chef_failover.model.model import NodeCheck, Outcome, SelectionPolicy, Snapshot
 from chef_failover.model.needs import NodeObject
-from tests.support.builders import ON, THRESHOLDS, server
+from tests.support.builders import ON, THRESHOLDS, asked
 
 WEB = NodeObject(("recipe[web]",))
 
@@ -19,12 +19,7 @@ class World:
         self.now = 100.0
         self.created, self.filled, self.read, self.doubts = 0, 0, 0, []
         self._create, self._found = create, found
-        signed = ProbeResult(Outcome.OK, "ok", 99.0, 0.01, is_signed=True)
-        absent = ProbeResult(Outcome.OK, "no object", 99.0, 0.01, has_node_object=False, is_signed=True)
-        servers = (
-            server("a", at=99.0, last_alive_probe=signed, node_check=NodeCheck(99.0, WEB)),
-            server("b", at=99.0, last_alive_probe=absent, lacked_object_at=99.0),
-        )
+        servers = (asked("a", at=99.0, node_check=NodeCheck(99.0, WEB)), asked("b", at=99.0, lacked_object_at=99.0))
         snapshot = Snapshot(servers, SelectionPolicy(600.0, "web-1"))
         self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=lambda: ON)
         self.care = NodeUpkeep(
@@ -77,7 +72,7 @@ def test_what_cannot_be_created_is_said_and_tried_once_in_a_while():
 
 
 def test_what_a_run_has_left_empty_is_filled_once_in_a_while():
-    """The probe has found that there was none before."""
+    """A reading has found that there was none before."""
     world = World(True, found=NodeObject())
     world.run(600.0)
     assert 2 <= world.filled == world.created <= 11

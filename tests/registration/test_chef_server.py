@@ -75,7 +75,7 @@ def test_who_is_known_already_touches_no_validator(server, associate):
     server.register(NODE, KEY.public_pem())
     unread = associate(validator_key=lambda: pytest.fail("the key was read for nothing"))
     assert (unread.event, unread.detail) == (Event.CONFIRM, "it knows this node by this key")
-    assert asked(server) == [("GET", NODE, 404)]
+    assert asked(server) == [("GET", NODE, 200)]
 
 
 def test_after_a_crash_right_after_the_call_the_same_question_confirms(server, associate):
@@ -89,7 +89,8 @@ def test_another_key_under_this_name_is_a_conflict_with_what_to_do(server, assoc
     answer = associate()
     assert answer.event is Event.REFUSE
     assert "key conflict" in answer.detail
-    assert f"knife client delete {NODE}" in answer.detail
+    for command in (f"client delete {NODE}", f"acl add client {NODE} nodes {NODE} update", f"node delete {NODE}"):
+        assert f"knife {command}" in answer.detail
     assert server.state.clients[NODE].strip() == OTHER_KEY.public_pem().decode().strip()
     assert len(server.requests) == 3
 
@@ -153,13 +154,14 @@ def test_a_server_that_cannot_be_spoken_to_is_asked_again(server, associate, fau
 # --- answers made up -------------------------------------------------------------------------------------------------
 
 NOBODY = (401, UNKNOWN_CLIENT)
+NO_CLIENT = (404, {"error": [f"Cannot load client {NODE}"]})
 HTML = (200, "<html>Please sign in</html>")
 
 
 def asks(chef, *known):
     """The server's answers to the node's question, in turn."""
     for status, said in known:
-        add(chef, "GET", f"nodes/{NODE}", status, said)
+        add(chef, "GET", f"clients/{NODE}", status, said)
 
 
 def add(chef, method, path, status, said, **headers):
@@ -188,7 +190,6 @@ def registered(chef, *, validator_key=lambda: OTHER_KEY):
         ((503, ""), Event.FAIL, "as in maintenance"),
         ((200, {"name": NODE}), Event.CONFIRM, "knows this node by this key"),
         ((403, {"error": ["missing read permission"]}), Event.CONFIRM, "knows this node by this key"),
-        ((404, {"error": [f"node '{NODE}' not found"]}), Event.CONFIRM, "knows this node by this key"),
         ((404, NO_ORGANIZATION), Event.REFUSE, "node.organization must name one that exists there"),
     ],
     ids=lambda value: str(value)[:40],
@@ -197,7 +198,7 @@ def test_only_a_clear_no_to_the_node_leads_to_the_validator(chef, known, event, 
     asks(chef, known)
     answer = registered(chef, validator_key=lambda: pytest.fail("the key was read for nothing"))
     assert (answer.event, words in answer.detail) == (event, True), answer.detail
-    assert sent(chef) == [("GET", f"nodes/{NODE}")]
+    assert sent(chef) == [("GET", f"clients/{NODE}")]
     check_signature(chef.calls[0].request, "1.3", NODE, KEY, utc_now())
 
 
@@ -222,12 +223,13 @@ MADE = {"uri": f"{URL}/clients/{NODE}"}
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_the_server_says_to_the_validator(chef, made, event, words):
-    asks(chef, NOBODY)
+@pytest.mark.parametrize("unknown", [NOBODY, NO_CLIENT], ids=["unknown", "a user of that name"])
+def test_what_the_server_says_to_the_validator(chef, unknown, made, event, words):
+    asks(chef, unknown)
     add(chef, "POST", "clients", *made)
     answer = registered(chef)
     assert (answer.event, words in answer.detail) == (event, True), answer.detail
-    assert sent(chef) == [("GET", f"nodes/{NODE}"), ("POST", "clients")]
+    assert sent(chef) == [("GET", f"clients/{NODE}"), ("POST", "clients")]
     request = chef.calls[1].request
     check_signature(request, "1.3", "acme-validator", OTHER_KEY, utc_now())
     assert json.loads(request.body) == {"name": NODE, "public_key": KEY.public_pem().decode()}

@@ -28,16 +28,11 @@ WEB = NodeObject(run_list=("recipe[web]",))
 EMPTY = NodeObject()
 
 
-def server(name, health=Health.UP, *, priority=None, changed_at=0.0, outcome=None, at=0.0, says=None, **more):
-    """A server with one probe at ``at`` that fits its health, or that had ``outcome``.
-
-    ``says`` is what that probe said of the node object; None for nothing.
-    """
+def server(name, health=Health.UP, *, priority=None, changed_at=0.0, outcome=None, at=0.0, **more):
+    """A server with one probe at ``at`` that fits its health, or that had ``outcome``."""
     if outcome is None and health is not Health.UNKNOWN:
         outcome = Outcome.OK if health is Health.UP else Outcome.REFUSED
     last = None if outcome is None else ProbeResult(outcome, outcome.value, at, 0.01)
-    if last is not None and says is not None and outcome.serves_node:
-        last = attrs.evolve(last, has_node_object=says, is_signed=True)
     more.setdefault("last_alive_probe", last if last and outcome.is_alive else None)
     return ServerSnapshot(
         name=name,
@@ -57,14 +52,20 @@ def _access(proof, at):
     return RiseFall(Health.UP if proof.outcome.serves_node else Health.DOWN, changed_at=at)
 
 
-def word(has_node_object, at=0.0):
-    """A signed probe that told whether there is a node object."""
-    return ProbeResult(Outcome.OK, "ok", at, 0.01, has_node_object=has_node_object, is_signed=True)
+def signed(at=0.0):
+    """A good probe in the node's name."""
+    return ProbeResult(Outcome.OK, "ok", at, 0.01, is_signed=True)
+
+
+def asked(name, *, at=0.0, **more):
+    """A server that was asked in the node's name, and not read yet."""
+    proof = signed(at)
+    return attrs.evolve(server(name, at=at, **more), last_probe=proof, last_alive_probe=proof)
 
 
 def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more):
-    """A server that has this object of the node, or none, as a probe and a whole reading said ``at`` that instant."""
-    proof = word(node is not None, at)
+    """A server that has this object of the node, or none, as a whole reading said ``at`` that instant."""
+    proof = signed(at)
     more.setdefault("node_check", NodeCheck(at, node))
     is_good = node is not None and node.does_something
     more.setdefault("readiness", RiseFall(Health.UP if is_good else Health.DOWN, changed_at=changed_at))

@@ -13,6 +13,8 @@ UNKNOWN_CLIENT = {
 }
 CLOCK = {"error": ["Failed to authenticate as i-0abc. Synchronize the clock on your host."]}
 LICENCE = {"error": "Your license has expired.", "message": "invalid-license"}
+NO_READ = {"error": ["missing read permission"]}
+PONG = {"chef_sql": "pong", "oc_chef_authz": "pong", "chef_opensearch": "pong"}
 NO_ORGANIZATION = {"error": ["organization 'acme' does not exist."]}
 _TRUST = TrustStore(())
 

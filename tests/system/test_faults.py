@@ -219,7 +219,9 @@ def test_a_hundred_at_once_start_one_round(servers, make_sidecar):
         answers = {future.result() for future in [pool.submit(ask) for _ in range(100)]}
     assert answers == {"mainserver"}
     until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
-    probes = [[method for method, _, _ in server.requests].count("HEAD") for server in servers]
+    probes = [
+        [path for _, path, _ in server.requests].count(f"/organizations/default/clients/{NODE}") for server in servers
+    ]
     assert probes == [1, 1, 1]
 
 
@@ -229,7 +231,8 @@ def test_every_server_is_asked_with_a_signature_from_the_first_probe_on(servers,
         choose(sidecar)
         until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))  # noqa: B023
     asked = {path for server in servers for _, path, _ in server.requests}
-    assert {path for path in asked if "/cookbooks" not in path} == {f"/organizations/default/nodes/{NODE}"}
+    own = {f"/organizations/default/{kind}/{NODE}" for kind in ("clients", "nodes")}
+    assert {path for path in asked if "/cookbooks" not in path} == {*own, "/_status"}
 
 
 def test_a_hanging_server_delays_no_other(servers, make_sidecar):

@@ -2,11 +2,15 @@
 
 A 2xx alone proves nothing: nginx before a Chef server answers 200 with a welcome page to whatever it does not know,
 goiardi answers 200 with nothing to any signed path, and a captive portal answers 200 to everything. So a success must
-be something that only a Chef server says: its status document, its own refusal of an unsigned request, or the node.
-What a 404 means is told by what was asked for and what of that the answer names: each server has words of its own.
+be something that only a Chef server says: its status document, its refusal of an unsigned request, or what was asked
+for. What a 404 means is told by what was asked for and what of that the answer names: each server has words of its own.
 
-Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, oc_chef_wm_named_policy_group.erl,
-chef_wm_cookbooks.erl, dispatch.lua; goiardi 0.11.10 as it runs.
+nginx before a Chef server turns its own 502 and 504 into its page for 404, so that page means that what is behind does
+not answer. It says the same to an organization whose name cannot be one.
+
+Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, chef_wm_named_client.erl,
+chef_wm_named_principal.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl, dispatch.lua,
+nginx_chef_api_lb.conf.erb; goiardi 0.11.10 as it runs.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import datetime
 import email.utils
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -26,10 +30,17 @@ from chef_failover.model.model import Outcome
 from chef_failover.printable import printable
 
 NEEDED_UPSTREAMS = ("chef_sql", "oc_chef_authz")
-"""The upstreams without which no run works. The others (search index, data collector) fail the status and no run."""
+"""The upstreams without which a Chef server does nothing."""
+SPARE_UPSTREAMS = ("data_collector", "oc_chef_action")
+"""Those that harm no run. What is neither is the search index, by one of its names: it fails a run's last request."""
 AUTH_SKEW_S = 900.0
 """How far a Chef server lets the clocks be apart, unless it is told otherwise."""
 _ORGANIZATION = re.compile(r"/organizations/([^/]+)/")
+_ORGANIZATION_NAME = re.compile(r"[a-z0-9_-]+")
+_API_VERSION = "x-ops-server-api-version"
+"""The header that erchef sends and no nginx."""
+_OWN_PAGE = re.compile(rb"<title>\s*(Chef|Opscode)\b")
+"""How nginx's pages in a Chef server's package begin."""
 _COOKBOOK = re.compile(rf"[A-Za-z0-9_.-]{{1,{limits.COOKBOOK_CHARACTERS}}}")
 _NUMBER = rf"[0-9]{{1,{limits.VERSION_DIGITS}}}"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?")
@@ -72,6 +83,9 @@ class Finding:
     detail: str = ""
     """Empty when there is nothing to say but that it answers."""
     has_node_object: bool = True
+    """Only what was asked for the node's object can tell."""
+    index_fails: bool | None = None
+    """Whether the search index fails; only a status page can tell."""
 
 
 def judge_status(answer: Answer) -> Finding | None:
@@ -79,16 +93,27 @@ def judge_status(answer: Answer) -> Finding | None:
     body = answer.json()
     upstreams = body.get("upstreams") if body else None
     if isinstance(upstreams, dict) and answer.status in (200, 500):
-        failing = sorted(name for name, state in upstreams.items() if state != "pong")
-        named = printable(", ".join(failing))
-        if answer.status == 200 and not failing:
-            return Finding(Outcome.OK)
-        if all(upstreams.get(name) == "pong" for name in NEEDED_UPSTREAMS):
-            return Finding(Outcome.DEGRADED, f"answers, but its status names {named or 'a failure'}")
-        return Finding(Outcome.SERVER_ERROR, f"its status says that {named or 'something'} fails")
+        return _judge_upstreams(upstreams, is_well=answer.status == HTTPStatus.OK)
     if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
         return Finding(Outcome.OK)
     return None if answer.status == HTTPStatus.NOT_FOUND else _judge_unsigned(answer)
+
+
+def _judge_upstreams(upstreams: Mapping[str, object], *, is_well: bool) -> Finding:
+    failing = sorted(name for name, state in upstreams.items() if state != "pong")
+    named = printable(", ".join(failing))
+    index_fails = not {*failing} <= {*NEEDED_UPSTREAMS, *SPARE_UPSTREAMS}
+    if any(upstreams.get(name) != "pong" for name in NEEDED_UPSTREAMS):
+        return Finding(
+            Outcome.SERVER_ERROR, f"its status says that {named or 'something'} fails", index_fails=index_fails
+        )
+    if index_fails:
+        words = f"answers, but its search index fails ({named}), and with it every run that saves the node"
+        return Finding(Outcome.DEGRADED, words, index_fails=True)
+    if failing:
+        return Finding(Outcome.OK, f"answers; its status names {named}, which harms no run", index_fails=False)
+    words = "" if is_well else "answers, but its status names a failure"
+    return Finding(Outcome.OK if is_well else Outcome.DEGRADED, words, index_fails=False)
 
 
 def judge_api_version(answer: Answer) -> Finding:
@@ -99,12 +124,36 @@ def judge_api_version(answer: Answer) -> Finding:
     return _judge_unsigned(answer)
 
 
-def judge_node_head(answer: Answer) -> Finding | None:
-    """The answer to a signed ``HEAD`` of the node object; None when only a ``GET`` can tell."""
-    is_object = answer.headers.get("content-type", "").startswith("application/json")
-    if answer.status == HTTPStatus.OK and is_object and "x-ops-server-api-version" in answer.headers:
+def judge_principal(answer: Answer, name: str) -> Finding | None:
+    """The answer to an unsigned ``GET`` of the principal ``name``; None when this server has no such path."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body:
+        found = body.get("principals", [body])
+        if isinstance(found, list) and any(isinstance(one, dict) and one.get("name") == name for one in found):
+            return Finding(Outcome.OK)
+    if answer.status != HTTPStatus.NOT_FOUND:
+        return _judge_unsigned(answer)
+    if body and body.get("not_found") != "org" and _is_missing(answer, name):
         return Finding(Outcome.OK)
-    return None
+    return _judge_missing_organization(answer) if _lacks_organization(answer) else None
+
+
+def judge_client(answer: Answer, name: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``GET`` of the client ``name``, which signed it, received at ``utc_now``."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and body.get("name") == name:
+        return Finding(Outcome.OK)
+    if body and _is_missing(answer, name):  # it is a user of that name that signed
+        return Finding(Outcome.NOT_ASSOCIATED, f"HTTP 404: {printable(_error_text(body))}")
+    return _judge_refusal(answer, name, utc_now)
+
+
+def judge_environment(answer: Answer, name: str, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``GET`` of the environment ``name`` signed by ``user``, received at ``utc_now``."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and body.get("name") == name:
+        return Finding(Outcome.OK)
+    return _judge_refusal(answer, user, utc_now)
 
 
 def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Finding:
@@ -214,6 +263,18 @@ def time_told(answer: Answer) -> datetime.datetime | None:
         return None
 
 
+def licence_notice(answer: Answer) -> str | None:
+    """What a server says whose licence has ended, and which works nevertheless; None where there is no such thing."""
+    try:
+        told = json.loads(answer.headers.get("x-ops-license", ""))
+    except (ValueError, RecursionError):
+        return None
+    if answer.status == HTTPStatus.FORBIDDEN or not isinstance(told, dict) or told.get("gracePeriod") is not True:
+        return None
+    words = told.get("warningMessage")
+    return printable(words) if isinstance(words, str) and words else "it does not say until when"
+
+
 def retry_after_s(answer: Answer) -> float:
     """How long the server asks us to stay away; 0 when it does not, or not in seconds."""
     text = answer.headers.get("retry-after", "")
@@ -234,8 +295,8 @@ def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Fin
             finding = Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now))
         case HTTPStatus.UNAUTHORIZED:
             finding = Finding(Outcome.NOT_ASSOCIATED, said)
-        case _ if answer.organization is not None and _names(error, answer.organization):
-            finding = Finding(Outcome.WRONG_ORGANIZATION, said)
+        case _ if _lacks_organization(answer):
+            finding = _judge_missing_organization(answer)
         case _:  # a 404 in JSON, as any web service has one; a Chef server names what it has not found
             finding = _judge_failure(answer)
     return finding
@@ -253,14 +314,11 @@ def _judge_failure(answer: Answer) -> Finding:
     status = answer.status
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
     said = f"HTTP {status} {phrase}".rstrip()
-    if _is_licence(answer):
-        return Finding(Outcome.LICENCE, f"{said}: its Chef licence is not valid")
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return Finding(Outcome.MAINTENANCE, f"{said}, as in maintenance")
-    if status >= 500:
-        return Finding(Outcome.SERVER_ERROR, said)
-    if 300 <= status < 400:
-        return Finding(Outcome.NOT_CHEF, f"{said}: redirects elsewhere, which a Chef server never does")
+    if _lacks_organization(answer):
+        return _judge_missing_organization(answer)
+    for is_it, outcome, words in _FAILURES:
+        if is_it(answer):
+            return Finding(outcome, f"{said}{words}")
     body = answer.json()
     if status >= 400 and body and "error" in body:
         return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(_error_text(body))}")
@@ -268,9 +326,27 @@ def _judge_failure(answer: Answer) -> Finding:
     return Finding(Outcome.NOT_CHEF, f"{said} with {what}")
 
 
-def _is_licence(answer: Answer) -> bool:
+def _judge_missing_organization(answer: Answer) -> Finding:
     body = answer.json()
-    return answer.status == HTTPStatus.FORBIDDEN and body is not None and body.get("message") == "invalid-license"
+    if body and "error" in body:
+        return Finding(Outcome.WRONG_ORGANIZATION, f"HTTP 404: {printable(_error_text(body))}")
+    words = f"HTTP 404: no organization is called '{answer.organization}': their names have no capital letters"
+    return Finding(Outcome.WRONG_ORGANIZATION, words)
+
+
+def _is_own_page(answer: Answer) -> bool:
+    """It is the page of the nginx that belongs to a Chef server, for what it does not find or cannot pass on."""
+    return answer.status == HTTPStatus.NOT_FOUND and _OWN_PAGE.search(answer.body[:2000]) is not None
+
+
+def _lacks_organization(answer: Answer) -> bool:
+    """It names the organization as what is missing, or its nginx has no route to one of such a name."""
+    body, organization = answer.json(), answer.organization
+    if organization is None or answer.status != HTTPStatus.NOT_FOUND:
+        return False
+    if body and "error" in body:
+        return _names(_error_text(body), organization)
+    return not _ORGANIZATION_NAME.fullmatch(organization) and _is_own_page(answer)
 
 
 def _error_text(body: Mapping[str, Any]) -> str:
@@ -312,3 +388,37 @@ def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
     if theirs is None:
         return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"
     return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _is_licence(answer: Answer) -> bool:
+    body = answer.json()
+    return answer.status == HTTPStatus.FORBIDDEN and body is not None and body.get("message") == "invalid-license"
+
+
+_FAILURES: tuple[tuple[Callable[[Answer], bool], Outcome, str], ...] = (
+    (_is_licence, Outcome.LICENCE, ": its Chef licence is not valid"),
+    (lambda answer: answer.status == HTTPStatus.TOO_MANY_REQUESTS, Outcome.BUSY, ": busy"),
+    (
+        lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE and _API_VERSION in answer.headers,
+        Outcome.BUSY,
+        ": busy, without a database connection to spare",
+    ),
+    (
+        lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE,
+        Outcome.MAINTENANCE,
+        ", as in maintenance, or from a proxy in front of it",
+    ),
+    (
+        lambda answer: answer.status == HTTPStatus.BAD_REQUEST and b"SSL certificate" in answer.body,
+        Outcome.TLS,
+        ": its front wants a client certificate, and the sidecar sends none",
+    ),
+    (_is_own_page, Outcome.SERVER_ERROR, ": its nginx answers, the Chef server behind does not"),
+    (lambda answer: answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, Outcome.SERVER_ERROR, ""),
+    (
+        lambda answer: 300 <= answer.status < 400,
+        Outcome.NOT_CHEF,
+        ": redirects elsewhere, which a Chef server never does",
+    ),
+)
+"""What an answer is that is no success, the first that fits, with words that follow its status line."""

@@ -1,26 +1,41 @@
 """I/O: one probe of one Chef server, as a value.
 
-Without a key, or before the node is known there, a probe asks for the server's status. With a key it asks for the
-node's own object, signed: that proves database, authorisation, licence, key and clock at once. Node objects weigh 100
-to 200 kB, so it asks with ``HEAD`` wherever the headers alone are proof, and with ``GET`` otherwise.
+With a key, a probe asks for the node's own client, signed: 200 bytes that prove front, licence, database, organization,
+authorisation, key and clock at once, and that no data collector hears of. Where a client may not read itself, the
+default environment does as well. Without a key, or before the node is known there, it asks for the principal of the
+node's name, which needs no signature and still comes past maintenance, licence and organization.
+
+Neither tells of the search index, without which no run can save its node. Only ``/_status`` does, so that is asked now
+and then on the same connection, and more often for a while after it has said something new. It is all that a node
+without a name can ask, and the last resort where a server has no principals.
+
+Sources: github.com/chef/chef-server chef_wm_named_client.erl, chef_wm_named_principal.erl, chef_wm_status.erl,
+oc_chef_data_collector.erl, oc_chef_authz_org_creator.erl; goiardi 0.11.10 as it runs.
 """
 
 from __future__ import annotations
 
 import datetime
+import math
 import time
 from collections.abc import Callable
 
+import attrs
 import cachetools
+from requests import PreparedRequest
 
-from chef_failover.chef.answers import Answer, Finding, judge_api_version, judge_node, judge_node_head, judge_status
+from chef_failover.chef import answers
+from chef_failover.chef.answers import Answer, Finding
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.model.model import Outcome, ProbeResult
+from chef_failover.model.needs import DEFAULT_ENVIRONMENT
 
-HABIT_LIFETIME_S = 3600.0
+HABIT_LIFETIME_S = 3 * 86400.0
 """How long we remember what a server could not do, so that an upgraded one is asked again."""
+STATUS_INTERVAL_S = 1800.0
+"""How often ``/_status`` is asked beside what else a probe asks, while it says the same as ever."""
 
 
 class Prober:
@@ -39,10 +54,15 @@ class Prober:
     ) -> None:
         self._server = server
         self._target = server.target
+        self._node_name = server.target.node_name or ""
         self._signer = signer
         self._clock = clock
         self._utc_now = utc_now
         self._habits: cachetools.TTLCache[str, str] = cachetools.TTLCache(8, HABIT_LIFETIME_S, timer=clock)
+        self._index: Finding | None = None
+        """What was said of a search index that fails; None while it does not."""
+        self._index_changed_at = self._status_due_at = -math.inf
+        self._licence_notice: str | None = None
 
     def probe(self) -> ProbeResult:
         """The result, after ``timeout_s`` at the latest. Whatever a server or the network does is a value."""
@@ -50,43 +70,99 @@ class Prober:
         signer = self._signer() if self._target.node_name else None
         try:
             with self._server.open() as connection:
-                finding = self._ask_status(connection) if signer is None else self._ask_for_node(connection, signer)
+                finding = self._ask_as_node(connection, signer) if signer else self._ask_unsigned(connection)
+                latency_s = self._clock() - started
+                index_fails = finding.index_fails
+                if finding.outcome is Outcome.OK and index_fails is None:
+                    index_fails = self._look_at_index(connection)
+                    finding = self._index or finding
                 certificate_expires_on = connection.certificate_expires_on
         except ProbeError as error:
             return ProbeResult(error.outcome, error.detail, self._clock(), never_left_node=error.never_left_node)
-        finished = self._clock()
-        latency_s = finished - started
         return ProbeResult(
             outcome=finding.outcome,
             detail=finding.detail or f"answers in {latency_s * 1000:.0f} ms",
-            finished_at=finished,
+            finished_at=self._clock(),
             latency_s=latency_s if finding.outcome.is_alive else None,
-            has_node_object=finding.has_node_object,
             is_signed=signer is not None,
             certificate_expires_on=certificate_expires_on,
+            index_fails=index_fails,
+            licence_notice=self._licence_notice,
         )
 
-    def _ask_status(self, connection: Connection) -> Finding:
-        finding = judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
-        if finding is None:
-            finding = judge_api_version(connection.request("GET", f"{self._target.root_url}/server_api_version"))
+    def _get(self, connection: Connection, url: str, auth: Auth | None = None) -> Answer:
+        answer = connection.request("GET", url, auth)
+        self._licence_notice = answers.licence_notice(answer)
+        return answer
+
+    # --- in the node's name -------------------------------------------------------------------------------------------
+
+    def _ask_as_node(self, connection: Connection, signer: Signer) -> Finding:
+        protocol = self._habits.get("protocol", SIGNING_PROTOCOLS[0])
+        answer, finding = self._ask_for_client(connection, signer(protocol))
+        if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
+            return finding
+        if self._habits.pop("protocol", None) is None:
+            _, older = self._ask_for_client(connection, signer(SIGNING_PROTOCOLS[1]))
+            if older.outcome.serves_node:
+                self._habits["protocol"] = SIGNING_PROTOCOLS[1]
+                return older
         return finding
 
-    def _ask_for_node(self, connection: Connection, signer: Signer) -> Finding:
-        protocol = self._habits.get("protocol", SIGNING_PROTOCOLS[0])
-        if "HEAD" not in self._habits:
-            finding = judge_node_head(connection.request("HEAD", self._target.node_url, signer(protocol)))
+    def _ask_for_client(self, connection: Connection, auth: Auth) -> tuple[Answer, Finding]:
+        """About the client that signs or, where that may not read itself, about something else that clients may."""
+        if "no client" not in self._habits:
+            answer = self._get(connection, self._target.client_url, auth)
+            finding = answers.judge_client(answer, self._node_name, self._utc_now())
+            if finding.outcome is not Outcome.FORBIDDEN:
+                return answer, finding
+        answer = self._get(connection, f"{self._target.chef_server_url}/environments/{DEFAULT_ENVIRONMENT}", auth)
+        finding = answers.judge_environment(answer, DEFAULT_ENVIRONMENT, self._node_name, self._utc_now())
+        if finding.outcome is Outcome.OK:
+            self._habits.setdefault("no client", "may not be read")
+        else:
+            self._habits.pop("no client", None)
+        return answer, finding
+
+    # --- without a signature ------------------------------------------------------------------------------------------
+
+    def _ask_unsigned(self, connection: Connection) -> Finding:
+        if self._node_name and "no principals" not in self._habits:
+            answer = self._get(connection, self._target.principal_url, self._introduce)
+            finding = answers.judge_principal(answer, self._node_name)
             if finding is not None:
                 return finding
-        answer, finding = self._get_node(connection, signer(protocol))
-        if answer.status in (400, 401) and finding.outcome is not Outcome.CLOCK_SKEW and "protocol" not in self._habits:
-            answer, older = self._get_node(connection, signer(SIGNING_PROTOCOLS[1]))
-            if older.outcome.serves_node:
-                self._habits["protocol"], finding = SIGNING_PROTOCOLS[1], older
-        elif answer.status == 200 and finding.outcome is Outcome.OK:
-            self._habits["HEAD"] = "is no proof here"
+        finding = self._ask_status(connection)
+        if self._node_name and finding.outcome.is_alive:
+            self._habits.setdefault("no principals", "has no such path")
         return finding
 
-    def _get_node(self, connection: Connection, auth: Auth) -> tuple[Answer, Finding]:
-        answer = connection.request("GET", self._target.node_url, auth)
-        return answer, judge_node(answer, self._target.node_name or "", self._utc_now())
+    def _introduce(self, request: PreparedRequest) -> PreparedRequest:
+        """Say who asks, without which nginx before a Chef server lets nobody in."""
+        request.headers["X-Ops-Userid"] = self._node_name
+        return request
+
+    def _ask_status(self, connection: Connection) -> Finding:
+        finding = answers.judge_status(self._get(connection, f"{self._target.root_url}/_status"))
+        if finding is None:
+            finding = answers.judge_api_version(self._get(connection, f"{self._target.root_url}/server_api_version"))
+        return finding
+
+    def _look_at_index(self, connection: Connection) -> bool | None:
+        """Whether the search index fails, if it is time to ask and the server tells."""
+        now = self._clock()
+        if now < self._status_due_at:
+            return None
+        try:
+            finding = answers.judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
+        except ProbeError:  # what it was asked for has been answered, and stays so
+            self._status_due_at = now + STATUS_INTERVAL_S
+            return None
+        if finding is None or finding.index_fails is None:
+            self._status_due_at = now + HABIT_LIFETIME_S
+            return None
+        if finding.index_fails is not (self._index is not None):
+            self._index_changed_at = now
+        self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
+        self._status_due_at = now + min(STATUS_INTERVAL_S, now - self._index_changed_at)
+        return finding.index_fails

@@ -6,9 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from chef_failover.api import render
-from chef_failover.config.settings import Config
+from chef_failover.chef import node_objects
+from chef_failover.chef.protocol import SIGNING_PROTOCOLS
+from chef_failover.config.settings import Config, Server
+from chef_failover.decide.readiness import missing
 from chef_failover.engine.assembly import readiness_policy
-from chef_failover.engine.workers import make_prober
+from chef_failover.engine.workers import exchange_with, make_prober
+from chef_failover.model.model import NodeCheck, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
@@ -18,6 +22,8 @@ from chef_failover.server_list import discovery
 def check(config: Config) -> dict[str, Any]:
     """What each server of ``config``, or of the list that it names, answers now, all asked at once.
 
+    Where the node is registered its object is read as well: a run on a server that has none does nothing.
+
     Raises:
         IdentityError: the node's name cannot be found out.
     """
@@ -26,12 +32,26 @@ def check(config: Config) -> dict[str, Any]:
     config = now.config
     node_name = machine.node_name(config.node.name) if config.node.name else None
     signer = ClientKey(config, node_name).signer if node_name else lambda: None
-    probers = [make_prober(config, server, node_name, signer, machine) for server in config.servers]
-    with ThreadPoolExecutor(max_workers=max(1, len(probers))) as pool:
-        results = list(pool.map(lambda prober: prober.probe(), probers))
     policy = readiness_policy(config)
-    is_new_node = not any(result.reports_node_object for result in results)
-    needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy and not is_new_node
+    needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy
+
+    def look(server: Server) -> tuple[ProbeResult, NodeCheck | None]:
+        result, sign = make_prober(config, server, node_name, signer, machine).probe(), signer()
+        if sign is None or not needs_node_object or not result.outcome.serves_node:
+            return result, None
+        exchange = exchange_with(config, server, node_name, machine)
+        return result, node_objects.check(exchange, sign(SIGNING_PROTOCOLS[0]), policy)
+
+    with ThreadPoolExecutor(max_workers=max(1, len(config.servers))) as pool:
+        found = list(pool.map(look, config.servers))
+    seen = tuple(
+        ServerSnapshot(
+            server.name, server.url, config.chef_server_url(server), config.priority(server), node_check=node_check
+        )
+        for server, (_, node_check) in zip(config.servers, found, strict=True)
+    )
+    world = Snapshot(seen, SelectionPolicy(config.selection.failback, str(node_name), policy))
+    lacks = [missing(world, server) for server in seen]
     return {
         "schema": 1,
         "node_name": node_name,
@@ -42,9 +62,9 @@ def check(config: Config) -> dict[str, Any]:
                 "name": server.name,
                 "chef_server_url": config.chef_server_url(server),
                 "outcome": result.outcome.value,
-                "detail": result.detail,
-                "usable": result.outcome.serves_node and (result.has_node_object or not needs_node_object),
+                "detail": f"{result.detail}; {lack}" if lack else result.detail,
+                "usable": result.outcome.serves_node and lack is None,
             }
-            for server, result in zip(config.servers, results, strict=True)
+            for server, (result, _), lack in zip(config.servers, found, lacks, strict=True)
         ],
     }

@@ -48,8 +48,8 @@ def shortcomings(
     found += _older(snapshot, server, now)
     if server.any_drain is not None:
         found.append(f"is {drained(server.any_drain, now)}")
-    expiry = certificate(server, on)
-    return (*found, expiry) if expiry else tuple(found)
+    notices = certificate(server, on), licence(server)
+    return (*found, *filter(None, notices))
 
 
 def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:
@@ -63,6 +63,12 @@ def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | N
     return (
         f"has a certificate that expires in {in_words(left_s)}" if left_s > 0 else "has a certificate that is expired"
     )
+
+
+def licence(server: ServerSnapshot) -> str | None:
+    """That its Chef licence has ended, and for how long it still works, in its own words; None while it is valid."""
+    notice = server.last_alive_probe.licence_notice if server.last_alive_probe else None
+    return f"has a Chef licence in its grace period: {notice}" if notice else None
 
 
 def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, now: float) -> str | None:

@@ -4,9 +4,8 @@ chef-client creates the node object that it does not find, with an empty run lis
 server without the object is as bad as one that is down, only quieter; and so is one whose object does nothing, because
 that may be just the object that chef-client created there.
 
-What speaks of it: each signed probe tells whether there is an object at all, and a whole reading, now and then, what is
-in it. Both are words on one question, *is what a run needs there?*, and go through the same rise and fall as everything
-else that is said of a server.
+What speaks of it is a whole reading, now and then: *is what a run needs there?* Its words go through the same rise and
+fall as everything else that is said of a server. Probes do not look at the object, which can be large.
 
 A missing object is only held against a server while another is known to have one: else the node is new, and its first
 run creates the object wherever it likes. An empty one is only held against a server while another was read and does
@@ -72,7 +71,7 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: 
     if _is_excused(snapshot):
         return RiseFall()  # what was held against it before is no longer
     is_good = _lack(snapshot, server) is None
-    is_told = server.node_check is not None if policy.has_policy else server.has_node_object is not None
+    is_told = policy.has_policy or server.has_node_object is not None
     if is_good and not is_told:
         return server.readiness
     comes_back = snapshot.is_choice_remembered
@@ -130,12 +129,11 @@ def _is_known_to_have(server: ServerSnapshot) -> bool:
     """
     check = server.node_check
     is_ready = server.readiness.health is Health.UP
-    if check is not None and not check.trouble and check.node is None:
+    if server.has_node_object is False:
         return is_ready
     if check is not None and check.node is not None and not check.node.does_something:
         return False
-    said = server.had_useful_node_object if server.has_node_object is None else server.has_node_object
-    return said or is_ready
+    return server.had_useful_node_object or server.has_node_object is True or is_ready
 
 
 def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -144,12 +142,8 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return _lack_of_policy(policy.policy_name, policy.policy_group, check) if check else None
     if server.has_node_object is False:
         return "has no object of this node"
-    if check is None:
+    if check is None or check.node is None:
         return None
-    if check.node is None:
-        return (
-            None if check.trouble or server.has_node_object is None else "has a new object of this node, not read yet"
-        )
     if not check.node.does_something and any(map(has_useful_node_object, snapshot.servers)):
         return "its object of this node has an empty run list"
     return _lack_of_object(check.node, check)
@@ -184,7 +178,7 @@ def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
         return "no server is known to have an object of this node; its first run creates it"
     if not server.has_node_object:
         return "not known yet"
-    return "has an object of this node" if server.node_check else "has an object of this node, not read whole yet"
+    return "has an object of this node"
 
 
 def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:

@@ -1,6 +1,7 @@
 """Pure: when what a run of this node needs is read whole on a server.
 
-Probes only tell whether there is an object of this node. The rest is read seldom, since objects can be large.
+Objects can be large, so they are read seldom. Only while a reading contradicts what we hold of a server, the next one
+follows soon, to confirm it or not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ INTERVAL_S = 600.0
 """Seconds between whole readings of an object that is as it should be."""
 RETRY_INTERVAL_S = 60.0
 """Seconds between readings while something is amiss."""
+CONFIRMING_INTERVAL_S = 2.0
+"""Seconds until a reading that says something new is repeated."""
 
 
 def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_at: float = -math.inf) -> float:
@@ -34,9 +37,11 @@ def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_a
     if is_off or not server.answers_node:
         return math.inf
     check = server.node_check
-    if check is None or asked_at > check.read_at or _is_outdated(server):
+    if check is None or asked_at > check.read_at:
         return -math.inf
     span_s = RETRY_INTERVAL_S if check.trouble or missing(snapshot, server) else INTERVAL_S
+    if server.readiness.is_changing and not check.trouble:
+        span_s = CONFIRMING_INTERVAL_S
     return check.read_at + span_s * (1 - JITTER + 2 * JITTER * chance)
 
 
@@ -45,9 +50,3 @@ def is_recent(former: Content | None, wanted: Content) -> bool:
     if former is None or former.question != wanted.question:
         return False
     return wanted.asked_at - former.asked_at < INTERVAL_S * (1 - JITTER)
-
-
-def _is_outdated(server: ServerSnapshot) -> bool:
-    """A probe has found since that there is an object now, or none any more."""
-    check = server.node_check
-    return check is not None and not check.trouble and (check.node is not None) is not server.has_node_object

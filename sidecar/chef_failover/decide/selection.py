@@ -33,7 +33,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import attrs
 
@@ -46,6 +46,7 @@ from chef_failover.model.model import (
     Association,
     Choice,
     Health,
+    NodeCheck,
     Outcome,
     ProbeResult,
     ServerSnapshot,
@@ -53,12 +54,13 @@ from chef_failover.model.model import (
     Standing,
     Verdict,
 )
-from chef_failover.model.needs import ParityMode
+from chef_failover.model.needs import NodeObject, ParityMode, ReadinessMode
 
 PROOF_S = 5.0
 """Seconds within which a registration must go on to be waited for, and after it a probe that is signed with it."""
 HOLD_DOWN_SPREAD = 0.5
 """The hold-down of a node lasts ``failback`` and up to this part of it more."""
+_USEFUL = NodeObject(run_list=("something",))
 
 
 def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) -> Choice | None:
@@ -115,18 +117,24 @@ def server_worth_waiting_for(
     """The server whose answer a starting run waits for; None when no answer could change where it starts.
 
     Each server without a result since ``runs_from`` is imagined to answer well at this instant and, with ``registers``,
-    each registration that is under way to succeed. If even then the choice falls on a server that has really answered,
-    there is nothing to wait for; otherwise it falls on the one to wait for.
+    each registration that is under way to succeed, and each first reading to find what a run needs. If even then the
+    choice falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to
+    wait for.
     """
     begun = [server for server in snapshot.servers if registers and is_being_registered(server, now)]
-    awaited = [server for server in snapshot.servers if server in begun or not server.is_probed_since(runs_from)]
-    if not awaited:
+    unread = [server for server in snapshot.servers if registers and _is_to_be_read(server, snapshot)]
+    unasked = [server for server in snapshot.servers if server in begun or not server.is_probed_since(runs_from)]
+    if not unasked and not unread:
         return None
     for server in begun:
         registration = attrs.evolve(server.registration, association=Association.ASSOCIATED)
         snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
-    names = {server.name for server in awaited}
+    names = {server.name for server in unasked}
     imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
+    # One that was never heard of may turn out to have the node object that those who answered have not.
+    unread += [server for server in unasked if server.health is Health.UNKNOWN and server.node_check is None]
+    imagined = _imagine_readings(imagined, {server.name for server in unread}, now, thresholds)
+    names |= {server.name for server in unread}
     choice = select(imagined, now=now, runs_from=runs_from)
     return choice.name if choice and choice.name in names else None
 
@@ -166,16 +174,28 @@ def _imagine_answers(
     snapshot: Snapshot, servers: Sequence[ServerSnapshot], now: float, thresholds: Thresholds
 ) -> Snapshot:
     for server in servers:
-        # One that was never heard of may turn out to have the node object that those who answered have not.
-        unheard = ProbeResult(Outcome.OK, "", now, is_signed=server.health is Health.UNKNOWN)
-        answer = attrs.evolve(server.last_alive_probe or unheard, finished_at=now)
+        answer = attrs.evolve(server.last_alive_probe or ProbeResult(Outcome.OK, "", now), finished_at=now)
         comes_back = snapshot.may_come_back(server.name)
         state = advance(server.state, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
         is_served = answer.outcome.serves_node
         access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
         imagined = attrs.evolve(server, state=state, access=access, last_probe=answer, last_alive_probe=answer)
         snapshot = snapshot.with_server(imagined)
-        if answer.reports_node_object is not None:
+    return snapshot
+
+
+def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
+    """What its first reading finds may tell where a run goes, and is known in a moment."""
+    readiness = snapshot.policy.readiness
+    is_looked_at = readiness.mode is not ReadinessMode.OFF and not readiness.has_policy
+    return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_awaited(server)
+
+
+def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float, thresholds: Thresholds) -> Snapshot:
+    for server in snapshot.servers:
+        if server.name in names:
+            imagined = attrs.evolve(server, node_check=NodeCheck(now, _USEFUL))
+            snapshot = snapshot.with_server(imagined)
             readiness = heard(snapshot, imagined, at=now, thresholds=thresholds)
             snapshot = snapshot.with_server(attrs.evolve(imagined, readiness=readiness))
     return snapshot

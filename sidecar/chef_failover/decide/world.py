@@ -71,19 +71,13 @@ def apply_probe(
         is_served = result.outcome.serves_node
         access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.last_alive_probe
-    lacked_at = at if result.reports_node_object is False else server.lacked_object_at
-    changed = attrs.evolve(
-        server, state=state, access=access, last_probe=result, last_alive_probe=proof, lacked_object_at=lacked_at
-    )
+    changed = attrs.evolve(server, state=state, access=access, last_probe=result, last_alive_probe=proof)
     snapshot = attrs.evolve(snapshot, offline=offline)
     if state.health is not server.state.health:
         transition = Transition(on, server.name, server.state.health.name, state.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
         snapshot = _remember(snapshot, transition)
-    snapshot = snapshot.with_server(changed)
-    if result.reports_node_object is not None:
-        snapshot = _count_readiness(snapshot, changed, at=at, thresholds=thresholds, on=on)
-    return refresh_choice(snapshot, now=at, on=on)
+    return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
 
 def apply_reading(

@@ -26,7 +26,7 @@ from chef_failover.registration.base import Registrant
 from chef_failover.registration.providers import make_provider
 
 
-def _exchange(config: Config, server: Server, node_name: str | None, machine: Machine) -> ChefServer:
+def exchange_with(config: Config, server: Server, node_name: str | None, machine: Machine) -> ChefServer:
     """How this node speaks to ``server``, as ``config`` says."""
     target = Target(
         chef_server_url=config.chef_server_url(server),
@@ -46,7 +46,7 @@ def make_prober(
     machine: Machine,
 ) -> Prober:
     """What probes ``server`` as ``config`` says."""
-    exchange = _exchange(config, server, node_name, machine)
+    exchange = exchange_with(config, server, node_name, machine)
     return Prober(exchange, signer=signer, clock=machine.clock, utc_now=machine.utc_now)
 
 
@@ -74,7 +74,7 @@ def make_upkeep(
     look_at: Callable[[str], None],
 ) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
-    exchange = _exchange(config, server, key.node_name, machine)
+    exchange = exchange_with(config, server, key.node_name, machine)
     registrar = Registrar(
         server.name,
         live=live,

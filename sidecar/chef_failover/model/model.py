@@ -54,6 +54,7 @@ class Outcome(enum.StrEnum):
     CONNECT_TIMEOUT = "connect_timeout"
     READ_TIMEOUT = "read_timeout"
     TLS = "tls"
+    BUSY = "busy"
     MAINTENANCE = "maintenance"
     SERVER_ERROR = "server_error"
     LICENCE = "licence"
@@ -87,20 +88,16 @@ class ProbeResult:
     detail: str
     finished_at: float
     latency_s: float | None = None
-    has_node_object: bool = True
-    """False when the server proved that it has no object for this node; True also when nobody asked."""
     never_left_node: bool = False
     """The failure happened on this machine (no route, no name server): the server had no part in it."""
     is_signed: bool = False
     """The server was asked in the node's name, so what it said holds for the node."""
     certificate_expires_on: datetime.datetime | None = None
     """Wall time of the server certificate's end; None when nothing was answered."""
-
-    @property
-    def reports_node_object(self) -> bool | None:
-        """Whether the server said that it has an object of this node; None when it said nothing of that."""
-        is_word = self.is_signed and self.outcome.serves_node
-        return self.has_node_object if is_word or not self.has_node_object else None
+    index_fails: bool | None = None
+    """Whether its status page said that its search index fails; None when that was not asked, or not told."""
+    licence_notice: str | None = None
+    """What it says of its Chef licence, which has ended; None while it says nothing."""
 
 
 @attrs.frozen
@@ -150,12 +147,12 @@ class Registration:
 
 @attrs.frozen
 class NodeCheck:
-    """What the last whole reading found on one server."""
+    """What the last whole reading found on one server. Where the latest one failed, what was read before holds."""
 
     read_at: float
     """When it was over, on the monotonic clock."""
     node: NodeObject | None = None
-    """None when there is none; with ``trouble`` what an earlier reading found, and None when none succeeded."""
+    """None when there is none, or no reading has succeeded."""
     policy_found: bool | None = None
     """Whether the policy exists there that the node needs; None when it needs none, or it cannot be told."""
     environment_found: bool | None = None
@@ -164,6 +161,12 @@ class NodeCheck:
     """Why the object could not be read whole, in words."""
     content: Content | None = None
     """What a run would get there; None when nobody asked."""
+    has_node_object: bool | None = attrs.field()
+    """Whether there is an object of this node there; None when no reading has succeeded."""
+
+    @has_node_object.default
+    def _has_what_was_read(self) -> bool | None:
+        return None if self.trouble and self.node is None else self.node is not None
 
 
 @attrs.frozen
@@ -180,12 +183,12 @@ class ServerSnapshot:
     """The same, of whether it serves this node: one stray refusal moves nobody, and one pardon moves nobody back."""
     last_probe: ProbeResult | None = None
     last_alive_probe: ProbeResult | None = None
-    """The latest probe that found the server alive: what it said of this node holds until the next such answer."""
+    """The latest probe that found the server alive: whether it welcomes this node holds until the next such answer."""
     registration: Registration = Registration()
     readiness: RiseFall = RiseFall()
     """The same as ``state``, of whether what a run of this node needs was found there."""
     node_check: NodeCheck | None = None
-    """The last whole reading of what a run needs; probes only tell whether there is an object."""
+    """The last whole reading of what a run needs; probes tell nothing of that."""
     had_useful_node_object: bool = False
     """A former life found an object of this node there that does something."""
     lacked_object_at: float | None = None
@@ -220,10 +223,7 @@ class ServerSnapshot:
 
         What a probe that failed or was refused cannot tell, the next will not tell either: that is no reason to hurry.
         """
-        proof = self.last_alive_probe if self.last_alive_probe is self.last_probe else None
-        if self.state.is_changing or proof is None:
-            return self.state.is_changing
-        return self.access.is_changing or (self.readiness.is_changing and proof.is_signed and proof.outcome.serves_node)
+        return self.state.is_changing or (self.last_alive_probe is self.last_probe and self.access.is_changing)
 
     @property
     def well_since(self) -> float | None:
@@ -248,13 +248,8 @@ class ServerSnapshot:
 
     @property
     def has_node_object(self) -> bool | None:
-        """Whether it has an object of this node, by the latest word of a probe or a reading; None without any."""
-        said = self.last_alive_probe.reports_node_object if self.last_alive_probe else None
-        check = self.node_check
-        if check is None or check.trouble:
-            return said
-        is_older = self.last_alive_probe is None or self.last_alive_probe.finished_at <= check.read_at
-        return check.node is not None if said is None or is_older else said
+        """Whether it has an object of this node, by the latest reading that could tell; None without any."""
+        return self.node_check.has_node_object if self.node_check else None
 
     def answered_since(self, instant: float) -> bool:
         """A probe that ended at ``instant`` or later found the server alive."""

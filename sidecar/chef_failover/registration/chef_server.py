@@ -22,6 +22,7 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.decide.registration import Answer, Event
+from chef_failover.decide.rights import cure
 from chef_failover.errors import KeyFileError
 from chef_failover.model.model import Outcome
 from chef_failover.registration.base import Registrant
@@ -127,10 +128,10 @@ def _ask_as(
     """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
     for protocol in protocols:
         auth = ChefAuth(registrant.node_name, registrant.key, protocol, utc_now)
-        answer = connection.request("GET", connection.target.node_url, auth)
+        answer = connection.request("GET", connection.target.client_url, auth)
         if answer.status != 400:
             break
-    return answers.judge_node(answer, registrant.node_name, utc_now())
+    return answers.judge_client(answer, registrant.node_name, utc_now())
 
 
 def _judge_known(finding: Finding) -> Answer:
@@ -145,6 +146,7 @@ def _conflict(registrant: Registrant) -> Answer:
     name = registrant.node_name
     return Answer(
         Event.REFUSE,
-        f"key conflict: another key is registered there as {name}. If this node was built anew, delete the old client"
-        f" (knife client delete {name}) and run chef-failover associate; else give one of the two another node.name",
+        f"key conflict: another key is registered there as {name}, or this one has expired. If this node was built"
+        f" anew, delete the old client (knife client delete {name}) and run chef-failover associate. Its object there"
+        f" belongs to the old client: {cure(name)}. If it was not, give one of the two another node.name",
     )
