@@ -12,23 +12,31 @@ from __future__ import annotations
 import datetime
 import json
 
-from chef_devserver import authentication, front
+from chef_devserver import authentication, front, resources
 from chef_devserver.messages import Headers, Request, Response, error_response, json_response
 from chef_devserver.resources import Call, NewKey, bad_body, perform
 from chef_devserver.state import ChefState
 
 API_VERSIONS = (0, 1, 2)
-MAX_BODY = 2_000_000
-"""Bytes; a larger body is refused (``max_request_size``)."""
 
 
 def answer(state: ChefState, request: Request, now: datetime.datetime, new_key: NewKey) -> Response:
     """The server's answer; a POST or PUT changes ``state``. ``now`` is aware."""
-    return front.answer(request) or _erchef(state, request, now, new_key).having(*api_headers(request))
+    return front.answer(request) or finished(state, request, _erchef(state, request, now, new_key))
 
 
-def api_headers(request: Request) -> Headers:
-    """The headers by which erchef is known: they are on each of its answers, errors and HEAD included."""
+def finished(state: ChefState, request: Request, response: Response) -> Response:
+    """The answer with the headers by which erchef is known: they are on each of its answers, errors included.
+
+    Only where its report to a data collector crashes it goes out without them; a HEAD that succeeds does that.
+    """
+    if state.kind.has_data_collector and request.method == "HEAD" and response.status == 200:
+        state.crashed_reports += 1
+        return response
+    return response.having(*_api_headers(state, request))
+
+
+def _api_headers(state: ChefState, request: Request) -> Headers:
     asked = _asked_version(request)
     content = {
         "min_version": str(API_VERSIONS[0]),
@@ -36,10 +44,8 @@ def api_headers(request: Request) -> Headers:
         "request_version": str(asked),
         "response_version": str(asked if asked in API_VERSIONS else -1),
     }
-    return (
-        ("X-Ops-Server-API-Version", json.dumps(content, separators=(",", ":"))),
-        ("X-Ops-API-Info", "flavor=cs;version=12.0.0;oc_erchef=12.2.0"),
-    )
+    build = (("X-Ops-API-Info", "flavor=cs;version=12.0.0;oc_erchef=12.19.31"),) if state.kind.tells_build else ()
+    return (*build, ("X-Ops-Server-API-Version", json.dumps(content, separators=(",", ":"))))
 
 
 def unknown_organization(name: str) -> Response:
@@ -88,16 +94,16 @@ def _refused(state: ChefState, call: Call, now: datetime.datetime) -> Response |
         return _wrong_organization(state, route)
     return (
         authentication.malformed(request, state.protocols, now)
-        or _too_large(request)
+        or _too_large(state, request)
         or _wrong_organization(state, route)
         or bad_body(call)
         or authentication.unauthorized(request, state.clients.get(call.user))
     )
 
 
-def _too_large(request: Request) -> Response | None:
-    if len(request.body) > MAX_BODY:
-        return error_response(413, f"JSON must be no more than {MAX_BODY} bytes.")
+def _too_large(state: ChefState, request: Request) -> Response | None:
+    if request.method in ("POST", "PUT") and len(request.body) > state.kind.max_body:
+        return json_response(413, {"error": f"JSON must be no more than {state.kind.max_body} bytes."})
     return None
 
 
@@ -106,4 +112,6 @@ def _wrong_organization(state: ChefState, route: front.Route) -> Response | None
         return None
     if route.organization is None or state.organization is None:
         return front.not_found()
+    if route.resource[0] == "principals":
+        return resources.no_principal("org", route.organization)
     return unknown_organization(route.organization)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from chef_devserver import authentication, chef, front, resources
 from chef_devserver.messages import Request, Response, error_response, html_response, json_response
+from chef_devserver.state import ChefState
 
 
 class Fault(enum.Enum):
@@ -66,7 +67,7 @@ _LICENCE = json.dumps(
 )
 
 
-def faulty_answer(fault: Fault | None, request: Request, honest: Callable[[], Response]) -> Response:
+def faulty_answer(fault: Fault | None, state: ChefState, request: Request, honest: Callable[[], Response]) -> Response:
     """The answer under ``fault``; ``honest`` gives the one without."""
     if fault in _EVERYWHERE:
         return _EVERYWHERE[fault]
@@ -76,7 +77,7 @@ def faulty_answer(fault: Fault | None, request: Request, honest: Callable[[], Re
         upstreams = ("chef_opensearch", "chef_sql", "oc_chef_authz")
         return front.status(*(upstreams if fault is Fault.STATUS_ALL_FAIL else upstreams[:1]))
     refusal = None if front.answer(request) else _refusal(fault, request)
-    return refusal.having(*chef.api_headers(request)) if refusal else honest()
+    return chef.finished(state, request, refusal) if refusal else honest()
 
 
 def _refusal(fault: Fault | None, request: Request) -> Response | None:

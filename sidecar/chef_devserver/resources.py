@@ -182,7 +182,7 @@ def _create_client(state: ChefState, call: Call, new_key: NewKey) -> Response:
         key = {"public_key": asked["public_key"]}
     elif call.api_version == 0 or asked.get("create_key"):
         key = _key_pair(new_key())
-    state.clients[name] = key.get("public_key", "")  # from version 1 on a client may be made without a key
+    state.add_client(name, key.get("public_key", ""))  # from version 1 on a client may be made without a key
     uri = call.uri("clients", name)
     if call.api_version == 0:
         return json_response(201, {"uri": uri, **key})
@@ -200,15 +200,23 @@ def _client(state: ChefState, call: Call) -> Response:
         return error_response(404, f"Cannot load client {name}")
     if call.request.method == "PUT":
         return missing_permission("update")
-    if call.user != name:
+    if call.user != name or name == state.validator:
         return missing_permission("read")
+    key = {"public_key": state.clients[name]} if call.api_version == 0 else {}
     content = {"name": name, "clientname": name, "validator": name == state.validator}
-    return json_response(200, {**content, "json_class": "Chef::ApiClient", "chef_type": "client"})
+    kind = {"orgname": state.organization, "json_class": "Chef::ApiClient", "chef_type": "client"}
+    return json_response(200, {**key, **content, **kind})
 
 
 def _principal(state: ChefState, call: Call) -> Response:
     name = call.route.name
     if name not in state.clients:
-        return json_response(404, {"not_found": "principal", "error": f"Cannot find principal {name}"})
-    principal = {"name": name, "public_key": state.clients[name], "type": "client", "org_member": True}
+        return no_principal("principal", name)
+    principal: dict[str, Any] = {"name": name, "public_key": state.clients[name], "type": "client"}
+    principal |= {"authz_id": state.authz_ids[name], "org_member": True}
     return json_response(200, {"principals": [principal]} if call.api_version else principal)
+
+
+def no_principal(kind: str, name: str) -> Response:
+    """404, in the words that are its own: there is no such principal, or no such org."""
+    return json_response(404, {"not_found": kind, "error": f"Cannot find {kind} {name}"})

@@ -22,9 +22,9 @@ from chef_devserver import chef, wire
 from chef_devserver.authority import Authority, CertificateKind
 from chef_devserver.connections import Connections, Pause
 from chef_devserver.door import Door
-from chef_devserver.faults import PORT, Fault
+from chef_devserver.faults import PORT, Fault, faulty_answer
 from chef_devserver.messages import Request, Response
-from chef_devserver.state import ChefState, node_object
+from chef_devserver.state import INFRA_SERVER, ChefState, Kind, node_object
 from chef_failover.chef.libcrypto import PrivateKey
 
 _REMEMBERED = 1000
@@ -50,12 +50,13 @@ class DevServer:
         port: int = 0,
         host: str = "127.0.0.1",
         *,
+        kind: Kind = INFRA_SERVER,
         protocols: Iterable[str] = ("1.0", "1.1", "1.3"),
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self.name = name
         self.ca_pem = authority.ca_pem
-        self.state = ChefState(organization, protocols=frozenset(protocols))
+        self.state = ChefState(organization, kind, protocols=frozenset(protocols))
         self.requests: collections.deque[tuple[str, str, int]] = collections.deque(maxlen=_REMEMBERED)
         self._authority = authority
         self._utc_now = utc_now
@@ -140,7 +141,10 @@ class DevServer:
         """Make ``client`` known under this key, or give it a new one."""
         pem = public_key_pem.decode() if isinstance(public_key_pem, bytes) else public_key_pem
         with self._answering:
-            self.state.clients[client] = pem
+            if client in self.state.clients:
+                self.state.clients[client] = pem
+            else:
+                self.state.add_client(client, pem)
 
     def put_node(self, name: str, run_list: Iterable[str] = (), **attributes: object) -> None:
         """Store a node object with this run list; ``attributes`` are its other top-level keys."""
@@ -174,8 +178,10 @@ class DevServer:
             self._connections.take(connection, self._servant)
 
     def _servant(self, pause: Pause) -> Callable[[socket.socket], None]:
-        tls = self._contexts.get(self._fault) or self._contexts.setdefault(self._fault, self._context(self._fault))
-        service = wire.Service(fault=self._fault, tls=tls, answer=self._answer, log=self._log, pause=pause)
+        fault = self._fault
+        tls = self._contexts.get(fault) or self._contexts.setdefault(fault, self._context(fault))
+        answer = functools.partial(self._answer, fault)
+        service = wire.Service(fault=fault, tls=tls, answer=answer, log=self._log, pause=pause)
         return functools.partial(wire.serve, service=service)
 
     def _context(self, fault: Fault | None) -> ssl.SSLContext:
@@ -188,9 +194,14 @@ class DevServer:
             context.load_cert_chain(pem.name)
         return context
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, fault: Fault | None, request: Request) -> Response:
         with self._answering:
-            return chef.answer(self.state, request, self._utc_now(), PrivateKey.generate)
+            return faulty_answer(
+                fault,
+                self.state,
+                request,
+                lambda: chef.answer(self.state, request, self._utc_now(), PrivateKey.generate),
+            )
 
     def _log(self, method: str, target: str, status: int) -> None:
         self.requests.append((method, target, status))

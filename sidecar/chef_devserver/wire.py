@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 import attrs
 
-from chef_devserver.chef import MAX_BODY
 from chef_devserver.connections import Pause
-from chef_devserver.faults import Fault, faulty_answer
+from chef_devserver.faults import Fault
 from chef_devserver.messages import Request, Response
 
 _IDLE_S = 30.0
 """A client who says nothing for this long is dropped."""
+_READ = 5_000_000
+"""Bytes; no more of a body is read, which is more than any server here takes."""
 _DRIP_S = 0.1
 _CHUNK = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
 _HUGE_HEADERS = b"".join(b"X-Huge-%d: %s\r\n" % (number, b"x" * 8000) for number in range(250))
@@ -96,7 +97,7 @@ class _Conversation(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             misbehave(self._channel, self._service.pause)
             return
-        response = faulty_answer(self._service.fault, request, lambda: self._service.answer(request))
+        response = self._service.answer(request)
         self._service.log(request.method, request.target, response.status)
         self.send_response_only(response.status)
         self.send_header("Date", self.date_time_string())
@@ -109,8 +110,8 @@ class _Conversation(http.server.BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         length = int(self.headers.get("Content-Length", "0"))
-        self.close_connection = self.close_connection or length > MAX_BODY
-        return self.rfile.read(min(length, MAX_BODY + 1))
+        self.close_connection = self.close_connection or length > _READ
+        return self.rfile.read(min(length, _READ))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _respond  # noqa: N815 - the library looks for these names
 

@@ -17,11 +17,13 @@ import requests
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
+from chef_devserver.state import AUTOMATE, INFRA_SERVER, OLD_SERVER
 from chef_devserver.wire import Channel
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.signing import ChefAuth, chef_headers
 
 NODE = "i-0abc"
+CHEF = "X-Ops-Server-API-Version"
 TIMEOUT_S = 0.25
 
 
@@ -265,8 +267,13 @@ def test_bad_node(call, body, message):
     assert (answer.status_code, answer.json()) == (400, {"error": [message]})
 
 
-def test_too_large_a_body(call):
-    assert call("PUT", f"/nodes/{NODE}", data=b" " * 2_000_001).status_code == 413
+@pytest.mark.parametrize("kind", [OLD_SERVER, INFRA_SERVER, AUTOMATE])
+def test_too_large_a_body(call, server, kind):
+    server.state.kind = kind
+    answer = call("PUT", f"/nodes/{NODE}", data=b" " * (kind.max_body + 1))
+    assert (answer.status_code, answer.json()) == (413, {"error": f"JSON must be no more than {kind.max_body} bytes."})
+    assert call("PUT", f"/nodes/{NODE}", data=b"{}" + b" " * (kind.max_body - 2)).status_code == 200
+    assert ("X-Ops-API-Info" in answer.headers) == (kind is OLD_SERVER)
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", f"/nodes/{NODE}"), ("PUT", "/nodes"), ("HEAD", "/clients")])
@@ -343,17 +350,58 @@ def test_what_validators_and_nodes_may_not(call, as_validator):
     assert call("POST", "/clients", json={"name": "a"}).status_code == 403
 
 
-def test_principals_are_public(session, server, node_key):
-    url = f"{server.chef_server_url}/principals"
-    headers = {**chef_headers(), "X-Ops-UserId": "anybody"}
-    known = session.get(f"{url}/{NODE}", headers=headers, timeout=5)
-    assert known.json()["principals"][0]["public_key"] == pem_of(node_key)
-    assert session.get(f"{url}/nobody", headers=headers, timeout=5).status_code == 404
+def test_a_client_reads_itself_and_nobody_else(call, as_validator, node_key, server):
+    itself = call("GET", f"/clients/{NODE}")
+    kind = {"orgname": "default", "json_class": "Chef::ApiClient", "chef_type": "client"}
+    assert itself.json() == {"name": NODE, "clientname": NODE, "validator": False, **kind}
+    assert len(itself.content) < 250
+    oldest = call("GET", f"/clients/{NODE}", protocol="1.1", api_version="0").json()
+    assert oldest == {"public_key": pem_of(node_key), **itself.json()}
+    validator = server.state.validator
+    for user, name, status in [(NODE, validator, 403), (NODE, "nobody", 404), (validator, validator, 403)]:
+        signs = as_validator if user == validator else {}
+        assert call("GET", f"/clients/{name}", **signs).status_code == status, (user, name)
+
+
+@pytest.fixture
+def principal(session, server):
+    def principal(name, organization="default", **more):
+        headers = {**chef_headers(), "X-Ops-UserId": "anybody", **more}
+        url = f"{server.url}/organizations/{organization}/principals/{name}"
+        return session.get(url, headers=headers, timeout=5)
+
+    return principal
+
+
+def test_principals_are_public(principal, node_key):
+    known = principal(NODE)
+    assert CHEF in known.headers
+    (found,) = known.json()["principals"]
+    assert len(found.pop("authz_id")) == 32
+    assert found == {"name": NODE, "public_key": pem_of(node_key), "type": "client", "org_member": True}
+    assert principal(NODE, **{CHEF: "0"}).json()["name"] == NODE
+
+
+def test_principals_that_are_not_there(principal):
+    unknown, elsewhere = principal("nobody"), principal(NODE, organization="acme")
+    for answer, kind, name in [(unknown, "principal", "nobody"), (elsewhere, "org", "acme")]:
+        assert (answer.status_code, CHEF in answer.headers) == (404, True)
+        assert answer.json() == {"not_found": kind, "error": f"Cannot find {kind} {name}"}
+
+
+# Where there is a data collector.
+
+
+def test_a_head_that_succeeds_crashes_the_report_to_a_data_collector(call, server):
+    server.state.kind = AUTOMATE
+    answer = call("HEAD", f"/nodes/{NODE}")
+    assert (answer.status_code, CHEF in answer.headers, server.state.crashed_reports) == (200, False, 1)
+    for method, path in [("HEAD", "/nodes/nothing"), ("GET", f"/nodes/{NODE}"), ("GET", f"/clients/{NODE}")]:
+        assert CHEF in call(method, path).headers, path
+    assert server.state.crashed_reports == 1
 
 
 # Faults, from outside.
-
-CHEF = "X-Ops-Server-API-Version"
 
 ANSWERS = {  # fault: status of the node object, of the status page, and what the former says
     None: (200, 200, NODE),
