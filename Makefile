@@ -88,13 +88,16 @@ install: ## Install on this node (as root) by hand, or below DESTDIR for a packa
 	test -n "$(DESTDIR)" || { systemd-sysusers chef-failover.conf && systemd-tmpfiles --create chef-failover.conf; }
 	test -n "$(DESTDIR)" || test ! -d /run/systemd/system || systemctl daemon-reload
 
+# requests guesses encodings by charset-normalizer; nothing of ours has it guess, and it is 3 MB of memory.
 lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -o requirements/run.txt pyproject.toml
+	  --custom-compile-command "make lock" --no-emit-package charset-normalizer -o requirements/run.txt pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -o requirements/demo.txt pyproject.toml --extra demo
+	  --custom-compile-command "make lock" --no-emit-package charset-normalizer \
+	  -o requirements/demo.txt pyproject.toml --extra demo
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -o requirements/dev.txt pyproject.toml --extra demo --extra test --extra lint
+	  --custom-compile-command "make lock" --no-emit-package charset-normalizer \
+	  -o requirements/dev.txt pyproject.toml --extra demo --extra test --extra lint
 
 .PHONY: test-image
 test-image: $(VENV)/dev ## Bake an image with Packer, boot two instances of it, fail over (as root; 6 minutes)
@@ -119,14 +122,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/demo: requirements/demo.txt $(VENV)/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/demo.txt
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@touch $@

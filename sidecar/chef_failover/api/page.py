@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import flask
 
-from chef_failover.api import render
+from chef_failover.api import render, timeline
 from chef_failover.durations import in_words
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.state import words
@@ -61,8 +61,6 @@ def contents(status: Document, runs: Sequence[Document] = (), *, on: datetime.da
         runs: those that have ended, each as ``GET /v1/runs`` has it.
         on: now, in wall time.
     """
-    from chef_failover.api import timeline  # noqa: PLC0415 - memory, for those who look
-
     return {
         "status": status,
         "node": status["node_name"] or "this node",

@@ -298,9 +298,7 @@ class Sidecar:
         self._saver.keep()
 
     def _metrics(self) -> bytes:
-        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`
-
-        return metrics.expose(self.counters.registry).body
+        return self.counters.expose().body
 
     def _save(self) -> None:
         snapshot = self.snapshot
