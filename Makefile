@@ -9,8 +9,6 @@ ARCHES  ?= x86_64 aarch64
 WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
 RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
-# Tests that need other surroundings than the others.
-APART   := --ignore tests/system/test_leaks.py --ignore tests/packaging --ignore tests/image
 PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
 # The rooms that decide must be covered whole, every branch.
 DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/metrics/moves.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/printable.py
@@ -26,9 +24,20 @@ demo: $(VENV)/demo ## Watch a failover and a failback, in under a minute
 
 test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all of them
 	@# Real servers, real clocks: what fails is tried once more, alone, and both are shown.
-	$(BIN)/coverage run -m pytest $(APART) || $(BIN)/coverage run --append -m pytest --last-failed --last-failed-no-failures none $(APART)
+	@$(BIN)/coverage erase && rm -f build/failed-* && mkdir -p build
+	@$(MAKE) --no-print-directory -j 2 -O half-rooms half-system
+	@for half in rooms system; do test ! -e build/failed-$$half || $(MAKE) again-$$half || exit 1; done
 	$(BIN)/python -m pytest tests/system/test_leaks.py # not under coverage, which keeps something of every thread
+	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
+
+# Two at once, since most of them wait for clocks.
+half-rooms again-rooms: TESTS := tests --ignore tests/system --ignore tests/packaging --ignore tests/image
+half-system again-system: TESTS := tests/system --ignore tests/system/test_leaks.py
+half-%:
+	@$(BIN)/coverage run --parallel-mode -m pytest -o cache_dir=build/pytest-$* $(TESTS) || touch build/failed-$*
+again-%:
+	@$(BIN)/coverage run --parallel-mode -m pytest -o cache_dir=build/pytest-$* --last-failed --last-failed-no-failures none $(TESTS)
 
 check: $(VENV)/dev lint ## Lint, types, and the tests of what decides: under a minute, for every line that you change
 	$(BIN)/python -m pytest -q tests/decide tests/model tests/config tests/project/test_imports.py
