@@ -9,8 +9,6 @@ ARCHES  ?= x86_64 aarch64
 WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
 RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
-# Tests that need other surroundings than the others.
-APART   := --ignore tests/system/test_leaks.py --ignore tests/packaging --ignore tests/image
 PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
 # The rooms that decide must be covered whole, every branch.
 DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/metrics/moves.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/printable.py
@@ -26,9 +24,20 @@ demo: $(VENV)/demo ## Watch a failover and a failback, in under a minute
 
 test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all of them
 	@# Real servers, real clocks: what fails is tried once more, alone, and both are shown.
-	$(BIN)/coverage run -m pytest $(APART) || $(BIN)/coverage run --append -m pytest --last-failed --last-failed-no-failures none $(APART)
+	@$(BIN)/coverage erase && rm -f build/failed-* && mkdir -p build
+	@$(MAKE) --no-print-directory -j 2 -O half-rooms half-system
+	@for half in rooms system; do test ! -e build/failed-$$half || $(MAKE) again-$$half || exit 1; done
 	$(BIN)/python -m pytest tests/system/test_leaks.py # not under coverage, which keeps something of every thread
+	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
+
+# Two at once, since most of them wait for clocks.
+half-rooms again-rooms: TESTS := tests --ignore tests/system --ignore tests/packaging --ignore tests/image
+half-system again-system: TESTS := tests/system --ignore tests/system/test_leaks.py
+half-%:
+	@$(BIN)/coverage run --parallel-mode -m pytest -o cache_dir=build/pytest-$* $(TESTS) || touch build/failed-$*
+again-%:
+	@$(BIN)/coverage run --parallel-mode -m pytest -o cache_dir=build/pytest-$* --last-failed --last-failed-no-failures none $(TESTS)
 
 check: $(VENV)/dev lint ## Lint, types, and the tests of what decides: under a minute, for every line that you change
 	$(BIN)/python -m pytest -q tests/decide tests/model tests/config tests/project/test_imports.py
@@ -88,13 +97,16 @@ install: ## Install on this node (as root) by hand, or below DESTDIR for a packa
 	test -n "$(DESTDIR)" || { systemd-sysusers chef-failover.conf && systemd-tmpfiles --create chef-failover.conf; }
 	test -n "$(DESTDIR)" || test ! -d /run/systemd/system || systemctl daemon-reload
 
+# requests guesses encodings by charset-normalizer; nothing of ours has it guess, and it is 3 MB of memory.
 lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -o requirements/run.txt pyproject.toml
+	  --custom-compile-command "make lock" --no-emit-package charset-normalizer -o requirements/run.txt pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -o requirements/demo.txt pyproject.toml --extra demo
+	  --custom-compile-command "make lock" --no-emit-package charset-normalizer \
+	  -o requirements/demo.txt pyproject.toml --extra demo
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -o requirements/dev.txt pyproject.toml --extra demo --extra test --extra lint
+	  --custom-compile-command "make lock" --no-emit-package charset-normalizer \
+	  -o requirements/dev.txt pyproject.toml --extra demo --extra test --extra lint
 
 .PHONY: test-image
 test-image: $(VENV)/dev ## Bake an image with Packer, boot two instances of it, fail over (as root; 6 minutes)
@@ -119,14 +131,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/demo: requirements/demo.txt $(VENV)/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/demo.txt
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@touch $@

@@ -18,7 +18,7 @@ import click
 from click.shell_completion import ShellComplete, get_completion_class
 
 from chef_failover import __version__
-from chef_failover.cli.commands import cli
+from chef_failover.cli.main import cli, commands
 from chef_failover.config import settings as config
 from chef_failover.config.settings import Config
 from chef_failover.state import document as state
@@ -94,7 +94,7 @@ def program_page(readme: Readme, day: str) -> str:
         ".SH COMMANDS",
     ]
     context = _context(cli, NAME)
-    for name, command in cli.commands.items():
+    for name, command in commands().items():
         lines += _command(name, command, context, codes.get(name, ""))
     lines += [".SH OPTIONS", *_options(cli, context)]
     lines += [".SH EXIT STATUS", *_paragraphs(["Besides what is said of each command:"])]

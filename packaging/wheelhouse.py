@@ -9,14 +9,13 @@ import hashlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from pins import Pin, packaged
 
 FLOOR = "3.11"
 """Wheels are chosen for the oldest Python; vendor.py refuses what would not serve the newer ones."""
-PURE = {"charset-normalizer"}
-"""Compiled for one Python by default, but there is a pure wheel, too."""
 GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
@@ -32,14 +31,11 @@ def main() -> None:
             wheel.unlink()
         else:
             del missing[name]
-    compiled = [f"--platform={glibc}_{arch}" for glibc in GLIBC]
-    _download(directory, [pin for pin in missing.values() if pin.name not in PURE], compiled)
-    _download(directory, [pin for pin in missing.values() if pin.name in PURE], [])
+    if missing:
+        _download(directory, missing.values(), [f"--platform={glibc}_{arch}" for glibc in GLIBC])
 
 
-def _download(directory: Path, pins: list[Pin], platforms: list[str]) -> None:
-    if not pins:
-        return
+def _download(directory: Path, pins: Iterable[Pin], platforms: list[str]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
         requirements.writelines(pin.text for pin in pins)
         requirements.flush()

@@ -83,7 +83,8 @@ def faulty_answer(fault: Fault | None, state: ChefState, request: Request, hones
 def _refusal(fault: Fault | None, request: Request) -> Response | None:
     """What erchef says instead of its answer to an API request."""
     make = _REFUSALS.get(fault)
-    return make(request) if make else None
+    is_public = front.route(request).resource[:1] == ("principals",) and fault in _OF_WHO_SIGNS
+    return make(request) if make and not is_public else None
 
 
 def _licence(_request: Request) -> Response:
@@ -91,6 +92,15 @@ def _licence(_request: Request) -> Response:
     return json_response(403, content).having(("X-Ops-License", _LICENCE))
 
 
+_OF_WHO_SIGNS = frozenset(
+    {
+        Fault.UNAUTHORIZED_UNKNOWN_CLIENT,
+        Fault.UNAUTHORIZED_BAD_SIGNATURE,
+        Fault.UNAUTHORIZED_CLOCK,
+        Fault.FORBIDDEN,
+    }
+)
+"""Principals are for everybody, and nobody signs for them."""
 _REFUSALS: dict[Fault | None, Callable[[Request], Response]] = {
     Fault.STATUS_ALL_FAIL: lambda _: error_response(500, "internal service error"),
     Fault.LICENCE: _licence,

@@ -1,5 +1,5 @@
 """Shell: ``python -m chef_failover``."""
 
-from chef_failover.cli.entry import main
+from chef_failover.cli.main import main
 
 main()

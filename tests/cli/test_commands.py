@@ -135,7 +135,7 @@ def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_p
 
 
 def test_status_starts_without_the_heavy_libraries():
-    code = "import sys, chef_failover.cli.commands; print([m for m in ('flask', 'boto3') if m in sys.modules])"
+    code = "import sys, chef_failover.cli.look; print([m for m in ('flask', 'boto3', 'requests') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

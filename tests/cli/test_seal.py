@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.cli.seal import seal
+from chef_failover.cli.seal import remove_all
 from chef_failover.config import settings as config
 from chef_failover.errors import SealError
 from chef_failover.node import clone, key_file
@@ -71,7 +71,7 @@ def test_a_node_that_was_sealed_makes_another_key(path, directory):
     loaded = config.load(path)
     where = node_key.Places(directory, adoptable=())
     first = node_key.ClientKey(loaded, "web-1", where=where).ensure()
-    assert list(seal(loaded))
+    assert list(remove_all(loaded))
     second = node_key.ClientKey(loaded, "web-1", where=where).ensure()
     assert first.public_pem() != second.public_pem()
 
@@ -164,7 +164,7 @@ def test_what_may_not_be_written_is_said_before_anything_is_removed(nobody, path
     before = names(directory)
     directory.chmod(0o500)
     with pytest.raises(SealError) as refusal:
-        next(seal(config.load(path)))
+        next(remove_all(config.load(path)))
     assert str(refusal.value) == f"{directory} may not be written by this user, and nothing is removed; run it as root"
     assert names(directory) == before
 
@@ -173,7 +173,7 @@ def test_what_cannot_even_be_seen(nobody, path, directory):
     directory.chmod(0)
     try:
         with pytest.raises(SealError) as refusal:
-            next(seal(config.load(path)))
+            next(remove_all(config.load(path)))
     finally:
         directory.chmod(0o700)
     assert str(refusal.value) == f"{directory} cannot be read: Permission denied; run it as root"
@@ -191,7 +191,7 @@ def test_what_cannot_be_removed_is_said_after_what_was(path, directory, key):
 def test_what_is_written_again_meanwhile_is_found_out(path, directory):
     state.write(directory / "state.json", {})
     with pytest.raises(SealError, match=r"state\.json is there again: something still writes"):
-        for sentence in seal(config.load(path)):
+        for sentence in remove_all(config.load(path)):
             assert sentence == f"removed {directory}/state.json"
             state.write(directory / "state.json", {})
 
@@ -199,9 +199,9 @@ def test_what_is_written_again_meanwhile_is_found_out(path, directory):
 WALK = """
 from pathlib import Path
 from chef_failover.config import settings as config
-from chef_failover.cli.seal import seal
+from chef_failover.cli.seal import remove_all
 def act():
-    list(seal(config.load(Path({path!r}))))
+    list(remove_all(config.load(Path({path!r}))))
 """
 
 
@@ -211,7 +211,7 @@ def test_kill_9_at_every_step_leaves_what_a_second_run_finishes(path, directory,
     left = set()
     for step in deaths(WALK.format(path=str(path)), "seal.py"):
         left.add(tuple(names(directory)))
-        list(seal(config.load(path)))
+        list(remove_all(config.load(path)))
         assert names(directory) == [], step
         key_file.create(directory, key)
         state.write(directory / "state.json", {"associations": UNASSOCIATED})

@@ -10,7 +10,7 @@ from typing import get_args
 import attrs
 import yaml
 
-from chef_failover.cli.commands import cli
+from chef_failover.cli.main import commands
 from chef_failover.config import settings as config
 from chef_failover.config.settings import ChefServerAssociation, Config, Server
 from chef_failover.model.model import Outcome, Standing
@@ -91,7 +91,7 @@ def test_the_sample_configuration_is_the_default_and_valid_when_uncommented():
 
 def test_every_command_is_documented():
     told = set(re.findall(r"^\| `chef-failover ([a-z]+)", README, flags=re.MULTILINE))
-    assert told == set(cli.commands)
+    assert told == set(commands())
 
 
 def test_every_outcome_and_standing_is_documented():

@@ -9,14 +9,14 @@ import sys
 import click
 import pytest
 
-from chef_failover.cli.commands import cli
+from chef_failover.cli.main import commands
 from chef_failover.config.settings import Config
 from tests.project.test_docs import documented
 from tests.project.test_docs import keys as keys_of
 from tests.support.daemon_process import ROOT
 from tests.support.parts import require_program
 
-COMMANDS = sorted(cli.commands)
+COMMANDS = sorted(commands())
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def section(text, name, following):
 
 def test_the_manual_has_every_command_with_its_help_and_its_options(pages):
     text = section(read(pages[8]), "COMMANDS", "SEE ALSO")
-    for name, command in cli.commands.items():
+    for name, command in commands().items():
         own = f" {text}".partition(f" {name} [OPTIONS]")[2]
         assert own, name
         assert " ".join(command.help.split()) in own

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chef_failover.cli.commands import cli
+from chef_failover.cli.main import commands
 from chef_failover.config import settings as config
 from chef_failover.config.settings import ChefServerAssociation
 
@@ -55,7 +55,7 @@ def test_the_first_run_has_something_to_do(document):
 
 def test_its_commands_exist():
     _, name, *options = shlex.split(WAIT)
-    with cli.commands[name].make_context(name, options) as context:
+    with commands()[name].make_context(name, options) as context:
         assert (context.params["associated"], context.params["timeout_s"]) == (True, 600)
 
 

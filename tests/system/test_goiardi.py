@@ -225,7 +225,7 @@ def test_a_last_resort_is_seeded_from_what_was_read_of_the_server_that_died(main
     until(lambda: all(one.node_check for one in sidecar.snapshot.servers))
     main.kill()
     until(lambda: sidecar.snapshot.choice.name == "standbyserver")
-    fleet, policy = sidecar._parts.watch.live, sidecar.snapshot.policy
+    fleet, policy = sidecar._parts.live, sidecar.snapshot.policy
     seeds = attrs.evolve(policy, readiness=ReadinessPolicy(ReadinessMode.SEED))
     fleet._snapshot = attrs.evolve(fleet.snapshot, policy=seeds)
     sidecar._parts.upkeeps.wake()
@@ -237,7 +237,7 @@ def test_a_last_resort_is_seeded_from_what_was_read_of_the_server_that_died(main
 def test_what_was_found_is_forgotten_when_a_reload_looks_for_something_else(make_sidecar):
     sidecar = make_sidecar(interval="200ms", node=BARE)
     choose(sidecar)
-    sidecar._parts.watch.live.take("mainserver", NodeCheck(sidecar.now(), policy_found=False))
+    sidecar._parts.live.take("mainserver", NodeCheck(sidecar.now(), policy_found=False))
     assert sidecar.snapshot.server("mainserver").node_check is not None
     config = sidecar.config
     sidecar.reload(attrs.evolve(config, node=attrs.evolve(config.node, key_bits=3072)))

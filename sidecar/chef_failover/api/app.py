@@ -83,9 +83,7 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/metrics")
     def metrics() -> flask.typing.ResponseReturnValue:
-        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`
-
-        text = metrics.expose(sidecar.counters.registry, accept=flask.request.headers.get("Accept", ""))
+        text = sidecar.counters.expose(flask.request.headers.get("Accept", ""))
         return flask.Response(text.body, content_type=text.content_type)
 
     return api

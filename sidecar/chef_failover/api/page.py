@@ -8,12 +8,17 @@ page through Jinja's escaping alone. Nothing of this is read or compiled before 
 
 from __future__ import annotations
 
+import datetime
 import secrets
+from collections.abc import Sequence
 
 import flask
 
-from chef_failover.api import render
+from chef_failover.api import render, timeline
+from chef_failover.durations import in_words
 from chef_failover.engine.sidecar import Sidecar
+from chef_failover.state import words
+from chef_failover.state.words import Document
 
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:; "
@@ -37,14 +42,30 @@ def make_blueprint(sidecar: Sidecar) -> flask.Blueprint:
         return _html("fragment.html", _NOTHING)
 
     def _html(template: str, policy: str, **more: str) -> flask.Response:
-        from chef_failover.api.overview import overview  # noqa: PLC0415 - memory, for those who look
-
-        document = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
-        runs = render.runs(sidecar.runs.history, ())["last"]
-        shown = overview(document, runs, on=sidecar.utc_now())
-        response = flask.make_response(flask.render_template(template, page=shown, **more))
+        on = sidecar.utc_now()
+        status = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=on)
+        shown = contents(status, render.runs(sidecar.runs.history, ())["last"], on=on)
+        response = flask.make_response(flask.render_template(template, **shown, **more))
         response.headers.update(_HEADERS)
         response.headers["Content-Security-Policy"] = policy
         return response
 
     return page
+
+
+def contents(status: Document, runs: Sequence[Document] = (), *, on: datetime.datetime) -> Document:
+    """What the templates place.
+
+    Args:
+        status: as `render.servers` has it.
+        runs: those that have ended, each as ``GET /v1/runs`` has it.
+        on: now, in wall time.
+    """
+    return {
+        "status": status,
+        "node": status["node_name"] or "this node",
+        "on": words.utc(on),
+        "lines": timeline.lines(status, runs, on=on),
+        "entries": timeline.entries(status, runs, on=on),
+        "in_words": in_words,
+    }

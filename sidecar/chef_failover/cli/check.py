@@ -1,17 +1,29 @@
-"""Shell: one probe of each server, without a daemon."""
+"""Shell: the command that looks at a configuration and its servers without a daemon."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+
+import click
 
 from chef_failover.api import render
 from chef_failover.chef import node_objects
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
+from chef_failover.cli import tables
+from chef_failover.cli.asking import pretty
+from chef_failover.cli.options import config_option, json_option
+from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config, Server
+from chef_failover.daemon import logs
 from chef_failover.decide.readiness import missing
+from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
 from chef_failover.engine.workers import exchange_with, make_prober
+from chef_failover.errors import EXIT_NO
 from chef_failover.model.model import NodeCheck, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
 from chef_failover.node.key import ClientKey
@@ -19,7 +31,30 @@ from chef_failover.node.machine import Machine
 from chef_failover.server_list import discovery
 
 
-def check(config: Config) -> dict[str, Any]:
+@click.command()
+@config_option
+@json_option
+@click.option(
+    "--node", "with_node", is_flag=True, help="Look at this node, too: network, clock, key, files, shim, unit."
+)
+def check(config_path: Path, as_json: bool, with_node: bool) -> None:
+    """Validate the configuration and probe each server once, without a daemon; find what the old recipe has left.
+
+    With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
+    """
+    logs.to_stderr(logging.WARNING)
+    config = configuration.load(config_path)
+    document = probe_all(config)
+    found = diagnose(config, config_path, document) if with_node else find_old_recipe(config, config_path)
+    if with_node or found:
+        document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
+    click.echo(pretty(document) if as_json else tables.check(document, str(config_path)))
+    is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)
+    if not is_well or not all(entry["usable"] for entry in document["servers"]):
+        sys.exit(EXIT_NO)
+
+
+def probe_all(config: Config) -> dict[str, Any]:
     """What each server of ``config``, or of the list that it names, answers now, all asked at once.
 
     Where the node is registered its object is read as well: a run on a server that has none does nothing.

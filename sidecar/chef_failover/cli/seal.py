@@ -14,6 +14,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
+from chef_failover.cli.options import config_option
+from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config
 from chef_failover.errors import SealError
 from chef_failover.node import clone, key_file
@@ -35,7 +39,19 @@ _OF_ONE_LIFE = (
 _OF_FORMER_LIVES = tuple(f"{name}{clone.MARK}" for name in (key_file.NAME, key_file.PUBLIC_NAME, state.FILE_NAME))
 
 
-def seal(config: Config, *, is_forced: bool = False) -> Iterator[str]:
+@click.command()
+@config_option
+@click.option("--force", "is_forced", is_flag=True, help="Also on a node that is registered with a server.")
+def seal(config_path: Path, is_forced: bool) -> None:
+    """Remove this node's identity and state, before an image is taken of it.
+
+    The key goes if it was made here, with everything in the state directory. Each thing that is removed is told.
+    """
+    for sentence in remove_all(configuration.load(config_path), is_forced=is_forced):
+        click.echo(sentence)
+
+
+def remove_all(config: Config, *, is_forced: bool = False) -> Iterator[str]:
     """Remove this node's identity and state; a sentence for each thing that is removed, or kept, as it happens.
 
     ``is_forced`` does it on a node that is registered, too. The servers are not told: what they have stays there.

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import attrs
 
-from chef_failover import lean
 from chef_failover.api import render
 from chef_failover.api.late import LateApp
 from chef_failover.api.listeners import Listener
@@ -71,9 +70,8 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
 
 def _load_workers() -> None:
     """What probes, registers and counts. It takes a third of the start, and those who ask may come meanwhile."""
-    with lean.loading():
-        from chef_failover.engine import workers  # noqa: F401, PLC0415
-        from chef_failover.metrics import series  # noqa: F401, PLC0415
+    from chef_failover.engine import workers  # noqa: F401, PLC0415
+    from chef_failover.metrics import series  # noqa: F401, PLC0415
 
 
 def _give_back_memory() -> None:

@@ -48,13 +48,14 @@ class Assembly:
     config: Config
     node_name: str | None
     key: ClientKey | None
+    live: LiveSnapshot
     watch: Watch
     upkeeps: Upkeeps
 
     def start(self) -> None:
         """Begin to probe and to register. A node that is not registered yet does not wait for its turn to probe."""
         self.watch.start()
-        for server in self.watch.live.snapshot.servers:
+        for server in self.live.snapshot.servers:
             if server.association is not Association.ASSOCIATED:
                 self.watch.look_at(server.name)
         self.upkeeps.start()
@@ -141,7 +142,7 @@ def assemble(
                     look_at=watch.look_at,
                 )
 
-    return Assembly(config, node_name, key, watch, Upkeeps(upkeeps))
+    return Assembly(config, node_name, key, live, watch, Upkeeps(upkeeps))
 
 
 def _probe(

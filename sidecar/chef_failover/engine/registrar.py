@@ -57,7 +57,7 @@ class Registrar:
         self._name = name
         self._live = live
         self._provider = provider
-        self._applicant = registrant
+        self._registrant = registrant
         self._write_down = write_down
         self._look_at = look_at
         self._clock = clock
@@ -112,7 +112,7 @@ class Registrar:
 
     def _attempt(self, registration: Registration) -> None:
         try:
-            registrant = attrs.evolve(self._applicant(), replaces=self._clock() < self._replaces_until)
+            registrant = attrs.evolve(self._registrant(), replaces=self._clock() < self._replaces_until)
             if registration.ticket is None:
                 identity = identity_of(registrant.node_name, registrant.key.public_pem())
                 registration = self._enter(attrs.evolve(registration, identity=identity), Answer(Event.BEGIN))
@@ -140,7 +140,7 @@ class Registrar:
         if not self._lacks_key:
             return False
         try:
-            self._applicant()
+            self._registrant()
         except KeyFileError:
             return False
         self._lacks_key = False

@@ -92,7 +92,7 @@ class Sidecar:
     @property
     def snapshot(self) -> Snapshot:
         """The world as it is now."""
-        return self._parts.watch.live.snapshot
+        return self._parts.live.snapshot
 
     @property
     def about(self) -> About:
@@ -190,7 +190,7 @@ class Sidecar:
         See `LiveSnapshot.steer`.
         """
         with self._swapping:  # or a reload would go on without it
-            snapshot = self._parts.watch.live.steer(change, *arguments, **named)
+            snapshot = self._parts.live.steer(change, *arguments, **named)
         try:
             self._saver.keep()
         except OSError as error:
@@ -219,7 +219,7 @@ class Sidecar:
             return
         said = as_said(now.drains)
         with self._swapping:
-            self._parts.watch.live.steer(apply_listed_drains, said)
+            self._parts.live.steer(apply_listed_drains, said)
 
     def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
         node_name = self._name_by(config)  # which may take seconds, or fail: before anything is stopped
@@ -298,9 +298,7 @@ class Sidecar:
         self._saver.keep()
 
     def _metrics(self) -> bytes:
-        from chef_failover.metrics import exposition as metrics  # noqa: PLC0415 - see `metrics.counters`
-
-        return metrics.expose(self.counters.registry).body
+        return self.counters.expose().body
 
     def _save(self) -> None:
         snapshot = self.snapshot

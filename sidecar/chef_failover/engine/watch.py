@@ -53,7 +53,7 @@ class Watch:
         scheduler: Scheduler,
         rng: random.Random,
     ) -> None:
-        self.live = live
+        self._live = live
         self._look = look
         self._timeout_s = timeout_s
         self._fresh_for_s = fresh_for_s
@@ -107,13 +107,13 @@ class Watch:
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
         self._is_started.wait(START_S)
         limit = self._clock() + self._timeout_s + ANSWER_SLACK_S
-        server_worth_waiting_for = functools.partial(self.live.server_worth_waiting_for, runs_from, registers=is_final)
+        server_worth_waiting_for = functools.partial(self._live.server_worth_waiting_for, runs_from, registers=is_final)
         self._freshen_in_turns(runs_from, server_worth_waiting_for)
         while (wanted := server_worth_waiting_for()) and (left_s := limit - self._clock()) > 0:
-            self.live.wait_while(lambda: server_worth_waiting_for() == wanted, left_s)
+            self._live.wait_while(lambda: server_worth_waiting_for() == wanted, left_s)
         while is_final and self._lacks_key() and self._clock() < limit:
             time.sleep(KEY_PERIOD_S)
-        return self.live.select_for_run(runs_from)
+        return self._live.select_for_run(runs_from)
 
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
         """For a run that asks again when it starts: where it would go by what is known, while probes for it begin.
@@ -121,15 +121,15 @@ class Watch:
         None if that speaks for no server, or if one that nobody has heard of yet could change it.
         """
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
-        wanted = self.live.server_worth_waiting_for(runs_from)
+        wanted = self._live.server_worth_waiting_for(runs_from)
         if wanted:
             self._monitors[wanted].freshen(runs_from)
         self._freshen(runs_from, HEAD_START_S)
         if not wanted:
-            return self.live.select_for_run(runs_from)
-        if self.live.server_worth_waiting_for(-math.inf, registers=False):
+            return self._live.select_for_run(runs_from)
+        if self._live.server_worth_waiting_for(-math.inf, registers=False):
             return None
-        snapshot, choice = self.live.select_for_run(-math.inf)
+        snapshot, choice = self._live.select_for_run(-math.inf)
         return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
 
     def _freshen_in_turns(self, runs_from: float, server_worth_waiting_for: Callable[[], str | None]) -> None:
@@ -142,7 +142,7 @@ class Watch:
         former = None
         while (wanted := server_worth_waiting_for()) and wanted != former:
             self._monitors[wanted].freshen(runs_from)
-            self.live.wait_while(lambda: server_worth_waiting_for() == wanted, HEAD_START_S)
+            self._live.wait_while(lambda: server_worth_waiting_for() == wanted, HEAD_START_S)
             former = wanted
         self._freshen(runs_from, 0.0 if wanted else HEAD_START_S)
 
@@ -152,6 +152,6 @@ class Watch:
 
     def _reporter(self, name: str) -> Callable[[ProbeResult], bool]:
         def report(result: ProbeResult) -> bool:
-            return self.live.record(name, result, self._look() if result.never_left_node else None)
+            return self._live.record(name, result, self._look() if result.never_left_node else None)
 
         return report

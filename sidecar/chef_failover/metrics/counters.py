@@ -18,6 +18,7 @@ from chef_failover.model.model import Association, ProbeResult, Registration, Sn
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from chef_failover.metrics.exposition import Exposition
     from chef_failover.metrics.series import Series
 
 OTHER = "other"
@@ -44,6 +45,12 @@ class Counters:
         """What a scrape reads."""
         with self._lock:
             return self._series.registry
+
+    def expose(self, accept: str = "") -> Exposition:
+        """What a scrape reads, in the form that a client prefers by its ``Accept`` header."""
+        with self._lock:
+            series = self._series
+        return series.expose(accept)
 
     def watch(self, servers: Collection[str]) -> None:
         """From now on the configuration names these servers; the series of others are removed."""

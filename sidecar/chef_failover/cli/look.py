@@ -1,0 +1,76 @@
+"""Shell: the commands that show: which server, why, and what the Ohai plugin publishes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chef_failover.cli import last_resort, tables
+from chef_failover.cli.asking import ask, known, pretty
+from chef_failover.cli.options import config_option, json_option
+from chef_failover.config import settings as configuration
+from chef_failover.errors import EXIT_NO, ChefFailoverError, SidecarUnavailableError
+
+WATCH_PERIOD_S = 2.0
+
+
+@click.command()
+@config_option
+@json_option
+def server(config_path: Path, as_json: bool) -> None:
+    """Print the URL of the Chef server to use now.
+
+    When the sidecar does not answer, the choice it last wrote down or the first server of the configuration is printed,
+    just as chef-client would use it, and stderr says so.
+    """
+    config = configuration.load(config_path)
+    try:
+        document = ask(config, "/v1/server?max_age=0", timeout_s=config.health.timeout + 2)
+    except SidecarUnavailableError as error:
+        document = last_resort.server(config)
+        click.echo(f"{error}; {document['reason']}", err=True)
+    click.echo(pretty(document) if as_json else document["chef_server_url"])
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("server", required=False)
+@click.option("--watch", is_flag=True, help="Print again every two seconds, until interrupted.")
+def status(config_path: Path, as_json: bool, server: str | None, watch: bool) -> None:
+    """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
+    config = configuration.load(config_path)
+    while True:
+        document = known(config)
+        text, is_well = _status_in_words(document, server)
+        if watch and sys.stdout.isatty():
+            click.clear()
+        click.echo(pretty(document) if as_json else text)
+        if not watch:
+            break
+        time.sleep(WATCH_PERIOD_S)
+    if not is_well:
+        sys.exit(EXIT_NO)
+
+
+@click.command()
+@config_option
+def facts(config_path: Path) -> None:
+    """Print what the Ohai plugin publishes, as JSON."""
+    config = configuration.load(config_path)
+    click.echo(pretty(ask(config, "/v1/facts")))
+
+
+def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str, bool]:
+    """The text, and whether all is well: with the node, or with the one server that was asked for."""
+    if document.get("error") or server is None:
+        return tables.status(document), not (document.get("error") or document.get("degraded"))
+    text = tables.status_of(document, server)
+    if text is None:
+        names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
+        raise ChefFailoverError(f"the configuration has no server {server!r}; it has: {names}")
+    return text, any(entry["standing"] == "eligible" for entry in document["servers"] if entry["name"] == server)

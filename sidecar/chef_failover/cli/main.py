@@ -1,0 +1,78 @@
+"""Shell: where the program begins, which commands it has, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import sys
+
+import click
+
+from chef_failover import __version__
+from chef_failover.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_NO, ChefFailoverError
+
+MODULES = {
+    "serve": "serve",
+    "server": "look",
+    "status": "look",
+    "check": "check",
+    "wait": "register",
+    "associate": "register",
+    "drain": "steer",
+    "undrain": "steer",
+    "pin": "steer",
+    "unpin": "steer",
+    "facts": "look",
+    "seal": "seal",
+}
+"""Where each command is. Only the one that is called is loaded."""
+
+
+class Commands(click.Group):
+    """The commands of `MODULES`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Their names."""
+        return sorted(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """That command, if there is one."""
+        return _load(cmd_name) if cmd_name in MODULES else None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chef-failover")
+def cli() -> None:
+    """Keep this node's chef-client on a Chef server that works."""
+
+
+def commands() -> dict[str, click.Command]:
+    """All of them, loaded, in the order in which the manual tells them."""
+    return {name: _load(name) for name in MODULES}
+
+
+def _load(name: str) -> click.Command:
+    command: click.Command = getattr(importlib.import_module(f"chef_failover.cli.{MODULES[name]}"), name)
+    return command
+
+
+def main() -> None:
+    """Do what the command line asks for, and turn every error into its exit code."""
+    gc.set_threshold(50_000)  # modules are no garbage: looking for some, again and again, is a tenth of the start
+    try:
+        cli.main(prog_name="chef-failover", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code if isinstance(error, click.UsageError) else EXIT_NO)
+    except ChefFailoverError as error:
+        if sys.stderr is not None:  # closed, and `print` would write to stdout
+            print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(EXIT_NO)
+    except Exception:
+        logging.getLogger(__name__).exception("a bug in chef-failover; please report it with this")
+        sys.exit(EXIT_BUG)

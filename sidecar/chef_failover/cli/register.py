@@ -1,0 +1,109 @@
+"""Shell: the commands that wait for a server that works, and that have the node registered now."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from chef_failover.cli import tables
+from chef_failover.cli.asking import ask, known, pretty
+from chef_failover.cli.options import config_option, json_option, timeout_option
+from chef_failover.cli.progress import Progress
+from chef_failover.config import settings as configuration
+from chef_failover.config.settings import Config
+from chef_failover.errors import EXIT_NO, ChefFailoverError
+
+WAIT_PERIOD_S = 0.5
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--associated", is_flag=True, help="Wait also until the node is registered with the server in use.")
+@click.option("--all", "with_all", is_flag=True, help="With --associated: with every server.")
+@timeout_option
+def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, timeout_s: float) -> None:
+    """Wait until this node has a Chef server that works; for user data and scripts."""
+    if with_all and not associated:
+        raise click.UsageError("--all goes with --associated")
+    config = configuration.load(config_path)
+    with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
+        ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
+    ready_at, limit = math.inf, time.monotonic() + timeout_s - 2 * WAIT_PERIOD_S
+
+    def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
+        nonlocal ready_at
+        is_done, lines = tables.progress(document, must_be_associated=associated, with_all=with_all)
+        hoped_for = tables.hoped_for(document) if is_done else None
+        ready_at = min(ready_at, time.monotonic()) if is_done else math.inf
+        if hoped_for and time.monotonic() < min(ready_at + config.health.timeout, limit):
+            return False, (f"waiting a moment for {hoped_for}, which is preferred",)
+        return is_done, lines
+
+    _wait(config, is_far, timeout_s, as_json=as_json)
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("servers", metavar="[SERVER]...", nargs=-1)
+@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered there.")
+@click.option("--replace", is_flag=True, help="Remove an older registration of its name first (opsworks-cm alone).")
+@timeout_option
+def associate(
+    config_path: Path, *, as_json: bool, servers: tuple[str, ...], is_waiting: bool, replace: bool, timeout_s: float
+) -> None:
+    """Try now to register the node: with SERVERs, or with all that it is to register with.
+
+    The sidecar does this by itself; the command is for a person who has just mended what was in the way.
+    """
+    config = configuration.load(config_path)
+    names = servers or [server.name for server in config.servers if server.association.provider != "none"]
+    if not names:
+        raise ChefFailoverError("no server has an association to make: servers[].association is none for all of them")
+    for name in names:
+        ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST", body={"replace": replace})
+
+    def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
+        asked = {**document, "servers": [entry for entry in document["servers"] if entry["name"] in names]}
+        is_done = all(entry.get("association") == "associated" for entry in asked["servers"])
+        return is_done, tables.associations(asked)
+
+    if is_waiting:
+        _wait(config, is_far, timeout_s, as_json=as_json)
+    else:
+        document = known(config)
+        click.echo(pretty(document) if as_json else "\n".join(is_far(document)[1]))
+
+
+def _wait(
+    config: Config,
+    is_far: Callable[[dict[str, Any]], tuple[bool, tuple[str, ...]]],
+    timeout_s: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Show how far it is, until it is done or takes too long."""
+    limit = time.monotonic() + timeout_s
+    progress = Progress(sys.stderr)
+    while True:
+        document = known(config)
+        is_done, lines = is_far(document)
+        if is_done:
+            click.echo(pretty(document) if as_json else "\n".join(lines))
+            return
+        progress.show(lines)
+        if time.monotonic() > limit:
+            click.echo(f"gave up after {timeout_s:g} s", err=True)
+            if as_json:
+                click.echo(pretty(document))
+            sys.exit(EXIT_NO)
+        time.sleep(WAIT_PERIOD_S)

@@ -1,0 +1,17 @@
+"""Shell: the command that is the daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chef_failover.cli.options import config_option
+from chef_failover.daemon import serve as daemon
+
+
+@click.command()
+@config_option
+def serve(config_path: Path) -> None:
+    """Run the sidecar in the foreground; SIGHUP reloads its configuration."""
+    daemon.serve(config_path)

@@ -1,0 +1,78 @@
+"""Shell: the commands with which a person steers: drain and pin, and their ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from chef_failover.cli import tables
+from chef_failover.cli.asking import ask, pretty
+from chef_failover.cli.options import Duration, config_option, json_option
+from chef_failover.config import settings as configuration
+
+_reason_option = click.option("--reason", help="Why, for everybody who wonders later.")
+_for_option = click.option("--for", "for_s", type=Duration(), help="How long; without it, until a person ends it.")
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("server")
+@_reason_option
+@_for_option
+@click.option("--force", is_flag=True, help="Even if no other server is left.")
+def drain(
+    config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, force: bool
+) -> None:
+    """Take SERVER out of use on this node, for maintenance.
+
+    The next run goes elsewhere; a run under way ends where it is. It is still used if no other server is well.
+    """
+    asked = {"reason": reason, "for_s": for_s, "force": force}
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/drain", asked, as_json=as_json)
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("server")
+def undrain(config_path: Path, as_json: bool, server: str) -> None:
+    """Let this node use SERVER again."""
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/undrain", {}, as_json=as_json)
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("server")
+@_reason_option
+@_for_option
+@click.option("--strict", is_flag=True, help="Stay with SERVER even if it is down, or would refuse this node.")
+def pin(
+    config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, strict: bool
+) -> None:
+    """Have this node use SERVER; with --for, a failover rehearsed that ends by itself."""
+    asked = {"reason": reason, "for_s": for_s, "strict": strict}
+    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/pin", asked, as_json=as_json)
+
+
+@click.command()
+@config_option
+@json_option
+def unpin(config_path: Path, as_json: bool) -> None:
+    """End the pin: the node uses the best server again."""
+    _steer(config_path, "/v1/unpin", {}, as_json=as_json)
+
+
+def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bool) -> None:
+    """Have the sidecar do what is asked. Behind sudo, it also gets the name of who asked for it."""
+    config = configuration.load(config_path)
+    body = asked | {"on_behalf_of": os.environ.get("SUDO_USER") or None}
+    document = ask(config, target, method="POST", body=body)
+    click.echo(pretty(document) if as_json else tables.steered(document))
+    if document["not_kept"]:
+        click.echo(f"This cannot be written down, and a restart forgets it: {document['not_kept']}", err=True)
