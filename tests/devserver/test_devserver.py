@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -19,7 +20,8 @@ from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
 from chef_devserver.wire import Channel
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.chef.signing import ChefAuth, chef_headers
+from chef_failover.chef.protocol import chef_headers
+from chef_failover.chef.signing import ChefAuth
 
 NODE = "i-0abc"
 TIMEOUT_S = 0.25
@@ -377,7 +379,7 @@ TLS_ERRORS = {
     Fault.CERT_FOREIGN: "unable to get local issuer certificate",
     Fault.CERT_WRONG_NAME: "IP address mismatch",
 }
-ERRORS = {
+ERRORS: dict[Fault, tuple[Any, str]] = {
     Fault.REFUSE: (requests.ConnectionError, "Connection refused"),
     Fault.BLACK_HOLE: (requests.ConnectTimeout, "timed out"),
     Fault.SILENT: (requests.Timeout, "timed out"),

@@ -26,8 +26,8 @@ SHIM = (
     "config = {}; config.instance_eval(File.read('/etc/chef/client.d/chef_failover.rb')); "
     "puts config.fetch(:chef_server_url, 'untouched')"
 )
-LIVING = ("/srv", "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache", "/var/lib/dnf")
-LIVING += ("/var/lib/rpm",)
+LIVING: tuple[str, ...] = ("/srv", "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache")
+LIVING += ("/var/lib/dnf", "/var/lib/rpm")
 """Where files come and go by themselves."""
 
 
