@@ -13,6 +13,7 @@ from bench.figures import Figure, at_most, duration, median
 from bench.fleet import NODE, Fleet, fleet
 from chef_failover.api import client
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.errors import SidecarUnavailableError
 
 GROUP = "e"
 LIMIT_S = 3.0
@@ -56,7 +57,7 @@ def _time_to_associated(servers: Fleet, name: str) -> float:
 def _is_associated(config) -> bool:
     try:
         document = client.ask(config.parent / "sidecar.sock", "/v1/servers").body
-    except client.SidecarUnavailableError:
+    except SidecarUnavailableError:
         return False
     entries = document.get("servers", ())
     return bool(entries) and not document["degraded"] and all(one["association"] == "associated" for one in entries)

@@ -85,7 +85,7 @@ def ruby_json(*command: str, timeout_s: float) -> Any:
         command, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment()
     )
     if finished.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {finished.stderr.decode()}")
+        raise RuntimeError(f"{' '.join(command)}: {finished.stderr}")
     return json.loads(finished.stdout)
 
 

@@ -73,7 +73,7 @@ class Recipe:
                 ours.append((fault, "just died", median(shim), recipe))
         figures = []
         for fault, kind, shim_s, recipe in ours:
-            recipe_s = median(recipe) if recipe else self._waits[fault].result(150)  # type: ignore[index]
+            recipe_s = median(recipe) if recipe else self._waits[fault].result(150)
             limit = BLACK_HOLE_TARGET if fault is Fault.BLACK_HOLE and kind != "just died" else 1.0
             what = f"recipe : shim, {_CASES[fault]}, {kind}"
             figures.append(

@@ -134,8 +134,13 @@ def _license(name: str, metadata: Message) -> str:
 def _sbom(components: list[dict[str, object]]) -> dict[str, object]:
     """CycloneDX 1.6, the same bytes for the same tree: the serial number is drawn from the content."""
     version = next(line for line in (SOURCE / "__init__.py").read_text().splitlines() if "__version__" in line)
-    own = {"type": "application", "bom-ref": "chef-failover", "name": "chef-failover", "version": version.split('"')[1]}
-    own["licenses"] = [{"expression": "Apache-2.0"}]
+    own = {
+        "type": "application",
+        "bom-ref": "chef-failover",
+        "name": "chef-failover",
+        "version": version.split('"')[1],
+        "licenses": [{"expression": "Apache-2.0"}],
+    }
     made = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), UTC)
     content = json.dumps([own, components])
     return {

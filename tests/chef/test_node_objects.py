@@ -1,6 +1,7 @@
 """Node objects by answers made up for them, on embedded servers, and on two real ones (goiardi)."""
 
 import datetime
+import functools
 import json
 
 import attrs
@@ -20,7 +21,7 @@ from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.seeding import differences, differences_of, wants_seed
 from chef_failover.decide.world import apply_reading
-from chef_failover.model.model import Outcome
+from chef_failover.model.model import NodeCheck, Outcome
 from chef_failover.model.needs import NodeObject, ReadinessPolicy
 from tests.support.builders import ON, THRESHOLDS, bare, server
 from tests.support.chef import CLOCK, URL, check_signature, made_up, sent
@@ -163,7 +164,8 @@ LISTED = "environments/qa/cookbooks?num_versions=1"
 def test_however_often_it_is_read_parity_asks_every_ten_minutes(chef, auth, case, answers):
     """Give or take a fifth; by the smallest request there is, and whether it is answered or not."""
     node, needed, question = case
-    known = {"policies": {"webserver": {"revision_id": "1a2b"}}} if "policy" in question else {"web": {"versions": []}}
+    policies, cookbooks = {"policies": {"webserver": {"revision_id": "1a2b"}}}, {"web": {"versions": []}}
+    known: object = policies if "policy" in question else cookbooks
     chef.get(NODE_URL, json={"name": NODE, **node})
     chef.get(f"{URL}/environments/qa", json={"error": ["environment qa not found"]}, status=404)
     chef.get(f"{URL}/{question}", **({"json": known} if answers else {"status": 500}))
@@ -175,7 +177,7 @@ def test_however_often_it_is_read_parity_asks_every_ten_minutes(chef, auth, case
             needed,
             compares=True,
             former=snapshot.server("main").node_check,
-            clock=lambda at=float(at): at,
+            clock=functools.partial(float, at),
         )
         snapshot = apply_reading(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
     asked = sent(chef).count(("GET", question))
@@ -266,9 +268,9 @@ def test_a_reading_tells_of_object_environment_and_policy(dev, main, auth):
     def check(policy=POLICY):
         return node_objects.check(main, auth, policy, clock=lambda: 5.0)
 
-    assert check() == node_objects.NodeCheck(5.0, policy_found=False)
+    assert check() == NodeCheck(5.0, policy_found=False)
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    assert check() == node_objects.NodeCheck(5.0, policy_found=True)
+    assert check() == NodeCheck(5.0, policy_found=True)
     dev.put_node(NODE, policy_name="db", policy_group="production")
     assert check(ReadinessPolicy()).policy_found is False
     dev.put_node(NODE, ["recipe[web]"], chef_environment="qa")
@@ -335,7 +337,7 @@ def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, main, au
     assert (first.cookbooks, first.used) == ({"apache2": "5.2.0", "other": "1.0"}, {"apache2": "5.1.0"})
     used["apache2"]["version"] = "5.2.0"
     dev.state.cookbooks["apache2"] = "5.3.0"
-    again = check(100.0, node_objects.NodeCheck(1.0, content=first))
+    again = check(100.0, NodeCheck(1.0, content=first))
     assert again.content == attrs.evolve(first, used={"apache2": "5.2.0"})
     assert check(600.0, again).content.cookbooks["apache2"] == "5.3.0"
     asked = [target for _, target, _ in dev.requests if "cookbooks" in target]

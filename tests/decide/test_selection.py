@@ -1,3 +1,4 @@
+import functools
 import math
 
 import attrs
@@ -483,9 +484,9 @@ def registering(name, association=Association.REQUESTED, *, retry_at=0.0, attemp
 )
 def test_a_run_waits_for_a_better_server_that_is_about_to_know_this_node(first, is_wanted):
     snapshot = bare(first, server("b", at=10.0), current="b")
-    asked = {"now": 10.0, "runs_from": 5.0, "thresholds": THRESHOLDS}
-    assert server_worth_waiting_for(snapshot, **asked) == ("a" if is_wanted else None)
-    assert server_worth_waiting_for(snapshot, **asked, registers=False) is None
+    ask = functools.partial(server_worth_waiting_for, snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS)
+    assert ask() == ("a" if is_wanted else None)
+    assert ask(registers=False) is None
 
 
 def test_a_registration_under_way_elsewhere_is_not_waited_for():

@@ -12,7 +12,7 @@ import pytest
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config import settings as config
 from chef_failover.doctor import files, key, shim, unit, visits
@@ -20,6 +20,7 @@ from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import Node
 from chef_failover.doctor.whole import diagnose_node
 from chef_failover.errors import UnseenError
+from chef_failover.node.key import find
 from tests.support.daemon_process import daemon, run, write_config
 
 IS_ROOT = os.geteuid() == 0
@@ -93,7 +94,7 @@ def test_a_name_that_does_not_resolve(servers, tmp_path):
 
 
 def test_no_route_and_nobody_who_answers(servers, tmp_path):
-    nowhere = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0))]
+    nowhere: list[Address] = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0))]
     found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: nowhere)))
     assert found[1][1] is False
     servers[0].stop()
@@ -171,12 +172,12 @@ def with_servers(node, association="{provider: none}"):
 
 
 def test_no_key_is_well_where_one_will_be_made(node, monkeypatch):
-    monkeypatch.setattr(key, "find", lambda where, find=key.find: find(attrs.evolve(where, adoptable=())))
+    monkeypatch.setattr(key, "find", lambda where: find(attrs.evolve(where, adoptable=())))
     assert key.key(with_servers(node, "{provider: chef-server, validator_key: 'file:/x'}")) is None
 
 
 def test_the_key(node, tmp_path, monkeypatch):
-    monkeypatch.setattr(key, "find", lambda where, find=key.find: find(attrs.evolve(where, adoptable=())))
+    monkeypatch.setattr(key, "find", lambda where: find(attrs.evolve(where, adoptable=())))
     assert "there is none, and none is made" in key.key(with_servers(node))
     path = node.config.state_dir / "client.pem"
     path.write_bytes(PrivateKey.generate(2048).private_pem())

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import heapq
 import random
 import threading
@@ -76,7 +77,7 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
             "a",
             live=live,
             provider=throttle,
-            registrant=lambda number=number: Registrant(f"node-{number}", KEY),
+            registrant=functools.partial(Registrant, f"node-{number}", KEY),
             write_down=lambda: None,
             look_at=lambda _: None,
             clock=clock,

@@ -1,8 +1,10 @@
 """The scheduler: real threads, and a clock that the test moves."""
 
+import functools
 import logging
 import math
 import threading
+import time
 
 import pytest
 
@@ -119,9 +121,14 @@ def test_seven_that_hang_delay_no_eighth_nor_anything_of_the_other_pool(schedule
 def test_threads_do_not_grow_with_tasks_and_who_waited_longest_is_next(scheduler, clock):
     hanging = hang(scheduler, scheduler.work, scheduler.work.size)
     order = []
+
+    def ended(name):
+        order.append(name)
+        return math.inf
+
     for name in "abc":
         clock.now += 1
-        scheduler.task(name, lambda name=name: order.append(name) or math.inf).wake()
+        scheduler.task(name, functools.partial(ended, name)).wake()
     assert scheduler.work.threads == scheduler.work.size
     hanging[0].gate.set()
     until(lambda: order == ["a", "b", "c"])
@@ -182,23 +189,23 @@ def test_what_overstays_its_time_is_late_also_when_it_is_cancelled(scheduler, mo
     hanging = hang(scheduler, scheduler.probes, 2)
     assert scheduler.late() == ()
     ahead_s = 300.0 + module.LATE_AFTER_S
-    now = module.time.monotonic
-    monkeypatch.setattr(module.time, "monotonic", lambda: now() + ahead_s + 1)
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + ahead_s + 1)
     scheduler.task("x", Steps()).wake()  # the scheduler itself has turned by now
     until(lambda: scheduler.late() == ("hanging 0", "hanging 1"))
-    monkeypatch.setattr(module.time, "monotonic", now)
+    monkeypatch.setattr(time, "monotonic", now)
     for steps in hanging:
         steps.gate.set()
     until(lambda: scheduler.late() == ())
 
 
 def test_a_scheduler_that_does_not_turn_is_late(scheduler, monkeypatch):
-    now = module.time.monotonic
+    now = time.monotonic
     assert scheduler.late() == ()
     with scheduler._changed:  # held by somebody for ever
-        monkeypatch.setattr(module.time, "monotonic", lambda: now() + 3600)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 3600)
         assert scheduler.late() == ("scheduler",)
-        monkeypatch.setattr(module.time, "monotonic", now)
+        monkeypatch.setattr(time, "monotonic", now)
 
 
 def test_stop_ends_all_threads_though_the_next_step_is_an_hour_away(clock):
@@ -230,7 +237,7 @@ def test_no_thread_to_be_had_breaks_nobody_who_wakes(scheduler, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", refuse)
         task.wake()
     scheduler.task("y", Steps()).wake()
     until(lambda: steps.ended == 1)

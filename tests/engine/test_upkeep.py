@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep, Upkeeps
@@ -20,10 +21,10 @@ def upkeeps(made, scheduler):
             done.stepped.set()
             return math.inf
 
-        registrar = SimpleNamespace(
+        registrar: Any = SimpleNamespace(
             is_ours=True, retry_now=lambda *, replaces: done.hurried.append(replaces), step=step
         )
-        care = SimpleNamespace(ask=lambda *, in_doubt: done.reread.append(in_doubt), step=lambda: math.inf)
+        care: Any = SimpleNamespace(ask=lambda *, in_doubt: done.reread.append(in_doubt), step=lambda: math.inf)
         yield Upkeep("mainserver", registrar, care, scheduler)
 
     return Upkeeps(make)

@@ -160,7 +160,12 @@ def test_a_server_that_leaves_takes_its_series_with_it():
 def test_nothing_is_lost_when_many_count():
     counters = Counters()
     counters.watch(["main"])
-    threads = [threading.Thread(target=lambda: [counters.ran("main", "failed") for _ in range(500)]) for _ in range(8)]
+
+    def count():
+        for _ in range(500):
+            counters.ran("main", "failed")
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

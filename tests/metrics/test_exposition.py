@@ -30,8 +30,8 @@ ENDS = ON + datetime.timedelta(days=90)
 
 
 def counters(snapshot, **more):
-    given = {"history": RunHistory(), "runs_under_way": 0, "faults": 0, "fingerprint": 7, "now": 10.0} | more
-    return Counters(lambda: ON, lambda: Measured(version="1.2.3", snapshot=snapshot, **given))
+    quiet = Measured("1.2.3", snapshot, RunHistory(), runs_under_way=0, faults=0, fingerprint=7, now=10.0)
+    return Counters(lambda: ON, lambda: attrs.evolve(quiet, **more))
 
 
 def samples(counted, accept=""):

@@ -3,11 +3,11 @@ import threading
 
 import pytest
 
-from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.errors import IdentityError
 from chef_failover.node import identity, offline
 
-HERE = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
+HERE: list[Address] = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
 URLS = ["https://main.example.com", "https://standby.example.org"]
 
 

@@ -145,4 +145,4 @@ def call(*command: str | Path, check: bool = True, **more) -> str:
     """What ``command`` prints on both streams."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
     assert done.returncode == 0 or not check, f"{' '.join(map(str, command))}: {done.stdout}"
-    return done.stdout
+    return str(done.stdout)

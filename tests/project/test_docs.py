@@ -120,4 +120,4 @@ def test_links_lead_somewhere():
 
 def test_never_and_immediately_are_what_the_readme_says():
     assert config.parse("selection: {failback: never}").selection.failback == math.inf
-    assert config.parse("selection: {failback: immediately}").selection.failback == 0
+    assert config.parse("selection: {failback: immediately}").selection.failback == 0.0

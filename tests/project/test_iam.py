@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.config.schema import ListSource, Name
 from chef_failover.config.settings import DiscoverySettings
 from chef_failover.config.source import KEY_STORES, Store, parse_key_source, parse_list_source
 from chef_failover.errors import AwsError, ValidatorKeyError
@@ -58,7 +59,8 @@ def called(name):
         assert {statement["Action"]} == optional.actions
         assert all(f"packaging/iam/{name}.json" in answer.detail for answer in answers)
     elif name in LISTS:
-        settings = DiscoverySettings(source=parse_list_source(LISTS[name]), region="us-east-1")
+        source = ListSource(parse_list_source(LISTS[name]))
+        settings = DiscoverySettings(source=source, region=Name("us-east-1"))
         assert f"packaging/iam/{name}.json" in list_fetch.fetch(settings, None, recorder).sentence
     else:
         with pytest.raises(ValidatorKeyError, match=f"packaging/iam/{name}.json"):

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from typing import Any
 
 import attrs
 import pytest
@@ -38,23 +39,22 @@ def provider(stub=None, **more):
     return OpsworksCm("mainserver", **more)
 
 
-def scripted(*answers):
+class Scripted:
     """A call that gives or raises ``answers`` in turn; what it was asked is in ``asked``."""
-    asked, left = [], list(answers)
 
-    def call(service, operation, parameters, *, region, endpoint_url):
-        asked.append((operation, parameters))
-        answer = left.pop(0)
+    def __init__(self, *answers):
+        self.asked, self._left = [], list(answers)
+
+    def __call__(self, service, operation, parameters, *, region, endpoint_url):
+        self.asked.append((operation, parameters))
+        answer = self._left.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    call.asked = asked
-    return call
-
 
 def after(*answers, ticket=None, registrant, **more):
-    return provider(call=scripted(*answers), **more).associate(registrant, ticket)
+    return provider(call=Scripted(*answers), **more).associate(registrant, ticket)
 
 
 # Over the wire
@@ -167,12 +167,13 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(registrant):
         return {"NodeAssociationStatus": "SUCCESS" if clock[0] - begun > 60 else "IN_PROGRESS"}
 
     chance = random.Random(3)
-    nodes = [[chance.random(), number, None, 0] for number in range(200)]
+    nodes: list[list[Any]] = [[chance.random(), number, None, 0] for number in range(200)]
     providers = [provider(call=call, rng=random.Random(number)) for number in range(200)]
     confirmed_at = {}
     while nodes:
         nodes.sort()
-        clock[0], number, ticket, attempts = node = nodes[0]
+        node = nodes[0]
+        clock[0], number, ticket, attempts = node
         answer = providers[number].associate(registrant, ticket)
         node[2] = answer.ticket
         match answer.event:
@@ -212,7 +213,7 @@ def test_a_throttled_fleet_spreads_out(registrant, code):
 
 def test_whoever_is_throttled_asks_ever_less_often_and_then_more_often_again(registrant):
     throttled, at_it = AwsError("ThrottlingException", "", 400), {"NodeAssociationStatus": "IN_PROGRESS"}
-    call = scripted(*[throttled] * 8, *[at_it] * 40, {"NodeAssociationStatusToken": "t"})
+    call = Scripted(*[throttled] * 8, *[at_it] * 40, {"NodeAssociationStatusToken": "t"})
     ours = provider(call=call, rng=type("Even", (), {"uniform": lambda *_: 1.0})())
     pauses = [ours.associate(registrant, "t").not_before_s for _ in range(48)]
     assert pauses[:8] == [10, 20, 40, 80, 160, 160, 160, 160]
@@ -300,7 +301,12 @@ def test_what_failed_is_said_with_what_to_do(registrant):
 )
 def test_what_an_earlier_life_had_registered_is_confirmed_by_the_server(registrant, answers, ticket):
     asked = []
-    answer = after(*answers, registrant=registrant, ticket=ticket, is_known=lambda one: not asked.append(one))
+
+    def is_known(one):
+        asked.append(one)
+        return True
+
+    answer = after(*answers, registrant=registrant, ticket=ticket, is_known=is_known)
     assert answer == Answer(Event.CONFIRM, "the server takes this node's key already")
     assert asked == [registrant]
 

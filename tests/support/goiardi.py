@@ -117,7 +117,7 @@ class Goiardi:
         with requests.Session() as session:
             session.trust_env = False
             url, auth = f"{self.url}/{path}", ChefAuth(user, key)
-            return session.request(method, url, json=content, auth=auth, verify=self.ca_file, timeout=10)
+            return session.request(method, url, json=content, auth=auth, verify=str(self.ca_file), timeout=10)
 
     def _post(self, path: str, content: dict[str, object], user: str) -> None:
         self.request("POST", path, user, self._key(user), content).raise_for_status()
@@ -150,7 +150,7 @@ class Goiardi:
             session.trust_env = False
             while True:
                 with contextlib.suppress(requests.ConnectionError):
-                    session.get(f"{self.url}/_status", verify=self.ca_file, timeout=5)
+                    session.get(f"{self.url}/_status", verify=str(self.ca_file), timeout=5)
                     return
                 said = (self._folder / "output").read_text()
                 assert self._process is not None

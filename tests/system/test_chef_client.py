@@ -378,6 +378,8 @@ class Relay(socketserver.ThreadingUnixStreamServer):
 
 
 class _Asked(socketserver.StreamRequestHandler):
+    server: Relay
+
     def handle(self):
         head = b""
         while not head.endswith(b"\r\n\r\n"):
