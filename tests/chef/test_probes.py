@@ -121,6 +121,11 @@ EVERY = {  # the same, signed or not
     Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
     Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301 Moved Permanently: redirects elsewhere"),
     Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+    Fault.BACK_END_DOWN: (Outcome.NOT_CHEF, "HTTP 404 Not Found with something that no Chef server says"),
+    Fault.CLIENT_CERTIFICATE: (Outcome.NOT_CHEF, "HTTP 400 Bad Request with something that no Chef server says"),
+    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.REFUSED, "connection c"),  # as RESET_MID_BODY
+    Fault.BOOKSHELF_DOWN: OK,
+    Fault.LICENCE_GRACE: OK,
 }
 TOO_LONG = (Outcome.NOT_CHEF, "an answer longer than 4 MiB")
 SEARCH_FAILS = "answers, but its status names chef_opensearch"
@@ -133,6 +138,13 @@ FAULTS = {  # without a signature, with one
         (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
     ),
     Fault.STATUS_SOME_FAIL: ((Outcome.DEGRADED, SEARCH_FAILS), OK),
+    Fault.INDEX_DOWN: ((Outcome.DEGRADED, SEARCH_FAILS), OK),
+    Fault.COLLECTOR_DOWN: ((Outcome.DEGRADED, "answers, but its status names data_collector"), OK),
+    Fault.DATABASE_BUSY: (
+        (Outcome.SERVER_ERROR, "its status says that chef_sql fails"),
+        (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable"),
+    ),
+    Fault.CLOSED: (OK, (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance")),
     Fault.LICENCE: (OK, (Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid")),
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Failed to authenticate as 'i-0abc'")),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Invalid signature for user or client")),
