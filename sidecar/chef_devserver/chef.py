@@ -29,7 +29,7 @@ def answer(
 ) -> Response:
     """The server's answer; a POST, PUT or DELETE changes ``state``. ``now`` is aware, ``down`` names dead upstreams."""
     if front.is_status(request):
-        return front.status(state.kind, down)
+        return front.status(state.kind, down) if request.method == "GET" else front.not_allowed(("_status",))
     page = front.answer(state.kind, request, down)
     return page or finished(state, request, _erchef(state, request, now, new_key, down))
 
@@ -81,6 +81,8 @@ def _erchef(
         return refusal
     if call.route.resource == ("server_api_version",):
         return json_response(200, {"min_api_version": API_VERSIONS[0], "max_api_version": API_VERSIONS[-1]})
+    if call.route.resource == ("license",):
+        return json_response(200, {"limit_exceeded": False, "node_license": 25, "node_count": len(state.nodes)})
     response = resources.perform(state, call)
     if state.speaks_chef_zero and response.status == 404:
         what = "/policies" if call.route.group else ""  # which it asks its store for
@@ -105,9 +107,8 @@ def _unsupported_version(asked: str) -> Response:
 
 def _refused(state: ChefState, call: Call, now: datetime.datetime) -> Response | None:
     request, route = call.request, call.route
-    allowed = front.METHODS[route.resource]
-    if request.method not in allowed:
-        return Response(405, headers=(("Allow", ", ".join(allowed)),))
+    if request.method not in front.METHODS[route.resource]:
+        return front.not_allowed(route.resource)
     if route.resource[0] == "principals":  # public keys are for everybody
         return internal_error() if "chef_sql" in call.down else _wrong_organization(state, route)
     return (
@@ -127,7 +128,7 @@ def _too_large(state: ChefState, request: Request) -> Response | None:
 
 
 def _wrong_organization(state: ChefState, route: front.Route) -> Response | None:
-    if route.organization == state.organization or route.resource == ("server_api_version",):
+    if route.organization == state.organization or route.resource in (("server_api_version",), ("license",)):
         return None
     if route.organization is None or state.organization is None:
         return front.not_found()

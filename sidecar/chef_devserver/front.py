@@ -32,6 +32,8 @@ METHODS = {
     ("cookbooks", "_latest"): ("GET",),
     ("policy_groups", "GROUP"): ("GET",),
     ("server_api_version",): ("GET",),
+    ("license",): ("GET",),
+    ("_status",): ("GET",),
 }
 """What there is below the organization, and what may be done with it."""
 _OLDEST_CHEF = 10
@@ -114,6 +116,11 @@ def not_found() -> Response:
 def is_status(request: Request) -> bool:
     """Is it the status page that is asked for?"""
     return request.segments == ("_status",)
+
+
+def not_allowed(resource: tuple[str, ...]) -> Response:
+    """405: the resource has no such method."""
+    return Response(405, headers=(("Allow", ", ".join(METHODS[resource])),))
 
 
 def status(kind: Kind, down: frozenset[str] = frozenset()) -> Response:

@@ -167,6 +167,16 @@ def test_head_has_the_headers_and_no_body(call):
     assert "X-Ops-Server-API-Version" in answer.headers
 
 
+def test_the_status_page_is_for_get_and_without_headers_of_chef(session, server):
+    assert CHEF not in session.get(f"{server.url}/_status", timeout=5).headers
+    assert session.head(f"{server.url}/_status", timeout=5).status_code == 405
+
+
+def test_license_counts_nodes(session, server, node_key):
+    answer = session.get(f"{server.url}/license", auth=ChefAuth(NODE, node_key), timeout=5)
+    assert (answer.status_code, answer.json()["node_count"], CHEF in answer.headers) == (200, 1, True)
+
+
 def test_server_api_version(call, session, server, node_key):
     url = f"{server.url}/server_api_version"
     answer = session.get(url, auth=ChefAuth(NODE, node_key), timeout=5)
