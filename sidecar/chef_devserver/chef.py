@@ -12,17 +12,26 @@ from __future__ import annotations
 import datetime
 import json
 
-from chef_devserver import authentication, front, resources
-from chef_devserver.messages import Headers, Request, Response, error_response, json_response
-from chef_devserver.resources import Call, NewKey, bad_body, perform
+from chef_devserver import authentication, clients, documents, front, resources
+from chef_devserver.call import Call, NewKey
+from chef_devserver.messages import Headers, Request, Response, error_response, internal_error, json_response
 from chef_devserver.state import ChefState
 
 API_VERSIONS = (0, 1, 2)
 
 
-def answer(state: ChefState, request: Request, now: datetime.datetime, new_key: NewKey) -> Response:
-    """The server's answer; a POST or PUT changes ``state``. ``now`` is aware."""
-    return front.answer(request) or finished(state, request, _erchef(state, request, now, new_key))
+def answer(
+    state: ChefState,
+    request: Request,
+    now: datetime.datetime,
+    new_key: NewKey,
+    down: frozenset[str] = frozenset(),
+) -> Response:
+    """The server's answer; a POST, PUT or DELETE changes ``state``. ``now`` is aware, ``down`` names dead upstreams."""
+    if front.is_status(request):
+        return front.status(state.kind, down) if request.method == "GET" else front.not_allowed(("_status",))
+    page = front.answer(state.kind, request, down)
+    return page or finished(state, request, _erchef(state, request, now, new_key, down))
 
 
 def finished(state: ChefState, request: Request, response: Response) -> Response:
@@ -48,22 +57,33 @@ def _api_headers(state: ChefState, request: Request) -> Headers:
     return (*build, ("X-Ops-Server-API-Version", json.dumps(content, separators=(",", ":"))))
 
 
+def no_connection(call: Call) -> Response:
+    """503: every database connection is in use. What needs one before the client is looked up fails otherwise."""
+    if "_acl" in call.route.resource:
+        return internal_error()
+    return error_response(503, f"An error occurred while trying to find  '{call.user}'. Please contact support.")
+
+
 def unknown_organization(name: str) -> Response:
     """404: there is no such organization; erchef says so before it looks at the signature."""
     return error_response(404, f"organization '{name}' does not exist.")
 
 
-def _erchef(state: ChefState, request: Request, now: datetime.datetime, new_key: NewKey) -> Response:
+def _erchef(
+    state: ChefState, request: Request, now: datetime.datetime, new_key: NewKey, down: frozenset[str]
+) -> Response:
     asked = _asked_version(request)
     if asked not in API_VERSIONS:
         return _unsupported_version(request.headers["x-ops-server-api-version"])
-    call = Call(request, front.route(request), asked)
+    call = Call(request, front.route(request), asked, new_key, down)
     refusal = _refused(state, call, now)
     if refusal is not None:
         return refusal
     if call.route.resource == ("server_api_version",):
         return json_response(200, {"min_api_version": API_VERSIONS[0], "max_api_version": API_VERSIONS[-1]})
-    response = perform(state, call, new_key)
+    if call.route.resource == ("license",):
+        return json_response(200, {"limit_exceeded": False, "node_license": 25, "node_count": len(state.nodes)})
+    response = resources.perform(state, call)
     if state.speaks_chef_zero and response.status == 404:
         what = "/policies" if call.route.group else ""  # which it asks its store for
         return error_response(404, f"Object not found: https://{request.headers.get('host')}{request.path}{what}")
@@ -87,17 +107,17 @@ def _unsupported_version(asked: str) -> Response:
 
 def _refused(state: ChefState, call: Call, now: datetime.datetime) -> Response | None:
     request, route = call.request, call.route
-    allowed = front.METHODS[route.resource]
-    if request.method not in allowed:
-        return Response(405, headers=(("Allow", ", ".join(allowed)),))
+    if request.method not in front.METHODS[route.resource]:
+        return front.not_allowed(route.resource)
     if route.resource[0] == "principals":  # public keys are for everybody
-        return _wrong_organization(state, route)
+        return internal_error() if "chef_sql" in call.down else _wrong_organization(state, route)
     return (
         authentication.malformed(request, state.protocols, now)
         or _too_large(state, request)
         or _wrong_organization(state, route)
-        or bad_body(call)
-        or authentication.unauthorized(request, state.clients.get(call.user))
+        or documents.bad_body(call)
+        or (no_connection(call) if "chef_sql" in call.down else None)
+        or authentication.unauthorized(request, state.public_key(call.user))
     )
 
 
@@ -108,10 +128,10 @@ def _too_large(state: ChefState, request: Request) -> Response | None:
 
 
 def _wrong_organization(state: ChefState, route: front.Route) -> Response | None:
-    if route.organization == state.organization or route.resource == ("server_api_version",):
+    if route.organization == state.organization or route.resource in (("server_api_version",), ("license",)):
         return None
     if route.organization is None or state.organization is None:
         return front.not_found()
     if route.resource[0] == "principals":
-        return resources.no_principal("org", route.organization)
+        return clients.no_principal("org", route.organization)
     return unknown_organization(route.organization)

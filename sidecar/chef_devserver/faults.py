@@ -10,9 +10,9 @@ import enum
 import json
 from collections.abc import Callable
 
-from chef_devserver import authentication, chef, front, resources
-from chef_devserver.messages import Request, Response, error_response, html_response, json_response
-from chef_devserver.state import ChefState
+from chef_devserver import authentication, chef, front, rights
+from chef_devserver.messages import Request, Response, html_response, internal_error, json_response
+from chef_devserver.state import INDEXES, ChefState
 
 
 class Fault(enum.Enum):
@@ -37,8 +37,17 @@ class Fault(enum.Enum):
     HTML = "200 with a page for people on every path: a captive portal or a proxy"
     EMPTY = "200 with nothing on every path, as goiardi 0.11 answers a signed request for a path that it does not know"
     REDIRECT = "301 elsewhere on every path"
-    MAINTENANCE = "503 on every path"
-    LICENCE = "403 invalid-license on every path but the status page"
+    MAINTENANCE = "503 on every path, as Automate's maintenance mode has it"
+    CLOSED = "503 from nginx on every path but the status page: a Chef Infra Server in maintenance"
+    BACK_END_DOWN = "nginx answers, and the Chef server behind it does not"
+    CLIENT_CERTIFICATE = "400 from an nginx that wants a client certificate"
+    CLIENT_CERTIFICATE_TLS = "the TLS handshake fails for want of a client certificate"
+    LICENCE = "403 invalid-license on every path but the status page: it has run out, or there is none"
+    LICENCE_GRACE = "its licence has run out, and it works for some time yet: X-Ops-License"
+    INDEX_DOWN = "its search index is down: nothing is saved, what there is can be read"
+    COLLECTOR_DOWN = "its data collector is down, which only the status page says"
+    BOOKSHELF_DOWN = "no cookbook file can be fetched"
+    DATABASE_BUSY = "it has no database connection left: 503 to what is signed"
     UNAUTHORIZED_UNKNOWN_CLIENT = "401: it has no such client"
     UNAUTHORIZED_BAD_SIGNATURE = "401: it has another key for the client"
     UNAUTHORIZED_CLOCK = "401: it finds the client's clock wrong"
@@ -49,47 +58,73 @@ class Fault(enum.Enum):
 PORT = frozenset({Fault.REFUSE, Fault.BLACK_HOLE})
 """The faults that need the listening socket itself to change."""
 
-_EVERYWHERE: dict[Fault, Response] = {
-    Fault.SERVER_ERROR: error_response(500, "internal service error"),
+_EVERYWHERE: dict[Fault | None, Response] = {
+    Fault.SERVER_ERROR: internal_error(),
     Fault.HTML: html_response(200, "Please sign in"),
     Fault.EMPTY: Response(200),
-    Fault.MAINTENANCE: error_response(503, "Service temporarily unavailable"),
+    Fault.MAINTENANCE: html_response(503, "Maintenance"),
+    Fault.CLIENT_CERTIFICATE: html_response(400, "400 No required SSL certificate was sent"),
 }
 """Answers that come before nginx or erchef have looked at the request."""
+_NEEDED = frozenset({"chef_sql", "oc_chef_authz"})
+_DOWN: dict[Fault | None, frozenset[str]] = {
+    Fault.INDEX_DOWN: INDEXES,
+    Fault.COLLECTOR_DOWN: frozenset({"data_collector"}),
+    Fault.BOOKSHELF_DOWN: frozenset({"bookshelf"}),
+    Fault.DATABASE_BUSY: frozenset({"chef_sql"}),
+}
+_STATUS: dict[Fault | None, frozenset[str]] = {
+    Fault.STATUS_ALL_FAIL: INDEXES | _NEEDED,
+    Fault.STATUS_SOME_FAIL: INDEXES,
+}
 
-_LICENCE = json.dumps(
-    {
-        "licenseType": "trial",
-        "expirationDateTime": "2025-01-01T00:00:00Z",
-        "warningMessage": "Your Progress Chef Infra Server license has expired.",
-        "gracePeriod": False,
-    }
-)
+
+def down(fault: Fault | None) -> frozenset[str]:
+    """The upstreams that fail under ``fault``, as the status page names them; and bookshelf, which it does not."""
+    return _DOWN.get(fault, frozenset())
 
 
 def faulty_answer(fault: Fault | None, state: ChefState, request: Request, honest: Callable[[], Response]) -> Response:
-    """The answer under ``fault``; ``honest`` gives the one without."""
+    """The answer under ``fault``; ``honest`` gives the one without, but with what is ``down``."""
     if fault in _EVERYWHERE:
         return _EVERYWHERE[fault]
     if fault is Fault.REDIRECT:
         return Response(301, headers=(("Location", f"https://elsewhere.example.com{request.target}"),))
-    if fault in (Fault.STATUS_ALL_FAIL, Fault.STATUS_SOME_FAIL) and front.is_status(request):
-        upstreams = ("chef_opensearch", "chef_sql", "oc_chef_authz")
-        return front.status(*(upstreams if fault is Fault.STATUS_ALL_FAIL else upstreams[:1]))
-    refusal = None if front.answer(request) else _refusal(fault, request)
-    return chef.finished(state, request, refusal) if refusal else honest()
+    if front.is_status(request):
+        return _faulty_status(fault, state, honest)
+    page = front.answer(state.kind, request, down(fault), is_closed=fault is Fault.CLOSED)
+    return page or _faulty_erchef(fault, state, request, honest)
 
 
-def _refusal(fault: Fault | None, request: Request) -> Response | None:
-    """What erchef says instead of its answer to an API request."""
-    make = _REFUSALS.get(fault)
-    is_public = front.route(request).resource[:1] == ("principals",) and fault in _OF_WHO_SIGNS
-    return make(request) if make and not is_public else None
+def _faulty_status(fault: Fault | None, state: ChefState, honest: Callable[[], Response]) -> Response:
+    if fault is Fault.BACK_END_DOWN:
+        return front.failing(state.kind, 502)
+    return front.status(state.kind, _STATUS[fault]) if fault in _STATUS else honest()
 
 
-def _licence(_request: Request) -> Response:
+def _faulty_erchef(fault: Fault | None, state: ChefState, request: Request, honest: Callable[[], Response]) -> Response:
+    if fault is Fault.BACK_END_DOWN:
+        return front.failing(state.kind, 502)
+    if fault is Fault.LICENCE_GRACE:
+        return honest().having(_licence("commercial", is_grace=True))
+    is_public = front.route(request).resource[:1] == ("principals",)
+    make = None if is_public and fault in _OF_WHO_SIGNS else _REFUSALS.get(fault)
+    return chef.finished(state, request, make(request)) if make else honest()
+
+
+def _licence(kind: str, *, is_grace: bool) -> tuple[str, str]:
+    content = {
+        "licenseType": kind,
+        "expirationDateTime": "2025-01-01",
+        "warningMessage": "Your license has expired.",
+        "gracePeriod": is_grace,
+    }
+    return "X-Ops-License", json.dumps(content)
+
+
+def _no_licence(_request: Request) -> Response:
     content = {"error": "Your license has expired.", "message": "invalid-license"}
-    return json_response(403, content).having(("X-Ops-License", _LICENCE))
+    return json_response(403, content).having(_licence("trial", is_grace=False))
 
 
 _OF_WHO_SIGNS = frozenset(
@@ -102,11 +137,12 @@ _OF_WHO_SIGNS = frozenset(
 )
 """Principals are for everybody, and nobody signs for them."""
 _REFUSALS: dict[Fault | None, Callable[[Request], Response]] = {
-    Fault.STATUS_ALL_FAIL: lambda _: error_response(500, "internal service error"),
-    Fault.LICENCE: _licence,
+    Fault.STATUS_ALL_FAIL: lambda _: internal_error(),
+    Fault.LICENCE: _no_licence,
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: lambda request: authentication.unknown_client(request.user),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: lambda request: authentication.bad_signature(request.user),
     Fault.UNAUTHORIZED_CLOCK: lambda request: authentication.unsynchronized(request.user),
-    Fault.FORBIDDEN: lambda _: resources.missing_permission("read"),
+    Fault.FORBIDDEN: lambda _: rights.missing_permission("read"),
     Fault.WRONG_ORGANIZATION: lambda request: chef.unknown_organization(front.route(request).organization or "default"),
 }
+"""What erchef says instead of its answer to an API request."""

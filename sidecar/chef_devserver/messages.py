@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import attrs
 
@@ -33,8 +32,8 @@ class Request:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """The decoded parts of the path: ``/nodes/web%201`` is ("nodes", "web 1")."""
-        return tuple(unquote(part) for part in self.path.split("/") if part)
+        """The parts of the path, which no Chef server decodes: ``/nodes/web%3A1`` is ("nodes", "web%3A1")."""
+        return tuple(part for part in self.path.split("/") if part)
 
 
 @attrs.frozen
@@ -60,6 +59,11 @@ def json_response(status: int, content: Mapping[str, Any]) -> Response:
 def error_response(status: int, message: str) -> Response:
     """Chef's usual error: a list with one sentence."""
     return json_response(status, {"error": [message]})
+
+
+def internal_error() -> Response:
+    """500: what erchef says of whatever goes wrong in it."""
+    return error_response(500, "internal service error")
 
 
 def html_response(status: int, title: str) -> Response:

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from chef_devserver import chef, wire
+from chef_devserver import chef, rights, wire
 from chef_devserver.authority import Authority, CertificateKind
 from chef_devserver.connections import Connections, Pause
+from chef_devserver.documents import node_object
 from chef_devserver.door import Door
-from chef_devserver.faults import PORT, Fault, faulty_answer
+from chef_devserver.faults import PORT, Fault, down, faulty_answer
 from chef_devserver.messages import Request, Response
-from chef_devserver.state import INFRA_SERVER, ChefState, Kind, node_object
+from chef_devserver.state import INFRA_SERVER, PIVOTAL, ChefState, Kind
 from chef_failover.chef.libcrypto import PrivateKey
 
 _REMEMBERED = 1000
@@ -93,6 +94,14 @@ class DevServer:
         self.register(self.state.validator, key.public_pem().decode())
         return key
 
+    @functools.cached_property
+    def administrator_key(self) -> PrivateKey:
+        """The key of the user ``admin``, an administrator of the organization, drawn when first asked for."""
+        key = PrivateKey.generate()
+        with self._answering:
+            self.state.add_user("admin", key.public_pem().decode())
+        return key
+
     @property
     def fault(self) -> Fault | None:
         """What is wrong with the server now; setting it takes effect before the assignment returns."""
@@ -146,10 +155,18 @@ class DevServer:
             else:
                 self.state.add_client(client, pem)
 
-    def put_node(self, name: str, run_list: Iterable[str] = (), **attributes: object) -> None:
-        """Store a node object with this run list; ``attributes`` are its other top-level keys."""
+    def put_node(
+        self, name: str, run_list: Iterable[str] = (), *, created_by: str | None = None, **attributes: object
+    ) -> None:
+        """Store a node object with this run list; ``attributes`` are its other top-level keys.
+
+        ``created_by`` is the client or user who has made it, and so may save it: by default the client of that name,
+        and the superuser where there is none.
+        """
         with self._answering:
+            creator = self.state.actors().get(created_by or name, PIVOTAL)
             self.state.nodes[name] = node_object(name, {"run_list": list(run_list), **attributes})
+            self.state.acls[name] = rights.of_new_node(creator)
 
     def _open(self) -> None:
         if self._fault is Fault.BLACK_HOLE:
@@ -180,7 +197,10 @@ class DevServer:
     def _servant(self, pause: Pause) -> Callable[[socket.socket], None]:
         fault = self._fault
         tls = self._contexts.get(fault) or self._contexts.setdefault(fault, self._context(fault))
-        answer = functools.partial(self._answer, fault)
+
+        def answer(request: Request) -> Response:
+            return faulty_answer(fault, self.state, request, lambda: self._answer(request))
+
         service = wire.Service(fault=fault, tls=tls, answer=answer, log=self._log, pause=pause)
         return functools.partial(wire.serve, service=service)
 
@@ -192,16 +212,14 @@ class DevServer:
             pem.write(b"".join(authority.certificate(_SPOILT.get(fault, CertificateKind.VALID))))
             pem.flush()
             context.load_cert_chain(pem.name)
+        if fault is Fault.CLIENT_CERTIFICATE_TLS:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=authority.ca_pem.decode())
         return context
 
-    def _answer(self, fault: Fault | None, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response:
         with self._answering:
-            return faulty_answer(
-                fault,
-                self.state,
-                request,
-                lambda: chef.answer(self.state, request, self._utc_now(), PrivateKey.generate),
-            )
+            return chef.answer(self.state, request, self._utc_now(), PrivateKey.generate, down(self._fault))
 
     def _log(self, method: str, target: str, status: int) -> None:
         self.requests.append((method, target, status))

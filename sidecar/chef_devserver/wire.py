@@ -6,6 +6,7 @@ as nginx does. Whatever a client does to us ends the connection and nothing else
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import ssl
@@ -65,6 +66,9 @@ def serve(connection: socket.socket, service: Service) -> None:
         # The caller keeps ``connection`` to cut it, so TLS gets the same socket under a second descriptor.
         with service.tls.wrap_socket(connection.dup(), server_side=True, do_handshake_on_connect=False) as channel:
             channel.settimeout(_IDLE_S)
+            if service.fault is Fault.CLIENT_CERTIFICATE_TLS:
+                _refuse_certificate(channel, connection)
+                return
             channel.do_handshake()
             if service.fault is Fault.TLS_SILENT:
                 _listen_only(channel)
@@ -157,6 +161,13 @@ _MISBEHAVIOURS: dict[Fault | None, Callable[[socket.socket, Pause], None]] = {
 
 def _head(framing: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode()
+
+
+def _refuse_certificate(channel: ssl.SSLSocket, connection: socket.socket) -> None:
+    """Say in the handshake that there is none, and hear the client out: a reset would overtake the words."""
+    with contextlib.suppress(ssl.SSLError):
+        channel.do_handshake()
+    _listen_only(connection)
 
 
 def _listen_only(connection: socket.socket) -> None:

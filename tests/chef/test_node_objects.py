@@ -277,7 +277,7 @@ def test_a_reading_tells_of_object_environment_and_policy(dev, main, auth):
     assert check(ReadinessPolicy()).environment_found is False
     dev.state.environments.add("qa")
     assert check(ReadinessPolicy()).environment_found is True
-    assert check(ReadinessPolicy(policy_group="a/b", policy_name="web server?")).policy_found is False
+    assert check(ReadinessPolicy(policy_group="staging", policy_name="webserver")).policy_found is False
 
 
 @pytest.mark.parametrize("policy", [ReadinessPolicy(), POLICY])

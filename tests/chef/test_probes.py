@@ -128,9 +128,24 @@ EVERY = {  # the same, signed or not
     Fault.STATUS_ALL_FAIL: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
     Fault.STATUS_SOME_FAIL: (Outcome.DEGRADED, "answers, but its search index fails (chef_opensearch)"),
     Fault.LICENCE: (Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid"),
+    Fault.BACK_END_DOWN: (
+        Outcome.SERVER_ERROR,
+        "HTTP 404 Not Found: its nginx answers, the Chef server behind does not",
+    ),
+    Fault.CLIENT_CERTIFICATE: (Outcome.TLS, "HTTP 400 Bad Request: its front wants a client certificate"),
+    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.TLS, "TLS: its front wants a client certificate"),
+    Fault.BOOKSHELF_DOWN: OK,
+    Fault.LICENCE_GRACE: OK,
+    Fault.INDEX_DOWN: (Outcome.DEGRADED, "answers, but its search index fails (chef_opensearch)"),
+    Fault.COLLECTOR_DOWN: OK,
+    Fault.CLOSED: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
 }
 FAULTS = {  # without a signature, with one
     **{fault: (expected, expected) for fault, expected in EVERY.items()},
+    Fault.DATABASE_BUSY: (
+        (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
+        (Outcome.BUSY, "HTTP 503 Service Unavailable: busy"),
+    ),
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Failed to authenticate as 'i-0abc'")),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: (OK, (Outcome.NOT_ASSOCIATED, "HTTP 401: Invalid signature for user or client")),
     Fault.UNAUTHORIZED_CLOCK: (OK, (Outcome.CLOCK_SKEW, "clock skew: this node's clock says ")),

@@ -119,7 +119,7 @@ def test_without_a_chef_version_every_path_is_a_welcome_page(session, server, pa
     ("headers", "path", "status"),
     [
         ({"X-Chef-Version": "9.0.0"}, "/nodes/x", 400),
-        ({"X-Chef-Version": "16.0.0"}, "/nodes/x", 401),
+        ({"X-Chef-Version": "16.0"}, "/nodes/x", 400),
         ({"X-Chef-Version": "16.0.0", "X-Ops-UserId": "x"}, "/nowhere", 404),
     ],
 )
@@ -127,6 +127,20 @@ def test_nginx_refuses(session, server, headers, path, status):
     answer = session.get(server.chef_server_url + path, headers=headers, timeout=5)
     assert answer.status_code == status
     assert "X-Ops-Server-API-Version" not in answer.headers
+
+
+@pytest.mark.parametrize(("kind", "status"), [(INFRA_SERVER, 404), (OLD_SERVER, 401), (AUTOMATE, 401)])
+def test_nginx_wants_a_name_and_says_so_where_its_errors_are_not_hidden(session, server, kind, status):
+    server.state.kind = kind
+    answer = session.get(f"{server.chef_server_url}/nodes/x", headers={"X-Chef-Version": "16.0.0"}, timeout=5)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html")
+
+
+def test_an_organization_that_none_can_be_called_is_a_path_that_nginx_does_not_know(call, session, server, node_key):
+    for organization, content in [("Acme", "text/html"), ("acme", "application/json")]:
+        url = f"{server.url}/organizations/{organization}/nodes/{NODE}"
+        answer = session.get(url, auth=ChefAuth(NODE, node_key), timeout=5)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, content)
 
 
 # Signed requests.
@@ -153,6 +167,16 @@ def test_head_has_the_headers_and_no_body(call):
     answer = call("HEAD", f"/nodes/{NODE}")
     assert (answer.status_code, answer.content) == (200, b"")
     assert "X-Ops-Server-API-Version" in answer.headers
+
+
+def test_the_status_page_is_for_get_and_without_headers_of_chef(session, server):
+    assert CHEF not in session.get(f"{server.url}/_status", timeout=5).headers
+    assert session.head(f"{server.url}/_status", timeout=5).status_code == 405
+
+
+def test_license_counts_nodes(session, server, node_key):
+    answer = session.get(f"{server.url}/license", auth=ChefAuth(NODE, node_key), timeout=5)
+    assert (answer.status_code, answer.json()["node_count"], CHEF in answer.headers) == (200, 1, True)
 
 
 def test_server_api_version(call, session, server, node_key):
@@ -234,25 +258,27 @@ def test_unsupported_api_version(call, version, request_version):
 # Nodes.
 
 
-def test_node_is_created_read_and_changed(call, node_key, server):
-    server.register("web 1", pem_of(node_key))
-    as_web = {"user": "web 1"}
-    missing = call("GET", "/nodes/web%201", **as_web)
-    assert (missing.status_code, missing.json()) == (404, {"error": ["node 'web 1' not found"]})
-    created = call("POST", "/nodes", json={"name": "web 1", "run_list": ["role[a]"]}, **as_web)
-    assert created.status_code == 201
-    assert created.json() == {"uri": f"{server.chef_server_url}/nodes/web 1"}
-    assert call("POST", "/nodes", json={"name": "web 1"}, **as_web).status_code == 409
-    assert call("PUT", "/nodes/web%201", json={"name": "web 1", "run_list": ["role[b]"]}, **as_web).status_code == 200
-    assert call("GET", "/nodes/web%201", **as_web).json()["run_list"] == ["role[b]"]
-    assert sorted(call("GET", "/nodes").json()) == [NODE, "web 1"]
+def test_node_is_created_read_changed_and_deleted(call, node_key, server):
+    server.register("web-1", pem_of(node_key))
+    as_web = {"user": "web-1"}
+    missing = call("GET", "/nodes/web-1", **as_web)
+    assert (missing.status_code, missing.json()) == (404, {"error": ["node 'web-1' not found"]})
+    created = call("POST", "/nodes", json={"name": "web-1", "run_list": ["a", "role[a]", "recipe[a]"]}, **as_web)
+    uri = f"{server.chef_server_url}/nodes/web-1"
+    assert (created.status_code, created.json(), created.headers["Location"]) == (201, {"uri": uri}, uri)
+    assert call("GET", "/nodes/web-1", **as_web).json()["run_list"] == ["recipe[a]", "role[a]"]
+    assert call("POST", "/nodes", json={"name": "web-1"}, **as_web).status_code == 409
+    assert call("PUT", "/nodes/web-1", json={"run_list": ["role[b]"]}, **as_web).json()["name"] == "web-1"
+    assert sorted(call("GET", "/nodes").json()) == [NODE, "web-1"]
+    assert call("DELETE", "/nodes/web-1", **as_web).json()["run_list"] == ["role[b]"]
+    assert call("GET", "/nodes/web-1", **as_web).status_code == 404
 
 
-def test_a_node_reads_others_and_writes_only_itself(call, server):
-    server.put_node("other")
-    assert call("GET", "/nodes/other").status_code == 200
-    refused = call("PUT", "/nodes/other", json={"name": "other"})
-    assert (refused.status_code, refused.json()) == (403, {"error": ["missing update permission"]})
+def test_a_colon_is_part_of_a_name_and_an_escaped_one_of_another(call, server):
+    assert call("POST", "/nodes", json={"name": "web:1"}).status_code == 201
+    assert call("GET", "/nodes/web:1").json()["name"] == "web:1"
+    escaped = call("GET", "/nodes/web%3A1")
+    assert (escaped.status_code, escaped.json()) == (404, {"error": ["node 'web%3A1' not found"]})
 
 
 @pytest.mark.parametrize(
@@ -262,6 +288,11 @@ def test_a_node_reads_others_and_writes_only_itself(call, server):
         (b"[]", "Incorrect JSON type for request body"),
         (b"{}", "Field 'name' missing"),
         (b'{"name": "a", "run_list": "role[a]"}', "Field 'run_list' is not a valid run list"),
+        (b'{"name": "a", "run_list": ["role[a"]}', "Field 'run_list' is not a valid run list"),
+        (b'{"name": "a", "tags": []}', "Invalid key tags in request body"),
+        (b'{"name": "web 1"}', "Field 'name' invalid"),
+        (b'{"name": "a", "chef_environment": "a:b"}', "Field 'chef_environment' invalid"),
+        (b'{"name": "a", "normal": []}', "Field 'normal' is not a hash"),
     ],
 )
 def test_bad_node(call, body, message):
@@ -339,17 +370,129 @@ def test_bad_client(call, as_validator, body, message):
     assert (answer.status_code, answer.json()) == (400, {"error": [message]})
 
 
+def test_a_client_may_be_named_twice_but_not_differently(call, as_validator):
+    for body, says in [
+        ({"name": "a:b"}, "Invalid client name 'a:b'"),
+        ({"name": "a", "clientname": "b"}, "name and clientname must match"),
+    ]:
+        answer = call("POST", "/clients", json=body, **as_validator)
+        assert (answer.status_code, says in answer.json()["error"][0]) == (400, True)
+    assert call("POST", "/clients", json={"clientname": "a", "nobody knows": 1}, **as_validator).status_code == 201
+
+
 def test_what_validators_and_nodes_may_not(call, as_validator):
     for method, path, body in [
-        ("POST", "/nodes", {"name": "a"}),
-        ("GET", f"/nodes/{NODE}", None),
+        ("PUT", f"/nodes/{NODE}", {"name": NODE}),
         ("GET", "/clients", None),
         ("GET", f"/clients/{NODE}", None),
         ("PUT", f"/clients/{NODE}", {"name": NODE}),
-        ("POST", "/clients", {"name": "a", "validator": True}),
     ]:
         assert call(method, path, json=body, **as_validator).status_code == 403, (method, path)
-    assert call("POST", "/clients", json={"name": "a"}).status_code == 403
+    assert call("POST", "/clients", json={"name": "a"}).json() == {"error": ["missing create permission"]}
+    another = call("POST", "/clients", json={"name": "a", "validator": True}, **as_validator)
+    assert (another.status_code, another.content) == (403, b"")
+
+
+def test_validators_read_and_create_nodes(call, as_validator):
+    assert call("GET", f"/nodes/{NODE}", **as_validator).status_code == 200
+    assert call("POST", "/nodes", json={"name": "made"}, **as_validator).status_code == 201
+    assert call("GET", "/environments/_default", **as_validator).status_code == 200
+
+
+# Who may do what.
+
+
+@pytest.fixture
+def as_admin(server):
+    return {"user": "admin", "key": server.administrator_key}
+
+
+def may_save(call, name=NODE, **user):
+    answer = call("PUT", f"/nodes/{name}", json={"name": name}, **user)
+    assert answer.status_code == 200 or answer.json() == {"error": ["missing update permission"]}
+    return answer.status_code == 200
+
+
+def may_grant(call, name=NODE, **user):
+    answer = call("GET", f"/nodes/{name}/_acl", **user)
+    assert answer.status_code == 200 or answer.json() == {"error": ["missing read permission"]}
+    return answer.status_code == 200
+
+
+@pytest.fixture
+def makers(server, as_admin, as_validator, other_key):
+    server.register("new", pem_of(other_key))
+    return {"itself": {"user": "new", "key": other_key}, "admin": as_admin, "validator": as_validator, "other": {}}
+
+
+@pytest.mark.parametrize("creator", ["itself", "admin", "validator", "other"])
+def test_who_creates_a_node_object_owns_it(call, server, makers, creator):
+    assert call("POST", "/nodes", json={"name": "new"}, **makers[creator]).status_code == 201
+    for who, user in makers.items():
+        owns = who in (creator, "admin")  # an administrator may do everything with what anybody has made
+        assert (may_save(call, "new", **user), may_grant(call, "new", **user)) == (owns, owns), who
+        assert call("GET", "/nodes/new", **user).status_code == 200, who
+
+
+def test_an_access_control_list_names_actors_and_groups(call, as_admin):
+    acl = call("GET", f"/nodes/{NODE}/_acl").json()
+    assert acl["update"] == {"actors": [NODE, "pivotal"], "groups": ["admins", "users"]}
+    assert acl["grant"] == {"actors": [NODE, "pivotal"], "groups": ["admins"]}
+    assert acl["create"]["groups"] == acl["read"]["groups"] == ["admins", "clients", "users"]
+    assert call("GET", "/nodes/nothing/_acl").json() == {"error": ["node 'nothing' not found"]}
+
+
+def test_an_object_that_an_administrator_has_made_is_cured_by_a_grant_or_a_new_one(call, server, as_admin):
+    server.put_node("granted", created_by="admin")
+    server.put_node(NODE, created_by="admin")
+    acl = {"update": {"actors": ["pivotal", NODE], "groups": ["admins", "users"]}}
+    assert call("PUT", f"/nodes/{NODE}/_acl/update", json=acl).status_code == 403
+    assert call("PUT", f"/nodes/{NODE}/_acl/update", json=acl, **as_admin).status_code == 200
+    assert (may_save(call), may_grant(call)) == (True, False)
+    assert call("DELETE", f"/nodes/{NODE}").status_code == 403
+    assert call("DELETE", f"/nodes/{NODE}", **as_admin).status_code == 200
+    assert call("POST", "/nodes", json={"name": NODE}).status_code == 201
+    assert may_save(call) and may_grant(call)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"read": {"actors": [], "groups": []}}, "Invalid key read in request body"),
+        ({}, "Field 'update' missing"),
+        ({"update": {"actors": []}}, "Field 'groups' missing"),
+        ({"update": {"actors": ["gone"], "groups": []}}, "The actor(s) 'gone' do not exist in this organization"),
+    ],
+)
+def test_bad_change_of_an_access_control_list(call, body, says):
+    answer = call("PUT", f"/nodes/{NODE}/_acl/update", json=body)
+    assert (answer.status_code, says in answer.json()["error"][0]) == (400, True)
+
+
+def test_a_client_made_anew_does_not_own_what_the_former_one_made(call, as_admin, as_validator, other_key):
+    before = call("GET", f"/nodes/{NODE}/_acl").json()
+    assert call("DELETE", f"/clients/{NODE}", **as_admin).status_code == 200
+    assert call("GET", f"/nodes/{NODE}").status_code == 401
+    made = call("POST", "/clients", json={"name": NODE, "public_key": pem_of(other_key)}, **as_validator)
+    assert made.status_code == 201
+    anew = {"key": other_key}
+    assert call("GET", f"/nodes/{NODE}", **anew).status_code == 200
+    assert (may_save(call, **anew), may_grant(call, **anew)) == (False, False)
+    after = call("GET", f"/nodes/{NODE}/_acl", **as_admin).json()
+    assert (before["update"]["actors"], after["update"]["actors"]) == ([NODE, "pivotal"], ["pivotal"])
+
+
+def test_a_client_with_another_key_is_the_same_client(call, as_admin, other_key):
+    body = {"name": NODE, "public_key": pem_of(other_key)}
+    options = {"protocol": "1.1", "api_version": "0", **as_admin}
+    assert call("PUT", f"/clients/{NODE}", json=body, **options).status_code == 200
+    assert call("GET", f"/nodes/{NODE}").status_code == 401
+    assert may_save(call, key=other_key)
+
+
+def test_a_client_may_delete_itself(call):
+    assert call("DELETE", f"/clients/{NODE}").json()["name"] == NODE
+    assert call("GET", f"/clients/{NODE}").status_code == 401
 
 
 def test_a_client_reads_itself_and_nobody_else(call, as_validator, node_key, server):
@@ -409,19 +552,36 @@ ANSWERS = {  # fault: status of the node object, of the status page, and what th
     None: (200, 200, NODE),
     Fault.STATUS_ALL_FAIL: (500, 500, "internal service error"),
     Fault.STATUS_SOME_FAIL: (200, 500, NODE),
+    Fault.INDEX_DOWN: (200, 500, NODE),
+    Fault.COLLECTOR_DOWN: (200, 500, NODE),
+    Fault.BOOKSHELF_DOWN: (200, 200, NODE),
+    Fault.DATABASE_BUSY: (503, 500, "Please contact support."),
     Fault.SERVER_ERROR: (500, 500, "internal service error"),
     Fault.HTML: (200, 200, "<html>"),
     Fault.EMPTY: (200, 200, ""),
     Fault.REDIRECT: (301, 301, ""),
-    Fault.MAINTENANCE: (503, 503, "unavailable"),
+    Fault.MAINTENANCE: (503, 503, "<html>"),
+    Fault.CLOSED: (503, 200, "503 - Service Unavailable"),
+    Fault.BACK_END_DOWN: (404, 404, "<html>"),
+    Fault.CLIENT_CERTIFICATE: (400, 400, "<html>"),
     Fault.LICENCE: (403, 200, "invalid-license"),
+    Fault.LICENCE_GRACE: (200, 200, NODE),
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (401, 200, "Ensure that your node_name and client key are correct."),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: (401, 200, f"Invalid signature for user or client '{NODE}'"),
     Fault.UNAUTHORIZED_CLOCK: (401, 200, "Synchronize the clock on your host."),
     Fault.FORBIDDEN: (403, 200, "missing read permission"),
     Fault.WRONG_ORGANIZATION: (404, 200, "organization 'default' does not exist."),
 }
-NOT_CHEF = {Fault.SERVER_ERROR, Fault.HTML, Fault.EMPTY, Fault.REDIRECT, Fault.MAINTENANCE}
+NOT_CHEF = {
+    Fault.SERVER_ERROR,
+    Fault.HTML,
+    Fault.EMPTY,
+    Fault.REDIRECT,
+    Fault.MAINTENANCE,
+    Fault.CLOSED,
+    Fault.BACK_END_DOWN,
+    Fault.CLIENT_CERTIFICATE,
+}
 TLS_ERRORS = {
     Fault.CERT_EXPIRED: "certificate has expired",
     Fault.CERT_FOREIGN: "unable to get local issuer certificate",
@@ -433,6 +593,7 @@ ERRORS: dict[Fault, tuple[Any, str]] = {
     Fault.SILENT: (requests.Timeout, "timed out"),
     Fault.TLS_SILENT: (requests.ReadTimeout, "timed out"),
     Fault.HUGE_HEADERS: (requests.ConnectionError, "100 headers"),
+    Fault.CLIENT_CERTIFICATE_TLS: (requests.ConnectionError, "certificate required"),
     Fault.RESET_MID_BODY: (
         (requests.ConnectionError, requests.exceptions.ChunkedEncodingError),
         "reset|IncompleteRead",
@@ -461,8 +622,10 @@ def test_wrong_answers(call, session, server, fault):
 
 
 def test_details_of_wrong_answers(call, session, server):
-    server.fault = Fault.LICENCE
-    assert json.loads(call("GET", f"/nodes/{NODE}").headers["X-Ops-License"])["gracePeriod"] is False
+    for fault, is_grace in [(Fault.LICENCE, False), (Fault.LICENCE_GRACE, True)]:
+        server.fault = fault
+        assert json.loads(call("GET", f"/nodes/{NODE}").headers["X-Ops-License"])["gracePeriod"] is is_grace
+        assert "X-Ops-License" not in session.get(f"{server.url}/_status", timeout=5).headers
     server.fault = Fault.REDIRECT
     answer = session.get(f"{server.url}/a?b", allow_redirects=False, timeout=5)
     assert answer.headers["Location"] == "https://elsewhere.example.com/a?b"
@@ -472,6 +635,73 @@ def test_details_of_wrong_answers(call, session, server):
     server.fault = Fault.STATUS_ALL_FAIL
     page = session.get(f"{server.url}/_status", timeout=5).json()
     assert (page["status"], set(page["upstreams"].values())) == ("fail", {"fail"})
+
+
+WRITES = [
+    ("PUT", f"/nodes/{NODE}", {"name": NODE}),
+    ("POST", "/nodes", {"name": "new"}),
+    ("POST", "/nodes", {"name": NODE}),
+    ("POST", "/clients", {"name": "new"}),
+    ("PUT", f"/clients/{NODE}", {"name": NODE}),
+]
+
+
+@pytest.mark.parametrize(("kind", "fails"), [(INFRA_SERVER, True), (AUTOMATE, True), (OLD_SERVER, False)])
+def test_nothing_is_saved_without_the_index(call, server, as_admin, kind, fails):
+    server.state.kind = kind
+    server.fault = Fault.INDEX_DOWN
+    nodes = dict(server.state.nodes)
+    for method, path, body in WRITES:
+        answer = call(method, path, json=body, **as_admin)
+        assert ((answer.status_code, answer.json()) == (500, {"error": ["internal service error"]})) == fails
+        assert CHEF in answer.headers
+    assert (server.state.nodes == nodes) == fails
+    assert call("GET", f"/nodes/{NODE}/_acl").status_code == 200
+    assert call("PUT", "/nodes/nothing", json={"name": "nothing"}).status_code == 404
+    assert call("DELETE", f"/nodes/{NODE}", **as_admin).status_code == 200
+
+
+def test_a_data_collector_that_is_down_harms_nothing(call, session, server, as_admin):
+    server.state.kind = AUTOMATE
+    server.fault = Fault.COLLECTOR_DOWN
+    assert [call(*one[:2], json=one[2], **as_admin).status_code for one in WRITES] == [200, 201, 409, 201, 200]
+    page = session.get(f"{server.url}/_status", timeout=5).json()
+    assert page["upstreams"] == {
+        "data_collector": "fail",
+        "chef_opensearch": "pong",
+        "chef_sql": "pong",
+        "oc_chef_authz": "pong",
+    }
+
+
+def test_bookshelf_is_missed_by_who_fetches_a_file(session, server):
+    url = f"{server.url}/bookshelf/organization-1/checksum-2"
+    assert session.get(url, timeout=5).status_code == 403
+    server.fault = Fault.BOOKSHELF_DOWN
+    assert session.get(url, timeout=5).status_code == 404
+
+
+def test_without_a_database_connection_principals_fail_otherwise(call, principal, server):
+    server.fault = Fault.DATABASE_BUSY
+    for answer in (principal(NODE), call("GET", f"/nodes/{NODE}/_acl")):
+        assert (answer.status_code, CHEF in answer.headers) == (500, True)
+    assert call("GET", f"/clients/{NODE}").status_code == 503
+
+
+@pytest.mark.parametrize(("kind", "status"), [(INFRA_SERVER, 404), (AUTOMATE, 502)])
+def test_nginx_before_a_dead_server(call, session, server, kind, status):
+    server.state.kind = kind
+    server.fault = Fault.BACK_END_DOWN
+    for answer in (call("GET", f"/clients/{NODE}"), session.get(f"{server.url}/_status", timeout=5)):
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html")
+    assert session.get(server.url, timeout=5).status_code == 200
+
+
+def test_principals_pass_by_no_maintenance_and_no_licence(principal, server):
+    for fault, status in [(Fault.CLOSED, 503), (Fault.LICENCE, 403), (Fault.LICENCE_GRACE, 200)]:
+        server.fault = fault
+        answer = principal(NODE)
+        assert (answer.status_code, "X-Ops-License" in answer.headers) == (status, fault is not Fault.CLOSED)
 
 
 @pytest.mark.parametrize("fault", TLS_ERRORS)

@@ -38,8 +38,11 @@ def _ports():
     """
     for first in range(20000, 32000, 1500):
         mark = socket.socket(socket.AF_UNIX)  # its abstract name is ours until this process ends
-        with contextlib.suppress(OSError):
+        try:
             mark.bind(f"\0chef-failover-tests-{first}")
+        except OSError:
+            mark.close()
+        else:
             return mark, iter(random.sample(range(first, first + 1500), 1500))
     raise AssertionError("eight runs of these tests are under way already")
 

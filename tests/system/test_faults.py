@@ -49,6 +49,11 @@ CLASSES = {  # the outcome of a signed probe, and what the reason says of it
     Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
     Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301"),
     Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503"),
+    Fault.CLOSED: (Outcome.MAINTENANCE, "HTTP 503"),
+    Fault.DATABASE_BUSY: (Outcome.MAINTENANCE, "HTTP 503"),
+    Fault.BACK_END_DOWN: (Outcome.NOT_CHEF, "HTTP 404"),
+    Fault.CLIENT_CERTIFICATE: (Outcome.NOT_CHEF, "HTTP 400"),
+    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.REFUSED, "connection c"),
     Fault.LICENCE: (Outcome.LICENCE, "its Chef licence is not valid"),
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
@@ -56,8 +61,14 @@ CLASSES = {  # the outcome of a signed probe, and what the reason says of it
     Fault.FORBIDDEN: (Outcome.FORBIDDEN, "HTTP 403"),
     Fault.WRONG_ORGANIZATION: (Outcome.WRONG_ORGANIZATION, "organization 'default' does not exist"),
 }
-HARMLESS = {Fault.STATUS_SOME_FAIL}
-"""The status page fails, and signed requests do not look at it."""
+HARMLESS = {
+    Fault.STATUS_SOME_FAIL,
+    Fault.INDEX_DOWN,
+    Fault.COLLECTOR_DOWN,
+    Fault.BOOKSHELF_DOWN,
+    Fault.LICENCE_GRACE,
+}
+"""A signed probe does not see these: at most the status page fails."""
 SLOW = (Fault.BLACK_HOLE, Fault.SILENT, Fault.TLS_SILENT, Fault.DRIP, Fault.DRIP_BODY)
 
 

@@ -75,6 +75,9 @@ class BoundedSocket:
             timeout_s = self.deadline.timeout_s
             raise ProbeError(Outcome.READ_TIMEOUT, f"no whole answer within {timeout_s:.1f} s") from error
         except OSError as error:
+            if "CERTIFICATE_REQUIRED" in str(getattr(error, "reason", "")):
+                words = "TLS: its front wants a client certificate, and the sidecar sends none"
+                raise ProbeError(Outcome.TLS, words) from error
             raise ProbeError(Outcome.REFUSED, "connection cut before the answer was whole") from error
 
 
