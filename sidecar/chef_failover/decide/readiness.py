@@ -66,14 +66,10 @@ def has_useful_node_object(server: ServerSnapshot) -> bool:
 
 
 def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> RiseFall:
-    """Its readiness after one more word ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
-    policy = snapshot.policy.readiness
+    """Its readiness after one more reading ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
     if _is_excused(snapshot):
         return RiseFall()  # what was held against it before is no longer
     is_good = _lack(snapshot, server) is None
-    is_told = policy.has_policy or server.has_node_object is not None
-    if is_good and not is_told:
-        return server.readiness
     comes_back = snapshot.is_choice_remembered
     return advance(server.readiness, is_good=is_good, at=at, thresholds=thresholds, comes_back=comes_back)
 
