@@ -47,7 +47,7 @@ def test_without_waiting_the_latest_results_count_and_probes_begin(make_sidecar,
     began = time.monotonic()
     _, choice = sidecar.choose_at_once(0)
     assert choice.name == "mainserver"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < TIMEOUT_S
     until(lambda: sidecar.snapshot.server("mainserver").last_probe.outcome is Outcome.READ_TIMEOUT)
     _, choice = sidecar.choose_at_once(0)
     assert [choice.name, choice.passed_over[0].name] == ["standbyserver", "mainserver"]
