@@ -37,9 +37,12 @@ def _ports():
     They are below those that Linux gives to outgoing connections: none of them is taken before somebody listens.
     """
     for first in range(20000, 32000, 1500):
-        mark = socket.socket(socket.AF_UNIX)  # its abstract name is ours until this process ends
-        with contextlib.suppress(OSError):
-            mark.bind(f"\0chef-failover-tests-{first}")
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0chef-failover-tests-{first}")  # a name that is ours until this process ends
+        except OSError:
+            mark.close()
+        else:
             return mark, iter(random.sample(range(first, first + 1500), 1500))
     raise AssertionError("eight runs of these tests are under way already")
 

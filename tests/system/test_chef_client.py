@@ -468,7 +468,7 @@ def test_main_dies_later(machine, main, standby):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("where", ["goiardi", "embedded"])
-def test_all_three_twenty_times_in_a_row(tmp_path, kind, request, key, where):
+def test_all_three_ten_times_in_a_row(tmp_path, kind, request, key, where):
     """Not a second between a server's death and the run, nor between one sidecar and the next."""
     if where == "goiardi":
         machine = Machine(tmp_path, kind, request.getfixturevalue("servers"), key)
@@ -477,7 +477,7 @@ def test_all_three_twenty_times_in_a_row(tmp_path, kind, request, key, where):
     else:
         machine = Machine(tmp_path, kind, request.getfixturevalue("embedded"), key)
     main, standby = machine.servers
-    for number in range(20):
+    for number in range(10):
         main.start()
         with daemon(machine.config):
             assert machine.run() == 0, (number, machine.output)
@@ -487,7 +487,7 @@ def test_all_three_twenty_times_in_a_row(tmp_path, kind, request, key, where):
         with daemon(machine.config):
             assert machine.run() == 0, (number, machine.output)
         (tmp_path / "state.json").unlink()
-    assert machine.urls("run_completed") == [main.url, standby.url, standby.url] * 20
+    assert machine.urls("run_completed") == [main.url, standby.url, standby.url] * 10
 
 
 # During a run.

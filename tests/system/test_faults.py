@@ -238,7 +238,7 @@ def test_a_hanging_server_delays_no_other(servers, make_sidecar):
         server.fault = Fault.SILENT
     began = time.monotonic()
     assert sidecar.choose_for_run(0)[1].name == "mainserver"
-    assert time.monotonic() - began < TIMEOUT_S / 2
+    assert time.monotonic() - began < TIMEOUT_S
 
 
 def test_a_known_dead_server_is_not_waited_for(servers, make_sidecar):
@@ -250,7 +250,7 @@ def test_a_known_dead_server_is_not_waited_for(servers, make_sidecar):
     until(lambda: sidecar.snapshot.choice.name == "standby1")
     began = time.monotonic()
     assert sidecar.choose_for_run(0)[1].name == "standby1"
-    assert time.monotonic() - began < TIMEOUT_S / 2
+    assert time.monotonic() - began < TIMEOUT_S
 
 
 def test_one_failed_probe_moves_a_run_and_not_the_settled_choice(servers, make_sidecar):
