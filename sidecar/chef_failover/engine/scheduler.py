@@ -189,8 +189,9 @@ class Scheduler:
     def _work(self, pool: Pool) -> None:
         while (task := pool.begun.get()) is not None:
             with self._changed:
+                is_wanted = task in self._tasks
                 task.due_at = math.inf  # whoever woke it until now is served by this step
-            delay_s = self._do(task)
+            delay_s = self._do(task) if is_wanted else math.inf
             with self._changed:
                 pool.busy -= 1
                 task.began_at = None
@@ -212,7 +213,11 @@ class Scheduler:
             task.unsaid += 1
             now = time.monotonic()
             if now >= task.said_at + SAID_EVERY_S:
-                log.exception("%s broke by a fault of ours (%d times since this was said last)", task.name, task.unsaid)
+                log.exception(
+                    "internal error: %s failed and is tried again (%d times since the last report)",
+                    task.name,
+                    task.unsaid,
+                )
                 task.said_at, task.unsaid = now, 0
             return task.retry_s
         finally:
