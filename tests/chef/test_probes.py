@@ -26,7 +26,7 @@ from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
 from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.chef.lookup import Resolver
+from chef_failover.chef.lookup import MOST, Resolver
 from chef_failover.chef.probes import HABIT_LIFETIME_S, STATUS_INTERVAL_S, Prober
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
@@ -36,9 +36,9 @@ from tests.support.chef import NO_READ, PONG, ROOT, URL, check_signature, made_u
 
 NODE = "i-0abc"
 TIMEOUT_S = 0.5
-NOISE_S = 1.0
+NOISE_S = 10.0
 """What a busy machine may add to a timeout."""
-PATIENT_S = 10.0
+PATIENT_S = 30.0
 """For probes that are answered: however busy the machine, they are not about time."""
 BOMB = gzip.compress(b" " * 200_000_000, 1)
 
@@ -938,12 +938,24 @@ def live(name):
     return [thread for thread in threading.enumerate() if thread.name == name]
 
 
-def until(condition, timeout_s=5.0):
+def until(condition, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < deadline, "not in time"
         pause.wait(0.005)
+
+
+def test_lookups_of_many_names_are_bounded_and_beyond_them_no_server_is_blamed(probe):
+    lookups = Lookups([tcp("127.0.0.1", 443)], blocks=True)
+    resolver = Resolver(lookups)
+    under_way = [resolver.begin(f"chef-{number}.example.com", 443) for number in range(MOST)]
+    result = probe("https://one-more.example.com", resolver=resolver)
+    assert (result.outcome, result.never_left_node) == (Outcome.DNS, True)
+    assert result.detail == f"name lookup of one-more.example.com: {MOST} other lookups are under way"
+    lookups.go_on.set()
+    assert all(future.result(10) for future in under_way)
+    until(lambda: resolver.begin("one-more.example.com", 443).exception(10) is None)
 
 
 def test_lookups_that_hang_do_not_pile_up(make_prober):

@@ -83,6 +83,13 @@ def test_a_machine_that_slept_is_noticed_within_one_nap(clock, monkeypatch):
     assert scheduler.stop(10)
 
 
+def test_a_thread_bears_the_name_of_what_it_does(scheduler):
+    steps = hang(scheduler, scheduler.work, 1)[0]
+    assert "hanging 0" in {thread.name for thread in threading.enumerate()}
+    steps.gate.set()
+    until(lambda: "hanging 0" not in {thread.name for thread in threading.enumerate()})
+
+
 def test_who_wakes_it_before_the_start_is_served_at_the_start(clock):
     scheduler, steps = Scheduler(clock), Steps()
     task = scheduler.task("x", steps)
@@ -163,13 +170,7 @@ def test_a_task_that_is_cancelled_begins_no_further_step(scheduler):
 
 
 def test_a_fault_is_counted_said_once_and_then_with_its_count(scheduler, clock, caplog, monkeypatch):
-    told = iter([0.0, 0.0])
-    steps = 0
-
     def broken():
-        nonlocal steps
-        steps += 1
-        next(told, None)
         raise RuntimeError("a bug")
 
     task = scheduler.task("probe of main", broken, retry_s=7.0)
@@ -179,7 +180,7 @@ def test_a_fault_is_counted_said_once_and_then_with_its_count(scheduler, clock, 
             until(lambda count=count: scheduler.faults == count and task.settle(10))
     assert task.due_at == clock.now + 7.0
     assert scheduler.last_fault == "probe of main: RuntimeError"
-    assert caplog.text.count("probe of main broke by a fault of ours") == caplog.text.count("RuntimeError: a bug") == 1
+    assert caplog.text.count("internal error: probe of main failed") == caplog.text.count("RuntimeError: a bug") == 1
     monkeypatch.setattr(module, "SAID_EVERY_S", 0.0)
     task.wake()
     until(lambda: "3 times" in caplog.text)
@@ -227,6 +228,19 @@ def test_stop_waits_no_longer_than_it_is_told_for_what_hangs(clock):
     assert not scheduler.stop(0.05)
     steps.gate.set()
     until(lambda: steps.ended == 1)
+
+
+def test_a_task_that_is_cancelled_while_it_waits_for_a_thread_is_not_begun(scheduler, monkeypatch):
+    steps, other = Steps(), Steps()
+    task = scheduler.task("x", steps)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda _: None)
+        task.wake()
+    task.cancel()
+    scheduler.work.threads = 0
+    scheduler.task("y", other).wake()
+    until(lambda: other.ended == 1 and task.settle(10))
+    assert steps.begun == 0
 
 
 def test_no_thread_to_be_had_breaks_nobody_who_wakes(scheduler, monkeypatch):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 1s, rise: 2, fall: 3}"
 
 
-def until(condition, timeout_s=15.0):
+def until(condition, timeout_s=30.0):
     """Poll until ``condition()`` is true, and give its value."""
     limit = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -37,9 +37,9 @@ def _ports():
     They are below those that Linux gives to outgoing connections: none of them is taken before somebody listens.
     """
     for first in range(20000, 32000, 1500):
-        mark = socket.socket(socket.AF_UNIX)  # its abstract name is ours until this process ends
+        mark = socket.socket(socket.AF_UNIX)
         try:
-            mark.bind(f"\0chef-failover-tests-{first}")
+            mark.bind(f"\0chef-failover-tests-{first}")  # a name that is ours until this process ends
         except OSError:
             mark.close()
         else:
@@ -140,7 +140,7 @@ class Daemon:
     def stop(self, number=signal.SIGTERM):
         """Its exit code after ``number``."""
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     def restart(self):
         self.process = self._start()

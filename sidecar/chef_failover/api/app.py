@@ -102,7 +102,7 @@ def _signs_of_life(sidecar: Sidecar) -> flask.Blueprint:
     def livez() -> flask.typing.ResponseReturnValue:
         late = sidecar.late()
         if late:
-            return _problem(503, "Something hangs", f"far over its time: {', '.join(late)}")
+            return _problem(503, "A task hangs", f"far over its time: {', '.join(late)}")
         return {"schema": render.SCHEMA, "status": "ok", "faults": sidecar.faults, "last_fault": sidecar.last_fault}
 
     @api.get("/readyz")

@@ -37,6 +37,8 @@ class Resolver:
     def begin(self, host: str, port: int) -> Future[list[Address]]:
         """The lookup under way, or a new one; its result is what `lookup` gives or raises.
 
+        Beyond `MOST` it fails at once, with EAI_AGAIN as when no name server answers.
+
         Raises:
             RuntimeError: this process may have no further thread.
         """
@@ -45,7 +47,7 @@ class Resolver:
             if future is None:
                 future = Future()
                 if len(self._under_way) >= MOST:
-                    words = f"{MOST} other lookups are under way, and none ends"
+                    words = f"{MOST} other lookups are under way"
                     future.set_exception(socket.gaierror(socket.EAI_AGAIN, words))
                     return future
                 arguments = (host, port, future)

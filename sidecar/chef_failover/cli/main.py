@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import logging
 import sys
@@ -59,7 +58,6 @@ def _load(name: str) -> click.Command:
 
 def main() -> None:
     """Do what the command line asks for, and turn every error into its exit code."""
-    gc.set_threshold(50_000)  # modules are no garbage: looking for some, again and again, is a tenth of the start
     try:
         cli.main(prog_name="chef-failover", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):

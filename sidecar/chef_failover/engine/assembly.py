@@ -16,7 +16,7 @@ from chef_failover.decide.registration import identity_of
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
 from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.live_snapshot import LiveSnapshot
-from chef_failover.engine.scheduler import Scheduler
+from chef_failover.engine.scheduler import Scheduler, Task
 from chef_failover.engine.upkeep import Upkeep, Upkeeps
 from chef_failover.engine.watch import Watch
 from chef_failover.metrics.counters import Counters
@@ -51,10 +51,13 @@ class Assembly:
     live: LiveSnapshot
     watch: Watch
     upkeeps: Upkeeps
+    ends: Task
+    """Ends the drains and pins whose time is over."""
 
     def start(self) -> None:
         """Begin to probe and to register. A node that is not registered yet does not wait for its turn to probe."""
         self.watch.start()
+        self.ends.wake()
         for server in self.live.snapshot.servers:
             if server.association is not Association.ASSOCIATED:
                 self.watch.look_at(server.name)
@@ -62,12 +65,13 @@ class Assembly:
 
     def wake(self) -> None:
         """The world has changed: there may be something to do."""
-        self.watch.look_at_ends()
+        self.ends.wake()
         self.upkeeps.wake()
 
     def stop(self) -> None:
         """End; what is under way may still report."""
         self.watch.stop()
+        self.ends.cancel()
         self.upkeeps.stop()
 
 
@@ -142,7 +146,8 @@ def assemble(
                     look_at=watch.look_at,
                 )
 
-    return Assembly(config, node_name, key, live, watch, Upkeeps(upkeeps))
+    ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
+    return Assembly(config, node_name, key, live, watch, Upkeeps(upkeeps), ends)
 
 
 def _probe(

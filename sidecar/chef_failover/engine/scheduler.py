@@ -1,6 +1,6 @@
 """Shell: when things are done. Tasks say when they are due next, and two small pools of threads do them.
 
-So threads do not grow with servers, and of eight that hang none delays a ninth. This is the one place where every
+So threads do not grow with servers, and seven servers that hang delay no other. This is the one place where every
 exception of the daemon's own work ends: a fault of ours costs one step, never a loop.
 """
 
@@ -189,8 +189,9 @@ class Scheduler:
     def _work(self, pool: Pool) -> None:
         while (task := pool.begun.get()) is not None:
             with self._changed:
+                is_wanted = task in self._tasks
                 task.due_at = math.inf  # whoever woke it until now is served by this step
-            delay_s = self._do(task)
+            delay_s = self._do(task) if is_wanted else math.inf
             with self._changed:
                 pool.busy -= 1
                 task.began_at = None
@@ -201,6 +202,8 @@ class Scheduler:
                 self._changed.notify_all()
 
     def _do(self, task: Task) -> float:
+        thread = threading.current_thread()
+        idle, thread.name = thread.name, task.name  # for whoever looks at threads
         try:
             return task.step()
         except Exception as error:
@@ -210,6 +213,12 @@ class Scheduler:
             task.unsaid += 1
             now = time.monotonic()
             if now >= task.said_at + SAID_EVERY_S:
-                log.exception("%s broke by a fault of ours (%d times since this was said last)", task.name, task.unsaid)
+                log.exception(
+                    "internal error: %s failed and is tried again (%d times since the last report)",
+                    task.name,
+                    task.unsaid,
+                )
                 task.said_at, task.unsaid = now, 0
             return task.retry_s
+        finally:
+            thread.name = idle

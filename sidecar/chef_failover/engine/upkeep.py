@@ -24,7 +24,14 @@ class Upkeep:
         self._registrar = registrar
         self._node_upkeep = care
         self._task = scheduler.task(f"upkeep of {name}", self.step, retry_s=UNSEEN_S)
-        self.wake, self.stop = self._task.wake, self._task.cancel
+
+    def wake(self) -> None:
+        """The world has changed: look at once whether there is something to do."""
+        self._task.wake()
+
+    def stop(self) -> None:
+        """Begin no further step; one under way ends by itself."""
+        self._task.cancel()
 
     def retry_now(self, *, replaces: bool) -> bool:
         """Try to register now, as if for the first time; False when that is somebody else's affair."""

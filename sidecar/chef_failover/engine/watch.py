@@ -66,31 +66,24 @@ class Watch:
                 probe=probe,
                 report=self._reporter(name),
                 pace=pace,
-                limit_s=timeout_s,
+                limit_s=2 * timeout_s,  # and a look at this node's own network
                 scheduler=scheduler,
                 rng=rng,
                 is_known=any(server.name == name and server.last_probe for server in live.snapshot.servers),
             )
             for name, probe in probes.items()
         }
-        self._ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
 
     def start(self) -> None:
         """Begin probing."""
         for monitor in self._monitors.values():
             monitor.start()
-        self._ends.wake()
         self._is_started.set()
 
     def stop(self) -> None:
         """End probing; what is under way may still report."""
-        self._ends.cancel()
         for monitor in self._monitors.values():
             monitor.stop()
-
-    def look_at_ends(self) -> None:
-        """The world has changed: a drain or a pin may end sooner."""
-        self._ends.wake()
 
     def look_at(self, name: str) -> None:
         """Probe that server now, whatever its last result; unknown names are nobody's."""

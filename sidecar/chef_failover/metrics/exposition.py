@@ -115,7 +115,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_probe_age_seconds",
-        "Since the end of the last probe; grows when the probing loop hangs.",
+        "Since the end of the last probe; grows when probing hangs.",
         ["server"],
         (((one.name,), round(measured.now - one.last_probe.finished_at, 3)) for one in servers if one.last_probe),
     )
@@ -170,7 +170,7 @@ def of_runs(measured: Measured) -> Iterator[Metric]:
 def of_ourselves(measured: Measured) -> Iterator[Metric]:
     """The sidecar itself."""
     yield CounterMetricFamily(
-        "chef_failover_faults", "Loops that broke by a fault of the sidecar's own, and went on.", measured.faults
+        "chef_failover_faults", "Tasks that failed with an internal error, and were tried again.", measured.faults
     )
     yield GaugeMetricFamily(
         "chef_failover_config_hash",

@@ -17,7 +17,7 @@ class Measured:
     history: RunHistory
     runs_under_way: int
     faults: int
-    """Loops that stopped with an internal error, and went on."""
+    """Tasks that failed with an internal error, and were tried again."""
     fingerprint: int
     """Of the configuration: the same number for the same configuration, up to 48 bits."""
     now: float

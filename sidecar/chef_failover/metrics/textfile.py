@@ -7,14 +7,12 @@ sidecar lives. Nobody takes the file away when it stops, for that very reason.
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 from chef_failover.state import document as state
-
-log = logging.getLogger(__name__)
+from chef_failover.state.saver import Trouble
 
 EVERY_S = 60.0
 
@@ -26,7 +24,7 @@ class Textfile:
         self._text = text
         self._wanted: Path | None = None
         self._path: Path | None = None
-        self._trouble: str | None = None
+        self._trouble = Trouble()
 
     def use(self, path: Path | None) -> None:
         """Write there from the next `step` on; None: nowhere."""
@@ -38,15 +36,9 @@ class Textfile:
             if self._path is not None:
                 with contextlib.suppress(OSError):
                     self._path.unlink()
-            self._path, self._trouble = self._wanted, None
+            self._path, self._trouble = self._wanted, Trouble()
         if self._path is None:
             return math.inf
-        trouble = None
-        try:
+        with self._trouble.borne(f"metrics.textfile {self._path} cannot be written"):
             state.replace(self._path, self._text())
-        except OSError as error:
-            trouble = error.strerror or str(error)
-            if trouble != self._trouble:
-                log.error("metrics.textfile %s cannot be written: %s", self._path, trouble)
-        self._trouble = trouble
         return EVERY_S

@@ -1,13 +1,33 @@
-"""Shell: keeps something on disk, step by step."""
+"""Shell: keeps what is new on disk."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
+
+
+class Trouble:
+    """What a disk refuses: said once for each reason, and never fatal."""
+
+    def __init__(self) -> None:
+        self._said: str | None = None
+
+    @contextlib.contextmanager
+    def borne(self, what: str, so: str = "") -> Iterator[None]:
+        """Within, an OSError ends in a line of the log: ``what``, the reason, and what comes of it."""
+        reason = None
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason != self._said:
+                log.error("%s: %s%s", what, reason, so)
+        self._said = reason
 
 
 class Saver:
@@ -17,7 +37,7 @@ class Saver:
         self._save = save
         self._saving = threading.Lock()
         self._is_new = threading.Event()
-        self._trouble: str | None = None
+        self._trouble = Trouble()
 
     def change(self) -> None:
         """There is something new to keep."""
@@ -34,18 +54,12 @@ class Saver:
                 self._is_new.clear()
                 try:
                     self._save()
-                except OSError:
+                except BaseException:
                     self._is_new.set()
                     raise
 
     def step(self) -> float:
-        """The same as a task's step: what cannot be written is said once for each reason, and is never fatal."""
-        trouble = None
-        try:
+        """Keep what is new, if the disk lets us; nothing is due again before the next change."""
+        with self._trouble.borne("the state cannot be written", "; a restart will not know the choice"):
             self.keep()
-        except OSError as error:
-            trouble = error.strerror or str(error)
-            if trouble != self._trouble:
-                log.error("the state cannot be written: %s; a restart will not know the choice", trouble)
-        self._trouble = trouble
         return math.inf
