@@ -63,10 +63,10 @@ def snapshot(contract):
     )
     world = Snapshot(
         (
-            attrs.evolve(main, state=RiseFall(Health.DOWN, changed_at=98.0), last_probe=timed_out),
+            attrs.evolve(main, liveness=RiseFall(Health.DOWN, changed_at=98.0), last_probe=timed_out),
             attrs.evolve(
                 standby,
-                state=RiseFall(Health.UP, changed_at=1.0),
+                liveness=RiseFall(Health.UP, changed_at=1.0),
                 last_probe=well,
                 last_alive_probe=well,
                 registration=Registration(detail="registered by default-validator", identity="3f0f1e2d", on=ON),
@@ -109,7 +109,7 @@ PIN = pin("standbyserver", reason="drill", **UPGRADE)
 
 
 WELL = {
-    "state": RiseFall(Health.UP, changed_at=1.0),
+    "liveness": RiseFall(Health.UP, changed_at=1.0),
     "last_probe": ProbeResult(Outcome.OK, "answers in 21 ms", 98.8, latency_s=0.021),
 }
 
@@ -148,7 +148,7 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
     standby = attrs.evolve(standby, node_check=NodeCheck(95.0, attrs.evolve(wanted, normal="{}")), drain=upgrade)
     main = attrs.evolve(
         main,
-        state=RiseFall(Health.UP, changed_at=-900.0),
+        liveness=RiseFall(Health.UP, changed_at=-900.0),
         last_probe=standby.last_probe,
         node_check=NodeCheck(95.0, wanted),
         readiness=RiseFall(Health.UP, changed_at=-900.0),

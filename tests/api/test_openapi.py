@@ -22,7 +22,7 @@ from chef_failover.api.app import create_app
 from chef_failover.config import settings as config
 from chef_failover.engine.runs import EVENTS
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.model.model import Association, Health, Outcome, Standing
+from chef_failover.model.model import Health, Outcome, RegistrationState, Standing
 from tests.support.daemon_process import daemon, dev_servers, free_port, until, write_config
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "docs" / "openapi.yml").read_text())
@@ -64,7 +64,7 @@ def test_every_route_is_in_the_document_and_nothing_else(tmp_path, may_change):
         ("Outcome", [outcome.value for outcome in Outcome]),
         ("Standing", [standing.name.lower() for standing in sorted(Standing)]),
         ("Health", [health.name for health in sorted(Health)]),
-        ("Association", [association.value for association in Association]),
+        ("Association", [association.value for association in RegistrationState]),
     ],
 )
 def test_the_words_of_the_domain_are_those_of_the_code(name, words):

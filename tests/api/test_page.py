@@ -16,7 +16,7 @@ from chef_failover.api.timeline import entries, lines
 from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.about import About
-from chef_failover.model.model import Association, Health, Registration, Transition
+from chef_failover.model.model import Health, Registration, RegistrationState, Transition
 from tests.support.builders import ON, WEB, holding, server, without, world
 
 ABOUT = About("0.1.0", "web-1")
@@ -123,7 +123,7 @@ def test_only_reading_and_only_under_this_machine_s_names(app):
 
 
 def test_what_servers_say_is_text(app, monkeypatch):
-    main = attrs.evolve(server("main"), registration=Registration(Association.FAILED, HOSTILE))
+    main = attrs.evolve(server("main"), registration=Registration(RegistrationState.FAILED, HOSTILE))
     standby = server("standby", Health.DOWN)
     standby = attrs.evolve(standby, last_probe=attrs.evolve(standby.last_probe, detail=HOSTILE))
     snapshot = world(main, standby, transitions=(Transition(ago(1), "main", "UP", "DOWN", HOSTILE),))
@@ -178,7 +178,7 @@ def test_the_headline_answers_why(app, servers, more, mood, text):
 
 
 def test_what_a_standby_lacks(app):
-    refused = attrs.evolve(server("c"), registration=Registration(Association.REFUSED, "no such validator"))
+    refused = attrs.evolve(server("c"), registration=Registration(RegistrationState.REFUSED, "no such validator"))
     other = holding("e", attrs.evolve(WEB, run_list=("recipe[db]",)))
     servers = (holding("a"), holding("b", health=Health.DOWN), refused, without("d"), other, holding("f"))
     lines = shown(app, said(world(*servers)))
@@ -195,15 +195,15 @@ def test_what_a_standby_lacks(app):
     ("registration", "next_attempt"),
     [
         (Registration(), "none needed"),
-        (Registration(Association.UNASSOCIATED), "now"),
-        (Registration(Association.FAILED, "HTTP 500", attempts=3, retry_at=300.0), "in 5 min"),
+        (Registration(RegistrationState.UNREGISTERED), "now"),
+        (Registration(RegistrationState.FAILED, "HTTP 500", attempts=3, retry_at=300.0), "in 5 min"),
     ],
 )
 def test_a_registration_says_when_it_is_tried_again(app, registration, next_attempt):
     lines = shown(app, said(world(attrs.evolve(server("main"), registration=registration))))
     row = lines[lines.index("Next attempt") :]
     assert row[1:6] == [
-        *("main", registration.association.value, registration.detail or "\N{EN DASH}"),
+        *("main", registration.state.value, registration.detail or "\N{EN DASH}"),
         *(str(registration.attempts), next_attempt),
     ]
 

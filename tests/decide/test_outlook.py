@@ -6,7 +6,7 @@ import pytest
 
 from chef_failover.decide import outlook
 from chef_failover.decide.selection import select
-from chef_failover.model.model import Association, Health, Outcome, ProbeResult, Registration, RiseFall
+from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState, RiseFall
 from tests.support.builders import ON, WEB, bare, drain, holding, pin, server, without
 
 DOWN, UNKNOWN = Health.DOWN, Health.UNKNOWN
@@ -33,11 +33,11 @@ def wants(snapshot, now=0.0):
             ("turned this node away until a moment ago, and has yet to prove that this is over",),
         ),
         (
-            server("b", registration=Registration(Association.FAILED, "no validator key")),
+            server("b", registration=Registration(RegistrationState.FAILED, "no validator key")),
             ("does not know this node, which is failed there: no validator key",),
         ),
         (
-            server("b", registration=Registration(Association.UNASSOCIATED)),
+            server("b", registration=Registration(RegistrationState.UNREGISTERED)),
             ("does not know this node, which is unassociated there",),
         ),
         (without("b"), ("has no object of this node",)),
@@ -106,7 +106,7 @@ def test_a_certificate_that_expires(days, expected):
             "it must come UP",
         ),
         (
-            bare(server("a"), server("b", registration=Registration(Association.REFUSED))),
+            bare(server("a"), server("b", registration=Registration(RegistrationState.REFUSED))),
             "b",
             "this node must be registered there; a must fail or be drained, or the node be pinned",
         ),

@@ -7,7 +7,7 @@ from chef_failover.decide import outlook
 from chef_failover.decide.parity import PAST_KEPT, SETTLING_S, VALID_S, compare, is_lagging, lags_from, renewed, stale
 from chef_failover.decide.selection import select
 from chef_failover.decide.world import apply_order, refresh_choice, undrain, unpin
-from chef_failover.model.model import Association, Health, NodeCheck, Outcome, Registration, Standing
+from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState, Standing
 from chef_failover.model.needs import Content, ParityMode, Past
 from tests.support.builders import (
     ON,
@@ -309,7 +309,7 @@ def test_why_it_is_passed_over_is_said():
     [
         with_(policy(NEW), "c", Health.DOWN),
         with_(policy(NEW), "c", drain=drain("c")),
-        with_(policy(NEW), "c", registration=Registration(Association.REFUSED)),
+        with_(policy(NEW), "c", registration=Registration(RegistrationState.REFUSED)),
         with_(policy(NEW), "c", outcome=Outcome.NOT_ASSOCIATED),
     ],
 )
@@ -480,7 +480,7 @@ def test_nobody_leaves_a_well_server_for_one_that_is_about_to_be_compared_with_i
 def test_a_server_that_is_about_to_be_compared_says_so():
     snapshot = bare(asked("b"), with_(policy(NEW), "c"), current="c", parity=REQUIRE, failback_s=0.0)
     choice = select(snapshot, now=0.0)
-    assert choice.reason == "b is coming back: not compared with c yet"
+    assert choice.reason == "b is not compared with c yet"
     assert outlook.conditions_for_use(snapshot, choice.verdicts[0], choice, now=0.0) == (
         "nothing; the node moves there as soon as it has proven itself"
     )

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from chef_failover.decide.reading import CONFIRMING_INTERVAL_S, INTERVAL_S, RETRY_INTERVAL_S, due_at, is_recent
-from chef_failover.model.model import Association, Health, NodeCheck, Outcome, Registration, RiseFall
+from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState, RiseFall
 from chef_failover.model.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
 from tests.support.builders import EMPTY, WEB, bare, holding, server, without
 
@@ -39,7 +39,7 @@ def policy(revision, at, **more):
         ),
         (holding("a", health=DOWN), {}, math.inf),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), {}, math.inf),
-        (server("a", registration=Registration(Association.REQUESTED)), {}, math.inf),
+        (server("a", registration=Registration(RegistrationState.REQUESTED)), {}, math.inf),
         (server("a"), {"readiness": OFF, "parity": ParityMode.OFF}, math.inf),
         (server("a"), {"readiness": OFF}, -math.inf),
         (without("a", at=50.0), {"readiness": POLICY}, 50.0 + INTERVAL_S),

@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from chef_failover.decide.selection import select
-from chef_failover.model.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration, RiseFall
+from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState, RiseFall
 from chef_failover.model.needs import ReadinessPolicy
 from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, server, without
 
@@ -50,7 +50,7 @@ def test_a_held_down_server(failback_s, sentence):
 @pytest.mark.parametrize(
     ("better", "sentence"),
     [
-        (server("a", registration=Registration(Association.UNASSOCIATED)), "this node is unassociated there"),
+        (server("a", registration=Registration(RegistrationState.UNREGISTERED)), "this node is unassociated there"),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), "not_associated"),
         (server("a", drain=drain("a")), "drained by alice"),
         (server("a", UNKNOWN), "not probed yet"),
@@ -102,7 +102,7 @@ def test_a_server_whose_latest_word_is_good_is_not_said_to_be_bad_for_it(a, sent
 
 
 def test_a_run_that_starts_hears_what_just_happened():
-    failing = attrs.evolve(server("a"), last_probe=TIMED_OUT, state=RiseFall(UP, 1, 0.0))
+    failing = attrs.evolve(server("a"), last_probe=TIMED_OUT, liveness=RiseFall(UP, 1, 0.0))
     reason, _ = sentences(bare(failing, server("b")), runs_from=0.0)
     assert reason == "a is failing: connect timed out after 3.0 s"
     late = sentences(bare(server("a", at=-9.0), server("b")), runs_from=0.0)

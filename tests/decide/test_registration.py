@@ -18,16 +18,16 @@ from chef_failover.decide.registration import (
     advance,
     identity_of,
 )
-from chef_failover.model.model import Association, Registration
+from chef_failover.model.model import Registration, RegistrationState
 from tests.support.builders import ON
 
-UNASSOCIATED, REQUESTED, ASSOCIATED = Association.UNASSOCIATED, Association.REQUESTED, Association.ASSOCIATED
-FAILED, REFUSED = Association.FAILED, Association.REFUSED
+UNREGISTERED, REGISTERED = RegistrationState.UNREGISTERED, RegistrationState.REGISTERED
+REQUESTED, FAILED, REFUSED = RegistrationState.REQUESTED, RegistrationState.FAILED, RegistrationState.REFUSED
 SIGNS = {"b": Event.BEGIN, "g": Event.GO_ON, "c": Event.CONFIRM, "f": Event.FAIL, "r": Event.REFUSE, "l": Event.LOSE}
 
 
 def play(script, *, chance=0.0, now=100.0, **more):
-    registration = Registration(UNASSOCIATED)
+    registration = Registration(UNREGISTERED)
     for sign in script:
         registration = advance(registration, Answer(SIGNS[sign], **more), now=now, on=ON, chance=chance)
     return registration
@@ -36,38 +36,38 @@ def play(script, *, chance=0.0, now=100.0, **more):
 @pytest.mark.parametrize(
     ("script", "association"),
     [
-        ("", UNASSOCIATED),
+        ("", UNREGISTERED),
         ("b", REQUESTED),
         ("bb", REQUESTED),
-        ("bc", ASSOCIATED),
-        ("bggc", ASSOCIATED),
+        ("bc", REGISTERED),
+        ("bggc", REGISTERED),
         ("bf", FAILED),
-        ("bfbc", ASSOCIATED),
+        ("bfbc", REGISTERED),
         ("br", REFUSED),
-        ("brbc", ASSOCIATED),
+        ("brbc", REGISTERED),
         ("bgf", FAILED),
-        ("bcl", UNASSOCIATED),
-        ("bclbc", ASSOCIATED),
+        ("bcl", UNREGISTERED),
+        ("bclbc", REGISTERED),
     ],
 )
 def test_scripts(script, association):
-    assert play(script).association is association
+    assert play(script).state is association
 
 
-@given(st.sampled_from(Association), st.sampled_from(Event))
+@given(st.sampled_from(RegistrationState), st.sampled_from(Event))
 def test_an_event_with_no_row_raises(association, event):
     registration = Registration(association)
     if (association, event) in TABLE:
         after = advance(registration, Answer(event), now=0.0, on=ON, chance=0.0)
-        assert after.association is TABLE[association, event]
+        assert after.state is TABLE[association, event]
     else:
         with pytest.raises(IllegalTransitionError, match=f"{association} has no {event.value}"):
             advance(registration, Answer(event), now=0.0, on=ON, chance=0.0)
 
 
 def test_every_state_but_associated_can_be_begun_and_every_end_can_be_reached():
-    assert {state for state, event in TABLE if event is Event.BEGIN} == set(Association) - {ASSOCIATED}
-    assert set(TABLE.values()) == set(Association)
+    assert {state for state, event in TABLE if event is Event.BEGIN} == set(RegistrationState) - {REGISTERED}
+    assert set(TABLE.values()) == set(RegistrationState)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_full_jitter_over_a_span_that_doubles(script, most_s):
 
 
 def test_a_first_loss_after_proof_is_repaired_at_once():
-    proven = Registration(ASSOCIATED, attempts=0)
+    proven = Registration(REGISTERED, attempts=0)
     lost = advance(proven, Answer(Event.LOSE, "HTTP 401"), now=5.0, on=ON, chance=0.9)
     assert (lost.retry_at, lost.detail) == (5.0, "HTTP 401")
 
@@ -125,7 +125,7 @@ def test_an_identity_is_of_name_and_key_and_minds_no_line_ends():
 def test_two_hundred_nodes_at_a_throttling_server_all_get_in_and_nobody_starves():
     """200 nodes boot at once; the server takes 5 requests a second, 10 at a burst, and throttles the rest."""
     rng = random.Random(1)
-    nodes = [Registration(UNASSOCIATED, retry_at=rng.uniform(0, 1)) for _ in range(200)]
+    nodes = [Registration(UNREGISTERED, retry_at=rng.uniform(0, 1)) for _ in range(200)]
     tokens, refilled_at, seen, done_at = 10.0, 0.0, [], {}
     while len(done_at) < len(nodes):
         index = min((i for i in range(len(nodes)) if i not in done_at), key=lambda i: nodes[i].retry_at)

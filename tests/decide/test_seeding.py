@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chef_failover.decide.seeding import differences, differences_of, nothing_to_seed_from, reference, wants_seed
-from chef_failover.model.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from tests.support.builders import EMPTY, WEB, bare, holding, server, was_read, without
 
@@ -47,7 +47,7 @@ def test_what_the_others_are_seeded_from(in_use, why_not):
         (without("b"), OFF, False),
         (without("b"), POLICY, False),
         (without("b", DOWN), None, False),
-        (without("b", registration=Registration(Association.FAILED)), None, False),
+        (without("b", registration=Registration(RegistrationState.FAILED)), None, False),
         (attrs.evolve(without("b"), last_alive_probe=ProbeResult(Outcome.FORBIDDEN, "403", 1.0)), None, False),
         (attrs.evolve(without("b"), node_check=NodeCheck(0.0, trouble="no answer")), None, False),
         (attrs.evolve(without("b"), node_check=None), None, False),

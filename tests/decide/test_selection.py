@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from chef_failover.decide.selection import HOLD_DOWN_SPREAD, select, select_for_run, server_worth_waiting_for
 from chef_failover.model.model import (
-    Association,
     Health,
     NodeCheck,
     Outcome,
     ProbeResult,
     Registration,
+    RegistrationState,
     RiseFall,
     SelectionPolicy,
     Snapshot,
@@ -43,8 +43,8 @@ def name_of(snapshot, **more):
         (server("a", UNKNOWN), server("b", DOWN), "b", True),
         (server("a", drain=drain("a")), server("b"), "b", False),
         (server("a", drain=drain("a")), server("b", DOWN), "a", True),
-        (server("a", registration=Registration(Association.UNASSOCIATED)), server("b"), "b", False),
-        (server("a", registration=Registration(Association.FAILED)), server("b", DOWN), "a", True),
+        (server("a", registration=Registration(RegistrationState.UNREGISTERED)), server("b"), "b", False),
+        (server("a", registration=Registration(RegistrationState.FAILED)), server("b", DOWN), "a", True),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b"), "b", False),
         (server("a", outcome=Outcome.CLOCK_SKEW), server("b"), "b", False),
         (server("a", outcome=Outcome.FORBIDDEN), server("b"), "b", False),
@@ -241,7 +241,7 @@ def test_equals_share_the_fleet_and_losing_one_moves_only_its_nodes():
 
 def test_a_run_passes_over_a_server_that_just_failed_and_the_settled_choice_stays():
     failing = attrs.evolve(
-        server("a"), last_probe=ProbeResult(Outcome.REFUSED, "refused", 5.0), state=RiseFall(UP, 1, 0.0)
+        server("a"), last_probe=ProbeResult(Outcome.REFUSED, "refused", 5.0), liveness=RiseFall(UP, 1, 0.0)
     )
     snapshot = bare(failing, server("b", at=5.0), current="a")
     assert name_of(snapshot, now=5.0) == "a"
@@ -366,7 +366,7 @@ def snapshots(draw):
             at=draw(st.floats(0, 1000)),
             outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
             drain=draw(st.none() | st.builds(drain, st.just(name), ends_at=st.floats(0, 2000) | st.just(math.inf))),
-            registration=Registration(draw(st.sampled_from(Association))),
+            registration=Registration(draw(st.sampled_from(RegistrationState))),
         )
         for name in names
     )
@@ -452,7 +452,7 @@ def test_policy_is_a_value():
 # A registration under way.
 
 
-def registering(name, association=Association.REQUESTED, *, retry_at=0.0, attempts=1, **more):
+def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, attempts=1, **more):
     registration = Registration(association, retry_at=retry_at, attempts=attempts)
     return server(name, registration=registration, changed_at=-math.inf, **more)
 
@@ -461,14 +461,14 @@ def registering(name, association=Association.REQUESTED, *, retry_at=0.0, attemp
     ("first", "is_wanted"),
     [
         (registering("a", at=10.0), True),
-        (registering("a", Association.UNASSOCIATED, attempts=0, at=10.0), True),
+        (registering("a", RegistrationState.UNREGISTERED, attempts=0, at=10.0), True),
         (registering("a", retry_at=300.0, at=10.0), False),
-        (registering("a", Association.FAILED, at=10.0), False),
-        (registering("a", Association.REFUSED, at=10.0), False),
+        (registering("a", RegistrationState.FAILED, at=10.0), False),
+        (registering("a", RegistrationState.REFUSED, at=10.0), False),
         (registering("a", outcome=Outcome.REFUSED, at=10.0), False),
-        (registering("a", Association.ASSOCIATED, retry_at=9.0, at=8.0), True),
-        (registering("a", Association.ASSOCIATED, retry_at=1.0, at=10.0), False),
-        (registering("a", Association.ASSOCIATED, attempts=0, retry_at=9.0, at=10.0), False),
+        (registering("a", RegistrationState.REGISTERED, retry_at=9.0, at=8.0), True),
+        (registering("a", RegistrationState.REGISTERED, retry_at=1.0, at=10.0), False),
+        (registering("a", RegistrationState.REGISTERED, attempts=0, retry_at=9.0, at=10.0), False),
     ],
     ids=[
         "requested",

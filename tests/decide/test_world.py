@@ -87,7 +87,7 @@ def test_offline_counts_nothing_and_moves_nothing():
     snapshot = both
     for at in range(10, 30):
         snapshot = probed(snapshot, "ab"[at % 2], Outcome.DNS, float(at), offline="no name server answers")
-    assert [one.state for one in snapshot.servers] == [one.state for one in both.servers]
+    assert [one.liveness for one in snapshot.servers] == [one.liveness for one in both.servers]
     assert (snapshot.choice, snapshot.offline) == (both.choice, "no name server answers")
     back = probed(snapshot, "a", Outcome.OK, 31.0)
     assert (back.offline, back.choice.name) == (None, "a")
@@ -335,7 +335,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def health_is_dated_once_it_is_known(self):
         for one in self.world.servers:
-            assert (one.state == RiseFall()) or one.state.changed_at is not None
+            assert (one.liveness == RiseFall()) or one.liveness.changed_at is not None
 
 
 Life.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -18,7 +18,7 @@ from chef_failover.decide.registration import Answer, Event
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.model.model import Association, Registration, SelectionPolicy, Snapshot
+from chef_failover.model.model import Registration, RegistrationState, SelectionPolicy, Snapshot
 from chef_failover.node.machine import Machine
 from chef_failover.registration import chef_server
 from chef_failover.registration.base import Registrant
@@ -69,7 +69,7 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
     nodes = []
     for number in range(200):
         snapshot = Snapshot(
-            (server("a", registration=Registration(Association.UNASSOCIATED)),),
+            (server("a", registration=Registration(RegistrationState.UNREGISTERED)),),
             SelectionPolicy(600.0, f"node-{number}"),
         )
         live = LiveSnapshot(snapshot, THRESHOLDS, clock=clock, utc_now=lambda: ON + datetime.timedelta(seconds=now))
@@ -93,7 +93,7 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
         delay_s = nodes[index][1].step()
         if delay_s != float("inf"):
             heapq.heappush(due, (now + delay_s, index))
-    assert all(live.snapshot.server("a").association is Association.ASSOCIATED for live, _ in nodes)
+    assert all(live.snapshot.server("a").is_registered for live, _ in nodes)
     for start in range(1, 120):  # after the burst of the boot itself
         assert sum(start <= at < start + 10 for at in throttle.seen) <= RATE * 10 + BURST
     assert max(throttle.taken) < 240
@@ -126,7 +126,7 @@ def test_a_dozen_real_sidecars_at_a_server_that_throttles(tmp_path, monkeypatch)
             stack.callback(sidecar.stop, 5.0)
             sidecars.append(sidecar)
         until(
-            lambda: all(one.snapshot.server("mainserver").association is Association.ASSOCIATED for one in sidecars),
+            lambda: all(one.snapshot.server("mainserver").is_registered for one in sidecars),
             120,
         )
         assert {f"web-{number}" for number in range(12)} <= main.state.clients.keys()

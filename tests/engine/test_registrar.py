@@ -11,7 +11,15 @@ from chef_failover.decide.registration import FIRST_SPAN_S, Answer, Event
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.registrar import WORD_HOLDS_S, Registrar
 from chef_failover.errors import KeyFileError, ValidatorKeyError
-from chef_failover.model.model import Association, Health, Outcome, ProbeResult, Registration, SelectionPolicy, Snapshot
+from chef_failover.model.model import (
+    Health,
+    Outcome,
+    ProbeResult,
+    Registration,
+    RegistrationState,
+    SelectionPolicy,
+    Snapshot,
+)
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.none import NoProvider
 from tests.support.builders import ON, THRESHOLDS, server
@@ -45,7 +53,7 @@ class Bench:
         self.provider = provider
         self.written, self.looked = [], []
         self.disk_error = None
-        first = registration or Registration(Association.UNASSOCIATED)
+        first = registration or Registration(RegistrationState.UNREGISTERED)
         snapshot = Snapshot((server("a", health, registration=first), server("b")), SelectionPolicy(600.0, "web-1"))
         self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now)
         self.registrar = Registrar(
@@ -95,8 +103,8 @@ def test_intent_is_written_before_the_call():
 
     bench = Bench(Provider(CONFIRM))
     assert bench.registrar.step() == 0.0
-    assert [(entry.association, bool(entry.identity)) for entry in seen] == [(Association.REQUESTED, True)]
-    assert (bench.registration.association, bench.looked) == (Association.ASSOCIATED, ["a"])
+    assert [(entry.state, bool(entry.identity)) for entry in seen] == [(RegistrationState.REQUESTED, True)]
+    assert (bench.registration.state, bench.looked) == (RegistrationState.REGISTERED, ["a"])
     assert bench.said == [("unassociated", "associated")]
 
 
@@ -127,17 +135,17 @@ def test_the_ticket_is_written_right_after_and_asked_after():
     bench.now += 5.0
     bench.registrar.step()
     assert bench.provider.asked == [("web-1", None), ("web-1", "t-1")]
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
 def test_after_a_crash_the_same_is_asked_again():
-    bench = Bench(Script(CONFIRM), registration=Registration(Association.REQUESTED, identity="x", attempts=1))
+    bench = Bench(Script(CONFIRM), registration=Registration(RegistrationState.REQUESTED, identity="x", attempts=1))
     bench.registrar.step()
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
 def test_after_a_crash_with_a_ticket_that_is_asked_after():
-    bench = Bench(Script(CONFIRM), registration=Registration(Association.REQUESTED, identity="x", ticket="t-9"))
+    bench = Bench(Script(CONFIRM), registration=Registration(RegistrationState.REQUESTED, identity="x", ticket="t-9"))
     bench.registrar.step()
     assert bench.provider.asked == [("web-1", "t-9")]
 
@@ -148,7 +156,7 @@ def test_nothing_is_begun_that_cannot_be_written_down():
     bench.disk_error = OSError(28, "No space left on device")
     bench.registrar.step()
     assert provider.asked == []
-    assert bench.registration.association is Association.FAILED
+    assert bench.registration.state is RegistrationState.FAILED
     assert "No space left on device" in bench.registration.detail
 
 
@@ -164,22 +172,24 @@ def test_a_ticket_that_cannot_be_written_still_counts_in_this_life():
     bench.registrar.step()
     assert bench.registration.ticket == "t-1"
     bench.registrar.step()
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
-@pytest.mark.parametrize(("is_passing", "association"), [(True, Association.FAILED), (False, Association.REFUSED)])
+@pytest.mark.parametrize(
+    ("is_passing", "association"), [(True, RegistrationState.FAILED), (False, RegistrationState.REFUSED)]
+)
 def test_a_key_that_cannot_be_had(is_passing, association):
     def registrant():
         raise KeyFileError("client key /x: Permission denied", is_passing=is_passing)
 
     bench = Bench(Script(), registrant=registrant)
     bench.registrar.step()
-    assert (bench.registration.association, bench.written) == (association, [])
+    assert (bench.registration.state, bench.written) == (association, [])
     assert "Permission denied" in bench.registration.detail
 
 
 def associated(provider, **more):
-    bench = Bench(provider, registration=Registration(Association.ASSOCIATED, identity="x"), **more)
+    bench = Bench(provider, registration=Registration(RegistrationState.REGISTERED, identity="x"), **more)
     bench.probe(is_signed=True)
     return bench
 
@@ -189,14 +199,14 @@ def test_one_stray_401_loses_nothing():
     bench.probe(Outcome.NOT_ASSOCIATED, times=2)
     assert bench.registrar.step() == NEVER
     bench.probe(Outcome.OK)
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
 def test_a_server_that_denies_the_node_often_enough_gets_it_registered_again():
     bench = associated(Script(CONFIRM))
     bench.probe(Outcome.NOT_ASSOCIATED, times=3)
-    steps = [(bench.registrar.step(), bench.registration.association) for _ in range(2)]
-    assert steps == [(0.0, Association.UNASSOCIATED), (0.0, Association.ASSOCIATED)]
+    steps = [(bench.registrar.step(), bench.registration.state) for _ in range(2)]
+    assert steps == [(0.0, RegistrationState.UNREGISTERED), (0.0, RegistrationState.REGISTERED)]
     assert bench.registrar.step() == NEVER  # the old 401 says nothing of the new registration
     assert bench.said == [("unassociated", "associated")] or bench.said[-2:] == [
         ("associated", "unassociated"),
@@ -220,7 +230,7 @@ def test_other_refusals_are_no_loss(outcome):
     bench = associated(Script())
     bench.probe(outcome, times=3)
     bench.registrar.step()
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
 def test_an_unsigned_401_is_no_loss():
@@ -233,7 +243,7 @@ def test_without_a_provider_that_repairs_the_node_only_waits():
     bench = associated(NoProvider())
     bench.probe(Outcome.NOT_ASSOCIATED, times=3)
     assert bench.registrar.step() == NEVER
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
 def test_a_signed_probe_proves_it_and_clears_the_attempts():
@@ -307,14 +317,14 @@ def test_a_key_that_comes_back_ends_the_wait_for_it():
     assert bench.registrar.step() > 5
     there = True
     assert bench.registrar.step() == 0.0
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
 def test_a_validators_key_is_waited_for_as_long_as_it_takes():
     bench = Bench(Script(ValidatorKeyError("association.validator_key: no")))
     bench.registrar.step()
     assert bench.registrar.step() > 0
-    assert bench.registration.association is Association.REFUSED
+    assert bench.registration.state is RegistrationState.REFUSED
 
 
 def test_hurry_tries_at_once():
@@ -323,6 +333,6 @@ def test_hurry_tries_at_once():
     assert bench.registrar.step() > 0
     bench.registrar.retry_now()
     bench.registrar.step()
-    assert bench.registration.association is Association.ASSOCIATED
+    assert bench.registration.state is RegistrationState.REGISTERED
     bench.registrar.retry_now()  # nothing to do any more
-    assert bench.registration == attrs.evolve(bench.registration, association=Association.ASSOCIATED)
+    assert bench.registration == attrs.evolve(bench.registration, state=RegistrationState.REGISTERED)

@@ -7,7 +7,7 @@ import pytest
 from chef_failover.metrics.counters import Counters
 from chef_failover.metrics.moves import CAUSES, Move, move_between
 from chef_failover.metrics.series import BUCKETS_S
-from chef_failover.model.model import Association, Health, Outcome, ProbeResult, Registration, Standing
+from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState, Standing
 from tests.support.builders import ON, bare, drain, pin, probed, server, with_failback, world
 
 DRAINED = {"drain": drain("main")}
@@ -88,7 +88,7 @@ def test_what_is_counted():
     before = world(MAIN, OTHER, current="main")
     counters.changed(before, down(before, "main"))
     counters.changed(before, before)
-    requested, failed = Registration(Association.REQUESTED), Registration(Association.FAILED)
+    requested, failed = Registration(RegistrationState.REQUESTED), Registration(RegistrationState.FAILED)
     counters.registered("main", failed, requested)
     counters.registered("main", requested, requested)
     counters.registered("main", requested, failed)
@@ -138,7 +138,7 @@ def test_neither_time_nor_reloads_make_it_grow():
         for name in names:
             for outcome in Outcome:
                 counters.probed(name, ProbeResult(outcome, "", 0.0, latency_s=0.1))
-            counters.registered(name, Registration(Association.REQUESTED), Registration(Association.FAILED))
+            counters.registered(name, Registration(RegistrationState.REQUESTED), Registration(RegistrationState.FAILED))
         counters.ran(f"run on {number}", "failed")
         sizes.add(sum(len(family.samples) for family in counters.registry.collect()))
     assert len(sizes) == 1
@@ -149,7 +149,7 @@ def test_a_server_that_leaves_takes_its_series_with_it():
     counters.watch(["main", "standby"])
     for name in ("main", "standby"):
         counters.probed(name, ProbeResult(Outcome.OK, "", 0.0, latency_s=0.1))
-        counters.registered(name, Registration(Association.REQUESTED), Registration(Association.FAILED))
+        counters.registered(name, Registration(RegistrationState.REQUESTED), Registration(RegistrationState.FAILED))
         counters.ran(name, "failed")
     counters.ran("elsewhere", "failed")
     counters.watch(["standby"])

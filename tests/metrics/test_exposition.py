@@ -18,7 +18,7 @@ from chef_failover.metrics import exposition as metrics
 from chef_failover.metrics.counters import Counters
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
-from chef_failover.model.model import Association, Health, NodeCheck, Outcome, ProbeResult, Registration
+from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.needs import Content, ParityMode
 from chef_failover.model.run_history import Run, RunHistory
 from tests.support.builders import ON, WEB, server, world
@@ -49,7 +49,7 @@ def full():
     """Something in every metric."""
     proof = ProbeResult(Outcome.OK, "", 8.0, 0.03, certificate_expires_on=ENDS)
     main = server("main", Health.DOWN, at=9.5, last_alive_probe=proof)
-    other = server("other", at=8.0, registration=Registration(Association.FAILED), last_alive_probe=proof)
+    other = server("other", at=8.0, registration=Registration(RegistrationState.FAILED), last_alive_probe=proof)
     third = server("third", Health.UNKNOWN)
     history = (
         RunHistory().add(Run("0", "main", "succeeded", None, ON)).add(Run("1", "main", "failed", "E", ON, ON, 3.5))
@@ -62,7 +62,7 @@ def full():
     before = world(server("main"), other, third, current="main")
     after = world(main, server("other", at=8.0, last_alive_probe=proof), third, current="main")
     counted.changed(before, after)
-    counted.registered("other", Registration(Association.REQUESTED), Registration(Association.FAILED))
+    counted.registered("other", Registration(RegistrationState.REQUESTED), Registration(RegistrationState.FAILED))
     counted.ran("main", "failed")
     return counted
 

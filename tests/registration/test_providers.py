@@ -10,7 +10,7 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.registration import TABLE, Event
-from chef_failover.model.model import Association
+from chef_failover.model.model import RegistrationState
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import ChefServerProvider
 from chef_failover.registration.none import NoProvider
@@ -104,7 +104,7 @@ def test_a_node_ends_confirmed_and_is_known_by_its_key_once(world):
 
 def test_each_answer_is_one_that_the_table_takes_of_a_request(world):
     for answer in drive(world.provider()):
-        assert (Association.REQUESTED, answer.event) in TABLE
+        assert (RegistrationState.REQUESTED, answer.event) in TABLE
         assert (answer.ticket is not None) == (answer.event is Event.GO_ON)
         assert answer.not_before_s >= 0
 

@@ -188,4 +188,4 @@ def test_one_association_of_a_later_version_loses_nothing_else(tmp_path):
     (tmp_path / "state.json").write_text(json.dumps(document))
     remembered = state.read(tmp_path / "state.json", NOW)
     assert (remembered.choice, [name for name, _ in remembered.registrations]) == ("a", ["a"])
-    assert any("the association with b" in sentence for sentence in remembered.problems)
+    assert any("the registration with b" in sentence for sentence in remembered.problems)

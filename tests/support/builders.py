@@ -39,7 +39,7 @@ def server(name, health=Health.UP, *, priority=None, changed_at=0.0, outcome=Non
         url=f"https://{name}.example.com",
         chef_server_url=f"https://{name}.example.com/organizations/default",
         priority=priority if priority is not None else ord(name[0]),
-        state=RiseFall(health, changed_at=None if health is Health.UNKNOWN else changed_at),
+        liveness=RiseFall(health, changed_at=None if health is Health.UNKNOWN else changed_at),
         access=_access(more["last_alive_probe"], changed_at),
         last_probe=last,
         **more,

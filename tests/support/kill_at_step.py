@@ -16,7 +16,6 @@ EVENTS = {"open", "os.rename", "os.link", "os.remove", "socket.connect"}
 def main(config_path, kill_at):
     from chef_failover.config import settings as config
     from chef_failover.engine.sidecar import Sidecar
-    from chef_failover.model.model import Association
 
     count = 0
 
@@ -31,7 +30,7 @@ def main(config_path, kill_at):
     sidecar = Sidecar(config.load(Path(config_path)))
     sidecar.start()
     limit = time.monotonic() + 20
-    while any(server.association is not Association.ASSOCIATED for server in sidecar.snapshot.servers):
+    while any(not server.is_registered for server in sidecar.snapshot.servers):
         assert time.monotonic() < limit, sidecar.snapshot
         time.sleep(0.005)
     sidecar.stop(1.0)

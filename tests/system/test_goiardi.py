@@ -199,7 +199,7 @@ def test_main_killed_later_and_back(main, make_sidecar):
 
     main.start()
     until(lambda: sidecar.snapshot.server("mainserver").health is Health.UP)
-    up_at = sidecar.snapshot.server("mainserver").state.changed_at
+    up_at = sidecar.snapshot.server("mainserver").liveness.changed_at
     assert choose(sidecar).name == "standbyserver"
     until(lambda: "moves back in" in sidecar.snapshot.choice.reason)
     until(lambda: sidecar.snapshot.choice.name == "mainserver")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from chef_failover.decide import outlook, parity, readiness, seeding
 from chef_failover.model.about import About, ListStanding
-from chef_failover.model.model import Association, Choice, ServerSnapshot, Snapshot, Transition
+from chef_failover.model.model import Choice, RegistrationState, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RunHistory
 from chef_failover.state import words
@@ -175,7 +175,7 @@ def _warnings(snapshot: Snapshot, choice: Choice) -> list[str]:
 
 def _association(found: ServerSnapshot, now: float) -> Document:
     registration = found.registration
-    is_settled = registration.association is Association.ASSOCIATED
+    is_settled = registration.state is RegistrationState.REGISTERED
     return {
         "association_detail": registration.detail or None,
         "association_attempts": registration.attempts,

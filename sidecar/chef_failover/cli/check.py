@@ -22,7 +22,7 @@ from chef_failover.daemon import logs
 from chef_failover.decide.readiness import missing
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
-from chef_failover.engine.workers import exchange_with, make_prober
+from chef_failover.engine.workers import chef_server_for, make_prober
 from chef_failover.errors import EXIT_NO
 from chef_failover.model.model import NodeCheck, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
@@ -74,8 +74,8 @@ def probe_all(config: Config) -> dict[str, Any]:
         result, sign = make_prober(config, server, node_name, signer, machine).probe(), signer()
         if sign is None or not needs_node_object or not result.outcome.serves_node:
             return result, None
-        exchange = exchange_with(config, server, node_name, machine)
-        return result, node_objects.check(exchange, sign(SIGNING_PROTOCOLS[0]), policy)
+        chef_server = chef_server_for(config, server, node_name, machine)
+        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), policy)
 
     with ThreadPoolExecutor(max_workers=max(1, len(config.servers))) as pool:
         found = list(pool.map(look, config.servers))

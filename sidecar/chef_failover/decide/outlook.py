@@ -13,7 +13,7 @@ from chef_failover.decide.readiness import PROVING, why_not_ready
 from chef_failover.decide.seeding import differences_of
 from chef_failover.decide.steering import drained, in_force
 from chef_failover.durations import in_words
-from chef_failover.model.model import Association, Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model.model import Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
 
 CERTIFICATE_NOTICE_S = 21 * 86400.0
 """A certificate that is renewed by a machine is renewed before this; one that is not wants a person's time."""
@@ -34,9 +34,9 @@ def shortcomings(
         found.append("has not been probed yet")
     elif server.health is Health.DOWN:
         found.append(f"is DOWN: {server.detail}")
-    if server.association is not Association.ASSOCIATED:
+    if not server.is_registered:
         said = f": {server.registration.detail}" if server.registration.detail else ""
-        found.append(f"does not know this node, which is {server.association} there{said}")
+        found.append(f"does not know this node, which is {server.registration.state} there{said}")
     elif server.is_turned_away and server.last_alive_probe:
         found.append(f"turns this node away: {server.last_alive_probe.detail}")
     elif server.access.health is Health.DOWN:
@@ -101,7 +101,7 @@ def _mended(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
     found = []
     if server.health is not Health.UP:
         found.append("it must come UP")
-    if server.association is not Association.ASSOCIATED:
+    if not server.is_registered:
         found.append("this node must be registered there")
     elif server.is_turned_away or server.access.health is Health.DOWN:
         found.append("it must accept this node")

@@ -10,7 +10,7 @@ import attrs
 from chef_failover.decide.readiness import PROVING, missing
 from chef_failover.decide.steering import drained, of_whom, pinned
 from chef_failover.durations import in_words
-from chef_failover.model.model import Association, Choice, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model.model import Choice, ServerSnapshot, Snapshot, Standing, Verdict
 from chef_failover.model.orders import Pin
 
 _WORDS = {
@@ -61,7 +61,7 @@ def _reason_of_pin(pin: Pin, choice: Choice, said: Mapping[str, str], now: float
 
 def _how_it_is(verdict: Verdict) -> str:
     """A sentence with the server as its subject."""
-    if verdict.standing is Standing.DRAINED:
+    if verdict.standing in (Standing.DRAINED, Standing.NOT_COMPARED):
         return f"{verdict.name} is {verdict.sentence}"
     return f"{verdict.name} is {_WORDS[verdict.standing]}: {verdict.sentence}"
 
@@ -89,9 +89,9 @@ def _sentence_of_standing(verdict: Verdict, server: ServerSnapshot, choice: Choi
 
 
 def _sentence_of_refusal(server: ServerSnapshot) -> str:
-    if server.association is not Association.ASSOCIATED:
+    if not server.is_registered:
         said = f": {server.registration.detail}" if server.registration.detail else ""
-        return f"this node is {server.association} there{said}"
+        return f"this node is {server.registration.state} there{said}"
     if server.is_turned_away and server.last_alive_probe:
         return server.last_alive_probe.detail
     return f"turned this node away {PROVING}"

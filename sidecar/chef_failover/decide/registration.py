@@ -1,4 +1,4 @@
-"""Pure: how an association goes on, as a literal table.
+"""Pure: how a registration goes on, as a literal table.
 
 A registration is begun before the provider is called and written down, so that a crash in the middle finds REQUESTED
 and asks the provider again: each of them recognises what it had begun. FAILED and REFUSED differ only in how soon it is
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.model.model import Association, Registration
+from chef_failover.model.model import Registration, RegistrationState
 
 FIRST_SPAN_S = 4.0
 LONGEST_SPAN_S = 600.0
@@ -26,7 +26,7 @@ REFUSED_SPAN_S = 1800.0
 
 
 class Event(enum.Enum):
-    """What happens to an association."""
+    """What happens to a registration."""
 
     BEGIN = "begin"
     """The provider is about to be asked."""
@@ -39,16 +39,16 @@ class Event(enum.Enum):
     """The server says that it does not know this node or its key."""
 
 
-TABLE: Mapping[tuple[Association, Event], Association] = {
-    (Association.UNASSOCIATED, Event.BEGIN): Association.REQUESTED,
-    (Association.FAILED, Event.BEGIN): Association.REQUESTED,
-    (Association.REFUSED, Event.BEGIN): Association.REQUESTED,
-    (Association.REQUESTED, Event.BEGIN): Association.REQUESTED,
-    (Association.REQUESTED, Event.GO_ON): Association.REQUESTED,
-    (Association.REQUESTED, Event.CONFIRM): Association.ASSOCIATED,
-    (Association.REQUESTED, Event.FAIL): Association.FAILED,
-    (Association.REQUESTED, Event.REFUSE): Association.REFUSED,
-    (Association.ASSOCIATED, Event.LOSE): Association.UNASSOCIATED,
+TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
+    (RegistrationState.UNREGISTERED, Event.BEGIN): RegistrationState.REQUESTED,
+    (RegistrationState.FAILED, Event.BEGIN): RegistrationState.REQUESTED,
+    (RegistrationState.REFUSED, Event.BEGIN): RegistrationState.REQUESTED,
+    (RegistrationState.REQUESTED, Event.BEGIN): RegistrationState.REQUESTED,
+    (RegistrationState.REQUESTED, Event.GO_ON): RegistrationState.REQUESTED,
+    (RegistrationState.REQUESTED, Event.CONFIRM): RegistrationState.REGISTERED,
+    (RegistrationState.REQUESTED, Event.FAIL): RegistrationState.FAILED,
+    (RegistrationState.REQUESTED, Event.REFUSE): RegistrationState.REFUSED,
+    (RegistrationState.REGISTERED, Event.LOSE): RegistrationState.UNREGISTERED,
 }
 
 
@@ -85,18 +85,18 @@ def advance(
     Raises:
         IllegalTransitionError: this cannot happen to it as it stands.
     """
-    after = TABLE.get((registration.association, answer.event))
+    after = TABLE.get((registration.state, answer.event))
     if after is None:
-        raise IllegalTransitionError(f"{registration.association} has no {answer.event.value}")
+        raise IllegalTransitionError(f"{registration.state} has no {answer.event.value}")
     attempts = registration.attempts + (answer.event is Event.BEGIN)
     return Registration(
-        association=after,
+        state=after,
         detail=answer.detail,
         attempts=attempts,
         retry_at=now + answer.not_before_s + chance * _span_s(answer, attempts),
         ticket=answer.ticket,
         identity=registration.identity,
-        on=registration.on if after is registration.association else on,
+        on=registration.on if after is registration.state else on,
     )
 
 

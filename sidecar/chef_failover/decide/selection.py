@@ -43,12 +43,12 @@ from chef_failover.decide.readiness import heard, is_proving, missing, why_not_r
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
-    Association,
     Choice,
     Health,
     NodeCheck,
     Outcome,
     ProbeResult,
+    RegistrationState,
     ServerSnapshot,
     Snapshot,
     Standing,
@@ -127,7 +127,7 @@ def server_worth_waiting_for(
     if not unasked and not unread:
         return None
     for server in begun:
-        registration = attrs.evolve(server.registration, association=Association.ASSOCIATED)
+        registration = attrs.evolve(server.registration, state=RegistrationState.REGISTERED)
         snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
     names = {server.name for server in unasked}
     imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
@@ -144,10 +144,10 @@ def is_being_registered(server: ServerSnapshot, now: float) -> bool:
     registration, last = server.registration, server.last_probe
     if server.health is Health.DOWN or (last is not None and not last.outcome.is_alive):
         return False
-    match registration.association:
-        case Association.REQUESTED | Association.UNASSOCIATED:
+    match registration.state:
+        case RegistrationState.REQUESTED | RegistrationState.UNREGISTERED:
             return registration.retry_at - now < PROOF_S
-        case Association.ASSOCIATED if registration.attempts and now - registration.retry_at < PROOF_S:
+        case RegistrationState.REGISTERED if registration.attempts and now - registration.retry_at < PROOF_S:
             return last is None or not last.is_signed or last.finished_at <= registration.retry_at
     return False
 
@@ -176,10 +176,10 @@ def _imagine_answers(
     for server in servers:
         answer = attrs.evolve(server.last_alive_probe or ProbeResult(Outcome.OK, "", now), finished_at=now)
         comes_back = snapshot.may_come_back(server.name)
-        state = advance(server.state, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
+        liveness = advance(server.liveness, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
         is_served = answer.outcome.serves_node
         access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
-        imagined = attrs.evolve(server, state=state, access=access, last_probe=answer, last_alive_probe=answer)
+        imagined = attrs.evolve(server, liveness=liveness, access=access, last_probe=answer, last_alive_probe=answer)
         snapshot = snapshot.with_server(imagined)
     return snapshot
 
@@ -222,7 +222,7 @@ def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None
     """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
     is_settled = runs_from is None
     is_denied = server.access.health is Health.DOWN
-    if server.association is not Association.ASSOCIATED or (is_denied if is_settled else server.is_turned_away):
+    if not server.is_registered or (is_denied if is_settled else server.is_turned_away):
         return Standing.TURNS_NODE_AWAY
     if (why_not_ready if is_settled else missing)(snapshot, server) is not None:
         return Standing.NOT_READY
@@ -246,7 +246,7 @@ def _put_stale_ones_back(
         if words is not None:
             lowered[server.name] = Standing.STALE, words
         elif current in eligible and server is not current and (is_awaited(server) or is_awaited(current)):
-            lowered[server.name] = Standing.RISING, f"not compared with {current.name} yet"
+            lowered[server.name] = Standing.NOT_COMPARED, f"not compared with {current.name} yet"
     if len(lowered) == len(eligible):
         return {}
     standings |= {name: standing for name, (standing, _) in lowered.items()}

@@ -30,12 +30,12 @@ from chef_failover.decide.steering import (
 )
 from chef_failover.errors import RefusedError
 from chef_failover.model.model import (
-    Association,
     Choice,
     Health,
     NodeCheck,
     ProbeResult,
     Registration,
+    RegistrationState,
     ServerSnapshot,
     Snapshot,
     Standing,
@@ -62,19 +62,19 @@ def apply_probe(
     ``offline`` says why this node has no network, None when it has. While it is offline nothing is counted against any
     server, and nothing moves.
     """
-    state, access = server.state, server.access
+    liveness, access = server.liveness, server.access
     at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
     is_alive = result.outcome.is_alive
     if offline is None:
-        state = advance(state, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
+        liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
         is_served = result.outcome.serves_node
         access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.last_alive_probe
-    changed = attrs.evolve(server, state=state, access=access, last_probe=result, last_alive_probe=proof)
+    changed = attrs.evolve(server, liveness=liveness, access=access, last_probe=result, last_alive_probe=proof)
     snapshot = attrs.evolve(snapshot, offline=offline)
-    if state.health is not server.state.health:
-        transition = Transition(on, server.name, server.state.health.name, state.health.name, result.detail)
+    if liveness.health is not server.liveness.health:
+        transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
         snapshot = _remember(snapshot, transition)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
@@ -103,8 +103,9 @@ def apply_registration(
 ) -> Snapshot:
     """The world with ``registration`` as the one of ``server``. An attempt is no news, only what comes of it is."""
     changed = attrs.evolve(server, registration=registration)
-    before, after = _last_association(snapshot, server), registration.association
-    if after is not Association.REQUESTED and after != before:
+    labels = list(RegistrationState)
+    before, after = _last_label(snapshot, server, labels, RegistrationState.UNREGISTERED), registration.state
+    if after is not RegistrationState.REQUESTED and after != before:
         snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
     return refresh_choice(snapshot.with_server(changed), now=now, on=on)
 
@@ -275,11 +276,6 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
     server = snapshot.server(choice.name)
     is_known = choice.standing is not Standing.UNKNOWN and not (server and is_being_registered(server, now))
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
-
-
-def _last_association(snapshot: Snapshot, server: ServerSnapshot) -> str:
-    """What was last said of it, or how it began."""
-    return _last_label(snapshot, server, list(Association), Association.UNASSOCIATED.value)
 
 
 def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:

@@ -21,10 +21,10 @@ from chef_failover.engine.upkeep import Upkeep, Upkeeps
 from chef_failover.engine.watch import Watch
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import (
-    Association,
     Choice,
     ProbeResult,
     Registration,
+    RegistrationState,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
@@ -59,7 +59,7 @@ class Assembly:
         self.watch.start()
         self.ends.wake()
         for server in self.live.snapshot.servers:
-            if server.association is not Association.ASSOCIATED:
+            if not server.is_registered:
                 self.watch.look_at(server.name)
         self.upkeeps.start()
 
@@ -102,7 +102,7 @@ def assemble(
         counters: counts what happens.
         drains: those of the fleet's list.
     """
-    held = [one for one in remembered.registrations.values() if one.association is Association.ASSOCIATED]
+    held = [one for one in remembered.registrations.values() if one.state is RegistrationState.REGISTERED]
     is_known = any(one.identity is not None for one in held)
     key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
     whose = node_name or socket.gethostname()
@@ -251,7 +251,7 @@ def _first_registration(server: Server, remembered: Registration | None, whose: 
     if isinstance(server.association, NoAssociation):
         return Registration()
     if remembered is None or remembered.identity is None or whose not in (None, remembered.identity):
-        return Registration(Association.UNASSOCIATED)
-    if remembered.association in (Association.FAILED, Association.REFUSED):
+        return Registration(RegistrationState.UNREGISTERED)
+    if remembered.state in (RegistrationState.FAILED, RegistrationState.REFUSED):
         return attrs.evolve(remembered, attempts=0, retry_at=-math.inf)
     return remembered

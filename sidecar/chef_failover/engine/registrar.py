@@ -19,7 +19,7 @@ import attrs
 from chef_failover.decide.registration import Answer, Event, advance, identity_of
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.errors import KeyFileError, ValidatorKeyError
-from chef_failover.model.model import Association, Health, Outcome, Registration, ServerSnapshot
+from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, ServerSnapshot
 from chef_failover.registration.base import Provider, Registrant
 
 WORD_HOLDS_S = 600.0
@@ -76,7 +76,7 @@ class Registrar:
         now = self._clock()
 
         def at_once(registration: Registration) -> Registration:
-            if registration.association is Association.ASSOCIATED:
+            if registration.state is RegistrationState.REGISTERED:
                 return registration
             self._replaces_until = now + WORD_HOLDS_S if replaces else -math.inf
             ticket = None if replaces else registration.ticket
@@ -89,7 +89,7 @@ class Registrar:
         server = self._server()
         if server is None or server.health is not Health.UP:
             return float("inf")
-        if server.association is Association.ASSOCIATED:
+        if server.is_registered:
             return self._watch_over(server)
         left_s = server.registration.retry_at - self._clock()
         if left_s > 0 and not self._has_its_key_back():
@@ -126,13 +126,13 @@ class Registrar:
         except OSError as error:
             reason = error.strerror or error
             answer = Answer(Event.FAIL, f"nothing is begun that cannot be written down first: {reason}")
-        if registration.association is not Association.REQUESTED:  # it did not come so far
+        if registration.state is not RegistrationState.REQUESTED:  # it did not come so far
             registration = self._enter(registration, Answer(Event.BEGIN))
         registration = self._enter(registration, answer)
         if registration.ticket is not None:
             with contextlib.suppress(OSError):  # said by whoever writes; without it, a crash asks the provider anew
                 self._write_down()
-        if registration.association is Association.ASSOCIATED:
+        if registration.state is RegistrationState.REGISTERED:
             self._look_at(self._name)
 
     def _has_its_key_back(self) -> bool:

@@ -18,7 +18,7 @@ from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
-from chef_failover.model.model import Association, NodeCheck
+from chef_failover.model.model import NodeCheck
 from chef_failover.model.needs import NodeObject, ReadinessPolicy
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
@@ -26,7 +26,7 @@ from chef_failover.registration.base import Registrant
 from chef_failover.registration.providers import make_provider
 
 
-def exchange_with(config: Config, server: Server, node_name: str | None, machine: Machine) -> ChefServer:
+def chef_server_for(config: Config, server: Server, node_name: str | None, machine: Machine) -> ChefServer:
     """How this node speaks to ``server``, as ``config`` says."""
     target = Target(
         chef_server_url=config.chef_server_url(server),
@@ -46,8 +46,8 @@ def make_prober(
     machine: Machine,
 ) -> Prober:
     """What probes ``server`` as ``config`` says."""
-    exchange = exchange_with(config, server, node_name, machine)
-    return Prober(exchange, signer=signer, clock=machine.clock, utc_now=machine.utc_now)
+    chef_server = chef_server_for(config, server, node_name, machine)
+    return Prober(chef_server, signer=signer, clock=machine.clock, utc_now=machine.utc_now)
 
 
 def signer_by(live: LiveSnapshot, name: str, key: ClientKey | None) -> Callable[[], Signer | None]:
@@ -55,8 +55,8 @@ def signer_by(live: LiveSnapshot, name: str, key: ClientKey | None) -> Callable[
 
     def signer() -> Signer | None:
         server = live.snapshot.server(name)
-        is_associated = server is not None and server.association is Association.ASSOCIATED
-        return key.signer() if key is not None and is_associated else None
+        is_registered = server is not None and server.is_registered
+        return key.signer() if key is not None and is_registered else None
 
     return signer
 
@@ -74,11 +74,11 @@ def make_upkeep(
     look_at: Callable[[str], None],
 ) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
-    exchange = exchange_with(config, server, key.node_name, machine)
+    chef_server = chef_server_for(config, server, key.node_name, machine)
     registrar = Registrar(
         server.name,
         live=live,
-        provider=make_provider(config, server, exchange, utc_now=machine.utc_now, rng=machine.rng),
+        provider=make_provider(config, server, chef_server, utc_now=machine.utc_now, rng=machine.rng),
         registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
@@ -94,7 +94,7 @@ def make_upkeep(
             return None
         known = live.snapshot.server(server.name)
         return node_objects.check(
-            exchange,
+            chef_server,
             sign(SIGNING_PROTOCOLS[0]),
             policy,
             compares=config.parity != "off",
@@ -105,11 +105,11 @@ def make_upkeep(
 
     def create(node: NodeObject) -> bool:
         auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
-        return node_objects.create(exchange, auth, key.node_name, node, utc_now=machine.utc_now)
+        return node_objects.create(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     def fill(node: NodeObject) -> bool:
         auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
-        return node_objects.fill(exchange, auth, key.node_name, node, utc_now=machine.utc_now)
+        return node_objects.fill(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     care = NodeUpkeep(
         server.name,

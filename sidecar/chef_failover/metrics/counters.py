@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.moves import move_between
-from chef_failover.model.model import Association, ProbeResult, Registration, Snapshot
+from chef_failover.model.model import ProbeResult, Registration, RegistrationState, Snapshot
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -85,10 +85,10 @@ class Counters:
 
     def registered(self, server: str, before: Registration, after: Registration) -> None:
         """The node's registration went on."""
-        if before.association is Association.REQUESTED and after.association is not Association.REQUESTED:
+        if before.state is RegistrationState.REQUESTED and after.state is not RegistrationState.REQUESTED:
             with self._lock:
                 if server in self._servers:
-                    self._series.attempts.labels(server, after.association.value).inc()
+                    self._series.attempts.labels(server, after.state.value).inc()
 
     def ran(self, server: str | None, result: str) -> None:
         """A chef-client run has ended; ``server`` is what was reported, and may be anything."""

@@ -88,7 +88,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
         "server_association",
         "1 for the state of the node's registration with the server; other states are absent.",
         ["server", "state"],
-        (((one.name, one.association.value), 1) for one in servers),
+        (((one.name, one.registration.state.value), 1) for one in servers),
     )
     yield _gauge(
         "server_ready",

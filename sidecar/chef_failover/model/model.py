@@ -38,10 +38,12 @@ class Standing(enum.IntEnum):
     NOT_READY = 4
     DRAINED = 5
     RISING = 6
-    """DOWN, and its latest probe succeeded; or well, and yet to be compared with the server in use."""
-    STALE = 7
+    """DOWN, and its latest probe succeeded."""
+    NOT_COMPARED = 7
+    """Well, and yet to be compared with the server in use."""
+    STALE = 8
     """Well in every way, but with an older policy or older cookbooks than the server in use."""
-    ELIGIBLE = 8
+    ELIGIBLE = 9
 
 
 class Outcome(enum.StrEnum):
@@ -114,23 +116,23 @@ class RiseFall:
         return self.streak > 0
 
 
-class Association(enum.StrEnum):
+class RegistrationState(enum.StrEnum):
     """What we know of the node's registration with one server."""
 
-    UNASSOCIATED = "unassociated"
+    UNREGISTERED = "unassociated"
     REQUESTED = "requested"
     FAILED = "failed"
     """It did not work, and may work next time."""
     REFUSED = "refused"
     """It will not work until a person changes something."""
-    ASSOCIATED = "associated"
+    REGISTERED = "associated"
 
 
 @attrs.frozen
 class Registration:
     """The node's registration with one server, and how the work on it stands."""
 
-    association: Association = Association.ASSOCIATED
+    state: RegistrationState = RegistrationState.REGISTERED
     detail: str = ""
     """Why it stands so, in words."""
     attempts: int = 0
@@ -142,7 +144,7 @@ class Registration:
     identity: str | None = None
     """For whom it was made: a digest of node name and public key. Another node's registration is worth nothing."""
     on: datetime.datetime | None = None
-    """Wall time of the last change of ``association``."""
+    """Wall time of the last change of ``state``."""
 
 
 @attrs.frozen
@@ -178,7 +180,7 @@ class ServerSnapshot:
     chef_server_url: str
     priority: int
     ca_file: str | None = None
-    state: RiseFall = RiseFall()
+    liveness: RiseFall = RiseFall()
     access: RiseFall = RiseFall()
     """The same, of whether it serves this node: one stray refusal moves nobody, and one pardon moves nobody back."""
     last_probe: ProbeResult | None = None
@@ -186,7 +188,7 @@ class ServerSnapshot:
     """The latest probe that found the server alive: whether it welcomes this node holds until the next such answer."""
     registration: Registration = Registration()
     readiness: RiseFall = RiseFall()
-    """The same as ``state``, of whether what a run of this node needs was found there."""
+    """The same as ``liveness``, of whether what a run of this node needs was found there."""
     node_check: NodeCheck | None = None
     """The last whole reading of what a run needs; probes tell nothing of that."""
     had_useful_node_object: bool = False
@@ -202,13 +204,13 @@ class ServerSnapshot:
 
     @property
     def health(self) -> Health:
-        """Shorthand for ``state.health``."""
-        return self.state.health
+        """Shorthand for ``liveness.health``."""
+        return self.liveness.health
 
     @property
-    def association(self) -> Association:
-        """Shorthand for ``registration.association``."""
-        return self.registration.association
+    def is_registered(self) -> bool:
+        """This node is registered there, as far as we know."""
+        return self.registration.state is RegistrationState.REGISTERED
 
     @property
     def any_drain(self) -> Drain | None:
@@ -223,12 +225,12 @@ class ServerSnapshot:
 
         What a probe that failed or was refused cannot tell, the next will not tell either: that is no reason to hurry.
         """
-        return self.state.is_changing or (self.last_alive_probe is self.last_probe and self.access.is_changing)
+        return self.liveness.is_changing or (self.last_alive_probe is self.last_probe and self.access.is_changing)
 
     @property
     def well_since(self) -> float | None:
         """Since when it is UP, on the monotonic clock. Not to know this node, or its object, is no outage."""
-        return self.state.changed_at
+        return self.liveness.changed_at
 
     @property
     def detail(self) -> str:
@@ -243,8 +245,7 @@ class ServerSnapshot:
     @property
     def answers_node(self) -> bool:
         """It is worth asking in this node's name."""
-        is_associated = self.association is Association.ASSOCIATED
-        return self.health is Health.UP and is_associated and not self.is_turned_away
+        return self.health is Health.UP and self.is_registered and not self.is_turned_away
 
     @property
     def has_node_object(self) -> bool | None:

@@ -20,7 +20,7 @@ import attrs
 from chef_failover.decide.readiness import has_useful_node_object
 from chef_failover.decide.steering import ends_at_after_reboot
 from chef_failover.model.instance import is_instance_id
-from chef_failover.model.model import Association, Registration, Snapshot, Transition
+from chef_failover.model.model import Registration, RegistrationState, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RUNS_KEPT, Run, RunHistory
 
@@ -185,7 +185,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         try:
             registrations[server, str(entry["chef_server_url"])] = _registration(entry)
         except (ValueError, KeyError, TypeError):
-            problems.append(f"the association with {server} in {FILE_NAME} is not one of ours, and made anew")
+            problems.append(f"the registration with {server} in {FILE_NAME} is not one of ours, and made anew")
     drains, pin, dropped = _orders(document, instant)
     problems += dropped
     instance_id = document.get("instance_id")
@@ -283,9 +283,9 @@ def _run(entry: Mapping[str, Any]) -> Run:
 def _registration(entry: Mapping[str, Any]) -> Registration:
     ticket, identity = entry["ticket"], entry["identity"]
     if not isinstance(identity, str) or not isinstance(ticket, str | None) or not isinstance(entry["attempts"], int):
-        raise ValueError("an association in it is not one of ours")
+        raise ValueError("a registration in it is not one of ours")
     return Registration(
-        association=Association(entry["association"]),
+        state=RegistrationState(entry["association"]),
         detail=str(entry["detail"]),
         attempts=entry["attempts"],
         ticket=ticket,

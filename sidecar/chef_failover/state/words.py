@@ -7,7 +7,7 @@ from typing import Any
 
 from chef_failover.decide import readiness
 from chef_failover.model.about import About
-from chef_failover.model.model import Association, Choice, ServerSnapshot, Snapshot, Transition
+from chef_failover.model.model import Choice, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Order, Pin
 from chef_failover.model.run_history import Run, RunHistory
 
@@ -33,12 +33,12 @@ def use(snapshot: Snapshot, choice: Choice, about: About, on: datetime.datetime)
 def server_facts(snapshot: Snapshot, found: ServerSnapshot) -> Document:
     """One server in short."""
     latency_s = found.last_probe.latency_s if found.last_probe else None
-    is_lost = found.association is Association.ASSOCIATED and found.is_turned_away
+    is_lost = found.is_registered and found.is_turned_away
     return {
         "url": found.url,
         "health": found.health.name,
         "outcome": found.last_probe.outcome.value if found.last_probe else None,
-        "association": "failed" if is_lost else found.association.value,
+        "association": "failed" if is_lost else found.registration.state.value,
         "ready": readiness.why_not_ready(snapshot, found) is None,
         "latency_s": None if latency_s is None else round(latency_s, 4),
         "last_change": utc(found.changed_on),

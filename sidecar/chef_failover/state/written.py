@@ -7,7 +7,7 @@ import math
 
 from chef_failover.decide import parity, readiness
 from chef_failover.model.about import About
-from chef_failover.model.model import Association, Registration, Snapshot
+from chef_failover.model.model import Registration, Snapshot
 from chef_failover.model.orders import Order
 from chef_failover.state import words
 
@@ -41,14 +41,14 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
 
 def unassociated(snapshot: Snapshot) -> tuple[str, ...]:
     """The servers where this node is not registered: the lines of unassociated_servers.txt."""
-    return tuple(found.name for found in snapshot.servers if found.association is not Association.ASSOCIATED)
+    return tuple(found.name for found in snapshot.servers if not found.is_registered)
 
 
 def _registration(chef_server_url: str, registration: Registration) -> words.Document:
-    """The association as state.json has it. The identity is a digest; there is no secret in it."""
+    """The registration as state.json has it. The identity is a digest; there is no secret in it."""
     return {
         "chef_server_url": chef_server_url,
-        "association": registration.association.value,
+        "association": registration.state.value,
         "detail": registration.detail,
         "attempts": registration.attempts,
         "ticket": registration.ticket,
