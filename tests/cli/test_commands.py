@@ -240,7 +240,7 @@ def test_wait_gives_up_while_all_servers_are_down(servers, tmp_path):
     with daemon(path):
         started = time.monotonic()
         ended = run("wait", "--config", path, "--timeout", "1s")
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
     assert ended.returncode == 1
 
 

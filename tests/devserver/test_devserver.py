@@ -89,7 +89,7 @@ def call(session, server, node_key):
     return call
 
 
-def until(condition, timeout_s=5.0):
+def until(condition, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
     while not condition():

@@ -9,7 +9,6 @@ import gc
 import multiprocessing
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.probes import Prober
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
+from tests.support.daemon_process import until
 
 NODE = "i-0abc"
 PROBES = 500
@@ -89,14 +89,6 @@ def probers(server, key, tmp_path, fault):
     server = ChefServer(target, Resolver(), TrustStore(()))
     signer = functools.partial(ChefAuth, NODE, key)
     return [Prober(server, signer=(lambda: signer) if number % 5 == 0 else (lambda: None)) for number in range(AT_ONCE)]
-
-
-def until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        pause.wait(0.005)
 
 
 def resident_mb():

@@ -80,7 +80,7 @@ def test_the_facts_of_the_sidecar(installation, listener):
     serving = threading.Thread(target=answer, args=(listener, FACTS, requests), daemon=True)
     serving.start()
     facts, took_s = installation.ohai()
-    serving.join(5)
+    serving.join(30)
     assert facts == {key: value for key, value in FACTS.items() if key != "schema"}
     assert requests[0].startswith(b"GET /v1/facts HTTP/1.0\r\n")
     assert took_s < 10
