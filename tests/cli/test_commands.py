@@ -1,6 +1,7 @@
 """The command line as people and scripts meet it: output, and exit codes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from chef_devserver.faults import Fault
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.cli.main import commands
 from tests.support.daemon_process import command, daemon, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
@@ -22,8 +24,22 @@ def started(servers):
 
 
 def test_help_and_version():
-    assert run("--help").returncode == 0
+    told = run("--help").stdout.partition("Commands:\n")[2]
+    for name, one in commands().items():
+        assert re.search(rf"^  {name} +{re.escape(one.help[:30])}", told, re.MULTILINE), name
     assert run("--version").stdout == "chef-failover, version 0.1.0\n"
+
+
+def test_garbage_is_collected_as_ever_once_a_command_is_loaded():
+    code = """
+import gc, sys
+before = gc.isenabled(), gc.get_threshold()
+from chef_failover.cli.main import main
+sys.argv = ["chef-failover", "serve", "--help"]
+main()
+assert (gc.isenabled(), gc.get_threshold()) == before
+"""
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["server", "--nonsense"], ["wait", "--timeout", "soon"]])

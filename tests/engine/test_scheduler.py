@@ -83,6 +83,13 @@ def test_a_machine_that_slept_is_noticed_within_one_nap(clock, monkeypatch):
     assert scheduler.stop(10)
 
 
+def test_a_thread_bears_the_name_of_what_it_does(scheduler):
+    steps = hang(scheduler, scheduler.work, 1)[0]
+    assert "hanging 0" in {thread.name for thread in threading.enumerate()}
+    steps.gate.set()
+    until(lambda: "hanging 0" not in {thread.name for thread in threading.enumerate()})
+
+
 def test_who_wakes_it_before_the_start_is_served_at_the_start(clock):
     scheduler, steps = Scheduler(clock), Steps()
     task = scheduler.task("x", steps)

@@ -340,8 +340,8 @@ def test_nobody_is_told_that_there_is_nothing_to_guess_encodings_with(servers, t
 
 def test_a_hundred_requests_at_once_start_one_round_of_probes(servers, tmp_path):
     calm = "{interval: 1h, retry_interval: 1h, timeout: 2s, fresh_for: 30s}"  # a busy host may take some to ask
+    before = [len(server.requests) for server in servers]
     with daemon(write_config(tmp_path, servers, health=calm)) as running:
-        before = [len(server.requests) for server in servers]
         answers = []
         threads = [
             threading.Thread(target=lambda: answers.append(running.ask("/v1/server").body["name"])) for _ in range(100)

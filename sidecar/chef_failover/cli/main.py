@@ -53,13 +53,17 @@ def commands() -> dict[str, click.Command]:
 
 
 def _load(name: str) -> click.Command:
-    command: click.Command = getattr(importlib.import_module(f"chef_failover.cli.{MODULES[name]}"), name)
+    gc.disable()  # modules are no garbage: looking for some among them is a tenth of the start
+    try:
+        module = importlib.import_module(f"chef_failover.cli.{MODULES[name]}")
+    finally:
+        gc.enable()
+    command: click.Command = getattr(module, name)
     return command
 
 
 def main() -> None:
     """Do what the command line asks for, and turn every error into its exit code."""
-    gc.set_threshold(50_000)  # modules are no garbage: looking for some, again and again, is a tenth of the start
     try:
         cli.main(prog_name="chef-failover", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):

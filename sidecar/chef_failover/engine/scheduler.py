@@ -201,6 +201,8 @@ class Scheduler:
                 self._changed.notify_all()
 
     def _do(self, task: Task) -> float:
+        thread = threading.current_thread()
+        idle, thread.name = thread.name, task.name  # for whoever looks at threads
         try:
             return task.step()
         except Exception as error:
@@ -213,3 +215,5 @@ class Scheduler:
                 log.exception("%s broke by a fault of ours (%d times since this was said last)", task.name, task.unsaid)
                 task.said_at, task.unsaid = now, 0
             return task.retry_s
+        finally:
+            thread.name = idle
