@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import cachetools
 import flask
-import requests
 import waitress
+
+warnings.filterwarnings("ignore", message="Unable to find acceptable character detection")  # as `chef_failover.chef`
+import requests  # noqa: E402
 
 
 def main(socket: str, url: str, ca_file: str) -> None:

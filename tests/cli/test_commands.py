@@ -30,7 +30,7 @@ def test_help_and_version():
     assert run("--version").stdout == "chef-failover, version 0.1.0\n"
 
 
-def test_garbage_is_collected_as_ever_once_a_command_is_loaded():
+def test_garbage_is_collected_as_python_does():
     code = """
 import gc, sys
 before = gc.isenabled(), gc.get_threshold()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import logging
 import sys
@@ -53,12 +52,7 @@ def commands() -> dict[str, click.Command]:
 
 
 def _load(name: str) -> click.Command:
-    gc.disable()  # modules are no garbage: looking for some among them is a tenth of the start
-    try:
-        module = importlib.import_module(f"chef_failover.cli.{MODULES[name]}")
-    finally:
-        gc.enable()
-    command: click.Command = getattr(module, name)
+    command: click.Command = getattr(importlib.import_module(f"chef_failover.cli.{MODULES[name]}"), name)
     return command
 
 

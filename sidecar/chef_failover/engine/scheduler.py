@@ -1,6 +1,6 @@
 """Shell: when things are done. Tasks say when they are due next, and two small pools of threads do them.
 
-So threads do not grow with servers, and of eight that hang none delays a ninth. This is the one place where every
+So threads do not grow with servers, and seven servers that hang delay no other. This is the one place where every
 exception of the daemon's own work ends: a fault of ours costs one step, never a loop.
 """
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, NoAssociation
 from chef_failover.errors import KeyFileError
 from chef_failover.node import key_file
@@ -152,8 +153,6 @@ class ClientKey:
 
     def signer(self) -> Signer | None:
         """What signs as this node, or None while there is no key that we may read."""
-        from chef_failover.chef.signing import ChefAuth  # noqa: PLC0415 - nothing is signed before READY
-
         key = self.private_key()
         return functools.partial(ChefAuth, self.node_name, key) if key is not None else None
 
