@@ -1,6 +1,5 @@
-# One image, two places to build it: amazon-ebs for you, qemu for the tests. What happens inside is the same.
 build {
-  sources = ["source.amazon-ebs.node", "source.qemu.node"]
+  sources = ["source.amazon-ebs.node"]
 
   provisioner "shell" {
     inline = ["mkdir -p /tmp/chef-failover/packages /tmp/chef-failover/config"]

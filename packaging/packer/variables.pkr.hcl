@@ -19,8 +19,6 @@ variable "arch" {
   default     = "x86_64"
 }
 
-# For amazon-ebs.
-
 variable "region" {
   type    = string
   default = "us-east-1"
@@ -50,22 +48,7 @@ variable "kms_key_id" {
   default     = ""
 }
 
-# For the tests: a disk and a kernel for qemu, an EC2 of moto's, and a virtual machine to which its instance is only a name.
-
-variable "disk" {
-  type    = string
-  default = "/nonexistent/base.qcow2"
-}
-
-variable "kernel" {
-  type    = string
-  default = "/nonexistent/vmlinuz"
-}
-
-variable "initrd" {
-  type    = string
-  default = "/nonexistent/initrd.img"
-}
+# For the tests: an EC2 of moto's, and a virtual machine to which its instance is only a name.
 
 variable "output" {
   type    = string

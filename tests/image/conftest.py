@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chef_failover import __version__
+from tests.image.ec2 import REGION, moto_ec2
 from tests.image.instance import Instance
 from tests.image.packer import Packer
 from tests.image.vpc import MAIN, STANDBY, require_own_network, vpc
@@ -122,3 +123,26 @@ def new_instance(tmp_path_factory, base, network):
         return Instance(number, base, image, tmp_path_factory.mktemp("instances") / str(number), **more)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ec2(tmp_path_factory, network):
+    with moto_ec2(tmp_path_factory.mktemp("moto")) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def baked(ec2, packer, base, provisioning, new_instance):
+    """The disk of which Packer has made the image: EC2 is moto's, and the instance there a virtual machine."""
+    machine = new_instance(3, base / "base.qcow2", kernel="cloud-init=disabled")
+    with machine.running():
+        packer.build(
+            **provisioning,
+            region=REGION,
+            ec2_endpoint=ec2.meta.endpoint_url,
+            ssh_host=machine.address,
+            ssh_private_key_file=base / "key",
+            output=packer.folder / "ami",
+        )
+        machine.power_off()
+    return machine.disk

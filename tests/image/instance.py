@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.image.vpc import instance_address, instance_mac
 from tests.support.parts import require_program
 
 BOOT_S = 600.0
+STOP_S = 300.0
 KERNEL = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check"
 """On a busy host, a timer that is emulated may fail the check."""
 CPU = "Nehalem"
@@ -34,18 +36,8 @@ class Instance:
         self._folder = folder
         self._kernel = f"{KERNEL} {kernel}"
         folder.mkdir()
-        create = [
-            "qemu-img",
-            "create",
-            "-q",
-            "-f",
-            "qcow2",
-            "-F",
-            "qcow2",
-            "-b",
-            str(image),
-            str(folder / "disk.qcow2"),
-        ]
+        self.disk = folder / "disk.qcow2"
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(self.disk)]
         subprocess.run(create, check=True, timeout=60)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,10 +76,11 @@ class Instance:
             require_program("qemu-system-x86_64", "qemu-system-x86"),
             *("-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU, "-smp", "2", "-m", "1024"),
             *("-nodefaults", "-display", "none", "-serial", f"file:{self._folder}/console"),
+            *("-monitor", f"unix:{self._folder}/monitor,server=on,wait=off"),
             *("-uuid", uuid, "-smbios", f"type=1,manufacturer=Amazon EC2,product=t3.small,serial={uuid}"),
             *(("-smbios", f"type=2,manufacturer=Amazon EC2,asset={self.id}") if self.number % 2 == 0 else ()),
             *("-kernel", f"{self._base}/vmlinuz", "-initrd", f"{self._base}/initrd.img", "-append", self._kernel),
-            *("-drive", f"if=none,id=d,file={self._folder}/disk.qcow2,cache=unsafe"),
+            *("-drive", f"if=none,id=d,file={self.disk},cache=unsafe"),
             *("-device", "virtio-blk-pci,drive=d", "-device", "virtio-rng-pci"),
             *("-netdev", f"tap,id=n,ifname=tap{self.number},script=no,downscript=no"),
             *("-device", f"virtio-net-pci,netdev=n,mac={instance_mac(self.number)},romfile="),
@@ -108,6 +101,14 @@ class Instance:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
+
+    def power_off(self) -> None:
+        """As EC2 stops an instance: by the power button. Its disk is whole afterwards."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(f"{self._folder}/monitor")
+            monitor.sendall(b"system_powerdown\n")
+            assert self._process is not None
+            self._process.wait(STOP_S)
 
     def run(self, command: str, timeout_s: float = 120.0) -> str:
         """What a shell command prints there, run as root; an error if it fails."""

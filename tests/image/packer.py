@@ -46,6 +46,6 @@ class Packer:
         assert ran.returncode == 0, ran.stdout
         return ran.stdout
 
-    def build(self, source: str, **variables: object) -> str:
+    def build(self, **variables: object) -> str:
         words = [word for name, value in variables.items() for word in ("-var", f"{name}={value}")]
-        return self.run("build", "-color=false", f"-only={source}.node", *words, str(self.template), timeout_s=BUILD_S)
+        return self.run("build", "-color=false", *words, str(self.template), timeout_s=BUILD_S)

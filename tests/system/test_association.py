@@ -1,5 +1,6 @@
 """Registration end to end: real daemons, embedded servers and goiardi, crashes, full disks and planted secrets."""
 
+import contextlib
 import json
 import signal
 import stat
@@ -11,7 +12,7 @@ import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.node.key_file import LEFTOVERS
-from tests.support.daemon_process import command, daemon, dev_servers, run, until, write_config
+from tests.support.daemon_process import ROOT, command, daemon, dev_servers, run, until, write_config
 
 NODE = "{name: web-1}"
 QUICK = "{interval: 1s, retry_interval: 100ms, timeout: 2s, rise: 1, fall: 2}"
@@ -155,33 +156,41 @@ def test_what_cannot_be_associated_is_said(servers, tmp_path):
     assert run("wait", "--all", "--config", path).returncode == 2
 
 
-def walk(config_path, kill_at):
-    program = Path(__file__).parents[1].joinpath("support", "kill_at_step.py")
-    arguments = [sys.executable, program, config_path, str(kill_at)]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+@contextlib.contextmanager
+def lives():
+    """``live(kill_at, config_path)`` gives the exit code of a sidecar that is killed at that step."""
+    program = [sys.executable, "-m", "tests.support.kill_at_step"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as walker:
+
+        def live(kill_at, config_path):
+            walker.stdin.write(f"{kill_at} {config_path}\n")
+            walker.stdin.flush()
+            return int(walker.stdout.readline())
+
+        yield live
+        walker.stdin.close()
 
 
 def test_killed_at_each_step_it_ends_associated_with_one_client_and_one_key(servers, tmp_path):
     """Walks all of them: dies at the first thing the association does, then at the second, until it comes through."""
     server, steps = servers[0], 0
-    for steps in range(1, 200):
-        folder = tmp_path / str(steps)
-        folder.mkdir()
-        server.state.clients.pop("web-1", None)
-        path = write_config(folder, [server], health=QUICK, node=NODE, registers=True)
-        first = walk(path, steps)
-        key = folder / "client.pem"
-        before = key.read_bytes() if key.exists() else None
-        if first.returncode == 0:
-            assert first.stdout == "associated\n"
-            break
-        assert first.returncode == -signal.SIGKILL, first.stderr
-        second = walk(path, 0)
-        assert (second.returncode, second.stdout) == (0, "associated\n"), second.stderr
-        assert before in (None, key.read_bytes()), "the key has changed"
-        assert server.state.clients["web-1"].strip() == public_pem(key)
-        assert server.state.clients.keys() == {"web-1", server.state.validator}
-        assert not any((folder / name).exists() for name in LEFTOVERS)
+    with lives() as live:
+        for steps in range(1, 200):
+            folder = tmp_path / str(steps)
+            folder.mkdir()
+            server.state.clients.pop("web-1", None)
+            path = write_config(folder, [server], health=QUICK, node=NODE, registers=True)
+            first = live(steps, path)
+            key = folder / "client.pem"
+            before = key.read_bytes() if key.exists() else None
+            if first == 0:
+                break
+            assert first == -signal.SIGKILL
+            assert live(0, path) == 0
+            assert before in (None, key.read_bytes()), "the key has changed"
+            assert server.state.clients["web-1"].strip() == public_pem(key)
+            assert server.state.clients.keys() == {"web-1", server.state.validator}
+            assert not any((folder / name).exists() for name in LEFTOVERS)
     assert 10 < steps < 199
 
 
