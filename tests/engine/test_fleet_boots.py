@@ -108,10 +108,10 @@ def test_a_dozen_real_sidecars_at_a_server_that_throttles(tmp_path, monkeypatch)
     with dev_servers("mainserver") as (main,), contextlib.ExitStack() as stack:
         honest = main._answer
 
-        def crowded(fault, request):
+        def crowded(request):
             if request.method == "POST" and not throttle.takes():
                 return error_response(429, "slow down")
-            return honest(fault, request)
+            return honest(request)
 
         main._answer = crowded
         sidecars = []
