@@ -277,7 +277,7 @@ def test_one_failed_probe_moves_a_run_and_not_the_settled_choice(servers, make_s
     servers[0].fault = Fault.SERVER_ERROR
     snapshot, choice = choose(sidecar)
     assert choice.name == "standby1"
-    assert snapshot.server("mainserver").state.streak == 1
+    assert snapshot.server("mainserver").liveness.streak == 1
     assert snapshot.choice.name == sidecar.snapshot.choice.name == "mainserver"
     assert not [one for one in sidecar.snapshot.transitions if one.server is None and one.after != "mainserver"]
     servers[0].fault = None
@@ -339,7 +339,7 @@ def test_no_name_server(servers, make_sidecar):
         assert choose_and_hear_all(sidecar) == "mainserver"
     offline = sidecar.snapshot
     assert offline.offline == "no name server answers"
-    assert [server.state for server in offline.servers] == [server.state for server in before.servers]
+    assert [server.liveness for server in offline.servers] == [server.liveness for server in before.servers]
     assert offline.choice.name == "mainserver"
     assert offline.transitions == before.transitions
     names.answers = True
