@@ -172,6 +172,8 @@ def test_fault(server, make_prober, fault, signs):
     took_s = time.monotonic() - began
     assert (result.outcome, result.detail[: len(detail)]) == (outcome, detail)
     assert not result.never_left_node
+    assert result.index_fails is ((outcome is Outcome.DEGRADED) if outcome.serves_node else None)
+    assert (result.licence_notice is not None) == (fault is Fault.LICENCE_GRACE)
     assert began <= result.finished_at <= began + took_s
     if fault in SLOW:
         assert TIMEOUT_S * 0.9 < took_s < TIMEOUT_S + NOISE_S
@@ -265,8 +267,20 @@ def test_an_index_that_fails_or_is_back_is_looked_at_more_often_for_a_while(serv
             now[0] += STATUS_INTERVAL_S
         found = looks(20)
         assert {one.outcome for one in found} == {outcome}
-        assert [at for at, one in enumerate(found) if one.index_fails is not None] == [0, 1, 2, 4, 8, 16]
+        assert [at for at, one in enumerate(found) if one.index_fails is not None] == [0, 1, 2, 3, 5, 9, 17]
         assert {one.index_fails for one in found} == {None, fault is not None}
+
+
+def test_what_is_new_is_looked_at_as_often_as_any_threshold_wants(server, make_prober):
+    """Probes that hurry come at intervals that are anything but even."""
+    now = [1000.0]
+    prober = make_prober(server.chef_server_url, clock=lambda: now[0])
+    server.fault = Fault.INDEX_DOWN
+    looks = []
+    for pause_s in [2.4, 1.6] * 10:
+        looks.append(prober.probe().index_fails)
+        now[0] += pause_s
+    assert looks == [True] * 20
 
 
 def test_a_status_page_that_does_not_answer_harms_no_probe(chef, make_prober_of):

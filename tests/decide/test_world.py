@@ -259,7 +259,8 @@ def test_with_readiness_off_nothing_counts():
 
 
 def is_well(server, snapshot):
-    return server.health is UP and server.access.health is UP and why_not_ready(snapshot, server) is None
+    is_up = server.health is UP and server.access.health is UP and not server.index_fails
+    return is_up and why_not_ready(snapshot, server) is None
 
 
 class Life(RuleBasedStateMachine):
@@ -279,13 +280,15 @@ class Life(RuleBasedStateMachine):
         outcome=st.sampled_from(Outcome),
         is_offline=st.booleans(),
         is_signed=st.booleans(),
+        index_fails=st.sampled_from([None, False, True]),
     )
-    def a_probe_ends(self, name, outcome, is_offline, is_signed):
+    def a_probe_ends(self, name, outcome, is_offline, is_signed, index_fails):
         before = self.world
         is_offline = is_offline and not outcome.is_alive
         self.now += 0.01
         offline = "no route" if is_offline else None
-        self.world = after = probed(before, name, outcome, self.now, offline=offline, is_signed=is_signed)
+        said = {"is_signed": is_signed, "index_fails": index_fails}
+        self.world = after = probed(before, name, outcome, self.now, offline=offline, **said)
         if is_offline:
             assert after.choice.name == before.choice.name
             assert [one.health for one in after.servers] == [one.health for one in before.servers]

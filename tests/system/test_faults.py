@@ -15,12 +15,13 @@ import pytest
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
+from chef_failover.api import render
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.model.model import Health, Outcome
+from chef_failover.model.model import Health, Outcome, Standing
 from chef_failover.node.machine import Machine
 from tests.support.parts import missing_part
 
@@ -53,10 +54,10 @@ CLASSES = {  # the outcome of a signed probe, and what the reason says of it
     Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301"),
     Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503"),
     Fault.CLOSED: (Outcome.MAINTENANCE, "HTTP 503"),
-    Fault.DATABASE_BUSY: (Outcome.MAINTENANCE, "HTTP 503"),
-    Fault.BACK_END_DOWN: (Outcome.NOT_CHEF, "HTTP 404"),
-    Fault.CLIENT_CERTIFICATE: (Outcome.NOT_CHEF, "HTTP 400"),
-    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.REFUSED, "connection c"),
+    Fault.DATABASE_BUSY: (Outcome.BUSY, "HTTP 503 Service Unavailable: busy"),
+    Fault.BACK_END_DOWN: (Outcome.SERVER_ERROR, "its nginx answers, the Chef server behind does not"),
+    Fault.CLIENT_CERTIFICATE: (Outcome.TLS, "its front wants a client certificate"),
+    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.TLS, "its front wants a client certificate"),
     Fault.LICENCE: (Outcome.LICENCE, "its Chef licence is not valid"),
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
@@ -64,14 +65,10 @@ CLASSES = {  # the outcome of a signed probe, and what the reason says of it
     Fault.FORBIDDEN: (Outcome.FORBIDDEN, "HTTP 403"),
     Fault.WRONG_ORGANIZATION: (Outcome.WRONG_ORGANIZATION, "organization 'default' does not exist"),
 }
-HARMLESS = {
-    Fault.STATUS_SOME_FAIL,
-    Fault.INDEX_DOWN,
-    Fault.COLLECTOR_DOWN,
-    Fault.BOOKSHELF_DOWN,
-    Fault.LICENCE_GRACE,
-}
-"""A signed probe does not see these: at most the status page fails."""
+HARMLESS = {Fault.COLLECTOR_DOWN, Fault.BOOKSHELF_DOWN, Fault.LICENCE_GRACE}
+"""These take no run from a server. Without bookshelf one fails, and only that tells."""
+IMPAIRING = {Fault.STATUS_SOME_FAIL, Fault.INDEX_DOWN}
+"""The search index fails, and with it every run's last save."""
 SLOW = (Fault.BLACK_HOLE, Fault.SILENT, Fault.TLS_SILENT, Fault.DRIP, Fault.DRIP_BODY)
 
 
@@ -161,7 +158,7 @@ def is_found_to_be(fault, sidecar):
 
 
 def test_every_fault_is_tried():
-    assert {*CLASSES, *HARMLESS} == {*Fault}
+    assert {*CLASSES, *HARMLESS, *IMPAIRING} == {*Fault}
 
 
 @pytest.mark.parametrize("fault", CLASSES, ids=lambda fault: fault.name)
@@ -202,7 +199,41 @@ def test_fault_later(servers, make_sidecar, fault):
 @pytest.mark.parametrize("fault", HARMLESS, ids=lambda fault: fault.name)
 def test_harmless_fault(servers, make_sidecar, fault):
     servers[0].fault = fault
-    assert choose(make_sidecar())[1].name == "mainserver"
+    sidecar = make_sidecar(health=PATIENT)
+    assert {choose_and_hear_all(sidecar) for _ in range(4)} == {"mainserver"}
+    main = render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now())["servers"][0]
+    assert (main["standing"], main["index_fails"]) == ("eligible", False)
+    assert [lack for lack in main["lacks"] if "licence" in lack] == (
+        ["has a Chef licence in its grace period: Your license has expired."] if fault is Fault.LICENCE_GRACE else []
+    )
+
+
+@pytest.mark.parametrize("fault", IMPAIRING, ids=lambda fault: fault.name)
+def test_a_search_index_that_is_down(servers, make_sidecar, fault):
+    servers[0].fault = fault
+    sidecar = make_sidecar(health=PATIENT)
+    assert [choose_and_hear_all(sidecar) for _ in range(2)] == ["mainserver"] * 2
+    until(lambda: choose_and_hear_all(sidecar) == "standby1")
+    choice = sidecar.snapshot.choice
+    assert (choice.name, choice.is_degraded) == ("standby1", False)
+    assert choice.reason == "mainserver is impaired: its search index fails, so a run's last save fails"
+    assert sidecar.snapshot.server("mainserver").health is Health.UP
+    servers[0].fault = None
+    until(lambda: choose_and_hear_all(sidecar) and sidecar.snapshot.server("mainserver").index_fails is False)
+    assert choose(sidecar)[1].name == "standby1"
+    assert sidecar.snapshot.choice.reason.startswith("mainserver is held down: UP again; the node moves back in")
+
+
+def test_where_every_search_index_is_down_the_node_stays(servers, make_sidecar):
+    for server in servers:
+        server.fault = Fault.INDEX_DOWN
+    sidecar = make_sidecar(health=PATIENT)
+    assert {choose_and_hear_all(sidecar) for _ in range(5)} == {"mainserver"}
+    choice = sidecar.snapshot.choice
+    assert (choice.is_degraded, choice.standing) == (True, Standing.IMPAIRED)
+    servers[2].fault = None
+    until(lambda: choose_and_hear_all(sidecar) == "standby2")
+    assert not sidecar.snapshot.choice.is_degraded
 
 
 def test_all_down(servers, make_sidecar):

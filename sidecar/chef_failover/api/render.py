@@ -62,6 +62,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 "readiness": readiness.sentence(snapshot, found),
                 "differences": list(seeding.differences_of(snapshot, found)),
                 **_parity(snapshot, found, now),
+                "index_fails": found.index_fails,
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
                 "reason": verdict.sentence,

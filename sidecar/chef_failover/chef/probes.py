@@ -36,6 +36,8 @@ HABIT_LIFETIME_S = 3 * 86400.0
 """How long we remember what a server could not do, so that an upgraded one is asked again."""
 STATUS_INTERVAL_S = 1800.0
 """How often ``/_status`` is asked beside what else a probe asks, while it says the same as ever."""
+STATUS_SETTLES_S = 60.0
+"""For so long after it has said something new, each probe asks it: what is new must be said several times to count."""
 
 
 class Prober:
@@ -164,5 +166,6 @@ class Prober:
         if finding.index_fails is not (self._index is not None):
             self._index_changed_at = now
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
-        self._status_due_at = now + min(STATUS_INTERVAL_S, now - self._index_changed_at)
+        settled_s = now - self._index_changed_at - STATUS_SETTLES_S
+        self._status_due_at = now + min(STATUS_INTERVAL_S, max(0.0, settled_s))
         return finding.index_fails

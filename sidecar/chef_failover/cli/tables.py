@@ -24,7 +24,7 @@ def status(document: Document) -> str:
         (
             "*" if entry["chosen"] else "",
             entry["name"],
-            entry["health"],
+            _health(entry),
             entry["association"],
             _readiness(entry),
             _last_probe(entry),
@@ -59,7 +59,7 @@ def status_of(document: Document, name: str) -> str | None:
     association = next(line for line in associations({"servers": [entry]})).partition(": ")[2]
     rows = [
         ("url", entry["chef_server_url"]),
-        ("health", f"{entry['health']}{last_change}"),
+        ("health", f"{_health(entry)}{last_change}"),
         ("last probe", _last_probe(entry)),
         ("association", association),
         ("readiness", entry["readiness"]),
@@ -255,6 +255,10 @@ def _association(entry: Document) -> str:
     again = f", next attempt in {in_words(again_s)}" if again_s else ""
     who = "; a person is needed" if entry["association"] == "refused" else ""
     return f"{entry['association']}{said}{again}{who}"
+
+
+def _health(entry: Document) -> str:
+    return f"{entry['health']}, impaired" if entry["index_fails"] else str(entry["health"])
 
 
 def _readiness(entry: Document) -> str:

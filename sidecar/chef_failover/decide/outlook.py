@@ -10,6 +10,7 @@ import math
 
 from chef_failover.decide import parity
 from chef_failover.decide.readiness import PROVING, why_not_ready
+from chef_failover.decide.search_index import why_impaired
 from chef_failover.decide.seeding import differences_of
 from chef_failover.decide.steering import drained, in_force
 from chef_failover.durations import in_words
@@ -41,9 +42,7 @@ def shortcomings(
         found.append(f"turns this node away: {server.last_alive_probe.detail}")
     elif server.access.health is Health.DOWN:
         found.append(f"turned this node away {PROVING}")
-    not_ready = why_not_ready(snapshot, server)
-    if not_ready is not None:
-        found.append(not_ready)
+    found += filter(None, (why_not_ready(snapshot, server), _impaired(server)))
     found += [f"has another object of this node: {difference}" for difference in differences_of(snapshot, server)]
     found += _older(snapshot, server, now)
     if server.any_drain is not None:
@@ -92,6 +91,11 @@ def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, 
     return "; ".join(wants) or "nothing; the node moves there as soon as it has proven itself"
 
 
+def _impaired(server: ServerSnapshot) -> str | None:
+    words = why_impaired(server)
+    return f"is impaired: {words}" if words else None
+
+
 def _older(snapshot: Snapshot, server: ServerSnapshot, now: float) -> list[str]:
     words = parity.stale(snapshot, server, now=now)
     return [f"is stale: {words}"] if words is not None else []
@@ -107,6 +111,8 @@ def _mended(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
         found.append("it must accept this node")
     if why_not_ready(snapshot, server) is not None:
         found.append("what a run needs must be there")
+    if why_impaired(server):
+        found.append("its search index must work")
     if server.any_drain is not None:
         found.append(_UNDRAIN)
     return found

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from chef_failover.decide.readiness import PROVING, missing
+from chef_failover.decide.search_index import why_impaired
 from chef_failover.decide.steering import drained, of_whom, pinned
 from chef_failover.durations import in_words
 from chef_failover.model.model import Choice, ServerSnapshot, Snapshot, Standing, Verdict
@@ -20,6 +21,7 @@ _WORDS = {
     Standing.NOT_READY: "not ready",
     Standing.FAILING: "failing",
     Standing.RISING: "coming back",
+    Standing.IMPAIRED: "impaired",
     Standing.STALE: "stale",
     Standing.ELIGIBLE: "held down",
 }
@@ -83,6 +85,8 @@ def _sentence_of_standing(verdict: Verdict, server: ServerSnapshot, choice: Choi
             return _sentence_of_refusal(server)
         case Standing.NOT_READY:
             return missing(snapshot, server) or f"was not ready {PROVING}"
+        case Standing.IMPAIRED:
+            return why_impaired(server) or "its search index failed when last looked at"
         case Standing.FAILING | Standing.DOWN if verdict.is_reachable:
             return "no answer in time for this run" if verdict.standing is Standing.FAILING else f"was DOWN {PROVING}"
     return server.detail

@@ -41,6 +41,7 @@ from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import is_awaited, stale
 from chef_failover.decide.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.decide.reasons import explain
+from chef_failover.decide.search_index import is_doubtful, why_impaired
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
     Choice,
@@ -204,7 +205,7 @@ def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float, thr
 def _standing(
     server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None
 ) -> Standing:
-    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, runs_from))
+    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from))
 
 
 def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
@@ -218,7 +219,9 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
     return Standing.DOWN
 
 
-def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None) -> Standing:
+def _welcome(
+    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None
+) -> Standing:
     """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
     is_settled = runs_from is None
     is_denied = server.access.health is Health.DOWN
@@ -228,7 +231,10 @@ def _welcome(server: ServerSnapshot, snapshot: Snapshot, runs_from: float | None
         return Standing.NOT_READY
     if not is_settled and (is_denied or is_proving(snapshot, server)):
         return Standing.RISING
-    return Standing.DRAINED if server.any_drain is not None else Standing.ELIGIBLE
+    if server.any_drain is not None:
+        return Standing.DRAINED
+    is_impaired = why_impaired(server) or (server is not current and is_doubtful(server))
+    return Standing.IMPAIRED if is_impaired else Standing.ELIGIBLE
 
 
 def _put_stale_ones_back(

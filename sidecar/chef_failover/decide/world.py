@@ -10,6 +10,7 @@ import attrs
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import lags_from, renewed
 from chef_failover.decide.readiness import heard, missing, sentence
+from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
 from chef_failover.decide.seeding import reference, wants_seed
 from chef_failover.decide.selection import is_being_registered, select
 from chef_failover.decide.steering import (
@@ -73,6 +74,8 @@ def apply_probe(
     proof = result if is_alive else server.last_alive_probe
     changed = attrs.evolve(server, liveness=liveness, access=access, last_probe=result, last_alive_probe=proof)
     snapshot = attrs.evolve(snapshot, offline=offline)
+    if is_alive and result.index_fails is not None:
+        changed, snapshot = _look_at_index(snapshot, changed, result, thresholds=thresholds, on=on)
     if liveness.health is not server.liveness.health:
         transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
@@ -212,6 +215,23 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         return _remember(moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
+
+
+def _look_at_index(
+    snapshot: Snapshot, server: ServerSnapshot, result: ProbeResult, *, thresholds: Thresholds, on: datetime.datetime
+) -> tuple[ServerSnapshot, Snapshot]:
+    """The server after a probe that looked at its search index, and the world that remembers what is news of that."""
+    before = _last_label(snapshot, server, LABELS, WORKS)
+    index, label = looked_at(
+        server.index,
+        is_good=not result.index_fails,
+        had_failed=before == FAILS,
+        at=result.finished_at,
+        thresholds=thresholds,
+    )
+    if label != before:
+        snapshot = _remember(snapshot, Transition(on, server.name, before, label, result.detail))
+    return attrs.evolve(server, index=index), snapshot
 
 
 def _is_known_drained(snapshot: Snapshot, name: str) -> bool:

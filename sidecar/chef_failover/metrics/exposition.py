@@ -68,7 +68,8 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_eligible",
-        "1 while the server could take over this node's runs: UP, the node registered and ready there, not drained.",
+        "1 while the server could take over this node's runs: UP, the node registered and ready there, not drained, "
+        "and its search index works.",
         ["server"],
         (((one.name,), one.name in eligible) for one in servers),
     )
@@ -95,6 +96,13 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
         "0 while a run of this node would not find on the server what it needs, else 1.",
         ["server"],
         (((one.name,), why_not_ready(measured.snapshot, one) is None) for one in servers),
+    )
+    yield _gauge(
+        "server_index_up",
+        "0 while the server's search index fails, and with it the last save of every run, else 1; "
+        "absent where nobody can tell.",
+        ["server"],
+        (((one.name,), not one.index_fails) for one in servers if one.index_fails is not None),
     )
     yield _gauge(
         "server_stale",

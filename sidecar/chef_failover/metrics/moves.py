@@ -18,6 +18,7 @@ PREFERRED, PINNED, REMOVED = "preferred", "pinned", "removed"
 CAUSES = (
     *(standing.name.lower() for standing in (Standing.DOWN, Standing.TURNS_NODE_AWAY, Standing.NOT_READY)),
     Standing.DRAINED.name.lower(),
+    Standing.IMPAIRED.name.lower(),
     PREFERRED,
     PINNED,
     REMOVED,

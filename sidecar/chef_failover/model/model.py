@@ -39,11 +39,13 @@ class Standing(enum.IntEnum):
     DRAINED = 5
     RISING = 6
     """DOWN, and its latest probe succeeded."""
-    NOT_COMPARED = 7
+    IMPAIRED = 7
+    """Well but for its search index: a run does all its work there, and its last save fails."""
+    NOT_COMPARED = 8
     """Well, and yet to be compared with the server in use."""
-    STALE = 8
+    STALE = 9
     """Well in every way, but with an older policy or older cookbooks than the server in use."""
-    ELIGIBLE = 9
+    ELIGIBLE = 10
 
 
 class Outcome(enum.StrEnum):
@@ -183,6 +185,8 @@ class ServerSnapshot:
     liveness: RiseFall = RiseFall()
     access: RiseFall = RiseFall()
     """The same, of whether it serves this node: one stray refusal moves nobody, and one pardon moves nobody back."""
+    index: RiseFall = RiseFall()
+    """The same, of whether its search index works, by the probes that looked at it."""
     last_probe: ProbeResult | None = None
     last_alive_probe: ProbeResult | None = None
     """The latest probe that found the server alive: whether it welcomes this node holds until the next such answer."""
@@ -223,14 +227,21 @@ class ServerSnapshot:
     def is_changing(self) -> bool:
         """Results have begun to contradict what we hold of this server: look again soon.
 
-        What a probe that failed or was refused cannot tell, the next will not tell either: that is no reason to hurry.
+        What the latest probe could not tell, the next will not tell either: that is no reason to hurry.
         """
-        return self.liveness.is_changing or (self.last_alive_probe is self.last_probe and self.access.is_changing)
+        last = self.last_probe
+        is_index_changing = last is not None and last.index_fails is not None and self.index.is_changing
+        is_alive = self.last_alive_probe is last
+        return self.liveness.is_changing or is_index_changing or (is_alive and self.access.is_changing)
 
     @property
     def well_since(self) -> float | None:
-        """Since when it is UP, on the monotonic clock. Not to know this node, or its object, is no outage."""
-        return self.liveness.changed_at
+        """Since when it is UP and its search index works, on the monotonic clock; None while it was never probed.
+
+        Not to know this node, or its object, is no outage.
+        """
+        changes = (self.liveness.changed_at, self.index.changed_at)
+        return max((at for at in changes if at is not None), default=None)
 
     @property
     def detail(self) -> str:
@@ -241,6 +252,11 @@ class ServerSnapshot:
     def is_turned_away(self) -> bool:
         """Alive, it refused this node when last asked."""
         return self.last_alive_probe is not None and self.last_alive_probe.outcome.turns_node_away
+
+    @property
+    def index_fails(self) -> bool | None:
+        """Whether its search index fails, as was seen often enough; None where no probe could tell."""
+        return None if self.index.health is Health.UNKNOWN else self.index.health is Health.DOWN
 
     @property
     def answers_node(self) -> bool:
