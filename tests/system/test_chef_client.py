@@ -25,6 +25,7 @@ import requests
 
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.signing import ChefAuth, load_key
+from chef_failover.node import accepted
 from tests.support.daemon_process import daemon, dev_servers, run, until
 from tests.support.goiardi import Goiardi, public_pem
 from tests.support.parts import missing_part, require_program
@@ -188,6 +189,7 @@ class Machine:
             f"listen: {{socket: {self.root / socket}, loopback: off}}\nstate_dir: {self.root}\n"
         )
         (self.root / name).write_text(text)
+        accepted.accept(self.root / name)
         return self.root / name
 
     def write_client_rb(self, more=""):
