@@ -27,7 +27,7 @@ module ChefFailover
         raise Unusable, "others than root can write it" if is_roots && !roots?(file.stat)
         raise Unusable, "longer than #{LONGEST_BYTES} bytes" if file.size > LONGEST_BYTES
 
-        parse(file.read(LONGEST_BYTES).to_s)
+        parse(file.read(file.size).to_s) # a buffer of the longest would cost more than all the rest
       end
     rescue SystemCallError, IOError => e
       raise Unusable, e.message
