@@ -12,7 +12,6 @@ require "net/http"
 require "openssl"
 require "socket"
 require "time" # which brings date
-require "yaml"
 require_relative "chef"
 
 kind, *arguments = ARGV

@@ -5,7 +5,6 @@
 
 require "json"
 require "socket"
-require "yaml"
 require_relative "chef"
 
 shim, config_path, lasts_s = ARGV

@@ -71,7 +71,7 @@ def _figures(samples: dict[str, list[float]]) -> list[Figure]:
 
 
 _PIECES = {
-    "settings": "... of which reading config.yml",
+    "settings": "... of which reading what was accepted",
     "sidecar": "... of which asking the sidecar",
     "exchange_nginx": "... the same question to nginx",
 }

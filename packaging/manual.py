@@ -21,6 +21,7 @@ from chef_failover import __version__
 from chef_failover.cli.main import cli, commands
 from chef_failover.config import settings as config
 from chef_failover.config.settings import Config
+from chef_failover.node import accepted
 from chef_failover.state import document as state
 
 README = Path(__file__).parents[1] / "README.md"
@@ -142,6 +143,10 @@ def files() -> list[tuple[str, str]]:
     defaults = Config()
     return [
         (str(config.DEFAULT_PATH), "the configuration"),
+        (
+            str(accepted.path_of(config.DEFAULT_PATH)),
+            "what root has accepted of it, for sidecar and chef-client to go by",
+        ),
         (str(defaults.listen.socket), "where the sidecar answers, for root and the group of the service"),
         (str(defaults.state_dir / state.FILE_NAME), "what the sidecar remembers"),
         (str(defaults.state_dir / state.UNASSOCIATED_FILE_NAME), "the servers that do not know this node, one a line"),

@@ -4,13 +4,11 @@
 # sets it and reports how the run went. The sidecar decides which server is best: there is no policy here.
 #
 # Three layers can give the answer: the sidecar on its Unix socket; the choice that it last wrote to state.json; the first
-# server of config.yml. A layer that fails costs one warning and a step to the next. Asking the sidecar has one absolute
-# deadline from connect to the last byte, the other layers only read a file. So a sidecar that is gone, hangs or sends
-# garbage costs a bounded time and never the run.
+# server that was accepted. A layer that fails costs one warning, a bounded time and a step to the next, never the run.
 #
-# Only config.yml is trusted, because only root can write it. Socket and state.json belong to the sidecar's own user, and
-# chef-client executes what its server sends. So a URL from there must be that of a listed server, organization included,
-# or https to a trusted host, in the few characters that all parsers read alike; and config.yml must name the files too.
+# Only what root has accepted of config.yml is trusted, in a file that only root can write. Socket and state.json are the
+# sidecar's, and chef-client executes what its server sends. So a URL from there must be an accepted server's, to the
+# letter, or plain https to a trusted host; name, key and CA file must be those that were accepted.
 #
 # The shim acts twice. When client.d is read it sets Chef::Config from what the sidecar knows at that moment. But a
 # daemonised chef-client reads client.d again only after a successful run, and a failed one would keep the dead server for
@@ -20,12 +18,8 @@
 # The first question of a run makes the sidecar probe. run_start, a tenth of a second later, waits for results from then
 # on. So a server that died before chef-client was started is never used, and each run costs one probe.
 #
-# knife never reads client.d by itself. chef-shell does when it acts as the node (-z): there the URL is set, -S is merged
-# over it afterwards, and no run starts.
-#
-# An exception in client.d ends chef-client (code 1 up to Chef 15, 43 since) and one in run_start ends the run, so nothing
-# is raised. But SystemExit and signals pass: while files are read TERM arrives as one of them, and a run whose TERM was
-# swallowed would go on.
+# An exception in client.d ends chef-client, and one in run_start ends the run, so nothing is raised. But SystemExit and
+# signals pass: while files are read TERM arrives as one of them, and a run whose TERM was swallowed would go on.
 module ChefFailover
   # A layer has no answer; the sidecar gave none in its time; it has no server to choose from, so nothing is touched.
   class Unusable < StandardError; end
@@ -53,8 +47,8 @@ module ChefFailover
   end
 
   begin
-    %w[date json securerandom socket yaml].each { |library| require library }
-    %w[document exchange address settings run layers client_config facts hooks]
+    %w[fileutils json securerandom socket].each { |library| require library }
+    %w[document exchange settings run layers client_config facts hooks]
       .each { |part| require_relative "chef_failover/#{part}" }
     # Last, since client.d calls apply only if it is defined.
     %i[apply facts run_start run_end].each { |name| define_singleton_method(name) { |*args| hooks.public_send(name, *args) } }

@@ -32,7 +32,7 @@ RSpec.describe "The facts for Ohai" do
 
   it "are that it is not available when nothing is known" do
     expect(facts).to eq("available" => false)
-    File.delete(path("config.yml"))
+    File.delete(accepted)
     expect(facts).to eq("available" => false)
   end
 

@@ -44,21 +44,30 @@ RSpec.describe "The three layers" do
       expect(warnings.last).to include("degraded")
     end
 
-    it "takes the files as the sidecar's Python writes their paths" do
-      write_config("node" => { "client_key" => "/etc//chef/./././client.pem" },
-                   "servers" => [{ "name" => "a", "url" => STANDBY, "ca_file" => "/etc/chef//trusted_certs/./chef-b.pem" }])
-      sidecar_answers("client_key" => "/etc/chef/client.pem")
+    it "takes name and key only if they are those that were accepted" do
       apply
-      expect([config[:client_key], config[:ssl_ca_file]]).to eq %w[/etc/chef/client.pem /etc/chef/trusted_certs/chef-b.pem]
+      expect([config[:node_name], config[:client_key]]).to eq %w[web-1 /var/lib/chef-failover/client.pem]
+      FakeChef::Log.lines.clear
+      sidecar_answers("client_key" => "/etc/chef/validation.pem")
+      ChefConfig::Config.reset
+      apply
+      expect([config[:node_name], config[:client_key]]).to eq %w[web-1 /etc/chef/client.pem]
+      expect(warnings).to match [%r{client_key "/etc/chef/validation.pem" is ignored}]
     end
 
-    it "takes the client key only if config.yml names it, or the default one" do
+    ["web-2", nil].each do |name|
+      it "takes no key for a node that is not the accepted one: #{name.inspect}" do
+        sidecar_answers("node_name" => name)
+        apply
+        expect([chosen, config[:node_name], config[:client_key]]).to eq [STANDBY, nil, "/etc/chef/client.pem"]
+        expect(warnings.last).to include('client_key "/var/lib/chef-failover/client.pem" is ignored')
+      end
+    end
+
+    it "takes neither where no name was accepted" do
+      write_accepted("node_name" => nil)
       apply
-      expect(config[:client_key]).to eq "/var/lib/chef-failover/client.pem"
-      write_config("node" => { "name" => "web-1" })
-      sidecar_answers("client_key" => path("client.pem"))
-      apply
-      expect(config[:client_key]).to eq path("client.pem")
+      expect([chosen, config[:node_name], config[:client_key]]).to eq [STANDBY, nil, "/etc/chef/client.pem"]
     end
 
     it "asks no proxy of the environment" do
@@ -106,66 +115,77 @@ RSpec.describe "The three layers" do
       expect(FakeChef::Log.lines).to be_empty
     end
 
-    [[], nil].each do |servers|
-      it "touches nothing and says nothing with servers: #{servers.inspect}, and does not even ask" do
-        write_config("servers" => servers)
-        sidecar_answers
-        config[:chef_server_url] = ELSEWHERE
-        apply
-        expect([chosen, FakeChef::Log.lines, sidecar.requests.size]).to eq [ELSEWHERE, [], 0]
-      end
-    end
-
-    it "touches nothing with an empty config.yml" do
-      File.write(path("config.yml"), "")
+    it "touches nothing and says nothing, and does not even ask, when none was accepted" do
+      write_accepted("servers" => [])
+      sidecar_answers
       config[:chef_server_url] = ELSEWHERE
       apply
-      expect([chosen, FakeChef::Log.lines]).to eq [ELSEWHERE, []]
+      expect([chosen, FakeChef::Log.lines, sidecar.requests.size]).to eq [ELSEWHERE, [], 0]
     end
   end
 
-  context "when config.yml is of no use" do
+  context "when nothing is accepted that can be used" do
+    def expect_untouched(why)
+      sidecar_answers
+      config[:chef_server_url] = ELSEWHERE
+      expect { apply }.not_to raise_error
+      expect([chosen, config[:node_name], sidecar.requests.size]).to eq [ELSEWHERE, nil, 0]
+      expect(warnings).to match [a_string_including("nothing accepted at #{accepted}: ", why, "chef_server_url stays as it is")]
+    end
+
     {
-      "missing" => nil, "not YAML" => "servers: [\n", "a list" => "- a\n", "a word" => "hello\n",
-      "with an object in it" => "--- !ruby/object:Object {}\n", "bytes" => "\xff\xfe\x00: ["
-    }.each do |kind, text|
+      "missing" => [nil, "No such file"], "not JSON" => ["servers: []\n", "not JSON"], "a list" => ["[]", "not a JSON object"],
+      "of a newer schema" => ['{"schema": 2}', "schema 2"], "bytes" => ["\xff\xfe\x00", "not JSON"],
+      "huge" => [" " * ((1 << 20) + 1), "longer than"]
+    }.each do |kind, (text, why)|
       it "touches nothing and warns: #{kind}" do
-        text ? File.binwrite(path("config.yml"), text) : File.delete(path("config.yml"))
-        config[:chef_server_url] = ELSEWHERE
-        expect { apply }.not_to raise_error
-        expect(chosen).to eq ELSEWHERE
-        expect(warnings).to include(a_string_including("stays as it is"))
+        text ? File.binwrite(accepted, text) : File.delete(accepted)
+        expect_untouched(why)
       end
     end
 
-    it "warns when no server in it has a usable url" do
-      write_config("servers" => [{ "name" => "a", "url" => "chef.example.com" }, { "name" => "b" }, "c"])
+    it "touches nothing and warns: half of it" do
+      File.write(accepted, JSON.generate(contract("accepted.json").reject { |key, _| key == "trusted_hosts" }))
       config[:chef_server_url] = ELSEWHERE
       apply
-      expect([chosen, warnings.last]).to match [ELSEWHERE, a_string_including("no server in config.yml has a usable url")]
+      expect([chosen, warnings.size]).to eq [ELSEWHERE, 1]
     end
 
-    it "can live with dates, symbols, aliases and sections of a wrong type" do
-      text = File.read(path("config.yml"))
-      text += "\nwhen: 2026-11-22\nat: 2026-11-22T10:00:00Z\ns: :x\na: &a {b: c}\nd: *a\nselection: 7\n"
-      File.write(path("config.yml"), text)
-      apply
-      expect(chosen).to eq MAIN
-      write_config("health" => "soon", "listen" => [], "trusted_hosts" => 5, "node" => nil, "state_dir" => 5)
-      apply
-      expect(chosen).to eq MAIN
-    end
-
-    it "reads it with Psych 3.0 as well, which takes the kinds by position" do
-      old = Module.new do
-        def self.safe_load(yaml, kinds = [], symbols = [], aliases = nil)
-          YAML_NOW.safe_load(yaml, permitted_classes: kinds, permitted_symbols: symbols, aliases: aliases)
-        end
+    it "does not believe what others than root can write" do
+      [0o664, 0o646].each do |mode|
+        FakeChef::Log.lines.clear
+        ChefFailover.remove_instance_variable(:@hooks) if ChefFailover.instance_variable_defined?(:@hooks)
+        File.chmod(mode, accepted)
+        expect_untouched("others than root can write it")
       end
-      stub_const("YAML_NOW", YAML)
-      stub_const("YAML", old)
-      ChefFailover.apply(config, path("config.yml"))
+    end
+
+    it "does not believe what another user has written, but root's" do
+      allow(Process).to receive(:euid).and_return(65_534)
+      mine = Process.uid.zero? ? File.chown(65_535, nil, accepted) : 1
+      expect(mine).to eq 1
+      expect_untouched("others than root can write it")
+    end
+
+    it "is neither stopped by a pipe nor led away by a link" do
+      File.rename(accepted, path("elsewhere.json"))
+      File.mkfifo(accepted)
+      expect_untouched("not a file")
+      File.delete(accepted)
+      File.symlink(path("elsewhere.json"), accepted)
+      FakeChef::Log.lines.clear
+      ChefFailover.remove_instance_variable(:@hooks)
+      expect_untouched("Too many levels of symbolic links")
+    end
+
+    it "does not look at config.yml" do
+      File.write(path("config.yml"), "servers: [{name: x, url: 'http://evil.example.net'}]\norganisation: acme\n")
+      apply
       expect(chosen).to eq MAIN
+    end
+
+    it "loads no YAML" do
+      expect(IO.popen(["ruby", "-r", SHIM, "-e", "p defined?(YAML)"], &:read)).to eq "nil\n"
     end
   end
 
@@ -246,7 +266,7 @@ RSpec.describe "The three layers" do
     end
 
     it "takes a path that is too long for a socket" do
-      write_config("listen" => { "socket" => "/#{'x' * 200}" })
+      write_accepted("socket" => "/#{'x' * 200}")
       apply
       expect(chosen).to eq MAIN
     end
@@ -259,15 +279,14 @@ RSpec.describe "The three layers" do
       state = contract("state.json")
       state["choice"]["reason"] = "Zeitüberschreitung"
       write_state(state)
-      File.write(path("config.yml"), "#{File.read(path('config.yml'))}\n# ü\nnote: ü\n")
+      write_accepted("text" => "# ü")
       expect(IO.popen([{ "LC_ALL" => "C" }, "ruby", "-e", code], err: File::NULL, &:read).chomp).to eq STANDBY
     end
   end
 
   context "when the sidecar is sick" do
     before do
-      write_config("health" => { "timeout" => "100ms" })
-      allow_any_instance_of(ChefFailover::Settings).to receive(:budget_s).and_return(0.3)
+      write_accepted("budget_s" => 0.3)
       write_state
     end
 
@@ -324,50 +343,23 @@ RSpec.describe "The three layers" do
     end
   end
 
-  describe "the budget" do
-    budgets = { "500ms" => 1.5, "3s" => 4, "5m" => 301, "1h" => 3601, "1.5s" => 2.5, nil => 4, "soon" => 4, 7 => 4 }
-    budgets.each do |timeout, budget|
-      it "is one second more than health.timeout: #{timeout.inspect}" do
-        expect(ChefFailover::Settings.new("health" => { "timeout" => timeout }).budget_s).to eq budget
-      end
-    end
-  end
-
-  describe "the first server of config.yml" do
-    def first(servers, node = {})
-      ChefFailover::Settings.new("servers" => servers, "node" => node, "state_dir" => dir).first_choice
+  describe "the first server that was accepted" do
+    def first(changes = {})
+      ChefFailover::Settings.new(contract("accepted.json").merge(changes)).first_choice
     end
 
-    it "has the organization of the server, of the node, or default; null is none" do
-      url = "https://a.example.com/"
-      expect(first([{ "url" => url }]).url).to eq "https://a.example.com/organizations/default"
-      expect(first([{ "url" => url }], "organization" => "acme").url).to eq "https://a.example.com/organizations/acme"
-      expect(first([{ "url" => url, "organization" => "own" }], "organization" => "acme").url)
-        .to eq "https://a.example.com/organizations/own"
-      expect(first([{ "url" => url, "organization" => nil }], "organization" => "acme").url).to eq "https://a.example.com"
-      expect(first([{ "url" => url }], "organization" => nil).url).to eq "https://a.example.com"
-      expect(first([{ "url" => "#{url}organizations/there/" }]).url).to eq "https://a.example.com/organizations/there"
+    it "brings its CA file and the node's name, and the key if it is there" do
+      ca_file = { "name" => "a", "chef_server_url" => "https://a", "ssl_ca_file" => "/ca.pem" }
+      key = path("client.pem")
+      expect(first("servers" => [ca_file]).to_h).to include(server: "a", url: "https://a", ca_file: "/ca.pem", node_name: "web-1")
+      expect(first("client_key" => key).client_key).to be_nil
+      File.write(key, "")
+      expect(first("client_key" => key).client_key).to eq key
     end
 
-    it "is the one with the lowest priority" do
-      servers = [["a", 20], ["b", 10], ["c", 10]].map do |name, priority|
-        { "name" => name, "url" => "https://#{name}", "priority" => priority }
-      end
-      expect(first(servers).server).to eq "b"
-    end
-
-    it "is skipped when its url cannot be one" do
-      expect(first([{ "url" => "https://" }, { "url" => "https://x y" }, { "url" => "HTTPS://c" }]).url)
-        .to eq "https://c/organizations/default"
-    end
-
-    it "brings its CA file, and the node's name and key if they can be known and are there" do
-      server = { "name" => "a", "url" => "https://a", "ca_file" => "/ca.pem" }
-      expect(first([server], "name" => "web-1").to_h).to include(ca_file: "/ca.pem", node_name: "web-1", client_key: nil)
+    it "brings no key without a name" do
       File.write(path("client.pem"), "")
-      expect(first([server], "name" => "web-1").client_key).to eq path("client.pem")
-      expect(first([server]).to_h).to include(node_name: nil, client_key: path("client.pem"))
-      expect(first([server], "name" => "{instance_id}").to_h).to include(node_name: nil, client_key: nil)
+      expect(first("node_name" => nil, "client_key" => path("client.pem")).to_h).to include(node_name: nil, client_key: nil)
     end
   end
 end

@@ -84,11 +84,11 @@ RSpec.describe "A chef-client run" do
     end
 
     it "registers a handler whatever goes wrong, so that a daemon gets its server once that is mended" do
-      File.write(path("config.yml"), "servers: [")
+      File.write(accepted, "{")
       application.configure
       dispatch(:run_start, "18", run_status)
       expect([chosen, warnings.size]).to eq ["https://localhost:443", 1]
-      write_config
+      write_accepted
       dispatch(:run_start, "18", run_status)
       expect(chosen).to eq STANDBY
       expect(sidecar.runs.map { |run| run.values_at("event", "server") }).to eq [%w[started standbyserver]]
@@ -98,10 +98,10 @@ RSpec.describe "A chef-client run" do
       install("chef_server_url '#{MAIN}'")
       application.configure
       expect(chosen).to eq STANDBY
-      File.write(path("config.yml"), "servers: [")
+      File.write(accepted, "{")
       application.configure
       expect(chosen).to eq MAIN
-      write_config
+      write_accepted
       dispatch(:run_start, "18", run_status)
       expect(chosen).to eq STANDBY
     end
@@ -117,9 +117,9 @@ RSpec.describe "A chef-client run" do
     end
 
     it "leaves what a later file sets, though nothing could be chosen here" do
-      File.write(path("config.yml"), "servers: [")
+      File.write(accepted, "{")
       application.configure
-      write_config
+      write_accepted
       config[:chef_server_url] = ELSEWHERE
       dispatch(:run_start, "18", run_status)
       expect([chosen, sidecar.runs]).to eq [ELSEWHERE, []]
@@ -214,7 +214,7 @@ RSpec.describe "A chef-client run" do
     end
 
     it "leaves the URL when there is nothing better" do
-      File.write(path("config.yml"), "servers: [")
+      File.write(accepted, "{")
       expect { dispatch(:run_start, "18", run_status) }.not_to raise_error
       expect(chosen).to eq STANDBY
     end
@@ -223,7 +223,7 @@ RSpec.describe "A chef-client run" do
       sidecar.answer("/v1/server", 404, contract("no_servers.json"))
       dispatch(:run_start, "18", run_status)
       expect(chosen).to eq STANDBY
-      write_config("servers" => [])
+      write_accepted("servers" => [])
       dispatch(:run_start, "18", run_status)
       expect(chosen).to eq STANDBY
     end
@@ -318,6 +318,14 @@ RSpec.describe "A chef-client run" do
       end
     end
 
+    it "wins over the name without a word" do
+      argv("-N", "me")
+      install("node_name 'you'")
+      application.configure(node_name: "me")
+      dispatch(:run_start, "18", run_status)
+      expect(warnings.join).not_to include("node_name")
+    end
+
     [%w[-k /k], %w[-k/k], %w[--client_key /k], %w[--client-key=/k], %w[--cl /k]].each do |words|
       it "wins: #{words.join(' ')}" do
         argv(*words)
@@ -355,6 +363,22 @@ RSpec.describe "A chef-client run" do
       expect(config[:node_name]).to be_nil
     end
 
+    [%w[-z], %w[-zr recipe[x]], %w[-Wz], %w[--local-mode], %w[--local_mode], %w[--config-option local_mode=true]].each do |words|
+      it "local mode that client.d cannot see yet, since client.rb loads it itself: #{words.join(' ')}" do
+        argv(*words)
+        install
+        File.write(path("client.rb"), "from_file '#{path('client.d/chef_failover.rb')}'\nnode_name 'mine'\n")
+        application.configure(local_mode: true)
+        expect([chosen, config[:node_name], config[:client_key]]).to eq ["https://localhost:443", "mine", nil]
+      end
+    end
+
+    it "chef-solo whose solo.rb loads client.d" do
+      stub_const("Chef::Application::Solo", Class.new)
+      application.configure
+      expect(chosen).to eq "https://localhost:443"
+    end
+
     it "chef_zero.enabled" do
       install("chef_zero.enabled true")
       application.configure
@@ -385,7 +409,7 @@ RSpec.describe "A chef-client run" do
     end
 
     it "gives the API client its name and key, before Chef takes them from node_name and client_key" do
-      write_config("node" => { "name" => "web-1", "client_key" => "/etc/cf/client.pem" })
+      write_accepted("client_key" => "/etc/cf/client.pem")
       sidecar_answers("client_key" => "/etc/cf/client.pem")
       application.configure(target: "ssh://switch.example.com")
       expect([config[:api_client_name], config[:api_client_key]]).to eq ["web-1", "/etc/cf/client.pem"]
@@ -401,7 +425,7 @@ RSpec.describe "A chef-client run" do
 
   context "when the sidecar hangs" do
     before do
-      allow_any_instance_of(ChefFailover::Settings).to receive(:budget_s).and_return(1)
+      write_accepted("budget_s" => 1)
       write_state
       @sidecar.stop
       FileUtils.rm_f(path("sidecar.sock"))
@@ -435,6 +459,32 @@ RSpec.describe "A chef-client run" do
     end
   end
 
+  describe "a node_name in client.rb" do
+    before { install("node_name 'web-9'") }
+
+    it "that is another gives way, with one warning in a run" do
+      application.configure
+      expect(warnings).to be_empty
+      2.times { dispatch(:run_start, "18", run_status) }
+      expect(config[:node_name]).to eq "web-1"
+      expect(warnings.grep(/node_name/)).to eq ["chef-failover: node_name web-9 of client.rb gives way to web-1 of config.yml"]
+    end
+
+    it "that is the same is no news" do
+      install("node_name 'web-1'")
+      application.configure
+      dispatch(:run_start, "18", run_status)
+      expect(warnings.grep(/node_name/)).to be_empty
+    end
+
+    it "stays where none was accepted" do
+      write_accepted("node_name" => nil)
+      application.configure
+      dispatch(:run_start, "18", run_status)
+      expect([config[:node_name], warnings.grep(/gives way/)]).to eq ["web-9", []]
+    end
+  end
+
   describe "ssl_ca_file" do
     def next_choice(ca_file)
       sidecar_answers("ssl_ca_file" => ca_file)
@@ -442,7 +492,14 @@ RSpec.describe "A chef-client run" do
       config[:ssl_ca_file]
     end
 
-    let(:ours) { "/etc/chef/trusted_certs/chef-b.pem" }
+    let(:ours) { path("chef-b.pem") }
+    let(:own) { path("own.pem") }
+
+    before do
+      File.write(ours, "OURS")
+      config[:file_cache_path] = path("cache")
+      write_accepted("servers" => [contract("accepted.json")["servers"][1].merge("ssl_ca_file" => ours)])
+    end
 
     it "is set with one choice, and what was there before comes back with a choice that has none" do
       config[:ssl_ca_file] = "/own.pem"
@@ -461,15 +518,51 @@ RSpec.describe "A chef-client run" do
     end
 
     it "is left alone when there is no such file, over which Chef would end" do
-      allow(File).to receive(:file?).with(ours).and_return(false)
-      expect([next_choice(ours), chosen]).to eq [nil, STANDBY]
-      expect(warnings).to include("chef-failover: ssl_ca_file #{ours} is ignored: there is no such file")
+      File.delete(ours)
+      config[:ssl_ca_file] = "/own.pem"
+      expect([next_choice(ours), chosen]).to eq ["/own.pem", STANDBY]
+      expect(warnings).to match [a_string_including("ssl_ca_file #{ours} is ignored: No such file")]
     end
 
-    it "is said to be of no use beside ssl_ca_path, which Chef looks at first" do
-      config[:ssl_ca_path] = "/etc/ssl/own"
-      next_choice(ours)
-      expect(warnings).to include("chef-failover: ssl_ca_path is set, so chef-client does not look at ssl_ca_file #{ours}")
+    it "stands beside what client.rb trusts, and goes again" do
+      File.write(own, "INTERNAL")
+      config[:ssl_ca_file] = own
+      expect(File.read(next_choice(ours))).to eq "INTERNAL\nOURS\n"
+      expect(File.dirname(config[:ssl_ca_file])).to eq path("cache")
+      expect(File.read(next_choice(ours))).to eq "INTERNAL\nOURS\n"
+      expect([next_choice(nil), config[:ssl_ca_file]]).to eq [own, own]
+    end
+
+    it "stands beside what a daemon finds in client.rb when it is read again" do
+      %w[FORMER LATER].each do |text|
+        File.write(own, text)
+        config[:ssl_ca_file] = own
+        expect(File.read(next_choice(ours))).to eq "#{text}\nOURS\n"
+      end
+    end
+
+    it "is used as it is where client.rb names the same" do
+      config[:ssl_ca_file] = ours
+      expect([next_choice(ours), next_choice(nil)]).to eq [ours, ours]
+    end
+
+    it "stands beside the directory that client.rb trusts, which Chef takes in the place of a file" do
+      FileUtils.mkdir_p(path("ca"))
+      { "0a1b2c3d.0" => "ONE", "0a1b2c3d.1" => "TWO", "notes.txt" => "x" }.each do |name, text|
+        File.write(path("ca/#{name}"), text)
+      end
+      config[:ssl_ca_path] = path("ca")
+      expect(File.read(next_choice(ours))).to eq "ONE\nTWO\nOURS\n"
+      expect(config[:ssl_ca_path]).to be_nil
+      expect([next_choice(nil), config[:ssl_ca_path]]).to eq [nil, path("ca")]
+    end
+
+    it "gives way to what client.rb trusts when the two cannot be put together, and says so" do
+      File.write(own, "INTERNAL")
+      File.write(path("cache"), "a file")
+      config[:ssl_ca_file] = own
+      expect([next_choice(ours), chosen]).to eq [own, STANDBY]
+      expect(warnings.last).to include("ssl_ca_file #{ours} is ignored: ")
     end
 
     it "does not take the name or the key back" do

@@ -6,7 +6,6 @@ require "fileutils"
 require "json"
 require "socket"
 require "tmpdir"
-require "yaml"
 require_relative "../lib/chef_failover"
 
 CONTRACT = File.expand_path("../../tests/contract", __dir__)
@@ -154,12 +153,14 @@ module Places
     ChefConfig::Config
   end
 
-  # The contract's config.yml with its places moved into the temporary directory.
-  def write_config(changes = {})
-    document = YAML.safe_load(File.read(File.join(CONTRACT, "config.yml")))
-    document["listen"] = { "socket" => path("sidecar.sock") }
-    document["state_dir"] = dir
-    File.write(path("config.yml"), YAML.dump(document.merge(changes)))
+  # What was accepted by the contract, with its places moved into the temporary directory.
+  def write_accepted(changes = {})
+    places = { "socket" => path("sidecar.sock"), "state_file" => path("state.json") }
+    File.write(accepted, JSON.generate(contract("accepted.json").merge(places, changes)))
+  end
+
+  def accepted
+    path("config.yml.accepted.json")
   end
 
   def write_state(document = contract("state.json"))
@@ -232,7 +233,7 @@ RSpec.configure do |rspec|
       stub_const("Chef", FakeChef)
       stub_const("Chef::Config", ChefConfig::Config)
     end
-    write_config
+    write_accepted
     allow(File).to receive(:file?).and_call_original
     allow(File).to receive(:file?).with(CA_FILE).and_return(true)
   end

@@ -38,6 +38,10 @@ class IdentityError(ChefFailoverError):
     """The node's name cannot be found out."""
 
 
+class NotAcceptedError(ChefFailoverError):
+    """A configuration is not accepted, or what was accepted cannot be used."""
+
+
 class SealError(ChefFailoverError):
     """This node is not to be sealed, or could not be in whole."""
 

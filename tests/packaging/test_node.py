@@ -183,10 +183,6 @@ def test_without_a_usable_configuration_chef_client_runs_as_before(node, servers
     before = chef_client(node)
     assert before == f"stand-in: the run on {main.url} succeeded\ncode 0\n"
     node.dnf(f"install chef-failover-{OLD}")
-    node.run(f"systemctl start {SERVICE}")
-    assert chef_client(node) == before, "not configured"
-    node.run(f"systemctl stop {SERVICE}")
-    assert chef_client(node) == before, "not running"
     node.write(CONFIG, "servers: [what is this\n")
     node.run(f"systemctl start {SERVICE}", check=False)
     assert node.show(SERVICE, "ExecMainStatus") == "2"
@@ -195,6 +191,14 @@ def test_without_a_usable_configuration_chef_client_runs_as_before(node, servers
     broken = chef_client(node)
     assert broken.endswith(before), broken
     assert len(broken.splitlines()) - len(before.splitlines()) <= 1, "one line says so, no more"
+    node.write(CONFIG, "")
+    node.run(f"systemctl start {SERVICE}")
+    assert chef_client(node) == before, "not configured"
+    node.write(CONFIG, "servers: [what is this\n")
+    node.run(f"systemctl restart {SERVICE}")
+    assert chef_client(node) == before, "what was accepted before has no server"
+    node.run(f"systemctl stop {SERVICE}")
+    assert chef_client(node) == before, "not running"
 
 
 def test_failover_on_chef_servers_with_ohai_and_a_reload(installed, servers, key):
@@ -214,9 +218,13 @@ def test_failover_on_chef_servers_with_ohai_and_a_reload(installed, servers, key
     facts = json.loads(installed.run("ohai -d /etc/chef/ohai/plugins chef_failover 2>/dev/null"))
     assert (facts["available"], facts["server"]["name"]) == (True, "standbyserver"), facts
     installed.write(CONFIG, "servers: {}\n")
-    installed.run(f"systemctl reload {SERVICE}")
+    assert installed.run(f"systemctl reload {SERVICE} 2>/dev/null; echo $?") != "0\n"
     until(lambda: "the configuration in use stays" in installed.run(f"journalctl -u {SERVICE} -o cat"))
     assert installed.show(SERVICE, "ActiveState") == "active"
+    assert f"{CONFIG}.accepted.json root root 644" in installed.run(f"stat -c '%n %U %G %a' {CONFIG}.accepted.json")
+    installed.run(f"systemctl restart {SERVICE}")
+    until(lambda: server_in_use(installed) == standby.url)
+    assert f"run on {standby.url} succeeded" in chef_client(installed)
 
 
 def test_check_looks_at_a_whole_node(installed, servers, key):

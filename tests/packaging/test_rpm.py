@@ -112,7 +112,8 @@ def test_the_sbom_and_the_licences_are_complete(rpms, unpacked):
 def test_the_configuration_is_the_admins(rpm):
     flags = query(rpm("x86_64"), "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]")
     assert re.findall(r"^(\S+) (/etc/chef-failover/.*)$", flags, flags=re.MULTILINE) == [
-        ("cn", "/etc/chef-failover/config.yml")
+        ("cn", "/etc/chef-failover/config.yml"),
+        ("g", "/etc/chef-failover/config.yml.accepted.json"),
     ]
 
 

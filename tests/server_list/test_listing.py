@@ -93,6 +93,14 @@ def test_what_config_yml_does_not_vouch_for_is_refused_and_the_rest_used(entry, 
     assert bool(now.refused) == bool(refused)
 
 
+def test_a_url_is_used_as_config_yml_spells_it():
+    """The shim compares to the letter."""
+    now = effective(OWN, [listed(one(url="https://Chef-Own.example.net:8443/organizations/default/"))])
+    used = now.config.servers[0]
+    assert now.config.chef_server_url(used) == "https://chef-own.example.net:8443/organizations/default"
+    assert now.config.chef_server_url(used) in map(OWN.chef_server_url, OWN.servers)
+
+
 def test_the_list_takes_the_place_of_the_servers_and_of_nothing_else():
     now = effective(OWN, [listed(one(more=", ca_file: /etc/chef/trusted_certs/a.pem"), one("own"))])
     assert now.config.servers[0].ca_file is None  # chef-client trusts what is there anyway

@@ -25,6 +25,7 @@ import requests
 
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.signing import ChefAuth, load_key
+from chef_failover.node import accepted
 from tests.support.daemon_process import daemon, dev_servers, run, until
 from tests.support.goiardi import Goiardi, public_pem
 from tests.support.parts import missing_part, require_program
@@ -154,6 +155,7 @@ class Machine:
         self.servers = servers
         self.key = key
         self.config = root / "config.yml"
+        self.accepted = accepted.path_of(self.config)
         self.socket = root / "sidecar.sock"
         self.gate = root / "gate"
         self._notes = root / "notes"
@@ -188,6 +190,7 @@ class Machine:
             f"listen: {{socket: {self.root / socket}, loopback: off}}\nstate_dir: {self.root}\n"
         )
         (self.root / name).write_text(text)
+        accepted.accept(self.root / name)
         return self.root / name
 
     def write_client_rb(self, more=""):
@@ -777,6 +780,99 @@ def test_the_node_object_names_the_server_of_its_run(machine, main, standby):
         assert machine.run() == 0, machine.output
     saved = standby.request("GET", f"nodes/{NODE}", NODE, load_key(machine.key)).json()["automatic"]["chef_failover"]
     assert saved["run"] == {"server": "standbyserver", "chef_server_url": standby.url}
+
+
+# A mistake in config.yml.
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        pytest.param(("organization: null", "organisation: acme"), id="a typo"),
+        pytest.param(("organization: null", "organization: no"), id="a word that YAML reads as false"),
+        pytest.param(
+            ("selection:", "servers: [{name: x, url: 'https://127.0.0.1:1'}]\nselection:"), id="servers twice"
+        ),
+        pytest.param(("url: 'https:", "url: 'http:"), id="http"),
+        pytest.param(("servers:", "servers: ["), id="no YAML"),
+    ],
+)
+def test_a_mistake_leaves_sidecar_and_shim_where_they_were(machine, main, mistake):
+    """While the sidecar goes on, after its restart, and when it is gone."""
+    with daemon(machine.config) as running:
+        settle(machine, "mainserver")
+        machine.config.write_text(machine.config.read_text().replace(*mistake))
+        ended = run("accept", "--reload", running.process.pid, "--config", machine.config)
+        assert ended.returncode == 2
+        assert machine.run() == 0, machine.output
+        running.stop()
+        running.restart()
+        assert machine.run() == 0, machine.output
+    assert machine.run() == 0, machine.output
+    assert machine.urls("run_completed") == [main.url] * 3
+
+
+def test_a_first_file_with_a_mistake_and_the_node_runs_as_without_us(machine, standby):
+    machine.accepted.unlink()
+    machine.config.write_text(machine.config.read_text().replace("organization: null", "organisation: acme"))
+    assert run("serve", "--config", machine.config).returncode == 2
+    own = f'chef_server_url "{standby.url}"\nnode_name "{NODE}"\nclient_key "{machine.key}"\n'
+    machine.write_client_rb(own + f'ssl_ca_file "{standby.ca_file}"\n')
+    assert machine.run() == 0, machine.output
+    assert {note["url"] for note in machine.notes} == {standby.url}
+
+
+# What client.rb says beside us.
+
+FETCH = r"""
+unless $fetches # every evaluation would add another handler
+  $fetches = true
+  Chef.event_handler do
+    on(:converge_start) do |*_|
+      uri = URI("%(url)s")
+      http = Net::HTTP.new(uri.host, uri.port, nil)
+      http.use_ssl = true
+      http.ca_file = Chef::Config[:ssl_ca_file]
+      File.write("%(fetched)s", http.get("/").code)
+    end
+  end
+end
+"""
+"""What a remote_file does: it trusts what Chef's TLS policy makes of ssl_ca_file."""
+
+
+def test_a_run_trusts_its_server_and_what_client_rb_trusts(machine, main, standby, tmp_path):
+    """Each server has a CA of its own here, and an internal host has the one of client.rb."""
+    with dev_servers("internal") as (internal,):
+        (tmp_path / "internal.pem").write_bytes(internal.ca_pem)
+        machine.write_client_rb(f'ssl_ca_file "{tmp_path}/internal.pem"\n')
+        more = {"url": internal.url, "fetched": tmp_path / "fetched"}
+        (tmp_path / "client.d/fetch.rb").write_text(FETCH % more)
+        for server in (main, standby):
+            with daemon(machine.config):
+                assert machine.run() == 0, machine.output
+            assert machine.urls("run_completed")[-1] == server.url
+            assert (tmp_path / "fetched").read_text().isdigit()
+            (tmp_path / "fetched").unlink()
+            main.kill()
+
+
+def test_a_node_name_of_client_rb_that_is_another_is_said_once(machine, main):
+    machine.write_client_rb('node_name "web-9"\n')
+    with daemon(machine.config):
+        assert machine.run() == 0, machine.output
+    assert machine.has_run_on(main)
+    assert machine.output.count(f"node_name web-9 of client.rb gives way to {NODE} of config.yml") == 1
+
+
+def test_local_mode_is_left_alone_by_a_client_rb_that_loads_client_d(machine):
+    """It does so before the command line is in the configuration."""
+    load = f'Dir["{machine.root}/client.d/chef*.rb"].each {{ |path| from_file(path) }}\n'
+    machine.write_client_rb(load)
+    with relay(machine.socket, answer={}) as between:
+        assert machine.run("-z", "-N", NODE) == 0, machine.output
+    assert between.asked == []
+    assert "chef-failover" not in machine.output
 
 
 # Without a sidecar, and with an impostor.

@@ -276,7 +276,7 @@ def test_the_watchdog_is_fed_by_the_loops_and_not_by_whoever_answers(servers, tm
     monkeypatch.setattr(signal, "sigtimedwait", wait)
     monkeypatch.setattr(sidecar, "late", lambda: tuple(hangs))
     assert http.get("/livez", base_url="http://localhost").status_code == 200
-    module._obey(sidecar, tmp_path, Systemd())
+    module._obey(sidecar, None, Systemd())
     assert told == [()] * len(told), "never while one hangs"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from chef_failover.node import accepted
 from tests.support.parts import require_program
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,7 @@ class Installation:
         (root / "config.yml").write_text(
             f"listen: {{socket: {self.socket}}}\nstate_dir: {root}\nservers: [{{name: a, url: 'https://a.example.com'}}]\n"
         )
+        accepted.accept(root / "config.yml")
 
     @property
     def socket(self) -> Path:
@@ -108,7 +110,7 @@ def test_nothing_is_known(installation):
     assert installation.ohai()[0] == {"available": False}
 
 
-@pytest.mark.parametrize("gone", ["config.yml", "ruby/chef_failover.rb", "ruby/chef_failover/facts.rb"])
+@pytest.mark.parametrize("gone", ["config.yml.accepted.json", "ruby/chef_failover.rb", "ruby/chef_failover/facts.rb"])
 def test_a_half_removed_package(installation, gone):
     (installation.root / gone).unlink()
     started = time.monotonic()

@@ -3,10 +3,13 @@
 module ChefFailover
   # Sets Chef::Config, except what the command line sets: it beats everything.
   class ClientConfig
-    OPTIONS = { chef_server_url: %w[S server], node_name: %w[N node-name], client_key: %w[k client-key] }.freeze
+    OPTIONS = { chef_server_url: %w[S server], node_name: %w[N node-name], client_key: %w[k client-key],
+                local_mode: %w[z local-mode] }.freeze
     # In target mode (-t) node_name and client_key are another device's. From Chef 19 on the API client has its own there,
     # which Chef takes from those where nobody has set them.
     OF_API_CLIENT = { node_name: :api_client_name, client_key: :api_client_key }.freeze
+    MODES = %i[local_mode solo solo_legacy_mode].freeze
+    TRUST = %i[ssl_ca_path ssl_ca_file].freeze
 
     # Whether the command line sets this: -S URL, -SURL, -WS URL, --server URL, --server=URL, --serv URL, and
     # --config-option chef_server_url=URL. An ambiguous abbreviation has ended chef-client before.
@@ -19,15 +22,18 @@ module ChefFailover
       end
     end
 
-    # Local mode and solo have no server; knife acts for a person, not for the node.
+    # Local mode and solo have no server; knife acts for a person. (chef-shell -z acts for the node, and starts no run.) A
+    # client.rb that loads client.d by itself does so before the command line is merged into the configuration.
     def self.without_server?(config)
-      defined?(::Chef::Application::Knife) || config[:local_mode] || config[:solo] || config[:solo_legacy_mode] ||
-        (config[:chef_zero] || {})[:enabled] || config[:chef_server_url].to_s.start_with?("chefzero:")
+      modes = [*MODES.map { |mode| config[mode] }, (config[:chef_zero] || {})[:enabled], given?(:local_mode)]
+      modes.any? || config[:chef_server_url].to_s.start_with?("chefzero:") ||
+        defined?(::Chef::Application::Knife) || defined?(::Chef::Application::Solo)
     end
 
     # Returns the choice, unless its server gives way to the command line's.
-    def set(config, choice, run)
+    def set(config, choice, run, is_final:)
       is_targeting = value(config, :target) || (value(config, :target_mode) || {})[:enabled]
+      warn_of_name(config, choice.node_name, run, is_final) unless is_targeting
       OF_API_CLIENT.each_key { |name| set_identity(config, name, choice[name], is_targeting) if choice[name] }
       return if ClientConfig.given?(:chef_server_url)
 
@@ -38,14 +44,20 @@ module ChefFailover
 
     # Goes with the server, so it is taken back when the next choice has none.
     def set_ca_file(config, ca_file, run)
-      ca_file = usable_ca_file(config, ca_file, run) if ca_file
-      is_ours = @ca_file && config[:ssl_ca_file] == @ca_file
-      @ca_file_before = config[:ssl_ca_file] unless is_ours
-      config[:ssl_ca_file] = ca_file || @ca_file_before if ca_file || is_ours
-      @ca_file = ca_file
+      now = TRUST.map { |name| config[name] }
+      @others = now unless now == @ours
+      together = beside_others(config, ca_file, run) if ca_file
+      @ours = together ? [nil, together] : @others
+      TRUST.zip(@ours) { |name, value| config[name] = value unless config[name] == value }
     end
 
     private
+
+    def warn_of_name(config, name, run, is_final)
+      @name = config[:node_name] unless [nil, name].include?(config[:node_name])
+      is_told = @name && name && !ClientConfig.given?(:node_name)
+      run.say("node_name #{@name} of client.rb gives way to #{name} of config.yml", is_final ? :warn : :debug) if is_told
+    end
 
     def set_identity(config, name, value, is_targeting)
       return if ClientConfig.given?(name)
@@ -55,13 +67,27 @@ module ChefFailover
       config[OF_API_CLIENT[name]] ||= value if config.respond_to?(OF_API_CLIENT[name])
     end
 
-    # Chef ends over a file that is not there, and looks at none beside ssl_ca_path.
-    def usable_ca_file(config, ca_file, run)
-      run.say("ssl_ca_path is set, so chef-client does not look at ssl_ca_file #{ca_file}") if config[:ssl_ca_path]
-      return ca_file if File.file?(ca_file)
+    # Chef looks into one file or one directory alone, and ends over one that is not there. So what client.rb trusts and
+    # this CA are put together, in Chef's own cache.
+    def beside_others(config, ca_file, run)
+      raise Errno::ENOENT, ca_file unless File.file?(ca_file)
 
-      run.say("ssl_ca_file #{ca_file} is ignored: there is no such file")
+      directory, file = @others
+      others = directory ? Dir.glob("*.[0-9]*", base: directory).sort.map { |name| File.join(directory, name) } : [file].compact
+      files = [*others.select { |one| File.file?(one) }, ca_file].uniq
+      files.one? ? ca_file : write(File.join(config[:file_cache_path], "chef-failover#{ca_file.tr('/', '_')}"), files)
+    rescue SystemCallError => e
+      run.say("ssl_ca_file #{ca_file} is ignored: #{e.message}")
       nil
+    end
+
+    def write(path, files)
+      FileUtils.mkdir_p(File.dirname(path))
+      File.open("#{path}.new", File::WRONLY | File::CREAT | File::TRUNC | File::NOFOLLOW, 0o644) do |new|
+        files.each { |file| new.puts(File.binread(file)) }
+      end
+      File.rename("#{path}.new", path)
+      path
     end
 
     # Not every Chef knows every setting, and a strict one raises over what it does not know.

@@ -16,13 +16,18 @@ module ChefFailover
       raise Unusable, "not JSON"
     end
 
-    # Neither a symbolic link nor a pipe in the sidecar's directory shall lead or stop root.
-    def self.read(path)
+    def self.roots?(stat)
+      [0, Process.euid].include?(stat.uid) && (stat.mode & 0o022).zero?
+    end
+
+    # Neither a symbolic link nor a pipe shall lead or stop root. Root's is also who runs chef-client, if another does.
+    def self.read(path, is_roots: false)
       File.open(path, File::RDONLY | File::NONBLOCK | File::NOFOLLOW) do |file|
         raise Unusable, "not a file" unless file.stat.file?
+        raise Unusable, "others than root can write it" if is_roots && !roots?(file.stat)
         raise Unusable, "longer than #{LONGEST_BYTES} bytes" if file.size > LONGEST_BYTES
 
-        parse(file.read(LONGEST_BYTES).to_s)
+        parse(file.read(file.size).to_s) # a buffer of the longest would cost more than all the rest
       end
     rescue SystemCallError, IOError => e
       raise Unusable, e.message

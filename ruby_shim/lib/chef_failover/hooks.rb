@@ -27,7 +27,7 @@ module ChefFailover
 
     # For Ohai. Inside chef-client also where this very run goes, which the sidecar's settled choice need not be.
     def facts(path)
-      facts = Facts.collect(usable { Settings.load(path) } || Settings.new, @run)
+      facts = Facts.collect(Settings.load(path), @run)
       @report ? facts.merge("run" => { "server" => @report[:server], "chef_server_url" => @report[:chef_server_url] }) : facts
     rescue StandardError, ScriptError
       { "available" => false }
@@ -39,9 +39,9 @@ module ChefFailover
         @report = nil
         next if ClientConfig.without_server?(::Chef::Config) || ClientConfig.given?(:chef_server_url)
 
-        settings = usable { Settings.load(@path) } # what is wrong with it was said when client.d was read
+        settings = Settings.load(@path)
         @run = Run.new unless @run.opened?(settings)
-        next unless still_ours?(::Chef::Config) && settings
+        next unless still_ours?(::Chef::Config)
 
         choose_again(settings)
         begin_report(settings, run_status) if @choice
@@ -67,12 +67,6 @@ module ChefFailover
     rescue StandardError, ScriptError => e # ScriptError: a library that is not there
       text = e.is_a?(Unusable) ? e.message : "#{e.class}: #{e.message}"
       @run.say("#{text}; chef_server_url stays as it is")
-    end
-
-    def usable
-      yield
-    rescue Unusable
-      nil
     end
 
     # Whether our handler will be called.
@@ -106,9 +100,7 @@ module ChefFailover
     def choose(config, settings, is_final:)
       return if settings.servers.empty?
 
-      choice = Layers::Sidecar.new(settings, @run, is_final).choice || Layers::State.new(settings, @run).choice ||
-               Layers::Config.new(settings, @run).choice
-      @choice = @client_config.set(config, choice, @run) || @choice
+      @choice = @client_config.set(config, Layers.choice(settings, @run, is_final), @run, is_final: is_final) || @choice
     end
 
     def choose_again(settings)

@@ -1,44 +1,36 @@
 # frozen_string_literal: true
 
 module ChefFailover
-  # Where a choice comes from, best first. Each layer announces its choice, or warns why it has none and returns nil; the
-  # last one raises Unusable, since nothing follows it.
+  # Where a choice comes from, best first. A layer announces its choice, or warns why it has none.
   module Layers
-    # What the sidecar answers: where another question follows, by whatever results there are.
-    Sidecar = Struct.new(:settings, :run, :is_final) do
-      def choice
-        level = run.is_silent ? :debug : :warn # a silent sidecar is warned of once in a run
-        status, answer = run.ask(settings, settings.budget_s, "GET", run.question(is_final))
-        raise NoServer if status == 404 && answer["title"] == "No server is configured"
-        raise Unusable, "status #{status}: #{answer['title']}" unless status == 200
-
-        run.announce(settings.vouch_for(answer), is_final: is_final)
-      rescue NoServer
-        raise
-      rescue StandardError => e # whatever an answer may do to the code above, there is a next layer
-        run.say("no usable answer from the sidecar at #{settings.socket}: #{e.message}", level)
-        nil
-      end
-    end
-
-    # What the sidecar last wrote to state.json.
-    State = Struct.new(:settings, :run) do
-      def choice
-        choice = Document.read(settings.state_file)["choice"]
-        raise Unusable, "no choice in it" unless choice.is_a?(Hash)
-
-        run.announce(settings.vouch_for(choice), "the last choice in #{settings.state_file}")
-      rescue StandardError => e
-        run.say("no usable choice in #{settings.state_file}: #{e.message}")
-        nil
-      end
-    end
-
-    # The first server of config.yml.
-    Config = Struct.new(:settings, :run) do
-      def choice
+    def self.choice(settings, run, is_final)
+      of_sidecar(settings, run, is_final) || of_state(settings, run) ||
         run.announce(settings.first_choice, "the first server of config.yml")
-      end
+    end
+
+    # What the sidecar answers: where another question follows, by whatever results there are.
+    def self.of_sidecar(settings, run, is_final)
+      level = run.is_silent ? :debug : :warn # a silent sidecar is warned of once in a run
+      status, answer = run.ask(settings, settings.budget_s, "GET", run.question(is_final))
+      raise NoServer if status == 404 && answer["title"] == "No server is configured"
+      raise Unusable, "status #{status}: #{answer['title']}" unless status == 200
+
+      run.announce(settings.vouch_for(answer), is_final: is_final)
+    rescue NoServer
+      raise
+    rescue StandardError => e # whatever an answer may do to the code above, there is a next layer
+      run.say("no usable answer from the sidecar at #{settings.socket}: #{e.message}", level)
+      nil
+    end
+
+    def self.of_state(settings, run)
+      choice = Document.read(settings.state_file)["choice"]
+      raise Unusable, "no choice in it" unless choice.is_a?(Hash)
+
+      run.announce(settings.vouch_for(choice), "the last choice in #{settings.state_file}")
+    rescue StandardError => e
+      run.say("no usable choice in #{settings.state_file}: #{e.message}")
+      nil
     end
   end
 end

@@ -17,7 +17,7 @@ module ChefFailover
 
     # The run that starts now is the one for which client.d was read, for the first time and a moment ago.
     def opened?(settings)
-      asked_ago_s&.between?(0, OPENING_S + (settings ? settings.budget_s : 0))
+      asked_ago_s&.between?(0, OPENING_S + settings.budget_s)
     end
 
     # One exchange with the sidecar. One that was silent to the last question is given little time for this one.

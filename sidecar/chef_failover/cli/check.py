@@ -23,9 +23,10 @@ from chef_failover.decide.readiness import missing
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
 from chef_failover.engine.workers import chef_server_for, make_prober
-from chef_failover.errors import EXIT_NO
+from chef_failover.errors import EXIT_NO, ConfigError
 from chef_failover.model.model import NodeCheck, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
+from chef_failover.node import accepted
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.server_list import discovery
@@ -37,14 +38,22 @@ from chef_failover.server_list import discovery
 @click.option(
     "--node", "with_node", is_flag=True, help="Look at this node, too: network, clock, key, files, shim, unit."
 )
-def check(config_path: Path, as_json: bool, with_node: bool) -> None:
+@click.option("--only-file", is_flag=True, help="Look at the file alone, and ask no server.")
+def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool) -> None:
     """Validate the configuration and probe each server once, without a daemon; find what the old recipe has left.
 
     With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
     """
+    if only_file and with_node:
+        raise click.UsageError("--only-file looks at nothing else, so not at the --node")
     logs.to_stderr(logging.WARNING)
-    config = configuration.load(config_path)
+    config = _load(config_path, only_file=only_file)
+    if only_file:
+        names = [server.name for server in config.servers]
+        click.echo(pretty({"schema": 1, "servers": names}) if as_json else f"{config_path} is valid.")
+        return
     document = probe_all(config)
+    document["warnings"] = [*filter(None, (accepted.at_work(config_path).why_not,))]
     found = diagnose(config, config_path, document) if with_node else find_old_recipe(config, config_path)
     if with_node or found:
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
@@ -52,6 +61,19 @@ def check(config_path: Path, as_json: bool, with_node: bool) -> None:
     is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)
     if not is_well or not all(entry["usable"] for entry in document["servers"]):
         sys.exit(EXIT_NO)
+
+
+def _load(config_path: Path, *, only_file: bool) -> Config:
+    """The configuration in the file; where it has mistakes, what is at work is said beside them."""
+    try:
+        return configuration.load(config_path)
+    except ConfigError:
+        if not only_file and accepted.is_there(config_path):
+            click.echo(
+                f"{config_path} is not at work: what was accepted before stays, for chef-client too. Its mistakes:",
+                err=True,
+            )
+        raise
 
 
 def probe_all(config: Config) -> dict[str, Any]:

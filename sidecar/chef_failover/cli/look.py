@@ -12,8 +12,8 @@ import click
 from chef_failover.cli import last_resort, tables
 from chef_failover.cli.asking import ask, known, pretty
 from chef_failover.cli.options import config_option, json_option
-from chef_failover.config import settings as configuration
 from chef_failover.errors import EXIT_NO, ChefFailoverError, SidecarUnavailableError
+from chef_failover.node import accepted
 
 WATCH_PERIOD_S = 2.0
 
@@ -27,7 +27,7 @@ def server(config_path: Path, as_json: bool) -> None:
     When the sidecar does not answer, the choice it last wrote down or the first server of the configuration is printed,
     just as chef-client would use it, and stderr says so.
     """
-    config = configuration.load(config_path)
+    config = accepted.at_work(config_path).config
     try:
         document = ask(config, "/v1/server?max_age=0", timeout_s=config.health.timeout + 2)
     except SidecarUnavailableError as error:
@@ -43,9 +43,10 @@ def server(config_path: Path, as_json: bool) -> None:
 @click.option("--watch", is_flag=True, help="Print again every two seconds, until interrupted.")
 def status(config_path: Path, as_json: bool, server: str | None, watch: bool) -> None:
     """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
-    config = configuration.load(config_path)
+    work = accepted.at_work(config_path)
     while True:
-        document = known(config)
+        document = known(work.config)
+        document["warnings"] = [*filter(None, (work.why_not,)), *document.get("warnings", ())]
         text, is_well = _status_in_words(document, server)
         if watch and sys.stdout.isatty():
             click.clear()
@@ -61,7 +62,7 @@ def status(config_path: Path, as_json: bool, server: str | None, watch: bool) ->
 @config_option
 def facts(config_path: Path) -> None:
     """Print what the Ohai plugin publishes, as JSON."""
-    config = configuration.load(config_path)
+    config = accepted.at_work(config_path).config
     click.echo(pretty(ask(config, "/v1/facts")))
 
 

@@ -13,6 +13,7 @@ from chef_failover.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_NO, ChefFailov
 
 MODULES = {
     "serve": "serve",
+    "accept": "accept",
     "server": "look",
     "status": "look",
     "check": "check",

@@ -17,9 +17,9 @@ from chef_failover.cli import tables
 from chef_failover.cli.asking import ask, known, pretty
 from chef_failover.cli.options import config_option, json_option, timeout_option
 from chef_failover.cli.progress import Progress
-from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config
 from chef_failover.errors import EXIT_NO, ChefFailoverError
+from chef_failover.node import accepted
 
 WAIT_PERIOD_S = 0.5
 
@@ -34,7 +34,7 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
     """Wait until this node has a Chef server that works; for user data and scripts."""
     if with_all and not associated:
         raise click.UsageError("--all goes with --associated")
-    config = configuration.load(config_path)
+    config = accepted.at_work(config_path).config
     with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
         ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
     ready_at, limit = math.inf, time.monotonic() + timeout_s - 2 * WAIT_PERIOD_S
@@ -65,7 +65,7 @@ def associate(
 
     The sidecar does this by itself; the command is for a person who has just mended what was in the way.
     """
-    config = configuration.load(config_path)
+    config = accepted.at_work(config_path).config
     names = servers or [server.name for server in config.servers if server.association.provider != "none"]
     if not names:
         raise ChefFailoverError("no server has an association to make: servers[].association is none for all of them")

@@ -17,10 +17,9 @@ from pathlib import Path
 import click
 
 from chef_failover.cli.options import config_option
-from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config
 from chef_failover.errors import SealError
-from chef_failover.node import clone, key_file
+from chef_failover.node import accepted, clone, key_file
 from chef_failover.node import key as node_key
 from chef_failover.server_list import cache as list_cache
 from chef_failover.state import document as state
@@ -47,13 +46,15 @@ def seal(config_path: Path, is_forced: bool) -> None:
 
     The key goes if it was made here, with everything in the state directory. Each thing that is removed is told.
     """
-    for sentence in remove_all(configuration.load(config_path), is_forced=is_forced):
+    config = accepted.at_work(config_path).config
+    for sentence in remove_all(config, accepted.path_of(config_path), is_forced=is_forced):
         click.echo(sentence)
 
 
-def remove_all(config: Config, *, is_forced: bool = False) -> Iterator[str]:
+def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: bool = False) -> Iterator[str]:
     """Remove this node's identity and state; a sentence for each thing that is removed, or kept, as it happens.
 
+    What was accepted of config.yml, in ``accepted_path``, goes last: until then a second run finds the rest by it.
     ``is_forced`` does it on a node that is registered, too. The servers are not told: what they have stays there.
 
     Raises:
@@ -66,14 +67,16 @@ def remove_all(config: Config, *, is_forced: bool = False) -> Iterator[str]:
             " systemctl stop chef-failover"
         )
     condemned = _condemned(directory)
+    elsewhere = [path for path in (config.metrics.textfile, accepted_path) if path and os.path.lexists(path)]
     if not is_forced and (registered := _registered(directory / state.FILE_NAME)):
         raise SealError(
             f"this node is registered, or about to be: {', '.join(registered)}. With its key gone, those servers will"
             " refuse it until its client is deleted there; --force seals it all the same"
         )
-    if condemned and not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise SealError(f"{directory} may not be written by this user, and nothing is removed; run it as root")
-    for path in (*condemned, *_exported(config)):
+    kept = {path.parent for path in (*condemned, *elsewhere) if not _may_write(path.parent)}
+    if kept:
+        raise SealError(f"{min(kept)} may not be written by this user, and nothing is removed; run it as root")
+    for path in (*condemned, *elsewhere):
         try:
             path.unlink()
         except OSError as error:
@@ -99,12 +102,6 @@ def _condemned(directory: Path) -> list[Path]:
     own_key = [key_file.NAME] if key_file.is_ours(directory) else []
     former = [name for name in names if name.startswith(_OF_FORMER_LIVES)]
     return [directory / name for name in (*own_key, *former, *_OF_ONE_LIFE) if name in names]
-
-
-def _exported(config: Config) -> list[Path]:
-    """The metrics of this life, where they are kept elsewhere."""
-    path = config.metrics.textfile
-    return [path] if path is not None and path.exists() else []
 
 
 def _foreign(config: Config) -> Iterator[Path]:
@@ -144,6 +141,10 @@ def _is_running(path: Path) -> bool:
         except OSError:
             return True  # it is too busy to take a connection
     return True
+
+
+def _may_write(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _flush(directory: Path) -> None:

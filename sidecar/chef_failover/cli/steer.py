@@ -12,7 +12,7 @@ import click
 from chef_failover.cli import tables
 from chef_failover.cli.asking import ask, pretty
 from chef_failover.cli.options import Duration, config_option, json_option
-from chef_failover.config import settings as configuration
+from chef_failover.node import accepted
 
 _reason_option = click.option("--reason", help="Why, for everybody who wonders later.")
 _for_option = click.option("--for", "for_s", type=Duration(), help="How long; without it, until a person ends it.")
@@ -70,7 +70,7 @@ def unpin(config_path: Path, as_json: bool) -> None:
 
 def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bool) -> None:
     """Have the sidecar do what is asked. Behind sudo, it also gets the name of who asked for it."""
-    config = configuration.load(config_path)
+    config = accepted.at_work(config_path).config
     body = asked | {"on_behalf_of": os.environ.get("SUDO_USER") or None}
     document = ask(config, target, method="POST", body=body)
     click.echo(pretty(document) if as_json else tables.steered(document))

@@ -18,7 +18,8 @@ def status(document: Document) -> str:
     if document.get("error"):
         return _without_sidecar(document)
     if not document["servers"]:
-        return "No server is configured, so chef-client keeps its own chef_server_url."
+        nothing = "No server is configured, so chef-client keeps its own chef_server_url."
+        return "\n".join((*_warnings(document), nothing))
     rows = [("", "SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST PROBE", "WHY")]
     rows += [
         (
@@ -111,6 +112,7 @@ def _without_sidecar(document: Document) -> str:
     names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
     since = f" since {document['since']}: {document['reason']}" if document["since"] else ""
     lines = [
+        *_warnings(document),
         f"The sidecar is down: {document['error']}",
         f"Its last choice was: {document['choice'] or 'nothing'}{since}. Configured servers: {names}.",
         *orders(document["pin"], document["drains"]),
@@ -193,9 +195,9 @@ def check(document: Document, config_path: str) -> str:
         if document["signed"]
         else "unsigned (no node name, or no client key that can be read)"
     )
-    head = f"{config_path} is valid. Probes are {how}."
-    head = "\n".join((head, *discovery(document)))
-    servers = f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
+    what = f"Probes are {how}." if document["servers"] else "It names no server."
+    head = "\n".join((f"{config_path} is valid. {what}", *_warnings(document), *discovery(document)))
+    servers = f"{head}\n\n{_table(rows)}" if document["servers"] else head
     marks = {True: "ok", False: "!!", None: "--"}
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
     return f"{servers}\n\n{_table(node)}" if node else servers

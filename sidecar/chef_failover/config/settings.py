@@ -1,7 +1,7 @@
 """I/O: the one configuration file, checked whole.
 
 YAML is parsed by PyYAML and given its shape by cattrs; both report every problem they see, and we add to each the line
-it stands on. Nothing else reads the file on our side; the Ruby shim reads the same file for the hosts it may trust.
+it stands on. Nothing else reads the file: what is at work of it is in `node.accepted`.
 """
 
 from __future__ import annotations
@@ -195,12 +195,20 @@ def load(path: Path) -> Config:
     Raises:
         ConfigError: with every problem of the file, or the one reason why it cannot be read.
     """
+    return parse(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of ``path``.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError((Problem(str(path), 1, "", f"cannot be read: {reason}"),)) from error
-    return parse(text, str(path))
 
 
 def parse(text: str, file: str = "config.yml") -> Config:

@@ -22,7 +22,9 @@ from chef_failover.config.settings import Config
 from chef_failover.daemon import logs
 from chef_failover.daemon.systemd import Notifier
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.errors import ChefFailoverError, ListenError
+from chef_failover.errors import ChefFailoverError, ListenError, NotAcceptedError
+from chef_failover.node import accepted
+from chef_failover.node.accepted import Accepted
 from chef_failover.node.machine import Machine
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ _FOREVER_S = 3600.0
 
 
 def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP reloads ``config_path``.
+    """Run until SIGTERM or SIGINT by what is accepted of ``config_path``; SIGHUP looks at that again.
 
     Raises:
         ChefFailoverError: it cannot start: the configuration, the node's name or a listener.
@@ -40,10 +42,13 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     # Blocked here, before any thread exists, signals are taken one at a time by the loop below, never in a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     logs.to_stderr(logging.INFO)
-    config = configuration.load(config_path)
+    work = _Work(config_path, accepted.for_sidecar(config_path))
+    config = work.accepted.config
     logs.use(config.log_format)
+    if work.accepted.why_not is not None:
+        log.warning("%s", work.accepted.why_not)
     systemd = Notifier()
-    machine = Machine(on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
+    machine = Machine(node_name=work.node_name, on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
     sidecar = Sidecar(config, machine)
     config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     apps = [LateApp(sidecar, may_change=True), LateApp(sidecar, may_change=False)]
@@ -59,13 +64,25 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
         for app in apps:
             app.load()
         _give_back_memory()
-        _obey(sidecar, config_path, systemd)
+        _obey(sidecar, work, systemd)
     finally:
         systemd.stopping()
         for listener in listeners:
             listener.close()
         sidecar.stop()
     log.info("stopped")
+
+
+class _Work:
+    """What is at work, since the start or the last reload."""
+
+    def __init__(self, config_path: Path, accepted: Accepted) -> None:
+        self.config_path = config_path
+        self.accepted = accepted
+
+    def node_name(self, _pattern: str) -> str:
+        """The node's name, as it was accepted."""
+        return str(self.accepted.node_name)
 
 
 def _load_workers() -> None:
@@ -95,7 +112,7 @@ def _open(config: Config, apps: Sequence[LateApp]) -> list[Listener]:
     return opened
 
 
-def _obey(sidecar: Sidecar, config_path: Path, systemd: Notifier) -> None:
+def _obey(sidecar: Sidecar, work: _Work, systemd: Notifier) -> None:
     """Take signals and feed the watchdog until it is time to stop."""
     pause_s = systemd.watchdog_s / 2 if systemd.watchdog_s else _FOREVER_S
     feed_at = time.monotonic() + pause_s
@@ -109,30 +126,36 @@ def _obey(sidecar: Sidecar, config_path: Path, systemd: Notifier) -> None:
             continue
         if received.si_signo == signal.SIGHUP:
             systemd.reloading()
-            _reload(sidecar, config_path)
+            _reload(sidecar, work)
             systemd.status(render.status_line(sidecar.snapshot))
             systemd.ready()
         else:
             return
 
 
-def _reload(sidecar: Sidecar, config_path: Path) -> None:
-    """A valid new configuration takes over in whole; any trouble leaves the old one at work."""
-    before = sidecar.config
+def _reload(sidecar: Sidecar, work: _Work) -> None:
+    """A configuration that is newly accepted takes over in whole; any trouble leaves the old one at work."""
+    former, before = work.accepted, sidecar.config
     try:
-        config = configuration.load(config_path)
-        fixed = attrs.evolve(config, listen=before.listen, state_dir=before.state_dir)
+        found = accepted.for_sidecar(work.config_path, is_running=True)
+        if found.is_written and found.why_not is not None and found.text == former.text:
+            raise NotAcceptedError(found.why_not)
+        work.accepted = found
+        fixed = attrs.evolve(found.config, listen=before.listen, state_dir=before.state_dir)
         sidecar.reload(fixed)
     except Exception as error:
+        work.accepted = former
         if not isinstance(error, ChefFailoverError):
             log.exception("a reload broke by a fault of ours")
         sidecar.reload_refused()
         log.error("the configuration in use stays, since the new one is no good:\n%s", error)
         return
-    logs.use(config.log_format)
-    log.info("reloaded %s: %s", config_path, _servers_in_words(sidecar))
-    if fixed != config:
-        log.warning("listen and state_dir have changed in %s; they need a restart", config_path)
+    logs.use(found.config.log_format)
+    log.info("reloaded %s: %s", work.config_path, _servers_in_words(sidecar))
+    if found.why_not is not None:
+        log.warning("%s", found.why_not)
+    if fixed != found.config:
+        log.warning("listen and state_dir have changed in %s; they need a restart", work.config_path)
 
 
 def _say_started(sidecar: Sidecar, config_path: Path) -> None:

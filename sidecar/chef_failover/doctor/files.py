@@ -11,6 +11,7 @@ from chef_failover.api import client
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import Node
 from chef_failover.errors import SidecarUnavailableError, UnseenError
+from chef_failover.node import accepted
 from chef_failover.state import document as state
 
 
@@ -19,6 +20,7 @@ def checks(node: Node) -> tuple[Check, ...]:
     listen = node.config.listen.socket
     return (
         Check("configuration", lambda: config_file(node)),
+        Check("accepted", lambda: accepted.at_work(node.config_path).why_not),
         Check("state", lambda: state_file(node)),
         Check("socket", lambda: socket_file(listen)),
         Check("sidecar", lambda: answers(listen)),

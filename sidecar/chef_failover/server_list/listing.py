@@ -199,11 +199,15 @@ def _why_settings_refused(server: Server, config: Config) -> str | None:
 
 
 def _as_used(server: Server, config: Config) -> Server:
-    return server if server.ca_file in (None, *_ca_files(config)) else attrs.evolve(server, ca_file=None)
+    """With the URL as config.yml spells it, which the shim compares to the letter."""
+    place = _place(config.chef_server_url(server))
+    same = next((one for one in config.servers if _place(config.chef_server_url(one)) == place), server)
+    ca_file = server.ca_file if server.ca_file in _ca_files(config) else None
+    return attrs.evolve(server, url=same.url, organization=same.organization, ca_file=ca_file)
 
 
 def _place(url: str) -> tuple[str, int, str]:
-    """Host, port and path, as the shim compares them."""
+    """Host, port and path, however they are spelled."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or 443, parts.path.rstrip("/")
 

@@ -1,0 +1,33 @@
+"""Shell: the command by which root accepts config.yml."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from chef_failover.cli.options import config_option
+from chef_failover.node import accepted
+
+
+@click.command()
+@config_option
+@click.option(
+    "--reload", "pid", metavar="PID", type=click.IntRange(min=1), help="Have the sidecar of this process look at it."
+)
+def accept(config_path: Path, pid: int | None) -> None:
+    """Check the configuration and, if it is whole, have sidecar and chef-client go by it from now on.
+
+    The unit does this as root, before each start and at each reload. What is wrong leaves both where they were.
+    """
+    try:
+        work = accepted.accept(config_path, is_running=pid is not None)
+    finally:
+        if pid is not None:  # also of what was refused: its log and its metrics tell
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+    names = ", ".join(server.name for server in work.config.servers)
+    click.echo(f"accepted {config_path}: {names or 'no server, so chef-client keeps its own'}")
