@@ -16,6 +16,7 @@ import attrs
 
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessPolicy
 from chef_failover.model.orders import Drain, FleetDrain, Pin
+from chef_failover.model.run_history import RunEvidence
 
 
 class Health(enum.IntEnum):
@@ -39,11 +40,13 @@ class Standing(enum.IntEnum):
     DRAINED = 5
     RISING = 6
     """DOWN, and its latest probe succeeded."""
-    NOT_COMPARED = 7
+    FAILS_RUNS = 7
+    """Well by its probes, but the last runs there failed before they converged."""
+    NOT_COMPARED = 8
     """Well, and yet to be compared with the server in use."""
-    STALE = 8
+    STALE = 9
     """Well in every way, but with an older policy or older cookbooks than the server in use."""
-    ELIGIBLE = 9
+    ELIGIBLE = 10
 
 
 class Outcome(enum.StrEnum):
@@ -197,6 +200,7 @@ class ServerSnapshot:
     """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
 
     On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
+    run_evidence: RunEvidence = RunEvidence()
     drain: Drain | None = None
     """This node's own."""
     fleet_drain: FleetDrain | None = None
