@@ -261,6 +261,20 @@ RSpec.describe "A chef-client run" do
       expect(sidecar.runs).to eq [contract("run_started.json"), contract("run_failed.json")]
     end
 
+    it "tell how far a failed run has come, and what the server answered" do
+      refusal = Net::HTTPFatalError.new("500", Net::HTTPInternalServerError.new("1.1", "500", "x"))
+      dispatch(:cookbook_sync_complete)
+      dispatch(:run_failed, refusal, run_status)
+      dispatch(:run_start, "18", run_status)
+      dispatch(:run_failed, Errno::ECONNRESET.new, run_status)
+      dispatch(:run_start, "18", run_status)
+      %i[cookbook_sync_complete converge_start converge_complete].each { |event| dispatch(event, nil) }
+      dispatch(:run_failed, refusal, run_status)
+      ends = sidecar.runs.select { |run| run["event"] == "failed" }
+      expect(ends.map { |run| run.values_at("phase", "http_status") })
+        .to eq [["converge", 500], ["start", nil], ["save", 500]]
+    end
+
     it "are sent as JSON with a length, which needs no proxy" do
       _, body, head = sidecar.requests.size.times.map { sidecar.requests.pop }.find { |line, _| line.start_with?("POST") }
       expect(head).to match(%r{^Content-Type: application/json\r$}).and include("Content-Length: #{body.bytesize}\r")

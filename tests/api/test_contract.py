@@ -30,7 +30,7 @@ from chef_failover.model.model import (
     Standing,
 )
 from chef_failover.model.needs import NodeObject
-from chef_failover.model.run_history import Run, RunHistory
+from chef_failover.model.run_history import Phase, Run, RunEvidence, RunHistory
 from chef_failover.state import written
 from tests.support.builders import ON, drain, pin
 
@@ -70,6 +70,7 @@ def snapshot(contract):
                 last_probe=well,
                 last_alive_probe=well,
                 registration=Registration(detail="registered by default-validator", identity="3f0f1e2d", on=ON),
+                run_evidence=RunEvidence(1, 98.0, "Errno::ECONNREFUSED"),
             ),
         ),
         SelectionPolicy(600.0, "web-1"),
@@ -83,7 +84,7 @@ ENDED, SEVEN_S = ON - datetime.timedelta(seconds=2), datetime.timedelta(seconds=
 HISTORY = (
     RunHistory()
     .add(Run("4a0c", "mainserver", "succeeded", None, ON.replace(hour=9, minute=30, second=12)))
-    .add(Run(FAILED_RUN, "standbyserver", "failed", "Errno::ECONNREFUSED", ENDED, ENDED - SEVEN_S, 7.25))
+    .add(Run(FAILED_RUN, "standbyserver", "failed", "Errno::ECONNREFUSED", ENDED, ENDED - SEVEN_S, 7.25, Phase.START))
 )
 ABOUT = About(
     "0.1.0",
@@ -170,6 +171,7 @@ def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
     assert rendered["servers"].keys() == wanted["servers"].keys()
     assert shape(rendered["associations"]) == shape(wanted["associations"])
     assert shape(rendered["runs"]) == shape(wanted["runs"])
+    assert rendered["run_evidence"] == wanted["run_evidence"]
     assert wanted["servers"]["mainserver"].keys() <= rendered["servers"]["mainserver"].keys()
     assert [shape(entry) for entry in wanted["transitions"][1:]] == [shape(entry) for entry in rendered["transitions"]]
 
@@ -222,6 +224,9 @@ def test_the_last_runs_have_the_shape_of_the_contract(http, expected):
         ("{}", "run_id must be text of 1 to 200 characters; event must be one of started, succeeded, failed"),
         ('{"run_id": "1", "event": "failed", "server": 5}', "server must be null or text"),
         ('{"run_id": "a\\nb", "event": "failed"}', "run_id"),
+        ('{"run_id": "1", "event": "failed", "phase": "end"}', "phase must be null or one of start, converge, save"),
+        ('{"run_id": "1", "event": "failed", "http_status": 600}', "http_status must be null or a number"),
+        ('{"run_id": "1", "event": "failed", "http_status": true}', "http_status must be null or a number"),
     ],
 )
 def test_a_report_that_is_none_is_refused_with_all_that_is_wrong(http, body, words):

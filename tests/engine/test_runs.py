@@ -5,9 +5,9 @@ import pytest
 
 from chef_failover.api import render
 from chef_failover.cli import tables
-from chef_failover.engine.runs import FORGOTTEN_AFTER_S, RunReport, Runs
+from chef_failover.engine.runs import FORGOTTEN_AFTER_S, RunReport, Runs, parse_report
 from chef_failover.model.about import About
-from chef_failover.model.run_history import RUNS_KEPT, Run, RunHistory
+from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
 from chef_failover.state import document as state
 from chef_failover.state import written
 from tests.support.builders import ON, server, world
@@ -69,12 +69,49 @@ def test_runs_since_the_last_success_are_counted_beyond_those_that_are_kept():
 
 
 def test_a_restart_keeps_them(tmp_path):
-    history = RunHistory().add(ended(1, "succeeded")).add(attrs.evolve(ended(2), started_on=ON, duration_s=3.25))
+    last = attrs.evolve(ended(2), started_on=ON, duration_s=3.25, phase=Phase.SAVE, http_status=403)
+    history = RunHistory().add(ended(1, "succeeded")).add(last)
     path = tmp_path / state.FILE_NAME
     state.write(path, written.kept(world(server("a")), About("1", runs=history), on=ON))
     assert state.read(path, ON).history == history
     early = state.read(path, ON - MINUTE).history
     assert (early.runs, early.since_success, early.last_success_on) == ((), 1, ON - MINUTE)
+
+
+BEHIND = RunEvidence(2, 50.0, "OpenSSL::SSL::SSLError")
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "evidence", "expected"),
+    [
+        ("b1", BEHIND, BEHIND),
+        ("b2", BEHIND, attrs.evolve(BEHIND, failed_at=90.0)),  # nobody knows when
+        ("b1", attrs.evolve(BEHIND, failed_at=99.0), attrs.evolve(BEHIND, failed_at=90.0)),
+        ("b2", RunEvidence(saves=False), RunEvidence(saves=False)),
+    ],
+)
+def test_a_restart_keeps_what_runs_tell_of_a_server(tmp_path, boot_id, evidence, expected):
+    path = tmp_path / state.FILE_NAME
+    snapshot = world(server("a", run_evidence=evidence), server("b"))
+    state.write(path, written.kept(snapshot, About("1", boot_id="b1"), on=ON))
+    found = state.read(path, ON, at=90.0, boot_id=boot_id).run_evidence
+    assert found == {("a", "https://a.example.com/organizations/default"): expected}
+
+
+@pytest.mark.parametrize("more", [{"failed_starts": "two"}, {"saves": "yes"}, {"failed_at": "x"}])
+def test_evidence_that_is_none_makes_a_state_useless(tmp_path, more):
+    path = tmp_path / state.FILE_NAME
+    document = written.kept(world(server("a", run_evidence=BEHIND)), About("1", boot_id="b1"), on=ON)
+    document["run_evidence"]["a"] |= more
+    state.write(path, document)
+    assert state.peek(path, ON, boot_id="b1").is_useless
+
+
+def test_what_the_shim_tells_of_a_failure_is_kept_with_the_run():
+    runs = Runs(lambda name: None, utc_now=lambda: ON)
+    body = {"run_id": "1", "event": "failed", "server": "main", "error_class": "E", "phase": "save", "http_status": 403}
+    runs.report(parse_report(body))
+    assert runs.history.last == Run("1", "main", "failed", "E", ON, phase=Phase.SAVE, http_status=403)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +142,11 @@ def test_a_state_of_a_version_without_runs_is_read(tmp_path):
             " Failed since the last success at 2026-11-22T10:00:00Z: 1.",
         ),
         ([ended(1)], "Failed, and none succeeded: 1."),
+        (
+            [attrs.evolve(ended(1), phase=Phase.START)],
+            "The last run failed with Errno::ECONNREFUSED before it converged on main at 2026-11-22T10:00:00Z."
+            " Failed, and none succeeded: 1.",
+        ),
     ],
 )
 def test_status_tells_how_the_last_runs_went(runs, words):

@@ -7,8 +7,8 @@
 # What it takes over, because failover depends on it:
 # * client.rb, the command line merged over it, client.d/*.rb by name, and -S once more over all. Whatever goes wrong
 #   there ends it with code 43 and no run. Until it is over, only warnings are logged.
-# * One run: run_start, before any request; the node, made where there is none; converge_start; the node is saved;
-#   run_completed, or run_failed with the exception. The URL, the key and the CA file are read at the requests.
+# * One run: run_start, before any request; the node, made where there is none; cookbook_sync_complete, converge_start,
+#   converge_complete; the node is saved; run_completed, or run_failed with the exception. The URL, the key and the CA file are read at the requests.
 # * A single run happens in this process, and its failure is exit code 1. With -i every run is forked, and the files
 #   are read again after a run that succeeded and on HUP, but never after one that failed. Nothing is reset before.
 # * USR1 starts the next run at once, HUP does not.
@@ -48,8 +48,8 @@ class Chef
 
   # Takes every event, and does nothing.
   class Handler
-    EVENTS = %i[run_start node_load_start node_load_completed node_load_failed converge_start converge_complete
-                run_completed run_failed].freeze
+    EVENTS = %i[run_start node_load_start node_load_completed node_load_failed cookbook_sync_complete converge_start
+                converge_complete run_completed run_failed].freeze
     EVENTS.each { |event| define_method(event) { |*_arguments| nil } }
   end
 
@@ -191,6 +191,7 @@ class Run
   end
 
   def converge
+    dispatch(:cookbook_sync_complete)
     dispatch(:converge_start, nil)
     dispatch(:converge_complete)
   end

@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from chef_devserver.state import PIVOTAL, Ace
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.signing import ChefAuth, load_key
 from chef_failover.node import accepted
@@ -766,6 +767,34 @@ def test_a_policy_group_that_is_missing_in_chef_zero_s_words(tmp_path, kind, emb
         assert lacks == ["policy web is not in policy group prod"]
         assert machine.run() == 0, machine.output
     assert machine.urls("run_completed") == [main.url], machine.output
+
+
+def test_a_main_that_fails_runs_while_its_probes_are_well_is_left_until_one_works(tmp_path, kind, embedded, key):
+    """It may not read its node there, so chef-client gets 403 before anything else."""
+    if kind.name != KINDS[0]:
+        pytest.skip("the embedded servers have no cookbooks, which chef-client itself asks for")
+    main, standby = embedded
+    machine = Machine(tmp_path, kind, embedded, key)
+    machine.write_config(health=BRISK)
+    readers = main.state.acls[NODE]["read"]
+    with daemon(machine.config) as sidecar:
+        until(lambda: all(entry["health"] == "UP" for entry in sidecar.ask("/v1/servers").body["servers"]))
+        main.state.acls[NODE]["read"] = Ace(frozenset({PIVOTAL}), frozenset())
+        assert [machine.run() for _ in range(3)] == [1, 1, 0], machine.output
+        assert machine.urls("run_failed") == [main.url] * 2
+        assert machine.urls("run_completed") == [standby.url]
+        sidecar.stop()
+        sidecar.restart()
+        until(lambda: sidecar.ask("/v1/servers").body["servers"][0]["standing"] == "fails_runs")
+        reason = sidecar.ask("/v1/servers").body["reason"]
+        assert "the last 2 runs there failed before they converged" in reason
+        assert "Net::HTTP" in run("status", "--config", machine.config).stdout
+        main.state.acls[NODE]["read"] = readers
+        assert run("pin", "mainserver", "--strict", "--config", machine.config).returncode == 0
+        assert machine.run() == 0, machine.output
+        assert run("unpin", "--config", machine.config).returncode == 0
+        assert machine.run() == 0, machine.output
+    assert machine.urls("run_completed") == [standby.url, main.url, main.url]
 
 
 def test_the_node_object_names_the_server_of_its_run(machine, main, standby):

@@ -41,6 +41,7 @@ module ChefFailover
 
         settings = Settings.load(@path)
         @run = Run.new unless @run.opened?(settings)
+        @run.phase = "start"
         next unless still_ours?(::Chef::Config)
 
         choose_again(settings)
@@ -87,11 +88,13 @@ module ChefFailover
 
     def make_handler
       made = nil
+      reached = ->(phase) { @run.phase = phase }
       ::Chef.event_handler do
         made = handler
         on(:run_start) { |*args| ::ChefFailover.run_start(*args) }
         on(:run_completed) { |*_| ::ChefFailover.run_end("succeeded") }
         on(:run_failed) { |*args| ::ChefFailover.run_end("failed", args.first) }
+        Run::PHASES.each { |event, phase| on(event) { |*_| reached.call(phase) } }
       end
       made
     end
@@ -126,7 +129,7 @@ module ChefFailover
     end
 
     def report(settings, event, error = nil)
-      body = @report.merge(event: event, error_class: error && error.class.to_s)
+      body = @report.merge(event: event, **@run.failure(error))
       @run.ask(settings, REPORT_BUDGET_S, "POST", "/v1/runs", JSON.generate(body))
     rescue Unusable => e
       ChefFailover.log(:debug, "the sidecar did not take the report that the run #{event}: #{e.message}")

@@ -5,8 +5,11 @@ module ChefFailover
   class Run
     SILENT_BUDGET_S = 0.2
     OPENING_S = 5
+    # How far a run has come by these events of Chef 14 to 19. Cookbooks have a word from their compilation on.
+    PHASES = { cookbook_sync_complete: "converge", converge_start: "converge", converge_complete: "save" }.freeze
 
     attr_reader :is_silent
+    attr_writer :phase
 
     # asked_at: when client.d was read for this run; nil where run_start asks first.
     def initialize(asked_at = nil)
@@ -52,6 +55,15 @@ module ChefFailover
       is_known = level == :warn && @said.include?(text)
       @said << text if level == :warn
       ChefFailover.log(is_known ? :debug : level, text)
+    end
+
+    # What the report says of the error that ended it.
+    def failure(error)
+      return { error_class: nil } unless error
+
+      response = error.response if error.respond_to?(:response)
+      status = response.code.to_i if response.respond_to?(:code)
+      { error_class: error.class.to_s, phase: @phase, http_status: status }
     end
 
     private

@@ -171,6 +171,7 @@ def _runs(document: Document) -> str:
     if last is None:
         return ""
     how = f" with {last['error_class']}" if last["error_class"] else ""
+    how += {"start": " before it converged", "save": " when it saved the node"}.get(last["phase"], "")
     took = f", after {last['duration_s']:.0f} s" if last["duration_s"] is not None else ""
     words = (
         f"The last run {last['result']}{how} on {last['server'] or 'an unknown server'} at {last['ended_at']}{took}."

@@ -10,6 +10,7 @@ import math
 
 from chef_failover.decide import parity
 from chef_failover.decide.readiness import PROVING, why_not_ready
+from chef_failover.decide.run_evidence import left_behind_s, why_behind
 from chef_failover.decide.search_index import why_impaired
 from chef_failover.decide.seeding import differences_of
 from chef_failover.decide.steering import drained, in_force
@@ -44,6 +45,7 @@ def shortcomings(
         found.append(f"turned this node away {PROVING}")
     found += filter(None, (why_not_ready(snapshot, server), _impaired(server)))
     found += [f"has another object of this node: {difference}" for difference in differences_of(snapshot, server)]
+    found += _failed_runs(snapshot, server, now)
     found += _older(snapshot, server, now)
     if server.any_drain is not None:
         found.append(f"is {drained(server.any_drain, now)}")
@@ -85,6 +87,10 @@ def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, 
         wants.append(_hold_down(snapshot.policy.failback_s, verdict.name, "it must then stay well for about"))
     elif verdict.hold_down_s > 0 and verdict.standing is Standing.ELIGIBLE:
         wants.append(_hold_down(verdict.hold_down_s, verdict.name, "it must stay well for another"))
+    left_s = left_behind_s(snapshot, server, now=now)
+    if left_s > 0:
+        passes = "" if math.isinf(left_s) else f"another {in_words(left_s)} must pass, or "
+        wants.append(f"{passes}a run must get further there: chef-failover pin {verdict.name} --strict")
     before = _before(verdict, choice)
     if before and snapshot.pin is None:
         wants.append(f"{' and '.join(before)} must fail or be drained, or the node be pinned")
@@ -94,6 +100,11 @@ def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, 
 def _impaired(server: ServerSnapshot) -> str | None:
     words = why_impaired(server)
     return f"is impaired: {words}" if words else None
+
+
+def _failed_runs(snapshot: Snapshot, server: ServerSnapshot, now: float) -> list[str]:
+    words = why_behind(snapshot, server, now=now)
+    return [f"fails runs: {words}"] if words is not None else []
 
 
 def _older(snapshot: Snapshot, server: ServerSnapshot, now: float) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from chef_failover.decide.readiness import PROVING, missing
+from chef_failover.decide.run_evidence import why_behind
 from chef_failover.decide.search_index import why_impaired
 from chef_failover.decide.steering import drained, of_whom, pinned
 from chef_failover.durations import in_words
@@ -21,6 +22,7 @@ _WORDS = {
     Standing.NOT_READY: "not ready",
     Standing.FAILING: "failing",
     Standing.RISING: "coming back",
+    Standing.FAILS_RUNS: "failing runs",
     Standing.IMPAIRED: "impaired",
     Standing.STALE: "stale",
     Standing.ELIGIBLE: "held down",
@@ -69,7 +71,7 @@ def _how_it_is(verdict: Verdict) -> str:
 
 
 def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float) -> str:
-    said = _sentence_of_standing(verdict, server, choice, snapshot)
+    said = _sentence_of_standing(verdict, server, choice, snapshot, now)
     if server.any_drain is None:
         return said
     # A server that is drained is often stopped next: then both are worth saying.
@@ -77,19 +79,22 @@ def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot
     return drained(server.any_drain, now) if is_all else f"{said}; {drained(server.any_drain, now)}"
 
 
-def _sentence_of_standing(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot) -> str:
+def _sentence_of_standing(
+    verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float
+) -> str:
     match verdict.standing:
         case Standing.ELIGIBLE:
             return _sentence_of_eligible(verdict, server, choice, snapshot.pinned)
         case Standing.TURNS_NODE_AWAY:
             return _sentence_of_refusal(server)
-        case Standing.NOT_READY:
-            return missing(snapshot, server) or f"was not ready {PROVING}"
-        case Standing.IMPAIRED:
-            return why_impaired(server) or "its search index failed when last looked at"
         case Standing.FAILING | Standing.DOWN if verdict.is_reachable:
             return "no answer in time for this run" if verdict.standing is Standing.FAILING else f"was DOWN {PROVING}"
-    return server.detail
+    words = {
+        Standing.NOT_READY: missing(snapshot, server) or f"was not ready {PROVING}",
+        Standing.FAILS_RUNS: why_behind(snapshot, server, now=now),
+        Standing.IMPAIRED: why_impaired(server) or "its search index failed when last looked at",
+    }
+    return words.get(verdict.standing) or server.detail
 
 
 def _sentence_of_refusal(server: ServerSnapshot) -> str:

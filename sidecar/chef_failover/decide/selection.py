@@ -20,6 +20,8 @@ With ``parity: require`` a well server that is stale, as `parity` has it, stands
 there is none of these it counts as well: a stale run is better than none. And nobody leaves a well server for one that
 is about to be compared with it: after a restart that takes a moment, and the better one may be stale.
 
+A server that fails this node's runs, as `run_evidence` has it, stands below the well ones likewise.
+
 A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
 any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
 and pins mean, and how they end, stands in `steering`.
@@ -41,6 +43,7 @@ from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import is_awaited, stale
 from chef_failover.decide.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.decide.reasons import explain
+from chef_failover.decide.run_evidence import left_behind_s
 from chef_failover.decide.search_index import is_doubtful, why_impaired
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
@@ -76,7 +79,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         return None
     snapshot = in_force(snapshot, now)
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    standings = {server.name: _standing(server, snapshot, current, runs_from) for server in snapshot.servers}
+    standings = {server.name: _standing(server, snapshot, current, runs_from, now) for server in snapshot.servers}
     lags = _put_stale_ones_back(standings, snapshot, current, now)
     preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
@@ -203,9 +206,9 @@ def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float, thr
 
 
 def _standing(
-    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None
+    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None, now: float
 ) -> Standing:
-    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from))
+    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from, now))
 
 
 def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
@@ -220,7 +223,7 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
 
 
 def _welcome(
-    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None
+    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None, now: float
 ) -> Standing:
     """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
     is_settled = runs_from is None
@@ -233,6 +236,8 @@ def _welcome(
         return Standing.RISING
     if server.any_drain is not None:
         return Standing.DRAINED
+    if left_behind_s(snapshot, server, now=now) > 0:
+        return Standing.FAILS_RUNS
     is_impaired = why_impaired(server) or (server is not current and is_doubtful(server))
     return Standing.IMPAIRED if is_impaired else Standing.ELIGIBLE
 

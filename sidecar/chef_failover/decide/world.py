@@ -1,4 +1,4 @@
-"""Pure: how one probe result, one reading, one registration or one order changes everything we know."""
+"""Pure: how one probe result, reading, run, registration or order changes everything we know."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
+from chef_failover.decide import run_evidence
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import lags_from, renewed
 from chef_failover.decide.readiness import heard, missing, sentence
@@ -43,6 +44,7 @@ from chef_failover.model.model import (
     Transition,
 )
 from chef_failover.model.orders import Drain, FleetDrain, Pin
+from chef_failover.model.run_history import Run
 
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
@@ -79,6 +81,9 @@ def apply_probe(
     if liveness.health is not server.liveness.health:
         transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
+        if liveness.health is Health.DOWN:
+            evidence = attrs.evolve(server.run_evidence, failed_starts=0)
+            changed = attrs.evolve(changed, run_evidence=evidence)
         snapshot = _remember(snapshot, transition)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
@@ -99,6 +104,15 @@ def apply_reading(
     else:
         snapshot = _tell_of_readiness(snapshot, changed, on=on)
     return refresh_choice(snapshot, now=check.read_at, on=on)
+
+
+def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime) -> Snapshot:
+    """The world after ``run`` has ended, with what it tells of the server that it used."""
+    server = snapshot.server(run.server) if run.server is not None else None
+    if server is None:
+        return snapshot
+    changed = attrs.evolve(server, run_evidence=run_evidence.heard(snapshot, server, run, at=now))
+    return refresh_choice(snapshot.with_server(changed), now=now, on=on)
 
 
 def apply_registration(

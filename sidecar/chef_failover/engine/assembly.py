@@ -31,6 +31,7 @@ from chef_failover.model.model import (
     Standing,
 )
 from chef_failover.model.needs import ParityMode, ReadinessMode, ReadinessPolicy
+from chef_failover.model.run_history import RunEvidence
 from chef_failover.node import offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
@@ -194,6 +195,8 @@ def _first_snapshot(
             had_useful_node_object=server.name in remembered.with_work,
             lacked_object_at=now if server.name in remembered.without_object else None,
         )
+        evidence = remembered.run_evidence.get((fresh.name, fresh.chef_server_url), RunEvidence())
+        fresh = attrs.evolve(fresh, run_evidence=evidence)
         same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose

@@ -11,12 +11,13 @@ from typing import Any
 import attrs
 import cachetools
 
-from chef_failover.model.run_history import Run, RunHistory
+from chef_failover.model.run_history import Phase, Run, RunHistory
 
 RUNS_UNDER_WAY = 64
 FORGOTTEN_AFTER_S = 6 * 3600.0
 """A run whose end nobody reports (killed, rebooted) is no longer under way after this."""
 EVENTS = ("started", "succeeded", "failed")
+PHASES = [phase.value for phase in Phase]
 
 
 @attrs.frozen
@@ -27,6 +28,8 @@ class RunReport:
     event: str
     server: str | None = None
     error_class: str | None = None
+    phase: Phase | None = None
+    http_status: int | None = None
 
 
 @attrs.frozen
@@ -111,9 +114,21 @@ def parse_report(body: object) -> RunReport:
         for key in ("server", "error_class")
         if body.get(key) is not None and not _is_text(body[key])
     ]
+    phase, http_status = body.get("phase"), body.get("http_status")
+    if phase is not None and phase not in PHASES:
+        problems.append(f"phase must be null or one of {', '.join(PHASES)}")
+    if http_status is not None and not (type(http_status) is int and 100 <= http_status <= 599):
+        problems.append("http_status must be null or a number from 100 to 599")
     if problems:
         raise ValueError("; ".join(problems))
-    return RunReport(body["run_id"], body["event"], body.get("server"), body.get("error_class"))
+    return RunReport(
+        body["run_id"],
+        body["event"],
+        body.get("server"),
+        body.get("error_class"),
+        Phase(phase) if phase is not None else None,
+        http_status,
+    )
 
 
 def _ended(report: RunReport, started: _Started | None, now: float, on: datetime.datetime) -> Run:
@@ -125,6 +140,8 @@ def _ended(report: RunReport, started: _Started | None, now: float, on: datetime
         ended_on=on,
         started_on=started.on if started else None,
         duration_s=round(now - started.at, 3) if started else None,
+        phase=report.phase,
+        http_status=report.http_status,
     )
 
 

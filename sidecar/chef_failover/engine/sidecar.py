@@ -16,7 +16,7 @@ import attrs
 
 from chef_failover import __version__
 from chef_failover.config.settings import Config
-from chef_failover.decide.world import apply_listed_drains
+from chef_failover.decide.world import apply_listed_drains, apply_run
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
 from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.engine.runs import RunReport, Runs
@@ -27,7 +27,7 @@ from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.about import About
 from chef_failover.model.model import Choice, RiseFall, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessPolicy
-from chef_failover.model.run_history import Run
+from chef_failover.model.run_history import Run, RunEvidence
 from chef_failover.node import clone
 from chef_failover.node.machine import Machine
 from chef_failover.server_list.discovery import Discovery
@@ -229,7 +229,10 @@ class Sidecar:
             former = self.snapshot
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
-                known = tuple(attrs.evolve(server, readiness=RiseFall(), node_check=None) for server in known)
+                known = tuple(
+                    attrs.evolve(server, readiness=RiseFall(), node_check=None, run_evidence=RunEvidence())
+                    for server in known
+                )
             self._parts = self._assemble(config, node_name, state.of(former), known, drains)
         before.stop()
         self._parts.start()
@@ -277,6 +280,8 @@ class Sidecar:
         self._parts.watch.look_at(name)
 
     def _run_ended(self, run: Run) -> None:
+        with self._swapping:  # or a reload would go on without it
+            self._parts.live.steer(apply_run, run)
         self.counters.ran(run.server, run.result)
         self._save_soon()
         self._telling.wake()

@@ -17,8 +17,7 @@ class Move(enum.StrEnum):
 PREFERRED, PINNED, REMOVED = "preferred", "pinned", "removed"
 CAUSES = (
     *(standing.name.lower() for standing in (Standing.DOWN, Standing.TURNS_NODE_AWAY, Standing.NOT_READY)),
-    Standing.DRAINED.name.lower(),
-    Standing.IMPAIRED.name.lower(),
+    *(standing.name.lower() for standing in (Standing.DRAINED, Standing.FAILS_RUNS, Standing.IMPAIRED)),
     PREFERRED,
     PINNED,
     REMOVED,

@@ -16,6 +16,7 @@ import attrs
 
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessPolicy
 from chef_failover.model.orders import Drain, FleetDrain, Pin
+from chef_failover.model.run_history import RunEvidence
 
 
 class Health(enum.IntEnum):
@@ -39,13 +40,15 @@ class Standing(enum.IntEnum):
     DRAINED = 5
     RISING = 6
     """DOWN, and its latest probe succeeded."""
-    IMPAIRED = 7
+    FAILS_RUNS = 7
+    """Well by its probes, but the last runs there failed before they converged."""
+    IMPAIRED = 8
     """Well but for its search index: a run does all its work there, and its last save fails."""
-    NOT_COMPARED = 8
+    NOT_COMPARED = 9
     """Well, and yet to be compared with the server in use."""
-    STALE = 9
+    STALE = 10
     """Well in every way, but with an older policy or older cookbooks than the server in use."""
-    ELIGIBLE = 10
+    ELIGIBLE = 11
 
 
 class Outcome(enum.StrEnum):
@@ -201,6 +204,7 @@ class ServerSnapshot:
     """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
 
     On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
+    run_evidence: RunEvidence = RunEvidence()
     drain: Drain | None = None
     """This node's own."""
     fleet_drain: FleetDrain | None = None

@@ -1,12 +1,25 @@
-"""Pure: the chef-client runs that have ended, as far as we remember them."""
+"""Pure: the chef-client runs that have ended, as far as we remember them, and what they tell of their servers."""
 
 from __future__ import annotations
 
 import datetime
+import enum
+import math
 
 import attrs
 
 RUNS_KEPT = 20
+
+
+class Phase(enum.StrEnum):
+    """How far a run had come when it failed."""
+
+    START = "start"
+    """The server has yet to give it the node and its cookbooks: no cookbook has had a word."""
+    CONVERGE = "converge"
+    """Cookbooks are at work, from their compilation on."""
+    SAVE = "save"
+    """All is converged, and the node is saved on the server."""
 
 
 @attrs.frozen
@@ -21,6 +34,10 @@ class Run:
     ended_on: datetime.datetime
     started_on: datetime.datetime | None = None
     duration_s: float | None = None
+    phase: Phase | None = None
+    """Of a failed run, where the shim has told."""
+    http_status: int | None = None
+    """Of the answer that failed it, if one did."""
 
     @property
     def is_success(self) -> bool:
@@ -50,3 +67,17 @@ class RunHistory:
         if run.is_success:
             return RunHistory(runs, 0, run.ended_on)
         return RunHistory(runs, self.since_success + 1, self.last_success_on)
+
+
+@attrs.frozen
+class RunEvidence:
+    """What this node's runs on one server tell of that server."""
+
+    failed_starts: int = 0
+    """Runs in a row that it failed in their first phase while its probes were well."""
+    failed_at: float = -math.inf
+    """When the latest of these ended, on the monotonic clock."""
+    failure: str = ""
+    """What that one failed with, in words."""
+    saves: bool | None = None
+    """Whether the last run that could tell saved the node there."""

@@ -22,7 +22,7 @@ from chef_failover.decide.steering import ends_at_after_reboot
 from chef_failover.model.instance import is_instance_id
 from chef_failover.model.model import Registration, RegistrationState, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
-from chef_failover.model.run_history import RUNS_KEPT, Run, RunHistory
+from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
 
 SCHEMA = 1
 FILE_NAME = "state.json"
@@ -40,6 +40,8 @@ class Remembered:
     registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
     """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
     history: RunHistory = RunHistory()
+    run_evidence: Mapping[tuple[str, str], RunEvidence] = attrs.field(factory=dict)
+    """By name and ``chef_server_url`` of the server."""
     drains: tuple[Drain, ...] = ()
     pin: Pin | None = None
     reason: str | None = None
@@ -186,7 +188,8 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
             registrations[server, str(entry["chef_server_url"])] = _registration(entry)
         except (ValueError, KeyError, TypeError):
             problems.append(f"the registration with {server} in {FILE_NAME} is not one of ours, and made anew")
-    drains, pin, dropped = _orders(document, instant)
+    is_same_boot = instant.boot_id is not None and document.get("boot_id") == instant.boot_id
+    drains, pin, dropped = _orders(document, instant, is_same_boot=is_same_boot)
     problems += dropped
     instance_id = document.get("instance_id")
     return Remembered(
@@ -195,6 +198,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         transitions,
         registrations,
         _history(document.get("runs") or {}, now),
+        _evidence(document.get("run_evidence") or {}, instant, is_same_boot=is_same_boot),
         drains=drains,
         pin=pin,
         reason=str(choice["reason"]) if choice.get("reason") else None,
@@ -211,9 +215,10 @@ def _transition(entry: Mapping[str, Any]) -> Transition:
     return Transition(_time(entry["at"]), server, str(entry["from"]), str(entry["to"]), reason)
 
 
-def _orders(document: Mapping[str, Any], instant: Instant) -> tuple[tuple[Drain, ...], Pin | None, list[str]]:
+def _orders(
+    document: Mapping[str, Any], instant: Instant, *, is_same_boot: bool
+) -> tuple[tuple[Drain, ...], Pin | None, list[str]]:
     """Drains and pin; and a sentence for each that is not one of ours, since losing it must not lose the others."""
-    is_same_boot = instant.boot_id is not None and document.get("boot_id") == instant.boot_id
     drains, pin, dropped = [], None, []
     entries = document.get("drains") or {}
     for name, entry in entries.items() if isinstance(entries, dict) else [("", entries)]:
@@ -267,7 +272,9 @@ def _history(entry: Mapping[str, Any], now: datetime.datetime) -> RunHistory:
 
 def _run(entry: Mapping[str, Any]) -> Run:
     duration_s = entry["duration_s"]
-    if not isinstance(duration_s, int | float | None) or not isinstance(entry["run_id"], str):
+    http_status = entry.get("http_status")  # which older versions do not write, nor the phase
+    is_ours = isinstance(duration_s, int | float | None) and isinstance(http_status, int | None)
+    if not is_ours or not isinstance(entry["run_id"], str):
         raise ValueError("a run in it is not one of ours")
     return Run(
         run_id=entry["run_id"],
@@ -277,7 +284,25 @@ def _run(entry: Mapping[str, Any]) -> Run:
         ended_on=_time(entry["ended_at"]),
         started_on=_time(entry["started_at"]) if entry["started_at"] else None,
         duration_s=duration_s,
+        phase=Phase(entry["phase"]) if entry.get("phase") else None,
+        http_status=http_status,
     )
+
+
+def _evidence(
+    entries: Mapping[str, Any], instant: Instant, *, is_same_boot: bool
+) -> dict[tuple[str, str], RunEvidence]:
+    """After a reboot nobody knows when a run failed: it counts as having failed just now."""
+    found = {}
+    for name, entry in entries.items():
+        failed_starts, failed_at, saves = entry["failed_starts"], entry["failed_at"], entry["saves"]
+        if not isinstance(failed_starts, int) or saves not in (None, True, False):
+            raise ValueError("what it says of runs on a server is not one of ours")
+        at = instant.at if failed_at is None or not is_same_boot else min(float(failed_at), instant.at)
+        found[name, str(entry["chef_server_url"])] = RunEvidence(
+            failed_starts, at if failed_starts else -math.inf, str(entry["failure"]), saves
+        )
+    return found
 
 
 def _registration(entry: Mapping[str, Any]) -> Registration:

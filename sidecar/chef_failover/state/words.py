@@ -78,6 +78,8 @@ def run(entry: Run) -> Document:
         "server": entry.server,
         "result": entry.result,
         "error_class": entry.error_class,
+        "phase": entry.phase.value if entry.phase else None,
+        "http_status": entry.http_status,
         "started_at": utc(entry.started_on),
         "ended_at": utc(entry.ended_on),
         "duration_s": entry.duration_s,

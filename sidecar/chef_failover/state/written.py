@@ -9,6 +9,7 @@ from chef_failover.decide import parity, readiness
 from chef_failover.model.about import About
 from chef_failover.model.model import Registration, Snapshot
 from chef_failover.model.orders import Order
+from chef_failover.model.run_history import RunEvidence
 from chef_failover.state import words
 
 
@@ -32,6 +33,11 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         "with_work": [found.name for found in snapshot.servers if readiness.has_useful_node_object(found)],
         "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
         "servers": {found.name: words.server_facts(snapshot, found) for found in snapshot.servers},
+        "run_evidence": {
+            found.name: {"chef_server_url": found.chef_server_url, **_evidence(found.run_evidence)}
+            for found in snapshot.servers
+            if found.run_evidence != RunEvidence()
+        },
         "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
         "pin": {**words.pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
         "runs": words.runs(about.runs),
@@ -54,6 +60,16 @@ def _registration(chef_server_url: str, registration: Registration) -> words.Doc
         "ticket": registration.ticket,
         "identity": registration.identity,
         "since": words.utc(registration.on),
+    }
+
+
+def _evidence(evidence: RunEvidence) -> words.Document:
+    """As state.json has it; when a run failed is told by the monotonic clock of this boot."""
+    return {
+        "failed_starts": evidence.failed_starts,
+        "failed_at": round(evidence.failed_at, 3) if evidence.failed_starts else None,
+        "failure": evidence.failure,
+        "saves": evidence.saves,
     }
 
 
