@@ -226,6 +226,29 @@ def test_wait_ends_when_there_is_a_server(servers, tmp_path):
         assert ended.stdout == f"ready: mainserver {servers[0].chef_server_url}\n"
 
 
+def test_wait_without_any_server_says_so_at_once(tmp_path):
+    path = write_config(tmp_path)
+    said = f"no server is configured, so none is waited for: name them in {path}, then systemctl reload"
+    ended = run("wait", "--associated", "--config", path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert said in ended.stderr
+    with daemon(path):
+        ended = run("wait", "--config", path)
+    assert (ended.returncode, said in ended.stderr) == (1, True)
+
+
+def test_wait_goes_on_while_the_sidecar_has_not_reloaded_yet(servers, tmp_path):
+    path = write_config(tmp_path)
+    with daemon(path) as running:
+        waiting = subprocess.Popen(
+            command("wait", "--config", write_config(tmp_path, servers)), stderr=subprocess.PIPE, text=True
+        )
+        assert waiting.stderr.readline() == "waiting: no server is configured\n"
+        running.send(signal.SIGHUP)
+        assert waiting.wait(30) == 0
+        waiting.stderr.close()
+
+
 def test_wait_does_not_wait_for_the_first_probe_to_be_due(servers, tmp_path):
     path = write_config(tmp_path, servers, health=CALM)
     with daemon(path):
