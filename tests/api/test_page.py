@@ -177,6 +177,13 @@ def test_the_headline_answers_why(app, servers, more, mood, text):
     assert reason in (*lines[at + 1 : at + 5], "")
 
 
+def test_each_server_says_whether_it_is_ready(app):
+    lines = shown(app, said(world(server("a"), server("b", Health.DOWN))))
+    assert lines[lines.index("Ready") - 1] == "Health"
+    assert lines[lines.index("UP") + 1 : lines.index("UP") + 3] == ["yes", "ok, 1 s ago"]
+    assert lines[lines.index("DOWN") + 1 : lines.index("DOWN") + 3] == ["no", "refused, 1 s ago"]
+
+
 def test_what_a_standby_lacks(app):
     refused = attrs.evolve(server("c"), registration=Registration(RegistrationState.REFUSED, "no such validator"))
     other = holding("e", attrs.evolve(WEB, run_list=("recipe[db]",)))

@@ -68,4 +68,5 @@ def contents(status: Document, runs: Sequence[Document] = (), *, on: datetime.da
         "lines": timeline.lines(status, runs, on=on),
         "entries": timeline.entries(status, runs, on=on),
         "in_words": in_words,
+        "ready_in_a_word": render.ready_in_a_word,
     }

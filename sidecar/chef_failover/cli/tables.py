@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chef_failover.api.render import ready_in_a_word
 from chef_failover.durations import in_words
 
 Document = dict[str, Any]
@@ -26,7 +27,7 @@ def status(document: Document) -> str:
             entry["name"],
             entry["health"],
             entry["association"],
-            _readiness(entry),
+            ready_in_a_word(entry),
             _last_probe(entry),
             entry["reason"],
         )
@@ -255,14 +256,6 @@ def _association(entry: Document) -> str:
     again = f", next attempt in {in_words(again_s)}" if again_s else ""
     who = "; a person is needed" if entry["association"] == "refused" else ""
     return f"{entry['association']}{said}{again}{who}"
-
-
-def _readiness(entry: Document) -> str:
-    if not entry["ready"]:
-        return "no"
-    if entry["differences"]:
-        return "differs"
-    return "stale" if entry["stale"] else "yes"
 
 
 def _last_probe(entry: Document) -> str:

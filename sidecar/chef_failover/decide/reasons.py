@@ -21,7 +21,6 @@ _WORDS = {
     Standing.FAILING: "failing",
     Standing.RISING: "coming back",
     Standing.STALE: "stale",
-    Standing.ELIGIBLE: "held down",
 }
 
 
@@ -61,7 +60,7 @@ def _reason_of_pin(pin: Pin, choice: Choice, said: Mapping[str, str], now: float
 
 def _how_it_is(verdict: Verdict) -> str:
     """A sentence with the server as its subject."""
-    if verdict.standing in (Standing.DRAINED, Standing.NOT_COMPARED):
+    if verdict.standing not in _WORDS:
         return f"{verdict.name} is {verdict.sentence}"
     return f"{verdict.name} is {_WORDS[verdict.standing]}: {verdict.sentence}"
 
