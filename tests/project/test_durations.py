@@ -4,7 +4,8 @@ from chef_failover.durations import in_words, parse_duration_s
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("500ms", 0.5), ("10s", 10), ("1.5s", 1.5), ("5m", 300), ("1h", 3600), ("1d", 86400), ("0s", 0)]
+    ("text", "seconds"),
+    [("500ms", 0.5), ("10s", 10), ("1.5s", 1.5), ("5m", 300), ("1h", 3600), ("1d", 86400), ("0s", 0)],
 )
 def test_durations(text, seconds):
     assert parse_duration_s(text) == seconds
