@@ -164,7 +164,7 @@ def test_without_servers_it_says_so(app):
     [
         ([server("main"), server("standby")], {}, "well", "Using main"),
         ([server("main", Health.DOWN), server("standby", Health.DOWN)], {}, "degraded", "Using main, degraded"),
-        ([server("main"), server("standby")], {"offline": "no route"}, "offline", "Using main"),
+        ([server("main"), server("standby")], {"offline": "no route"}, "offline", "This node is offline, using main"),
         ([], {}, "idle", "No server is configured"),
     ],
 )

@@ -123,7 +123,9 @@ def test_offline_counts_nothing_and_moves_nothing():
     for at in range(10, 30):
         snapshot = probed(snapshot, "ab"[at % 2], Outcome.DNS, float(at), offline="no name server answers")
     assert [one.liveness for one in snapshot.servers] == [one.liveness for one in both.servers]
-    assert (snapshot.choice, snapshot.offline) == (both.choice, "no name server answers")
+    assert (snapshot.choice.name, snapshot.offline) == (both.choice.name, "no name server answers")
+    assert snapshot.choice.reason == "this node is offline (no name server answers), so nothing moves"
+    assert snapshot.transitions == both.transitions
     back = probed(snapshot, "a", Outcome.OK, 31.0)
     assert (back.offline, back.choice.name) == (None, "a")
 

@@ -14,6 +14,8 @@ from chef_devserver.faults import Fault
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.chef.trust import TrustStore
+from chef_failover.cli import tables
+from chef_failover.cli.check import probe_all
 from chef_failover.config import settings as config
 from chef_failover.doctor import files, key, shim, unit, visits
 from chef_failover.doctor.finding import Check
@@ -382,6 +384,20 @@ def test_the_command_says_what_to_do_and_is_a_no(servers, tmp_path):
     assert any(line == "ok  socket" for line in lines)
 
 
+def test_that_the_node_is_offline_is_said_first(node, monkeypatch):
+    def nobody(*_, **__):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    nowhere = with_servers(node)
+    probed = probe_all(attrs.evolve(nowhere.config, node=config.Node()))
+    said = tables.check(probed, "config.yml")
+    assert said.startswith("This node is offline: no name server answers.")
+    found = diagnose_node(nowhere, probed)
+    assert (found[0].subject, found[0].is_ok) == ("network", False)
+    assert found[0].detail.startswith("this node is offline: no name server answers: see ip route")
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
 def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, monkeypatch):
     parsed = config.load(write_config(tmp_path, servers, node="{name: web-1}"))
@@ -394,7 +410,7 @@ def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, mon
     for directory in (tmp_path, *tmp_path.parents):
         if directory.stat().st_uid == 0 and directory != directory.parent:
             directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
-    probed = {"signed": False, "servers": [ENTRY]}
+    probed = {"signed": False, "offline": None, "servers": [ENTRY]}
     os.seteuid(65534)
     try:
         found = diagnose_node(Node(parsed, tmp_path / "config.yml", root=tmp_path), probed)

@@ -67,10 +67,12 @@ def facts(config_path: Path) -> None:
 
 def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str, bool]:
     """The text, and whether all is well: with the node, or with the one server that was asked for."""
+    is_ill = bool(document.get("error") or document.get("offline"))
     if document.get("error") or server is None:
-        return tables.status(document), not (document.get("error") or document.get("degraded"))
+        return tables.status(document), not (is_ill or document.get("degraded"))
     text = tables.status_of(document, server)
     if text is None:
         names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
         raise ChefFailoverError(f"the configuration has no server {server!r}; it has: {names}")
-    return text, any(entry["standing"] == "eligible" for entry in document["servers"] if entry["name"] == server)
+    asked = (entry for entry in document["servers"] if entry["name"] == server)
+    return text, not is_ill and any(entry["standing"] == "eligible" for entry in asked)

@@ -47,9 +47,9 @@ def undrain(config_path: Path, as_json: bool, server: str) -> None:
     if server in document["drains"]:
         place = (ask(configuration.load(config_path), "/v1/servers")["discovery"] or {}).get("source")
         where = f", {place}" if place else ""
+        whose = document["drains"][server]["who"]
         raise ChefFailoverError(
-            f"{server} is still drained by {document['drains'][server]['who']}: end that drain there{where}, and it ends"
-            " on all nodes"
+            f"{server} is still drained by {whose}: end that drain there{where}, and it ends on all nodes"
         )
 
 

@@ -34,8 +34,9 @@ def status(document: Document) -> str:
         for entry in document["servers"]
     ]
     drains = {entry["name"]: entry["drain"] for entry in document["servers"] if entry["drain"]}
+    head = (*offline(document), _head(document), *_warnings(document), *discovery(document))
     sections = [
-        "\n".join((_head(document), *_warnings(document), *discovery(document), *orders(document["pin"], drains))),
+        "\n".join((*head, *orders(document["pin"], drains))),
         _table(rows),
         _section(
             "For this node to use another server:",
@@ -72,8 +73,15 @@ def status_of(document: Document, name: str) -> str | None:
         *(("lacks", lack) for lack in entry["lacks"]),
     ]
     mine = [step for step in document["transitions"] if name in (step["server"], *_names_in(step))]
-    sections = [f"{name}{' is in use' if entry['chosen'] else ''}", _table([(f"  {key}", text) for key, text in rows])]
+    head = "\n".join((*offline(document), f"{name}{' is in use' if entry['chosen'] else ''}"))
+    sections = [head, _table([(f"  {key}", text) for key, text in rows])]
     return "\n\n".join([*sections, *filter(None, [_transitions(mine[-STATUS_TRANSITIONS:])])])
+
+
+def offline(document: Document) -> tuple[str, ...]:
+    """That this node has no network, which comes before all else that is said; nothing while it has."""
+    why = document.get("offline")
+    return (f"This node is offline: {why}. It reaches no Chef server, and nothing moves.",) if why else ()
 
 
 def discovery(document: Document) -> tuple[str, ...]:
@@ -195,7 +203,7 @@ def check(document: Document, config_path: str) -> str:
         else "unsigned (no node name, or no client key that can be read)"
     )
     head = f"{config_path} is valid. Probes are {how}."
-    head = "\n".join((head, *discovery(document)))
+    head = "\n".join((*offline(document), head, *discovery(document)))
     servers = f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
     marks = {True: "ok", False: "!!", None: "--"}
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
@@ -206,6 +214,8 @@ def progress(document: Document, *, must_be_associated: bool, with_all: bool = F
     """Whether the node has a server that works, and how far it is: one line, or with all servers one for each."""
     if document.get("error"):
         return False, (f"waiting for the sidecar: {document['error']}",)
+    if document["offline"]:
+        return False, (f"waiting: this node is offline: {document['offline']}",)
     chosen = next((entry for entry in document["servers"] if entry["chosen"]), None)
     if chosen is None:
         return False, ("waiting: no server is configured",)

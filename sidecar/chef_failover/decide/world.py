@@ -213,8 +213,11 @@ def _is_put_back(snapshot: Snapshot, name: str, now: float) -> bool:
 
 def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: datetime.datetime) -> Snapshot:
     before = snapshot.choice
-    if choice is None or (snapshot.offline and before is not None and snapshot.server(before.name)):
+    if choice is None:
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
+    if snapshot.offline and before is not None and snapshot.server(before.name):
+        verdicts = choice.verdicts if choice.name == before.name else before.verdicts
+        return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
     changed = Transition(on, None, _last_choice(snapshot, now), _label(snapshot, choice, now), choice.reason)
     if before is None or before.name != choice.name:
         lagging = lags_from(snapshot, choice, now=now)
