@@ -116,6 +116,23 @@ def test_status_tells_why(servers, tmp_path):
         assert json.loads(run("status", "--config", path, "--json").stdout)["choice"] == "standbyserver"
 
 
+def test_status_claims_nothing_that_was_not_asked(servers, tmp_path):
+    """Right after a start and after a reload, with the server dead that was in use."""
+    path = write_config(tmp_path, servers, health=CALM)
+    (tmp_path / "state.json").write_text('{"schema": 1, "choice": {"name": "mainserver"}}')
+    servers[0].stop()
+    with daemon(path) as running:
+        ended = run("status", "--config", path)
+        assert ended.stdout.splitlines()[0].endswith(": mainserver is DOWN: connection refused")
+        assert ended.stdout.splitlines()[0].startswith("Using standbyserver since 2")
+        write_config(tmp_path, servers, health=CALM, node="{organization: null}")
+        running.send(signal.SIGHUP)
+        until(lambda: "UNKNOWN" in str(running.ask("/v1/servers").body["servers"]))
+        ended = run("status", "--config", path)
+        assert "UNKNOWN" not in ended.stdout.partition("Last changes")[0]
+        assert ended.stdout.splitlines()[0].endswith(": mainserver is DOWN: connection refused")
+
+
 def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_path):
     path = write_config(tmp_path, servers)
     with daemon(path) as running:

@@ -25,9 +25,11 @@ def ask(
     return reply.body
 
 
-def known(config: Config) -> dict[str, Any]:
-    """The sidecar's own view, or with ``error`` what is known without it."""
+def known(config: Config, *, refresh: bool = False) -> dict[str, Any]:
+    """The sidecar's own view, or with ``error`` what is known without it; ``refresh`` for a person who looks."""
     try:
+        if refresh:
+            return ask(config, "/v1/servers?refresh=yes", timeout_s=10.0 + config.health.timeout)
         return ask(config, "/v1/servers")
     except SidecarUnavailableError as error:
         return last_resort.status(config, str(error))

@@ -45,7 +45,7 @@ def status(config_path: Path, as_json: bool, server: str | None, watch: bool) ->
     """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
     config = configuration.load(config_path)
     while True:
-        document = known(config)
+        document = known(config, refresh=True)
         text, is_well = _status_in_words(document, server)
         if watch and sys.stdout.isatty():
             click.clear()
