@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import socket
 import stat
 
@@ -78,8 +79,9 @@ def said(visited):
 def test_a_server_that_is_well_is_well_in_every_step(servers, tmp_path):
     found = said(visit(servers, tmp_path))
     assert [subject for subject, _, _ in found] == [
-        "name of mainserver", "route to mainserver", "certificate of mainserver", "clock of mainserver",
-    ]  # fmt: skip
+        *("name of mainserver", "route to mainserver", "connection to mainserver"),
+        *("certificate of mainserver", "clock of mainserver"),
+    ]
     assert all(is_ok for _, is_ok, _ in found), found
 
 
@@ -92,17 +94,22 @@ def test_a_name_that_does_not_resolve(servers, tmp_path):
         False,
         "127.0.0.1 has no address (Name or service not known): repair DNS, or add it to /etc/hosts",
     )
-    assert [entry[1] for entry in found[1:]] == [None, None, None]
+    assert [entry[1] for entry in found[1:]] == [None, None, None, None]
 
 
 def test_no_route_and_nobody_who_answers(servers, tmp_path):
     nowhere: list[Address] = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0))]
     found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: nowhere)))
-    assert found[1][1] is False
+    assert False in (found[1][1], found[2][1]), "as the host has a route or not"
+    cut_off = said(attrs.evolve(visit(servers, tmp_path), route="Network is unreachable"))
+    assert cut_off[1][2].startswith("no packet gets out to it (Network is unreachable)")
+    assert cut_off[2][1:] == (None, "it could not be reached")
     servers[0].stop()
     found = said(visit(servers, tmp_path))
-    assert found[1][2].startswith("Connection refused: look at the server, its security group")
-    assert found[2][1:] == (None, "it could not be reached")
+    assert found[1][:2] == ("route to mainserver", True)
+    assert found[2][0] == "connection to mainserver"
+    assert found[2][2].startswith("Connection refused: look at the server, its security group")
+    assert found[3][1:] == (None, "it could not be reached")
 
 
 def test_a_name_without_an_address(servers, tmp_path):
@@ -113,11 +120,11 @@ def test_a_name_without_an_address(servers, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "step", "words"),
     [
-        (Fault.SILENT, 1, "no answer in time: look at the server"),
-        (Fault.TLS_SILENT, 1, "no answer in time: look at the server"),
-        (Fault.RESET, 1, "Connection reset by peer: look at the server"),
-        (Fault.CERT_EXPIRED, 2, "certificate has expired: put its CA into trusted_certs"),
-        (Fault.HUGE_HEADERS, 3, "it does not tell its time"),
+        (Fault.SILENT, 2, "no answer in time: look at the server"),
+        (Fault.TLS_SILENT, 2, "no answer in time: look at the server"),
+        (Fault.RESET, 2, "Connection reset by peer: look at the server"),
+        (Fault.CERT_EXPIRED, 3, "certificate has expired; it holds from 20"),
+        (Fault.HUGE_HEADERS, 4, "it does not tell its time"),
         (Fault.SERVER_ERROR, None, ""),
     ],
 )
@@ -134,26 +141,34 @@ def test_a_certificate_that_is_not_trusted_or_ends_soon(servers, tmp_path):
     (tmp_path / "ca.pem").write_bytes(Authority().ca_pem)
     strange = visits.visit(parsed, parsed.servers[0], Resolver(), TrustStore(()), lambda: NOW)
     assert (
-        said(strange)[2][2].startswith("unable to get local issuer certificate: put its CA")
-        or "self" in said(strange)[2][2]
+        said(strange)[3][2].startswith("unable to get local issuer certificate: put its CA")
+        or "self" in said(strange)[3][2]
     )
-    assert said(strange)[3][1] is None
+    assert said(strange)[4][1] is None
     well = visit(servers, tmp_path)
-    assert said(attrs.evolve(well, certificate_left_s=5 * 86400.0))[2][2] == "expires in 5 d: renew it on the server"
-    assert said(attrs.evolve(well, certificate_left_s=None))[2][1] is True
+    assert said(attrs.evolve(well, certificate_left_s=5 * 86400.0))[3][2] == "expires in 5 d: renew it on the server"
+    assert said(attrs.evolve(well, certificate_left_s=None))[3][1] is True
+
+
+def test_a_certificate_that_has_ended_says_when(servers, tmp_path):
+    servers[0].fault = Fault.CERT_EXPIRED
+    words = said(visit(servers, tmp_path))[3][2]
+    ended = datetime.datetime.strptime(re.search(r" to (.+) UTC: renew", words)[1], "%Y-%m-%d %H:%M")
+    assert ended < datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    assert words.endswith(": renew it on the server, or look at this node's clock")
 
 
 @pytest.mark.parametrize(("hours", "words"), [(-1, "60 min behind it"), (2, "2 h ahead of it")])
 def test_a_clock_that_is_off(servers, tmp_path, hours, words):
     found = said(visit(servers, tmp_path, now=datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)))
-    assert words in found[3][2]
-    assert found[3][1] is False
+    assert words in found[4][2]
+    assert found[4][1] is False
 
 
 @pytest.mark.parametrize("date", [None, "", "noon", "Tue, 99 Nov 2026 10:00:00 GMT"])
 def test_a_server_that_does_not_tell_its_time(chef, servers, tmp_path, date):
     chef.head(f"{servers[0].url}/_status", headers={"Date": date} if date is not None else {})
-    assert said(visit(servers, tmp_path))[3][1:] == (None, "it does not tell its time")
+    assert said(visit(servers, tmp_path))[4][1:] == (None, "it does not tell its time")
 
 
 def test_a_proxy_hides_everything(servers, tmp_path, monkeypatch):
