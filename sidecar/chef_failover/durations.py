@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
 def parse_duration_s(text: object) -> float:
-    """The seconds in ``500ms``, ``10s``, ``5m`` or ``1h``.
+    """The seconds in ``500ms``, ``10s``, ``5m``, ``1h`` or ``1d``.
 
     Raises:
         ValueError: ``text`` is anything else; the message says what would be right.
     """
     match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(f"{text!r} is not a duration; write 500ms, 10s, 5m or 1h")
+        raise ValueError(f"{text!r} is not a duration; write 500ms, 10s, 5m, 1h or 1d")
     return float(match[1]) * _UNITS_S[match[2]]
 
 

@@ -50,6 +50,10 @@ class SidecarUnavailableError(ChefFailoverError):
     """Nobody answered on the sidecar's socket."""
 
 
+class SocketForbiddenError(SidecarUnavailableError):
+    """This user may not ask on the sidecar's socket; nothing is known of the sidecar by that."""
+
+
 class UnseenError(ChefFailoverError):
     """A check cannot see what it is about, from here or as this user."""
 

@@ -164,7 +164,7 @@ def test_without_servers_it_says_so(app):
     [
         ([server("main"), server("standby")], {}, "well", "Using main"),
         ([server("main", Health.DOWN), server("standby", Health.DOWN)], {}, "degraded", "Using main, degraded"),
-        ([server("main"), server("standby")], {"offline": "no route"}, "offline", "Using main"),
+        ([server("main"), server("standby")], {"offline": "no route"}, "offline", "This node is offline, using main"),
         ([], {}, "idle", "No server is configured"),
     ],
 )
@@ -175,6 +175,13 @@ def test_the_headline_answers_why(app, servers, more, mood, text):
     at = lines.index(text)
     reason = snapshot.choice.reason if snapshot.choice else "so chef-client keeps its own chef_server_url"
     assert reason in (*lines[at + 1 : at + 5], "")
+
+
+def test_each_server_says_whether_it_is_ready(app):
+    lines = shown(app, said(world(server("a"), server("b", Health.DOWN))))
+    assert lines[lines.index("Ready") - 1] == "Health"
+    assert lines[lines.index("UP") + 1 : lines.index("UP") + 3] == ["yes", "ok, 1 s ago"]
+    assert lines[lines.index("DOWN") + 1 : lines.index("DOWN") + 3] == ["no", "refused, 1 s ago"]
 
 
 def test_what_a_standby_lacks(app):

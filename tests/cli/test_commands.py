@@ -1,5 +1,6 @@
 """The command line as people and scripts meet it: output, and exit codes."""
 
+import contextlib
 import json
 import re
 import signal
@@ -8,11 +9,13 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from chef_devserver.faults import Fault
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.cli.main import commands
-from tests.support.daemon_process import command, daemon, run, until, write_config
+from chef_failover.errors import SocketForbiddenError
+from tests.support.daemon_process import command, daemon, free_port, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
 
@@ -116,6 +119,23 @@ def test_status_tells_why(servers, tmp_path):
         assert json.loads(run("status", "--config", path, "--json").stdout)["choice"] == "standbyserver"
 
 
+def test_status_claims_nothing_that_was_not_asked(servers, tmp_path):
+    """Right after a start and after a reload, with the server dead that was in use."""
+    path = write_config(tmp_path, servers, health=CALM)
+    (tmp_path / "state.json").write_text('{"schema": 1, "choice": {"name": "mainserver"}}')
+    servers[0].stop()
+    with daemon(path) as running:
+        ended = run("status", "--config", path)
+        assert ended.stdout.splitlines()[0].endswith(": mainserver is DOWN: connection refused")
+        assert ended.stdout.splitlines()[0].startswith("Using standbyserver since 2")
+        write_config(tmp_path, servers, health=CALM, node="{organization: null}")
+        running.send(signal.SIGHUP)
+        until(lambda: "UNKNOWN" in str(running.ask("/v1/servers").body["servers"]))
+        ended = run("status", "--config", path)
+        assert "UNKNOWN" not in ended.stdout.partition("Last changes")[0]
+        assert ended.stdout.splitlines()[0].endswith(": mainserver is DOWN: connection refused")
+
+
 def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_path):
     path = write_config(tmp_path, servers)
     with daemon(path) as running:
@@ -163,6 +183,43 @@ def test_status_of_a_sidecar_that_is_down_is_a_no_with_what_is_known(servers, tm
     assert "The sidecar is down" in ended.stdout
     assert "last choice was: standbyserver" in ended.stdout
     assert (tmp_path / "state.json").exists()
+
+
+@pytest.fixture
+def another_user(servers, tmp_path, request):
+    """Gives a running sidecar with that loopback port, for a test of somebody who may not ask on its socket."""
+
+    @contextlib.contextmanager
+    def beside(loopback):
+        with daemon(write_config(tmp_path, servers, health=CALM, loopback=loopback)) as running:
+            running.socket.chmod(0)
+            commands()  # what they import may be readable for root alone
+            request.getfixturevalue("nobody")
+            yield running
+
+    return beside
+
+
+def test_another_user_looks_through_the_loopback_port(another_user):
+    with another_user(f"'127.0.0.1:{free_port()}'") as running:
+        for name in ("status", "facts", "wait", "server"):
+            ended = invoke(name, "--config", str(running.config_path))
+            assert (ended.exit_code, "mainserver" in ended.stdout or name == "server") == (0, True), ended.output
+        with pytest.raises(SocketForbiddenError, match="root and the group .* may; try sudo"):
+            invoke("drain", "mainserver", "--config", str(running.config_path))
+
+
+def test_another_user_without_a_loopback_port_is_told_who_may_ask(another_user):
+    with another_user("off") as running:
+        for name in ("status", "facts", "wait"):
+            said = f"this user may not ask the sidecar on {running.socket}: root and the group .* may; try sudo"
+            with pytest.raises(SocketForbiddenError, match=said):
+                invoke(name, "--config", str(running.config_path))
+
+
+def invoke(name, *arguments):
+    """That command in this process; what it raises `main` makes an exit code of."""
+    return CliRunner().invoke(commands()[name], arguments, catch_exceptions=False)
 
 
 def test_status_watch_goes_on_until_interrupted(servers, tmp_path):
@@ -224,6 +281,29 @@ def test_wait_ends_when_there_is_a_server(servers, tmp_path):
         ended = run("wait", "--associated", "--config", path, "--timeout", "20s")
         assert ended.returncode == 0
         assert ended.stdout == f"ready: mainserver {servers[0].chef_server_url}\n"
+
+
+def test_wait_without_any_server_says_so_at_once(tmp_path):
+    path = write_config(tmp_path)
+    said = f"no server is configured, so none is waited for: name them in {path}, then systemctl reload"
+    ended = run("wait", "--associated", "--config", path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert said in ended.stderr
+    with daemon(path):
+        ended = run("wait", "--config", path)
+    assert (ended.returncode, said in ended.stderr) == (1, True)
+
+
+def test_wait_goes_on_while_the_sidecar_has_not_reloaded_yet(servers, tmp_path):
+    path = write_config(tmp_path)
+    with daemon(path) as running:
+        waiting = subprocess.Popen(
+            command("wait", "--config", write_config(tmp_path, servers)), stderr=subprocess.PIPE, text=True
+        )
+        assert waiting.stderr.readline() == "waiting: no server is configured\n"
+        running.send(signal.SIGHUP)
+        assert waiting.wait(30) == 0
+        waiting.stderr.close()
 
 
 def test_wait_does_not_wait_for_the_first_probe_to_be_due(servers, tmp_path):

@@ -32,6 +32,21 @@ def test_all_is_well():
     assert said["b"] == "could take over, ok"
 
 
+def test_what_was_not_asked_is_not_claimed():
+    reason, said = sentences(bare(server("a", UNKNOWN), server("b"), current="a"))
+    assert (reason, said["a"]) == ("first in order of preference, and not probed yet", "in use, not probed yet")
+
+
+def test_a_probe_that_failed_is_told_of_before_it_moves_anybody():
+    failed = {"outcome": Outcome.REFUSED, "last_alive_probe": None}
+    reason, said = sentences(bare(server("a", **failed), server("b", **failed), current="a"))
+    assert reason == "first in order of preference, and UP, though its last probe failed: refused"
+    assert said == {
+        "a": "in use, though its last probe failed: refused",
+        "b": "could take over, though its last probe failed: refused",
+    }
+
+
 def test_nobody_is_eligible():
     reason, _ = sentences(bare(dead("a"), dead("b")))
     assert reason == "no server is eligible, and this is the best of the rest: a is DOWN: connect timed out after 3.0 s"
@@ -44,7 +59,7 @@ def test_nobody_is_eligible():
 def test_a_held_down_server(failback_s, sentence):
     reason, said = sentences(bare(server("a"), server("b"), current="b", failback_s=failback_s))
     assert said["a"].startswith(sentence)
-    assert reason.startswith("a is held down: UP again")
+    assert reason.startswith("a is UP again")
 
 
 @pytest.mark.parametrize(

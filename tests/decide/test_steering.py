@@ -81,7 +81,7 @@ def test_one_that_was_rebooted_meanwhile_is_held_down_as_after_any_outage():
         moved = probed(moved, "a", Outcome.OK, at)
     back = undrain(moved, "a", 1060.0)
     assert back.choice.name == "b"
-    assert back.choice.reason.startswith("a is held down: UP again")
+    assert back.choice.reason.startswith("a is UP again")
     assert probed(back, "a", Outcome.OK, 1052.0 + 901.0).choice.name == "a"
 
 

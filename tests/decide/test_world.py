@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chef_failover.decide.readiness import is_new_node, why_not_ready
-from chef_failover.decide.world import TRANSITIONS_KEPT, refresh_choice
-from chef_failover.model.model import Health, Outcome, RiseFall, Transition
+from chef_failover.decide.world import TRANSITIONS_KEPT, apply_registration, refresh_choice
+from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, RiseFall, Transition
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
 from tests.support.builders import EMPTY, ON, WEB, bare, probed, server, was_read, world
 
@@ -25,6 +25,41 @@ def run(snapshot, name, outcomes, start=0.0):
 def test_the_first_server_is_chosen_before_anything_is_known_and_degraded():
     start = fresh("a", "b")
     assert (start.choice.name, start.choice.is_degraded) == ("a", True)
+
+
+def attempts(*registrations):
+    """What is remembered of the server, after one attempt to register for each state and reason."""
+    snapshot = world(server("a"), server("b"), current="b")
+    for at, (state, reason) in enumerate(registrations):
+        for one in (Registration(RegistrationState.REQUESTED), Registration(state, reason)):
+            snapshot = apply_registration(snapshot, snapshot.server("a"), one, now=float(at), on=ON)
+    return [(one.before, one.after, one.reason) for one in snapshot.transitions if one.server == "a"]
+
+
+FAILED, REFUSED = RegistrationState.FAILED, RegistrationState.REFUSED
+
+
+def test_another_reason_why_a_registration_fails_is_news():
+    assert attempts((FAILED, "no answer"), (FAILED, "no answer"), (FAILED, "HTTP 500"), (FAILED, "HTTP 500")) == [
+        ("unassociated", "failed", "no answer"),
+        ("failed", "failed", "HTTP 500"),
+    ]
+    changed = attempts((REFUSED, "wrong validator"), (REFUSED, "key conflict"))
+    assert changed[-1] == ("refused", "refused", "key conflict")
+
+
+def test_what_differs_at_each_attempt_is_no_news():
+    clocks = [(FAILED, f"clock skew: ours says 2026-11-22 10:{minute}:00 UTC") for minute in range(10, 14)]
+    request = [(FAILED, f"throttled (request {digit * 8}-0000-0000-0000-{digit * 12}))") for digit in "1f"]
+    assert len(attempts(*clocks)) == 1
+    assert len(attempts(*request)) == 1
+
+
+def test_reasons_that_alternate_fill_no_list():
+    assert attempts((FAILED, "x"), *[(FAILED, "y"), (FAILED, "x")] * 20) == [
+        ("unassociated", "failed", "x"),
+        ("failed", "failed", "x"),
+    ]
 
 
 def test_the_standby_answering_first_does_not_take_the_node():
@@ -88,7 +123,9 @@ def test_offline_counts_nothing_and_moves_nothing():
     for at in range(10, 30):
         snapshot = probed(snapshot, "ab"[at % 2], Outcome.DNS, float(at), offline="no name server answers")
     assert [one.liveness for one in snapshot.servers] == [one.liveness for one in both.servers]
-    assert (snapshot.choice, snapshot.offline) == (both.choice, "no name server answers")
+    assert (snapshot.choice.name, snapshot.offline) == (both.choice.name, "no name server answers")
+    assert snapshot.choice.reason == "this node is offline (no name server answers), so nothing moves"
+    assert snapshot.transitions == both.transitions
     back = probed(snapshot, "a", Outcome.OK, 31.0)
     assert (back.offline, back.choice.name) == (None, "a")
 

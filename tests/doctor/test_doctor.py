@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import socket
 import stat
 
@@ -14,6 +15,8 @@ from chef_devserver.faults import Fault
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.chef.trust import TrustStore
+from chef_failover.cli import tables
+from chef_failover.cli.check import probe_all
 from chef_failover.config import settings as config
 from chef_failover.doctor import files, key, shim, unit, visits
 from chef_failover.doctor.finding import Check
@@ -77,8 +80,9 @@ def said(visited):
 def test_a_server_that_is_well_is_well_in_every_step(servers, tmp_path):
     found = said(visit(servers, tmp_path))
     assert [subject for subject, _, _ in found] == [
-        "name of mainserver", "route to mainserver", "certificate of mainserver", "clock of mainserver",
-    ]  # fmt: skip
+        *("name of mainserver", "route to mainserver", "connection to mainserver"),
+        *("certificate of mainserver", "clock of mainserver"),
+    ]
     assert all(is_ok for _, is_ok, _ in found), found
 
 
@@ -91,17 +95,22 @@ def test_a_name_that_does_not_resolve(servers, tmp_path):
         False,
         "127.0.0.1 has no address (Name or service not known): repair DNS, or add it to /etc/hosts",
     )
-    assert [entry[1] for entry in found[1:]] == [None, None, None]
+    assert [entry[1] for entry in found[1:]] == [None, None, None, None]
 
 
 def test_no_route_and_nobody_who_answers(servers, tmp_path):
     nowhere: list[Address] = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0))]
     found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: nowhere)))
-    assert found[1][1] is False
+    assert False in (found[1][1], found[2][1]), "as the host has a route or not"
+    cut_off = said(attrs.evolve(visit(servers, tmp_path), route="Network is unreachable"))
+    assert cut_off[1][2].startswith("no packet gets out to it (Network is unreachable)")
+    assert cut_off[2][1:] == (None, "it could not be reached")
     servers[0].stop()
     found = said(visit(servers, tmp_path))
-    assert found[1][2].startswith("Connection refused: look at the server, its security group")
-    assert found[2][1:] == (None, "it could not be reached")
+    assert found[1][:2] == ("route to mainserver", True)
+    assert found[2][0] == "connection to mainserver"
+    assert found[2][2].startswith("Connection refused: look at the server, its security group")
+    assert found[3][1:] == (None, "it could not be reached")
 
 
 def test_a_name_without_an_address(servers, tmp_path):
@@ -112,11 +121,11 @@ def test_a_name_without_an_address(servers, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "step", "words"),
     [
-        (Fault.SILENT, 1, "no answer in time: look at the server"),
-        (Fault.TLS_SILENT, 1, "no answer in time: look at the server"),
-        (Fault.RESET, 1, "Connection reset by peer: look at the server"),
-        (Fault.CERT_EXPIRED, 2, "certificate has expired: put its CA into trusted_certs"),
-        (Fault.HUGE_HEADERS, 3, "it does not tell its time"),
+        (Fault.SILENT, 2, "no answer in time: look at the server"),
+        (Fault.TLS_SILENT, 2, "no answer in time: look at the server"),
+        (Fault.RESET, 2, "Connection reset by peer: look at the server"),
+        (Fault.CERT_EXPIRED, 3, "certificate has expired; it holds from 20"),
+        (Fault.HUGE_HEADERS, 4, "it does not tell its time"),
         (Fault.SERVER_ERROR, None, ""),
     ],
 )
@@ -133,26 +142,34 @@ def test_a_certificate_that_is_not_trusted_or_ends_soon(servers, tmp_path):
     (tmp_path / "ca.pem").write_bytes(Authority().ca_pem)
     strange = visits.visit(parsed, parsed.servers[0], Resolver(), TrustStore(()), lambda: NOW)
     assert (
-        said(strange)[2][2].startswith("unable to get local issuer certificate: put its CA")
-        or "self" in said(strange)[2][2]
+        said(strange)[3][2].startswith("unable to get local issuer certificate: put its CA")
+        or "self" in said(strange)[3][2]
     )
-    assert said(strange)[3][1] is None
+    assert said(strange)[4][1] is None
     well = visit(servers, tmp_path)
-    assert said(attrs.evolve(well, certificate_left_s=5 * 86400.0))[2][2] == "expires in 5 d: renew it on the server"
-    assert said(attrs.evolve(well, certificate_left_s=None))[2][1] is True
+    assert said(attrs.evolve(well, certificate_left_s=5 * 86400.0))[3][2] == "expires in 5 d: renew it on the server"
+    assert said(attrs.evolve(well, certificate_left_s=None))[3][1] is True
+
+
+def test_a_certificate_that_has_ended_says_when(servers, tmp_path):
+    servers[0].fault = Fault.CERT_EXPIRED
+    words = said(visit(servers, tmp_path))[3][2]
+    ended = datetime.datetime.strptime(re.search(r" to (.+) UTC: renew", words)[1], "%Y-%m-%d %H:%M")
+    assert ended < datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    assert words.endswith(": renew it on the server, or look at this node's clock")
 
 
 @pytest.mark.parametrize(("hours", "words"), [(-1, "60 min behind it"), (2, "2 h ahead of it")])
 def test_a_clock_that_is_off(servers, tmp_path, hours, words):
     found = said(visit(servers, tmp_path, now=datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)))
-    assert words in found[3][2]
-    assert found[3][1] is False
+    assert words in found[4][2]
+    assert found[4][1] is False
 
 
 @pytest.mark.parametrize("date", [None, "", "noon", "Tue, 99 Nov 2026 10:00:00 GMT"])
 def test_a_server_that_does_not_tell_its_time(chef, servers, tmp_path, date):
     chef.head(f"{servers[0].url}/_status", headers={"Date": date} if date is not None else {})
-    assert said(visit(servers, tmp_path))[3][1:] == (None, "it does not tell its time")
+    assert said(visit(servers, tmp_path))[4][1:] == (None, "it does not tell its time")
 
 
 def test_a_proxy_hides_everything(servers, tmp_path, monkeypatch):
@@ -414,6 +431,20 @@ def test_the_command_says_what_to_do_and_is_a_no(servers, tmp_path):
     assert any(line == "ok  socket" for line in lines)
 
 
+def test_that_the_node_is_offline_is_said_first(node, monkeypatch):
+    def nobody(*_, **__):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    nowhere = with_servers(node)
+    probed = probe_all(attrs.evolve(nowhere.config, node=config.Node()))
+    said = tables.check(probed, "config.yml")
+    assert said.startswith("This node is offline: no name server answers.")
+    found = diagnose_node(nowhere, probed)
+    assert (found[0].subject, found[0].is_ok) == ("network", False)
+    assert found[0].detail.startswith("this node is offline: no name server answers: see ip route")
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
 def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, monkeypatch):
     parsed = config.load(write_config(tmp_path, servers, node="{name: web-1}"))
@@ -426,7 +457,7 @@ def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, mon
     for directory in (tmp_path, *tmp_path.parents):
         if directory.stat().st_uid == 0 and directory != directory.parent:
             directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
-    probed = {"signed": False, "servers": [ENTRY]}
+    probed = {"signed": False, "offline": None, "servers": [ENTRY]}
     os.seteuid(65534)
     try:
         found = diagnose_node(Node(parsed, tmp_path / "config.yml", root=tmp_path), probed)

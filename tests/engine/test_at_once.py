@@ -106,3 +106,30 @@ def test_without_waiting_a_better_server_that_was_never_heard_of_is_waited_for(m
     until(lambda: sidecar.snapshot.server("mainserver").last_probe)
     _, choice = sidecar.choose_at_once()
     assert choice.name == "standbyserver"
+
+
+def test_a_person_who_looks_has_old_results_renewed_and_waits_for_them(make_sidecar, servers, monkeypatch):
+    sidecar = heard(make_sidecar())
+    servers[0].fault = Fault.REFUSE
+    before = [len(server.requests) for server in servers]
+    sidecar.refresh()
+    assert sidecar.snapshot.server("mainserver").last_probe.outcome is Outcome.OK
+    assert [len(server.requests) for server in servers] == before, "nothing is older than ten seconds"
+    monkeypatch.setattr(watch, "LOOK_S", 0.0)
+    sidecar.refresh()
+    assert sidecar.snapshot.server("mainserver").last_probe.outcome is Outcome.REFUSED
+    assert len(servers[1].requests) > before[1]
+
+
+def test_a_look_waits_for_a_silent_server_no_longer_than_a_probe_takes(make_sidecar, servers):
+    servers[0].fault = Fault.SILENT
+    sidecar = make_sidecar()
+    sidecar.refresh()
+    assert sidecar.snapshot.server("standbyserver").health is Health.UP
+    assert sidecar.snapshot.server("mainserver").health is Health.DOWN
+
+
+def test_what_was_never_started_is_looked_at_as_it_is(make_sidecar):
+    sidecar = make_sidecar(starts=False)
+    sidecar.refresh()
+    assert {server.health for server in sidecar.snapshot.servers} == {Health.UNKNOWN}

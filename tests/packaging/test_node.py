@@ -137,6 +137,13 @@ def test_a_key_that_only_root_may_read_comes_as_a_credential(installed, servers,
     assert json.loads(installed.run("chef-failover server --json"))["client_key"] is None
     assert installed.show(SERVICE, "User").strip() == SERVICE
     assert "it knows this node by this key" in installed.run("chef-failover wait --associated --all")
+    installed.run(f"mv /etc/chef/client.pem /etc/chef/away.pem; systemctl restart {SERVICE}")
+    until(lambda: "LoadCredential found no file when the service started" in installed.run(log))
+    until(lambda: server_in_use(installed) == servers[0].url)
+    ill = installed.run("chef-failover check --node", check=False)
+    assert re.search(r"^!!  key  +LoadCredential names /etc/chef/client.pem, which is not there", ill, re.MULTILINE), (
+        ill
+    )
 
 
 def test_its_repository_must_be_there_and_whole(node):
@@ -247,7 +254,7 @@ def test_check_looks_at_a_whole_node(installed, servers, key):
     assert ill.endswith("code 1\n"), ill
     told = dict(re.findall(r"^!!  (.+?)  +(.+)$", ill, flags=re.MULTILINE))
     assert set(told) == {
-        *("standbyserver", "route to standbyserver", "key", "configuration", "socket", "sidecar"),
+        *("standbyserver", "connection to standbyserver", "key", "configuration", "socket", "sidecar"),
         *("shim of chef-client", "old recipe in /etc/chef", "unit is enabled", "unit is active"),
     }
     assert "in line 1: delete that line" in told["old recipe in /etc/chef"]

@@ -49,7 +49,7 @@ def test_every_key_is_documented_and_nothing_else():
 def test_the_defaults_are_the_ones_documented():
     told = documented()
     for key, default in keys(Config):
-        if re.fullmatch(r"[0-9]+(ms|s|m|h)?", told[key]) or key.startswith("listen.") or key == "state_dir":
+        if re.fullmatch(r"[0-9]+(ms|s|m|h|d)?", told[key]) or key.startswith("listen.") or key == "state_dir":
             section, _, name = key.rpartition(".")
             text = f"{section}: {{{name}: {json.dumps(told[key])}}}" if section else f"{name}: {told[key]}"
             if told[key].isdigit():

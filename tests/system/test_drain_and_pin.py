@@ -43,6 +43,28 @@ def kept(tmp_path):
     return json.loads((tmp_path / "state.json").read_text())
 
 
+def test_undrain_says_where_a_drain_of_the_fleet_s_list_is_ended(servers, tmp_path):
+    fleet = tmp_path / "fleet.yml"
+    entries = [
+        f"{{name: {one.name}, url: '{one.url}', ca_file: {tmp_path}/ca.pem, association: {{provider: none}}}}"
+        for one in servers
+    ]
+    fleet.write_text(f"servers: [{', '.join(entries)}]\ndrains: [{{server: mainserver, reason: upgrade}}]\n")
+    path = write_config(tmp_path, servers, health=CALM, more=f"discovery: {{source: 'file:{fleet}'}}\n")
+    with daemon(path) as running:
+        until(lambda: running.ask("/v1/servers").body["servers"][0]["drain"])
+        run("drain", "mainserver", "--for", "1d", "--config", path)
+        for is_changed in (True, False):
+            ended = run("undrain", "mainserver", "--config", path)
+            assert ended.returncode == 1
+            assert ("Nothing has changed" in ended.stdout) is not is_changed
+            assert ended.stderr == (
+                f"mainserver is still drained by the fleet's list: end that drain there, file:{fleet}, and it ends on"
+                " all nodes\n"
+            )
+        assert run("undrain", "standbyserver", "--config", path).returncode == 0
+
+
 # --- over HTTP ------------------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,12 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/v1/servers")
     def servers() -> flask.typing.ResponseReturnValue:
+        """``refresh`` asks on behalf of a person; so often at the most that any local user may."""
+        refresh = flask.request.args.get("refresh")
+        if refresh not in (None, "yes"):
+            return _problem(400, "Not a question", f"refresh is {refresh!r}; it may be yes, or left out")
+        if refresh:
+            sidecar.refresh()
         return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
 
     @api.get("/v1/facts")

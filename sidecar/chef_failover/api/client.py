@@ -1,4 +1,4 @@
-"""I/O: questions to the sidecar, over its Unix socket; never through a proxy."""
+"""I/O: questions to the sidecar, over its Unix socket or its loopback port; never through a proxy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from chef_failover.errors import SidecarUnavailableError
+from chef_failover.config.urls import HostPort
+from chef_failover.errors import SidecarUnavailableError, SocketForbiddenError
 
 
 @attrs.frozen
@@ -33,21 +34,29 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(socket_path: Path, target: str, *, method: str = "GET", body: object = None, timeout_s: float = 10.0) -> Reply:
+def ask(
+    address: Path | HostPort, target: str, *, method: str = "GET", body: object = None, timeout_s: float = 10.0
+) -> Reply:
     """The sidecar's answer to ``target`` ("/v1/server").
 
     Raises:
-        SidecarUnavailableError: nobody answers on ``socket_path``, or not like a sidecar, or we may not ask.
+        SocketForbiddenError: we may not ask there.
+        SidecarUnavailableError: nobody answers on ``address``, or not like a sidecar.
     """
-    connection = _UnixConnection(socket_path, timeout_s)
+    if isinstance(address, Path):
+        connection: http.client.HTTPConnection = _UnixConnection(address, timeout_s)
+    else:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
     try:
         data = None if body is None else json.dumps(body)
         connection.request(method, target, body=data, headers={"Content-Type": "application/json"} if data else {})
         response = connection.getresponse()
         document = json.loads(response.read())
+    except PermissionError as error:
+        raise SocketForbiddenError(f"this user may not ask the sidecar on {address}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SidecarUnavailableError(f"the sidecar does not answer on {socket_path}: {reason}") from error
+        raise SidecarUnavailableError(f"the sidecar does not answer on {address}: {reason}") from error
     finally:
         connection.close()
     return Reply(response.status, document if isinstance(document, dict) else {})

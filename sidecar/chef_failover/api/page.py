@@ -34,11 +34,13 @@ def make_blueprint(sidecar: Sidecar) -> flask.Blueprint:
 
     @page.get("/")
     def index() -> flask.Response:
+        sidecar.refresh()
         nonce = secrets.token_urlsafe(16)
         return _html("page.html", _POLICY.format(nonce), nonce=nonce)
 
     @page.get("/fragment")
     def fragment() -> flask.Response:
+        sidecar.refresh(waits=False)  # the next fragment has it
         return _html("fragment.html", _NOTHING)
 
     def _html(template: str, policy: str, **more: str) -> flask.Response:
@@ -68,4 +70,5 @@ def contents(status: Document, runs: Sequence[Document] = (), *, on: datetime.da
         "lines": timeline.lines(status, runs, on=on),
         "entries": timeline.entries(status, runs, on=on),
         "in_words": in_words,
+        "ready_in_a_word": render.ready_in_a_word,
     }

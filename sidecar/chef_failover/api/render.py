@@ -78,6 +78,21 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
     }
 
 
+def ready_in_a_word(entry: Document) -> str:
+    """Whether a run of this node could work on that server of `servers` now: yes, no, ? for what was not asked yet.
+
+    A run works there, too, where its object ``differs`` or what it gets is ``stale``.
+    """
+    if entry["health"] == "UNKNOWN":
+        return "?"
+    is_open = entry["health"] == "UP" and entry["association"] == "associated"
+    if not is_open or entry["standing"] == "turns_node_away" or not entry["ready"]:
+        return "no"
+    if entry["differences"]:
+        return "differs"
+    return "stale" if entry["stale"] else "yes"
+
+
 def discovery(standing: ListStanding | None, on: datetime.datetime | None = None) -> Document | None:
     """Where the list of servers comes from; None when it is config.yml's alone."""
     if standing is None:

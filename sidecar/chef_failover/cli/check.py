@@ -26,7 +26,7 @@ from chef_failover.engine.workers import chef_server_for, make_prober
 from chef_failover.errors import EXIT_NO, ConfigError
 from chef_failover.model.model import NodeCheck, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
-from chef_failover.node import accepted
+from chef_failover.node import accepted, offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.server_list import discovery
@@ -101,6 +101,7 @@ def probe_all(config: Config) -> dict[str, Any]:
 
     with ThreadPoolExecutor(max_workers=max(1, len(config.servers))) as pool:
         found = list(pool.map(look, config.servers))
+    urls = [server.url for server in config.servers] if any(result.never_left_node for result, _ in found) else []
     seen = tuple(
         ServerSnapshot(
             server.name, server.url, config.chef_server_url(server), config.priority(server), node_check=node_check
@@ -113,6 +114,7 @@ def probe_all(config: Config) -> dict[str, Any]:
         "schema": 1,
         "node_name": node_name,
         "signed": signer() is not None,
+        "offline": offline.look(urls, machine.resolver, config.health.timeout),
         "discovery": render.discovery(standing, machine.utc_now()),
         "servers": [
             {

@@ -45,7 +45,7 @@ def status(config_path: Path, as_json: bool, server: str | None, watch: bool) ->
     """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
     work = accepted.at_work(config_path)
     while True:
-        document = known(work.config)
+        document = known(work.config, refresh=True)
         document["warnings"] = [*filter(None, (work.why_not,)), *document.get("warnings", ())]
         text, is_well = _status_in_words(document, server)
         if watch and sys.stdout.isatty():
@@ -68,10 +68,12 @@ def facts(config_path: Path) -> None:
 
 def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str, bool]:
     """The text, and whether all is well: with the node, or with the one server that was asked for."""
+    is_ill = bool(document.get("error") or document.get("offline"))
     if document.get("error") or server is None:
-        return tables.status(document), not (document.get("error") or document.get("degraded"))
+        return tables.status(document), not (is_ill or document.get("degraded"))
     text = tables.status_of(document, server)
     if text is None:
         names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
         raise ChefFailoverError(f"the configuration has no server {server!r}; it has: {names}")
-    return text, any(entry["standing"] == "eligible" for entry in document["servers"] if entry["name"] == server)
+    asked = (entry for entry in document["servers"] if entry["name"] == server)
+    return text, not is_ill and any(entry["standing"] == "eligible" for entry in asked)

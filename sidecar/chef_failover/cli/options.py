@@ -12,7 +12,7 @@ from chef_failover.durations import parse_duration_s
 
 
 class Duration(click.ParamType[float]):
-    """500ms, 10s, 5m or 1h."""
+    """500ms, 10s, 5m, 1h or 1d."""
 
     name = "duration"
 

@@ -41,6 +41,11 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
 
     def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
         nonlocal ready_at
+        if not (document["servers"] or config.servers or config.discovery.source):
+            raise ChefFailoverError(
+                f"no server is configured, so none is waited for: name them in {config_path}, then systemctl reload"
+                " chef-failover"
+            )
         is_done, lines = tables.progress(document, must_be_associated=associated, with_all=with_all)
         hoped_for = tables.hoped_for(document) if is_done else None
         ready_at = min(ready_at, time.monotonic()) if is_done else math.inf

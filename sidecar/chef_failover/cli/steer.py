@@ -12,6 +12,7 @@ import click
 from chef_failover.cli import tables
 from chef_failover.cli.asking import ask, pretty
 from chef_failover.cli.options import Duration, config_option, json_option
+from chef_failover.errors import ChefFailoverError
 from chef_failover.node import accepted
 
 _reason_option = click.option("--reason", help="Why, for everybody who wonders later.")
@@ -41,8 +42,15 @@ def drain(
 @json_option
 @click.argument("server")
 def undrain(config_path: Path, as_json: bool, server: str) -> None:
-    """Let this node use SERVER again."""
-    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/undrain", {}, as_json=as_json)
+    """Let this node use SERVER again, unless the fleet's list has drained it."""
+    document = _steer(config_path, f"/v1/servers/{quote(server, safe='')}/undrain", {}, as_json=as_json)
+    if server in document["drains"]:
+        place = (ask(accepted.at_work(config_path).config, "/v1/servers")["discovery"] or {}).get("source")
+        where = f", {place}" if place else ""
+        whose = document["drains"][server]["who"]
+        raise ChefFailoverError(
+            f"{server} is still drained by {whose}: end that drain there{where}, and it ends on all nodes"
+        )
 
 
 @click.command()
@@ -68,11 +76,12 @@ def unpin(config_path: Path, as_json: bool) -> None:
     _steer(config_path, "/v1/unpin", {}, as_json=as_json)
 
 
-def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bool) -> None:
-    """Have the sidecar do what is asked. Behind sudo, it also gets the name of who asked for it."""
+def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
+    """What the sidecar answers to what is asked. Behind sudo, it also gets the name of who asked for it."""
     config = accepted.at_work(config_path).config
     body = asked | {"on_behalf_of": os.environ.get("SUDO_USER") or None}
     document = ask(config, target, method="POST", body=body)
     click.echo(pretty(document) if as_json else tables.steered(document))
     if document["not_kept"]:
         click.echo(f"This cannot be written down, and a restart forgets it: {document['not_kept']}", err=True)
+    return document

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chef_failover.api.render import ready_in_a_word
 from chef_failover.durations import in_words
 
 Document = dict[str, Any]
@@ -27,15 +28,16 @@ def status(document: Document) -> str:
             entry["name"],
             _health(entry),
             entry["association"],
-            _readiness(entry),
+            ready_in_a_word(entry),
             _last_probe(entry),
             entry["reason"],
         )
         for entry in document["servers"]
     ]
     drains = {entry["name"]: entry["drain"] for entry in document["servers"] if entry["drain"]}
+    head = (*offline(document), _head(document), *_warnings(document), *discovery(document))
     sections = [
-        "\n".join((_head(document), *_warnings(document), *discovery(document), *orders(document["pin"], drains))),
+        "\n".join((*head, *orders(document["pin"], drains))),
         _table(rows),
         _section(
             "For this node to use another server:",
@@ -72,8 +74,15 @@ def status_of(document: Document, name: str) -> str | None:
         *(("lacks", lack) for lack in entry["lacks"]),
     ]
     mine = [step for step in document["transitions"] if name in (step["server"], *_names_in(step))]
-    sections = [f"{name}{' is in use' if entry['chosen'] else ''}", _table([(f"  {key}", text) for key, text in rows])]
+    head = "\n".join((*offline(document), f"{name}{' is in use' if entry['chosen'] else ''}"))
+    sections = [head, _table([(f"  {key}", text) for key, text in rows])]
     return "\n\n".join([*sections, *filter(None, [_transitions(mine[-STATUS_TRANSITIONS:])])])
+
+
+def offline(document: Document) -> tuple[str, ...]:
+    """That this node has no network, which comes before all else that is said; nothing while it has."""
+    why = document.get("offline")
+    return (f"This node is offline: {why}. It reaches no Chef server, and nothing moves.",) if why else ()
 
 
 def discovery(document: Document) -> tuple[str, ...]:
@@ -197,7 +206,8 @@ def check(document: Document, config_path: str) -> str:
         else "unsigned (no node name, or no client key that can be read)"
     )
     what = f"Probes are {how}." if document["servers"] else "It names no server."
-    head = "\n".join((f"{config_path} is valid. {what}", *_warnings(document), *discovery(document)))
+    lines = (*offline(document), f"{config_path} is valid. {what}", *_warnings(document), *discovery(document))
+    head = "\n".join(lines)
     servers = f"{head}\n\n{_table(rows)}" if document["servers"] else head
     marks = {True: "ok", False: "!!", None: "--"}
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
@@ -208,6 +218,8 @@ def progress(document: Document, *, must_be_associated: bool, with_all: bool = F
     """Whether the node has a server that works, and how far it is: one line, or with all servers one for each."""
     if document.get("error"):
         return False, (f"waiting for the sidecar: {document['error']}",)
+    if document["offline"]:
+        return False, (f"waiting: this node is offline: {document['offline']}",)
     chosen = next((entry for entry in document["servers"] if entry["chosen"]), None)
     if chosen is None:
         return False, ("waiting: no server is configured",)
@@ -262,14 +274,6 @@ def _association(entry: Document) -> str:
 
 def _health(entry: Document) -> str:
     return f"{entry['health']}, impaired" if entry["index_fails"] else str(entry["health"])
-
-
-def _readiness(entry: Document) -> str:
-    if not entry["ready"]:
-        return "no"
-    if entry["differences"]:
-        return "differs"
-    return "stale" if entry["stale"] else "yes"
 
 
 def _last_probe(entry: Document) -> str:

@@ -12,7 +12,7 @@ from chef_failover.decide.run_evidence import why_behind
 from chef_failover.decide.search_index import why_impaired
 from chef_failover.decide.steering import drained, of_whom, pinned
 from chef_failover.durations import in_words
-from chef_failover.model.model import Choice, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model.model import Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
 from chef_failover.model.orders import Pin
 
 _WORDS = {
@@ -25,7 +25,6 @@ _WORDS = {
     Standing.FAILS_RUNS: "failing runs",
     Standing.IMPAIRED: "impaired",
     Standing.STALE: "stale",
-    Standing.ELIGIBLE: "held down",
 }
 
 
@@ -50,7 +49,21 @@ def _reason(choice: Choice, verdicts: tuple[Verdict, ...], snapshot: Snapshot, n
     if choice.is_degraded:
         return f"no server is eligible, and this is the best of the rest: {said[choice.name]}"
     passed_over = [said[verdict.name] for verdict in verdicts if verdict.is_better]
-    return "; ".join(passed_over) or "first in order of preference, and UP"
+    return "; ".join(passed_over) or f"first in order of preference, {_as_last_heard(snapshot, choice.name)}"
+
+
+def _as_last_heard(snapshot: Snapshot, name: str) -> str:
+    """Whether the server in use is UP, and what its last probe said, where that is something else."""
+    server = snapshot.server(name)
+    if server is None or server.health is Health.UNKNOWN:
+        return "and not probed yet"
+    return f"and {server.health.name}{_unless_it_failed(server)}"
+
+
+def _unless_it_failed(server: ServerSnapshot) -> str:
+    """Health does not change by one failed probe; a person is told of it all the same."""
+    has_failed = server.last_probe is not None and not server.last_probe.outcome.is_alive
+    return f", though its last probe failed: {server.detail}" if has_failed else ""
 
 
 def _reason_of_pin(pin: Pin, choice: Choice, said: Mapping[str, str], now: float) -> str:
@@ -65,7 +78,7 @@ def _reason_of_pin(pin: Pin, choice: Choice, said: Mapping[str, str], now: float
 
 def _how_it_is(verdict: Verdict) -> str:
     """A sentence with the server as its subject."""
-    if verdict.standing in (Standing.DRAINED, Standing.NOT_COMPARED):
+    if verdict.standing not in _WORDS:
         return f"{verdict.name} is {verdict.sentence}"
     return f"{verdict.name} is {_WORDS[verdict.standing]}: {verdict.sentence}"
 
@@ -108,11 +121,11 @@ def _sentence_of_refusal(server: ServerSnapshot) -> str:
 
 def _sentence_of_eligible(verdict: Verdict, server: ServerSnapshot, choice: Choice, pinned_to: str | None) -> str:
     if verdict.name == choice.name:
-        return f"in use, {server.detail}"
+        return f"in use{_unless_it_failed(server) or f', {server.detail}'}"
     if verdict.is_better and choice.name == pinned_to:
         return f"would be used, if this node were not pinned to {pinned_to}"
     if math.isinf(verdict.hold_down_s):
         return "UP again, but failback is never"
     if verdict.hold_down_s > 0:
         return f"UP again; the node moves back in {in_words(verdict.hold_down_s)} if it stays so"
-    return f"could take over, {server.detail}"
+    return f"could take over{_unless_it_failed(server) or f', {server.detail}'}"

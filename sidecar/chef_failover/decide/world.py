@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
@@ -49,6 +50,8 @@ from chef_failover.model.run_history import Run
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
 """For so long a run that found no object on a server may save its empty one there."""
+_FAILURES = (RegistrationState.FAILED, RegistrationState.REFUSED)
+_NUMBERS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<!HTTP )(?<![\w-])\d[\d:.,-]*(?![\w-])")
 
 
 def apply_probe(
@@ -118,11 +121,18 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
 def apply_registration(
     snapshot: Snapshot, server: ServerSnapshot, registration: Registration, *, now: float, on: datetime.datetime
 ) -> Snapshot:
-    """The world with ``registration`` as the one of ``server``. An attempt is no news, only what comes of it is."""
+    """The world with ``registration`` as the one of ``server``. An attempt is no news, only what comes of it is.
+
+    That it fails again is news when the reason is another one, of which the latest is remembered.
+    """
     changed = attrs.evolve(server, registration=registration)
-    labels = list(RegistrationState)
-    before, after = _last_label(snapshot, server, labels, RegistrationState.UNREGISTERED), registration.state
+    said = _last_said(snapshot, server, list(RegistrationState))
+    before, after = said.after if said else RegistrationState.UNREGISTERED, registration.state
     if after is not RegistrationState.REQUESTED and after != before:
+        snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
+    elif said and after in _FAILURES and _without_numbers(registration.detail) != _without_numbers(said.reason):
+        if said.before == said.after:
+            snapshot = attrs.evolve(snapshot, transitions=tuple(one for one in snapshot.transitions if one != said))
         snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
     return refresh_choice(snapshot.with_server(changed), now=now, on=on)
 
@@ -220,8 +230,11 @@ def _is_put_back(snapshot: Snapshot, name: str, now: float) -> bool:
 
 def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: datetime.datetime) -> Snapshot:
     before = snapshot.choice
-    if choice is None or (snapshot.offline and before is not None and snapshot.server(before.name)):
+    if choice is None:
         return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
+    if snapshot.offline and before is not None and snapshot.server(before.name):
+        verdicts = choice.verdicts if choice.name == before.name else before.verdicts
+        return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
     changed = Transition(on, None, _last_choice(snapshot, now), _label(snapshot, choice, now), choice.reason)
     if before is None or before.name != choice.name:
         lagging = lags_from(snapshot, choice, now=now)
@@ -314,10 +327,19 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
 
 def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:
     """Which of ``labels`` was last said of it; ``first`` if none was."""
-    for entry in reversed(snapshot.transitions):
-        if entry.server == server.name and entry.after in labels:
-            return entry.after
-    return first
+    said = _last_said(snapshot, server, labels)
+    return said.after if said else first
+
+
+def _last_said(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str]) -> Transition | None:
+    """The last change of it that led to one of ``labels``."""
+    told = (entry for entry in reversed(snapshot.transitions) if entry.server == server.name and entry.after in labels)
+    return next(told, None)
+
+
+def _without_numbers(reason: str) -> str:
+    """``reason`` without times and request ids, which differ at each attempt."""
+    return _NUMBERS.sub("#", reason)
 
 
 def _remember(snapshot: Snapshot, transition: Transition) -> Snapshot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import ssl
 import urllib.request
 from collections.abc import Callable
@@ -25,6 +26,10 @@ from chef_failover.model.model import Outcome
 
 CLOCK_NOTICE_S = 60.0
 """Chef servers refuse at fifteen minutes; a time service that works is never off by one."""
+_OUT_OF_TIME = (9, 10)
+"""OpenSSL's codes for a certificate that is not valid yet, and for one that has expired (x509_vfy.h)."""
+_VALIDITY = re.compile(rb"\x30[\x1e-\x22](?:\x17\x0d|\x18\x0f)(\d{12,14})Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
+"""The two dates of a certificate in DER (RFC 5280, 4.1.2.5), each with two digits for the year or with four."""
 
 
 @attrs.frozen
@@ -37,6 +42,8 @@ class Visit:
     route: str | None = None
     connection: str | None = None
     certificate: str | None = None
+    certificate_dates: tuple[datetime.datetime, datetime.datetime] | None = None
+    """From when to when it holds, where that is what ``certificate`` is about."""
     certificate_left_s: float | None = None
     clock_ahead_s: float | None = None
     """By how much this node's clock is ahead of the server's."""
@@ -48,11 +55,12 @@ class Visit:
         steps: tuple[tuple[str, Callable[[], str | None]], ...] = (
             ("name", self._name),
             ("route", self._route),
+            ("connection", self._connection),
             ("certificate", self._certificate),
             ("clock", self._clock),
         )
-        return tuple(Check(f"{what} of {self.server}" if what != "route" else f"route to {self.server}", look)
-                     for what, look in steps)  # fmt: skip
+        ways = ("route", "connection")
+        return tuple(Check(f"{what} {'to' if what in ways else 'of'} {self.server}", look) for what, look in steps)
 
     def _name(self) -> str | None:
         self._expect(self.unseen)
@@ -62,12 +70,20 @@ class Visit:
         self._expect(self.unseen, self.lookup and "its name has no address")
         if self.route:
             return f"no packet gets out to it ({self.route}): look at the routes of this machine, ip route"
+        return None
+
+    def _connection(self) -> str | None:
+        self._expect(self.unseen, (self.lookup or self.route) and "it could not be reached")
         if self.connection:
             return f"{self.connection}: look at the server, its security group and the firewalls on the way"
         return None
 
     def _certificate(self) -> str | None:
         self._expect(self.unseen, self._is_far and "it could not be reached")
+        if self.certificate_dates:
+            begins, ends = (date.strftime("%Y-%m-%d %H:%M UTC") for date in self.certificate_dates)
+            words = f"it holds from {begins} to {ends}: renew it on the server, or look at this node's clock"
+            return f"{self.certificate}; {words}"
         if self.certificate:
             return f"{self.certificate}: put its CA into trusted_certs (knife ssl fetch), or name it at ca_file"
         left_s = self.certificate_left_s
@@ -115,7 +131,10 @@ def visit(
         with ChefServer(target, resolver, trust).open() as connection:
             return _look_around(start, connection, utc_now)
     except ProbeError as error:
-        return _stopped(start, error)
+        found = _stopped(start, error)
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError) and error.__cause__.verify_code in _OUT_OF_TIME:
+            return attrs.evolve(found, certificate_dates=_dates(server.url, config.health.timeout))
+        return found
 
 
 def _look_around(start: Visit, connection: Connection, utc_now: Callable[[], datetime.datetime]) -> Visit:
@@ -144,3 +163,20 @@ def _stopped(start: Visit, error: ProbeError) -> Visit:
     if error.outcome is Outcome.DNS:
         return attrs.evolve(start, lookup=words)
     return attrs.evolve(start, route=words) if error.never_left_node else attrs.evolve(start, connection=words)
+
+
+def _dates(url: str, timeout_s: float) -> tuple[datetime.datetime, datetime.datetime] | None:
+    """From when to when the certificate at ``url`` holds, whoever has signed it; None when that cannot be seen."""
+    parts = urlsplit(url)
+    try:
+        pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=timeout_s)
+        found = _VALIDITY.search(ssl.PEM_cert_to_DER_cert(pem))
+    except (OSError, ValueError):
+        return None
+    if found is None:
+        return None
+    begins, ends = (
+        datetime.datetime.strptime(date.decode(), "%Y%m%d%H%M%S" if len(date) == 14 else "%y%m%d%H%M%S")
+        for date in found.groups()
+    )
+    return begins.replace(tzinfo=datetime.UTC), ends.replace(tzinfo=datetime.UTC)

@@ -10,7 +10,7 @@ from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config
 from chef_failover.doctor import files, key, shim, unit, visits
-from chef_failover.doctor.finding import Finding
+from chef_failover.doctor.finding import Check, Finding
 from chef_failover.doctor.node import Node
 
 
@@ -32,6 +32,13 @@ def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
         return datetime.datetime.now(datetime.UTC)
 
     visited = visits.visit_all(node.config, Resolver(), TrustStore(), utc_now)
-    checks = [check for visit in visited for check in visit.checks()]
+    checks = [Check("network", lambda: network(probed))]
+    checks += [check for visit in visited for check in visit.checks()]
     checks += [*key.checks(node, probed), *files.checks(node), *shim.checks(node), *unit.checks(node)]
     return tuple(check.run() for check in checks)
+
+
+def network(probed: dict[str, Any]) -> str | None:
+    """Whether this node reaches anything at all."""
+    why = probed["offline"]
+    return why and f"this node is offline: {why}: see ip route, and resolvectl status or /etc/resolv.conf"

@@ -160,6 +160,10 @@ class Sidecar:
         """What last broke by a fault of ours."""
         return self._scheduler.last_fault
 
+    def refresh(self, *, waits: bool = True) -> None:
+        """See `Watch.refresh`."""
+        self._parts.watch.refresh(waits=waits)
+
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
         """See `Watch.choose_for_run`."""
         return self._parts.watch.choose_for_run(max_age_s, is_final=is_final)

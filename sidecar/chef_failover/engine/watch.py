@@ -25,6 +25,10 @@ KEY_PERIOD_S = 0.05
 """How often we look for a key that is to come."""
 
 
+LOOK_S = 10.0
+"""A person who looks has what is older than this probed anew: so often at the most, whoever looks and how often."""
+
+
 class Watch:
     """One monitor for each server.
 
@@ -89,6 +93,21 @@ class Watch:
         """Probe that server now, whatever its last result; unknown names are nobody's."""
         if name in self._monitors:
             self._monitors[name].freshen(self._clock())
+
+    def refresh(self, *, waits: bool = True) -> None:
+        """For a person who looks: have every server probed whose last result is older than `LOOK_S`.
+
+        With ``waits`` until these results are in, for one probe's timeout at most, from `start` on.
+        """
+        if not self._is_started.wait(START_S):
+            return
+        looks_from = self._clock() - LOOK_S
+        self._freshen(looks_from, 0.0)
+        if waits:
+            self._live.wait_while(
+                lambda: not all(server.is_probed_since(looks_from) for server in self._live.snapshot.servers),
+                self._timeout_s + ANSWER_SLACK_S,
+            )
 
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.

@@ -4,7 +4,8 @@ The places, in order:
 
 1. ``node.client_key``. If it does not exist it is waited for, never made: somebody promised it. Only our own place,
    written there, means "a key of its own, whatever else this node has".
-2. The systemd credential ``client.pem``: how a service without privileges gets a key that only root may read.
+2. The systemd credential ``client.pem``: how a service without privileges gets a key that only root may read. Where it
+   says that the file was missing, no other key is made.
 3. Our own, in the state directory.
 4. chef-client's, in /etc/chef or /etc/cinc: servers know this node by it already. One that we may not read, or cannot
    even see, is no reason to make another: that one would be refused wherever this node is known.

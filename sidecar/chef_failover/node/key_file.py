@@ -27,6 +27,7 @@ LEFTOVERS = (".client.pem.new", ".client.pub.new")
 """What a crash may leave; the first is a private key."""
 _SIZE_LIMIT = 64 * 1024
 _KINDS = {
+    b"(missing)": "LoadCredential found no file when the service started; put it there, then restart the service",
     b"ENCRYPTED": "it has a passphrase, and nobody is there to type it; take it off with openssl pkey",
     b"BEGIN EC PRIVATE KEY": "it is an EC key, and Chef takes RSA keys alone",
     b"BEGIN OPENSSH PRIVATE KEY": "it is in OpenSSH's own form; ssh-keygen -p -m PEM rewrites it",

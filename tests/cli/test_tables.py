@@ -1,0 +1,53 @@
+"""The documents of the API as text: what is said is so."""
+
+import attrs
+import pytest
+
+from chef_failover.api import render
+from chef_failover.cli import tables
+from chef_failover.model.about import About
+from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
+from tests.support.builders import WEB, holding, probed, server, without, world
+
+
+def document(*servers, **more):
+    return render.servers(world(*servers, **more), About("1"), now=1.0)
+
+
+def status(*servers, **more):
+    return tables.status(document(*servers, **more))
+
+
+UNREGISTERED = Registration(RegistrationState.UNREGISTERED)
+OTHER = attrs.evolve(WEB, run_list=("recipe[db]",))
+
+
+@pytest.mark.parametrize(
+    ("one", "word"),
+    [
+        (holding("b"), "yes"),
+        (holding("b", OTHER), "differs"),
+        (holding("b", health=Health.DOWN), "no"),
+        (holding("b", registration=UNREGISTERED), "no"),
+        (without("b"), "no"),
+        (server("b", outcome=Outcome.CLOCK_SKEW), "no"),
+        (server("b", Health.UNKNOWN), "?"),
+    ],
+)
+def test_ready_is_where_a_run_could_work(one, word):
+    row = next(line.split() for line in status(holding("a"), one).splitlines() if line.startswith("   b "))
+    assert row[3] == word
+
+
+NO_NAMES = "no name server answers"
+
+
+def test_that_the_node_is_offline_comes_first():
+    cut_off = probed(world(server("a"), server("b"), current="a"), "a", Outcome.DNS, 1.0, offline=NO_NAMES)
+    told = render.servers(cut_off, About("1"), now=1.0)
+    first = f"This node is offline: {NO_NAMES}. It reaches no Chef server, and nothing moves."
+    lines = tables.status(told).splitlines()
+    assert lines[0] == first
+    assert lines[1].endswith(f": this node is offline ({NO_NAMES}), so nothing moves")
+    assert tables.status_of(told, "b").splitlines()[0] == first
+    assert tables.progress(told, must_be_associated=False) == (False, (f"waiting: this node is offline: {NO_NAMES}",))
