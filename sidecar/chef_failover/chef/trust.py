@@ -12,9 +12,9 @@ takes the first certificate of a file in ``trusted_certs``, DER or PEM.
 
 from __future__ import annotations
 
+import grp
 import logging
 import os
-import pwd
 import re
 import shutil
 import threading
@@ -73,6 +73,16 @@ class TrustStore:
         self._lock = threading.Lock()
 
     def look(self, ca_file: Path | None) -> Trust:
+        """The same as `read`; what is wrong with it is logged once."""
+        trust = self.read(ca_file)
+        with self._lock:
+            new = {*trust.forbidden, *trust.lacking, *trust.fatal} - self._said
+            self._said |= new
+        for words in new:
+            log.warning("%s", words)
+        return trust
+
+    def read(self, ca_file: Path | None) -> Trust:
         """What chef-client trusts that has ``ca_file`` as its ``ssl_ca_file``; the context leaves names to `names`.
 
         Raises:
@@ -93,9 +103,6 @@ class TrustStore:
             trust = self._known.get(key)
             if trust is None:
                 trust = self._known[key] = _load(client.openssl, bundle, ca_file, certificates)
-            for words in {*trust.forbidden, *trust.lacking, *trust.fatal} - self._said:
-                log.warning("%s", words)
-                self._said.add(words)
         return trust
 
 
@@ -167,10 +174,13 @@ def _first_certificate(data: bytes) -> bytes | str:
 
 
 def _what_to_do(path: Path, error: OSError) -> str:
-    user = pwd.getpwuid(os.geteuid()).pw_name
     closed = [one for one in reversed(path.parents) if not os.access(one, os.X_OK, effective_ids=True)]
     where, mode = (closed[0], "x") if closed else (path, "rx" if path.is_dir() else "r")
+    try:
+        group = grp.getgrgid(os.getegid()).gr_name
+    except KeyError:
+        group = str(os.getegid())
     return (
-        f"{path} is left out of what is trusted, since {user} may not read it ({error.strerror}):"
-        f" setfacl -m u:{user}:{mode} {where}, or name a copy at ca_file"
+        f"{path} is trusted by chef-client, and cannot be read here ({error.strerror}):"
+        f" chgrp {group} {where} && chmod g+{mode} {where}"
     )
