@@ -66,6 +66,16 @@ def test_what_may_not_be_read_is_said_once_with_what_to_do(tmp_path, ca_pem, cap
     assert missing == f"not trusted: {tmp_path}/missing.pem: No such file or directory"
 
 
+@pytest.mark.usefixtures("nobody")
+def test_a_group_without_a_name_has_its_number(tmp_path, ca_pem, monkeypatch):
+    place = tmp_path / "ca.pem"
+    place.write_bytes(ca_pem)
+    place.chmod(0)
+    monkeypatch.setattr("os.getegid", lambda: 4242424)
+    words = TrustStore((), root=tmp_path).read(place).forbidden
+    assert words[0].endswith(f": chgrp 4242424 {place} && chmod g+r {place}")
+
+
 def test_a_certificate_that_comes_and_goes(certs, ca_pem):
     store = TrustStore((certs.parent / "nowhere", certs))
     without = store.read(None)

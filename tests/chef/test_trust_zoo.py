@@ -192,6 +192,7 @@ NAMES = [
     named(False, "chef", san=dns("CHEF")),
     named(False, "chef", san=dns("*")),
     named(False, HOST, san=dns(".example.com")),
+    named(False, HOST, "ch\u00e9f.example.com"),
     named(True, "127.0.0.1", san=address("127.0.0.1")),
     named(True, "127.0.0.1", "127.0.0.1"),
     named(True, "127.0.0.1", san=dns("127.0.0.1")),
@@ -556,6 +557,49 @@ PROXIES = [
     (PROXY | {"NO_PROXY": HOST}, HOST, THERE),
     ({"no_proxy": HOST}, HOST, DIRECT),
 ]
+
+
+@contextlib.contextmanager
+def listening_proxy(heads):
+    """A proxy that lets nobody through, and keeps what it is asked."""
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                channel = listening.accept()[0]
+                with channel:
+                    heads.append(channel.recv(65536).decode().partition("\r\n\r\n")[0].split("\r\n"))
+                    channel.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_proxy_is_asked_for_the_same_by_us_and_ruby(tmp_path, monkeypatch):
+    heads = []
+    with listening_proxy(heads) as port:
+        forms = ("{}", "http://{}", "https://{}", "http://us%40er:p%3Ass@{}", "http://user@{}")
+        proxies = [form.format(f"127.0.0.1:{port}") for form in forms]
+        one = {"host": "127.0.0.1", "port": 4443, "trusted_certs": str(tmp_path)}
+        assert all("403" in said for said in ask_ruby([one | {"env": {"https_proxy": proxy}} for proxy in proxies]))
+        monkeypatch.setenv("no_proxy", "example.org")
+        target = Target("https://127.0.0.1:4443", 30.0, uses_environment_proxy=True)
+        server = ChefServer(target, Resolver(), TrustStore(root=tmp_path, which=lambda _: None))
+        for proxy in proxies:
+            monkeypatch.setenv("https_proxy", proxy)
+            result = Prober(server, signer=lambda: None).probe()
+            assert (result.outcome, result.detail) == (Outcome.REFUSED, "the proxy does not connect")
+    asked = [(*head[0].split()[:2], *(line for line in head if "Authorization" in line)) for head in heads]
+    assert asked[len(forms) :] == asked[: len(forms)]
+    assert {one[:2] for one in asked} == {("CONNECT", "127.0.0.1:4443")}
+
+
+@pytest.mark.parametrize("host", ["chef_a.example.com", "::1", "2001:db8::1"])
+def test_what_fuzzyurl_cannot_read_goes_through_the_proxy(host):
+    """With Chef 19's chef-config; those before it fail there."""
+    assert proxy_for(host, PROXY | {"no_proxy": f"{host},*"}) == "http://proxy:3128"
 
 
 @pytest.fixture(scope="module")
