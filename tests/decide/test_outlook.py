@@ -26,6 +26,7 @@ def wants(snapshot, now=0.0):
     [
         (server("b"), ()),
         (server("b", UNKNOWN), ("has not been probed yet",)),
+        (server("b", UNKNOWN, outcome=Outcome.TLS), ("is UNKNOWN: tls",)),
         (server("b", DOWN), ("is DOWN: refused",)),
         (server("b", outcome=Outcome.CLOCK_SKEW), ("turns this node away: clock_skew",)),
         (

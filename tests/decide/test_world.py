@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chef_failover.decide.readiness import is_new_node, why_not_ready
+from chef_failover.decide.selection import select
 from chef_failover.decide.world import TRANSITIONS_KEPT, apply_registration, refresh_choice
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, RiseFall, Transition
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
@@ -128,6 +129,20 @@ def test_offline_counts_nothing_and_moves_nothing():
     assert snapshot.transitions == both.transitions
     back = probed(snapshot, "a", Outcome.OK, 31.0)
     assert (back.offline, back.choice.name) == (None, "a")
+
+
+def test_trouble_of_the_node_is_counted_against_no_server():
+    both = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    snapshot = both
+    for at in range(10, 20):
+        snapshot = probed(snapshot, "a", Outcome.TLS, float(at), is_node_trouble=True)
+    assert (snapshot.server("a").state, snapshot.choice.name) == (both.server("a").state, "a")
+    for_run = select(snapshot, now=20.0, runs_from=19.0)
+    assert (for_run.name, for_run.is_degraded, for_run.reason) == ("a", False, "first in order of preference, and UP")
+    assert snapshot.server("a").detail == "tls"
+    from_start = probed(fresh("a", "b"), "a", Outcome.TLS, 1.0, is_node_trouble=True)
+    assert (from_start.server("a").health, from_start.choice.name) == (UNKNOWN, "a")
+    assert probed(from_start, "b", Outcome.OK, 2.0).choice.name == "a"
 
 
 def test_offline_from_the_start_still_has_an_answer():

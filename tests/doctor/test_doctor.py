@@ -1,9 +1,12 @@
 """`check --node`: each check on a machine made for it."""
 
 import datetime
+import grp
 import json
 import os
+import pwd
 import re
+import shutil
 import socket
 import stat
 
@@ -18,7 +21,7 @@ from chef_failover.chef.trust import TrustStore
 from chef_failover.cli import tables
 from chef_failover.cli.check import probe_all
 from chef_failover.config import settings as config
-from chef_failover.doctor import files, key, shim, unit, visits
+from chef_failover.doctor import files, key, shim, trust, unit, visits
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import Node
 from chef_failover.doctor.whole import diagnose_node
@@ -56,6 +59,12 @@ def put(node, absolute, text="", mode=0o644):
     path.write_text(text)
     path.chmod(mode)
     return path
+
+
+def let_in(tmp_path):
+    """Let others than its owner come as far as to that directory."""
+    for directory in (tmp_path, *tmp_path.parents[:-1]):
+        directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
 
 
 def unseen(look):
@@ -212,6 +221,7 @@ def test_the_key(node, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to give a file away")
 def test_a_key_that_the_service_may_not_read(node, tmp_path):
+    let_in(tmp_path)
     path = node.config.state_dir / "client.pem"
     path.write_bytes(PrivateKey.generate(2048).private_pem())
     path.chmod(0o600)
@@ -236,6 +246,57 @@ def test_whether_the_key_fits_cannot_always_be_seen():
     assert "not signed" in unseen(lambda: key.fits(ENTRY, is_signed=False))
     refused = ENTRY | {"outcome": "refused", "detail": "connection refused"}
     assert unseen(lambda: key.fits(refused, is_signed=True)) == "it could not be asked: connection refused"
+
+
+# --- what the service may read --------------------------------------------------------------------------------------
+
+
+def test_what_is_trusted(node, tmp_path):
+    assert trust.trust(node) is None
+    put(node, "/etc/chef/trusted_certs/ca.pem", Authority().ca_pem.decode())
+    assert trust.trust(node) is None
+    put(node, "/etc/chef/trusted_certs/readme.crt", "no certificate")
+    assert "chef-client does not run: " in trust.trust(node)
+    node.path("/etc/chef/trusted_certs/readme.crt").unlink()
+    missing = attrs.evolve(with_servers(node).config.servers[0], ca_file=tmp_path / "missing.pem")
+    node = attrs.evolve(node, config=attrs.evolve(node.config, servers=(missing,)))
+    assert trust.trust(node) == f"not trusted: {missing.ca_file}: No such file or directory"
+    missing.ca_file.write_text("no certificate")
+    assert trust.trust(node).startswith(f"ca_file {missing.ca_file}: ")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to be somebody else")
+def test_what_the_service_may_not_read_is_found_by_root(node, tmp_path):
+    let_in(tmp_path)
+    put(node, "/etc/chef/trusted_certs/ca.pem", Authority().ca_pem.decode())
+    node.path("/etc/chef").chmod(0o700)
+    node = attrs.evolve(node, user="nobody")
+    group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+    certs = node.path("/etc/chef/trusted_certs")
+    said = f"{certs} is trusted by chef-client, and cannot be read here (Permission denied): chgrp {group} "
+    assert trust.trust(node) == f"{said}{certs.parent} && chmod g+x {certs.parent}"
+    assert os.geteuid() == 0
+    node.path("/etc/chef").chmod(0o750)
+    shutil.chown(certs.parent, group=group)
+    assert trust.trust(node) is None
+    certs.chmod(0o640)
+    assert trust.trust(node) == f"{said}{certs} && chmod g+rx {certs}"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to be somebody else")
+def test_a_key_of_chef_client_that_the_service_cannot_even_see(node, tmp_path, monkeypatch):
+    place = put(node, "/etc/chef/client.pem")
+    monkeypatch.setattr(key, "find", lambda where: find(attrs.evolve(where, adoptable=(place,))))
+    place.unlink()
+    place.parent.chmod(0o700)
+    let_in(tmp_path)
+    trouble = key.key(attrs.evolve(node, user="nobody"))
+    assert trouble.startswith(f"it cannot be seen whether {place} exists: Permission denied; chgrp chef-failover ")
+
+
+def test_only_root_and_the_service_can_tell_what_the_service_may_read(node, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert "run this as root" in unseen(lambda: trust.trust(attrs.evolve(node, user="nobody")))
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

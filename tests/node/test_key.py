@@ -443,7 +443,7 @@ def test_nor_is_one_that_we_cannot_even_see(tmp_path, keys, caplog, nobody):
         said = _refused(client_key(tmp_path, adoptable=(chef,), generate=never), caplog)
     finally:
         chef.parent.chmod(0o700)
-    assert said.startswith(f"node.client_key: it cannot be seen whether {chef} exists: Permission denied; another key")
+    assert said.startswith(f"node.client_key: it cannot be seen whether {chef} exists: Permission denied; chgrp ")
 
 
 def test_nor_is_a_link_to_nothing(tmp_path, caplog):

@@ -21,13 +21,19 @@ _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRN
 
 
 class ProbeError(Exception):
-    """A request failed; ``never_left_node`` when this machine could not even send it."""
+    """A request failed.
 
-    def __init__(self, outcome: Outcome, detail: str, *, never_left_node: bool = False) -> None:
+    ``never_left_node`` when this machine could not even send it, ``is_node_trouble`` when it speaks against no server.
+    """
+
+    def __init__(
+        self, outcome: Outcome, detail: str, *, never_left_node: bool = False, is_node_trouble: bool = False
+    ) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
         self.never_left_node = never_left_node
+        self.is_node_trouble = is_node_trouble
 
 
 class Deadline:

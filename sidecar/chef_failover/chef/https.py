@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import functools
 import json
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -26,23 +27,25 @@ from urllib.parse import unquote, urlsplit
 import attrs
 import requests
 import requests.adapters
-import requests.utils
 import urllib3
 from urllib3.connection import HTTPSConnection
 
 from chef_failover import __version__
-from chef_failover.chef import limits
+from chef_failover.chef import limits, names
 from chef_failover.chef.answers import Answer
 from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, connect
 from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.chef.protocol import chef_headers, segment
-from chef_failover.chef.trust import TrustStore
+from chef_failover.chef.proxy import proxy_for
+from chef_failover.chef.trust import Trust, TrustStore
 from chef_failover.model.model import Outcome
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 """Authentication as ``requests`` has it: it signs what is about to be sent."""
 Signer = Callable[[str], Auth]
 """Gives the authentication for a signing protocol."""
+_LACKS_ISSUER = (2, 18, 19, 20, 21)
+"""Of OpenSSL's reasons to refuse a chain, those that one more certificate to trust could end."""
 _HEADERS = chef_headers() | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}
 
 
@@ -60,6 +63,21 @@ class Target:
     def root_url(self) -> str:
         """Where the paths that belong to no organization begin."""
         return self.chef_server_url.partition("/organizations/")[0]
+
+    @property
+    def host(self) -> str:
+        """As it is written, since Ruby minds capitals here and there; a final dot is for the lookup alone."""
+        netloc = urlsplit(self.chef_server_url).netloc
+        return netloc[1:].partition("]")[0] if netloc.startswith("[") else netloc.partition(":")[0].rstrip(".")
+
+    @property
+    def proxy_url(self) -> str | None:
+        """The proxy to it, if any.
+
+        Raises:
+            ValueError: the environment names one that chef-client cannot use.
+        """
+        return proxy_for(self.host, os.environ) if self.uses_environment_proxy else None
 
     @property
     def node_url(self) -> str:
@@ -92,29 +110,35 @@ class ChefServer:
         """A connection until ``timeout_s`` from now, as a context manager; the first request connects it.
 
         Raises:
-            ProbeError: ``ca_file`` holds no certificate.
+            ProbeError: no run could connect, whatever the server does.
         """
         ca_file = self.target.ca_file
         try:
-            context = self.trust.context(ca_file)
+            trust = self.trust.look(ca_file)
         except OSError as error:
             raise ProbeError(Outcome.TLS, f"ca_file {ca_file}: {error.strerror or error}") from error
-        return contextlib.closing(Connection(self.target, self.resolver, context))
+        if trust.fatal:
+            raise ProbeError(Outcome.TLS, "; ".join(trust.fatal), is_node_trouble=True)
+        try:
+            proxy_url = self.target.proxy_url
+        except ValueError as error:
+            raise ProbeError(Outcome.REFUSED, str(error), is_node_trouble=True) from error
+        return contextlib.closing(Connection(self.target, self.resolver, trust, proxy_url))
 
 
 class Connection(requests.adapters.HTTPAdapter):
-    """Sends requests to ``target`` until its time is over, trusting ``context`` alone."""
+    """Sends requests to ``target``, through the proxy if there is one, until its time is over."""
 
     certificate_expires_on: datetime.datetime | None = None
     """When the server's certificate ends; None before it has shown one that can be trusted."""
 
-    def __init__(self, target: Target, resolver: Resolver, context: ssl.SSLContext) -> None:
+    def __init__(self, target: Target, resolver: Resolver, trust: Trust, proxy_url: str | None) -> None:
         super().__init__()
-        context.sslsocket_class = _TlsSocket
+        trust.context.sslsocket_class = _TlsSocket
         self.target = target
-        self._proxies = requests.utils.get_environ_proxies(target.root_url) if target.uses_environment_proxy else {}
+        self._proxies = {"https": proxy_url} if proxy_url else {}
         self._connect = functools.partial(
-            _HttpsConnection, Deadline(target.timeout_s), resolver, context, self._meet_certificate
+            _HttpsConnection, Deadline(target.timeout_s), resolver, trust, target.host, self._meet_certificate
         )
 
     def request(self, method: str, url: str, auth: Auth | None = None, document: object = None) -> Answer:
@@ -163,11 +187,14 @@ class _HttpsConnection(HTTPSConnection):
         self,
         deadline: Deadline,
         resolver: Resolver,
-        context: ssl.SSLContext,
+        trust: Trust,
+        named_host: str,
         meet_certificate: Callable[[datetime.datetime], None],
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(**kwargs | {"ssl_context": context})
+        super().__init__(**kwargs | {"ssl_context": trust.context, "assert_hostname": False})
+        self._trust = trust
+        self._named_host = named_host
         self._deadline = deadline
         self._resolver = resolver
         self._meet_certificate = meet_certificate
@@ -190,21 +217,41 @@ class _HttpsConnection(HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()
+            certificate: dict[str, Any] = self.sock.getpeercert()  # type: ignore[union-attr]
+            if wrong := names.mismatch(certificate, self._named_host):
+                raise _mismatch(wrong)
         except TimeoutError as error:
             what = f"accepted the connection, then said nothing for {self._deadline.timeout_s:.1f} s"
             raise ProbeError(Outcome.READ_TIMEOUT, what) from error
         except ssl.SSLEOFError as error:
             raise ProbeError(Outcome.REFUSED, "connection closed during the TLS handshake") from error
         except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
-            raise ProbeError(Outcome.TLS, f"TLS: {_tls_reason(error)}") from error
+            raise self._distrust(error) from error
         except OSError as error:
             # What the operating system reports has a number; what ``http.client`` says of a proxy has none.
             is_proxy = self.proxy is not None and error.errno is None
             what = "the proxy does not connect" if is_proxy else "connection reset during the TLS handshake"
             raise ProbeError(Outcome.REFUSED, what) from error
         self.sock.deadline = self._deadline  # type: ignore[union-attr]
-        ends = self.sock.getpeercert()["notAfter"]  # type: ignore[union-attr]
-        self._meet_certificate(datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), datetime.UTC))
+        ends = ssl.cert_time_to_seconds(certificate["notAfter"])
+        self._meet_certificate(datetime.datetime.fromtimestamp(ends, datetime.UTC))
+
+    def _distrust(self, error: Exception) -> ProbeError:
+        inner = error.args[0] if error.args and isinstance(error.args[0], ssl.SSLError) else error
+        if not isinstance(inner, ssl.SSLCertVerificationError):
+            reason = getattr(inner, "reason", None)
+            return ProbeError(Outcome.TLS, f"TLS: {reason.lower().replace('_', ' ') if reason else 'handshake failed'}")
+        lacks_issuer = inner.verify_code in _LACKS_ISSUER
+        unread = (*self._trust.forbidden, *self._trust.lacking) if lacks_issuer else ()
+        words = "; ".join((f"TLS: {inner.verify_message}", *unread))
+        return ProbeError(Outcome.TLS, words, is_node_trouble=lacks_issuer and bool(self._trust.forbidden))
+
+
+def _mismatch(words: str) -> ssl.SSLCertVerificationError:
+    """The error of an OpenSSL that looks at names."""
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = 62, words
+    return error
 
 
 class _TlsSocket(BoundedSocket, ssl.SSLSocket):
@@ -230,11 +277,3 @@ def _judge_broken(error: requests.RequestException) -> tuple[Outcome, str]:
             return Outcome.REFUSED, "connection closed before the answer was whole"
         cause = cause.__context__
     return Outcome.NOT_CHEF, "what it sends is not HTTP"
-
-
-def _tls_reason(error: BaseException) -> str:
-    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return inner.verify_message
-    reason = getattr(inner, "reason", None)
-    return str(reason).lower().replace("_", " ") if reason else "handshake failed"

@@ -80,7 +80,13 @@ class Prober:
                     finding = self._index or finding
                 certificate_expires_on = connection.certificate_expires_on
         except ProbeError as error:
-            return ProbeResult(error.outcome, error.detail, self._clock(), never_left_node=error.never_left_node)
+            return ProbeResult(
+                error.outcome,
+                error.detail,
+                self._clock(),
+                never_left_node=error.never_left_node,
+                is_node_trouble=error.is_node_trouble,
+            )
         return ProbeResult(
             outcome=finding.outcome,
             detail=finding.detail or f"answers in {latency_s * 1000:.0f} ms",

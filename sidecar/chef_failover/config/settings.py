@@ -169,7 +169,7 @@ class Config:
     @property
     def fingerprint(self) -> int:
         """48 bits that are the same wherever the same version has the same configuration, whatever its comments."""
-        return int.from_bytes(hashlib.blake2b(repr(self).encode(), digest_size=6).digest())
+        return int.from_bytes(hashlib.sha256(repr(self).encode()).digest()[:6])
 
     def organization(self, server: Server) -> str | None:
         """The organization of ``server``, or None where there is none."""

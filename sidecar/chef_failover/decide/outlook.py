@@ -33,7 +33,7 @@ def shortcomings(
     server = in_force(snapshot, now).server(server.name) or server
     found = []
     if server.health is Health.UNKNOWN:
-        found.append("has not been probed yet")
+        found.append("has not been probed yet" if server.last_probe is None else f"is UNKNOWN: {server.detail}")
     elif server.health is Health.DOWN:
         found.append(f"is DOWN: {server.detail}")
     if not server.is_registered:

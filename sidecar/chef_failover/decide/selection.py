@@ -215,7 +215,8 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
     if runs_from is not None and server.answered_since(runs_from):
         return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
     if server.health is Health.UP:
-        return Standing.ELIGIBLE if runs_from is None else Standing.FAILING
+        is_well = runs_from is None or (server.last_probe is not None and server.last_probe.is_node_trouble)
+        return Standing.ELIGIBLE if is_well else Standing.FAILING
     if server.health is Health.UNKNOWN:
         # After a restart the server in use keeps the node until its first probe has spoken.
         return Standing.ELIGIBLE if runs_from is None and server is current else Standing.UNKNOWN

@@ -71,7 +71,7 @@ def apply_probe(
     liveness, access = server.liveness, server.access
     at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
     is_alive = result.outcome.is_alive
-    if offline is None:
+    if offline is None and not result.is_node_trouble:
         liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
         is_served = result.outcome.serves_node

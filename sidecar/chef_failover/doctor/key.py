@@ -7,9 +7,10 @@ import os
 from typing import Any
 
 from chef_failover.config.settings import NoAssociation
-from chef_failover.doctor.files import look, service_can_read, user
+from chef_failover.doctor.files import look, service_can_read, service_user, user
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import UNIT, Node
+from chef_failover.doctor.service import as_service
 from chef_failover.errors import KeyFileError, UnseenError
 from chef_failover.model.model import Outcome
 from chef_failover.node import key_file
@@ -33,9 +34,12 @@ def key(node: Node) -> str | None:
         raise UnseenError("node.name is not set, so probes are not signed, and chef-client keeps its own key")
     credentials = node.path(f"/run/credentials/{UNIT}")
     try:
-        found = find(places(node.config, {CREDENTIALS: str(credentials)}))
+        with as_service(node):
+            found = find(places(node.config, {CREDENTIALS: str(credentials)}))
     except KeyFileError as error:
-        raise UnseenError(f"{error}; run this as root") from error
+        if service_user(node) is None:
+            raise UnseenError(f"{error}; run this as root") from error
+        return str(error)
     if found is None:
         is_made = any(not isinstance(server.association, NoAssociation) for server in node.config.servers)
         return None if is_made else "there is none, and none is made, since no server has an association"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import re
 import ssl
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -124,11 +123,12 @@ def visit(
 ) -> Visit:
     """One server, within ``health.timeout``."""
     start = Visit(server.name, urlsplit(server.url).hostname or "")
-    if config.health.proxy == "environment" and "https" in urllib.request.getproxies():
-        return attrs.evolve(start, unseen="it is reached through the proxy of the environment")
-    target = Target(server.url, config.health.timeout, server.ca_file)
+    uses_proxy = config.health.proxy == "environment"
+    target = Target(server.url, config.health.timeout, server.ca_file, uses_environment_proxy=uses_proxy)
     try:
         with ChefServer(target, resolver, trust).open() as connection:
+            if target.proxy_url:
+                return attrs.evolve(start, unseen="it is reached through the proxy of the environment")
             return _look_around(start, connection, utc_now)
     except ProbeError as error:
         found = _stopped(start, error)
@@ -155,8 +155,10 @@ def _look_around(start: Visit, connection: Connection, utc_now: Callable[[], dat
 def _stopped(start: Visit, error: ProbeError) -> Visit:
     """With the step that failed, in the words of what failed there."""
     cause = error.__cause__
+    if error.is_node_trouble:
+        return attrs.evolve(start, unseen=error.detail)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return attrs.evolve(start, certificate=cause.verify_message)
+        return attrs.evolve(start, certificate=error.detail.removeprefix("TLS: "))
     words = (isinstance(cause, OSError) and cause.strerror) or error.detail
     if isinstance(cause, TimeoutError):
         words = "no answer in time"

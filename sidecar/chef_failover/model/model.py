@@ -97,6 +97,8 @@ class ProbeResult:
     latency_s: float | None = None
     never_left_node: bool = False
     """The failure happened on this machine (no route, no name server): the server had no part in it."""
+    is_node_trouble: bool = False
+    """What failed is this node's own, as far as can be told: it is counted against no server."""
     is_signed: bool = False
     """The server was asked in the node's name, so what it said holds for the node."""
     certificate_expires_on: datetime.datetime | None = None

@@ -107,7 +107,8 @@ def find(where: Places) -> Found | None:
             if _exists(path):
                 return Found(path, Origin.ADOPTED)
         except KeyFileError as error:
-            raise KeyFileError(f"{error}; {_WAY_OUT.format(path=path, own=where.own_key)}") from error
+            way_out = f"chgrp chef-failover {path.parent} lets the service see it; {_WAY_OUT}"
+            raise KeyFileError(f"{error}; {way_out.format(path=path, own=where.own_key)}") from error
     return None
 
 
