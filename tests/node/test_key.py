@@ -479,7 +479,7 @@ UNUSABLE = {
     "certificate": (lambda directory: b"-----BEGIN CERTIFICATE-----", "it is a certificate"),
     "empty": (lambda directory: b"", "not an RSA private key"),
     "cut": (lambda directory: PrivateKey.generate().private_pem()[:900], "not an RSA private key"),
-    "huge": (lambda directory: bytes(1 << 20), "not an RSA private key"),
+    "huge": (lambda directory: bytes(1 << 20), "it is longer than 64 KiB"),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,6 @@ from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config, Server
-from chef_failover.daemon import logs
 from chef_failover.decide.readiness import missing
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
@@ -28,6 +26,7 @@ from chef_failover.model.model import NodeCheck, ProbeResult, SelectionPolicy, S
 from chef_failover.model.needs import ReadinessMode
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
+from chef_failover.printable import printable_values
 from chef_failover.server_list import discovery
 
 
@@ -42,13 +41,12 @@ def check(config_path: Path, as_json: bool, with_node: bool) -> None:
 
     With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
     """
-    logs.to_stderr(logging.WARNING)
     config = configuration.load(config_path)
     document = probe_all(config)
     found = diagnose(config, config_path, document) if with_node else find_old_recipe(config, config_path)
     if with_node or found:
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
-    click.echo(pretty(document) if as_json else tables.check(document, str(config_path)))
+    click.echo(pretty(document) if as_json else tables.check(printable_values(document), str(config_path)))
     is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)
     if not is_well or not all(entry["usable"] for entry in document["servers"]):
         sys.exit(EXIT_NO)

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import click
 
+from chef_failover import files
 from chef_failover.cli.options import config_option
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config
 from chef_failover.errors import SealError
 from chef_failover.node import clone, key_file
 from chef_failover.node import key as node_key
+from chef_failover.printable import VALUE_LIMIT, printable
 from chef_failover.server_list import cache as list_cache
 from chef_failover.state import document as state
 
@@ -48,7 +50,7 @@ def seal(config_path: Path, is_forced: bool) -> None:
     The key goes if it was made here, with everything in the state directory. Each thing that is removed is told.
     """
     for sentence in remove_all(configuration.load(config_path), is_forced=is_forced):
-        click.echo(sentence)
+        click.echo(printable(sentence, VALUE_LIMIT))
 
 
 def remove_all(config: Config, *, is_forced: bool = False) -> Iterator[str]:
@@ -119,7 +121,7 @@ def _foreign(config: Config) -> Iterator[Path]:
 def _registered(path: Path) -> list[str]:
     """The servers where the state says more than that the node is a stranger."""
     try:
-        entries = json.loads(path.read_bytes()).get("associations") or {}
+        entries = json.loads(files.read(path, state.SIZE_LIMIT)).get("associations") or {}
         standing = {str(name): entry["association"] for name, entry in entries.items()}
     except FileNotFoundError:
         return []

@@ -6,11 +6,13 @@ import os
 import re
 from pathlib import Path
 
+from chef_failover import files
 from chef_failover.doctor.files import user
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import Node
 from chef_failover.errors import UnseenError
 
+_SIZE_LIMIT = 1024 * 1024
 PRODUCTS = ("chef", "cinc")
 FILE_NAME = "chef_failover.rb"
 OLD_CHECK = "opsworks_health_check"
@@ -90,7 +92,7 @@ def _read(path: Path) -> str | None:
         UnseenError: we may not read it.
     """
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return files.read(path, _SIZE_LIMIT, may_be_link=True).decode(errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
