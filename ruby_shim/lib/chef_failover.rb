@@ -35,8 +35,13 @@ module ChefFailover
     Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end
 
+  # Foreign text for one line of a log: no controls, no marks that turn the direction of what follows.
+  def self.printable(text)
+    text.dup.force_encoding(Encoding::UTF_8)[0, 500].scrub("?").gsub(/[\p{C}\p{Z}&&[^ ]]/, "?")
+  end
+
   def self.log(level, text)
-    line = "chef-failover: #{text.to_s.dup.force_encoding(Encoding::UTF_8).scrub('?').gsub(/[^[:print:]]/, '?')[0, 500]}"
+    line = "chef-failover: #{printable(text.to_s)}"
     if defined?(::Chef::Log)
       ::Chef::Log.public_send(level, line)
     elsif level == :warn

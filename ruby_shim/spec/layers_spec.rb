@@ -89,9 +89,10 @@ RSpec.describe "The three layers" do
     end
 
     it "cleans what it logs" do
-      sidecar_answers("passed_over" => [{ "name" => "a\nFATAL: b", "reason" => "\e[31m#{'x' * 9000}" }])
+      sidecar_answers("passed_over" => [{ "name" => "a\nFATAL: b", "reason" => "\e[31m\u202e\u2028é→#{'x' * 9000}" }])
       start_run
-      expect(warnings.join).not_to match(/[\n\e]/)
+      expect(warnings.join).not_to match(/[\n\e\u202e\u2028]/)
+      expect(warnings.join).to include("?[31m??é→x")
       expect(warnings.map(&:length).max).to be < 600
     end
 

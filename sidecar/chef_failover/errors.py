@@ -17,6 +17,11 @@ class ChefFailoverError(Exception):
 
     exit_code = EXIT_NO
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message, in parts that each get a line. What others wrote in it may hold line breaks of its own."""
+        return (str(self),)
+
 
 class KeyFileError(ChefFailoverError):
     """A private key cannot be used: missing, unreadable, not RSA. ``is_passing`` when it may work a while later."""
@@ -163,3 +168,8 @@ class ConfigError(ChefFailoverError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One for each problem."""
+        return tuple(map(str, self.problems))

@@ -17,7 +17,9 @@ from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.about import About
 from chef_failover.model.model import Health, Registration, RegistrationState, Transition
+from chef_failover.printable import printable
 from tests.support.builders import ON, WEB, holding, server, without, world
+from tests.support.strange_sidecar import ODD
 
 ABOUT = About("0.1.0", "web-1")
 HOSTILE = "</bdi><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
@@ -134,6 +136,14 @@ def test_what_servers_say_is_text(app, monkeypatch):
         tags = [tag for tag, _ in Tags(text).found]
         assert "img" not in tags
         assert tags.count("script") == (1 if path == "/" else 0)
+
+
+def test_no_mark_in_what_is_said_turns_the_direction_of_the_page(app):
+    main = attrs.evolve(server("main"), registration=Registration(RegistrationState.FAILED, ODD))
+    snapshot = world(main, transitions=(Transition(ago(1), "main", "UP", "DOWN", ODD),))
+    text = page_of(app, said(snapshot))
+    assert text.count(printable(ODD)) >= 2
+    assert all(char.isprintable() or char == "\n" for char in text)
 
 
 def test_nothing_of_the_page_is_loaded_before_somebody_looks(app):

@@ -1,13 +1,21 @@
+import contextlib
+import fcntl
 import json
 import logging
+import logging.handlers
+import os
 import sys
+import time
 
 import pytest
 
 from chef_failover.daemon import logs
 from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.model.model import Health, Outcome
+from chef_failover.printable import printable
 from tests.support.builders import probed, server, world
+from tests.support.daemon_process import until
+from tests.support.strange_sidecar import ODD
 
 
 @pytest.fixture
@@ -56,3 +64,108 @@ def test_the_format_can_be_changed_at_any_time(monkeypatch):
     assert json.loads(handler.format(record))["message"] == "hello"
     logs.use("text")
     assert handler.format(record) == "INFO hello"
+
+
+def written(log_call):
+    """The lines that ``log_call(log)`` writes as text."""
+    log = logging.Logger("x")
+    handler = logging.handlers.BufferingHandler(1000)
+    log.addHandler(handler)
+    log_call(log)
+    return [line for record in handler.buffer for line in logs.TextFormatter().format(record).split("\n")]
+
+
+def test_no_text_forges_a_line_or_commands_the_terminal_that_shows_it():
+    lines = written(lambda log: log.warning("the key %s is unknown", ODD))
+    assert lines == [f"WARNING the key {printable(ODD)} is unknown"]
+
+    def broken(log):
+        try:
+            raise ValueError(ODD)
+        except ValueError:
+            log.exception("broke")
+
+    first, *trace = written(broken)
+    assert first == "ERROR broke"
+    assert all(line.startswith("  ") and line.isprintable() for line in trace)
+    assert any("ERROR forged" in line for line in trace)
+
+
+class Pipe:
+    """Stderr as a pipe of one page, and its other end."""
+
+    def __init__(self):
+        self._out, self.descriptor = os.pipe()
+        fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(self._out, False)
+        self.lines = []
+
+    def fill(self):
+        os.set_blocking(self.descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self.descriptor, b"\n")
+        os.set_blocking(self.descriptor, True)
+
+    def read(self):
+        """All lines that have come so far."""
+        with contextlib.suppress(BlockingIOError):
+            self.lines += filter(None, os.read(self._out, 65536).decode().split("\n"))
+        return self.lines
+
+    def close_reader(self):
+        os.close(self._out)
+
+
+@pytest.fixture
+def pipe():
+    return Pipe()
+
+
+@pytest.fixture
+def queued(pipe):
+    """A logger behind a queue of three, and its handler."""
+    handler = logs.Lines(3, logs.Stream(pipe.descriptor))
+    log = logging.Logger("x")
+    log.addHandler(handler)
+    return log, handler
+
+
+def test_nobody_waits_for_a_pipe_that_nobody_reads_and_what_is_dropped_is_counted(pipe, queued):
+    log, handler = queued
+    pipe.fill()
+    log.info("first")  # which the thread takes, and hangs with
+    until(handler.queue.empty)
+    for number in range(10):
+        log.info("%d", number)
+    began = time.monotonic()
+    handler.flush()
+    assert time.monotonic() - began < 30
+    until(lambda: "INFO 2" in pipe.read())
+    assert pipe.lines == ["INFO first", "INFO 0", "INFO 1", "INFO 2"]
+    log.info("last")
+    until(lambda: "INFO last" in pipe.read())
+    assert pipe.lines[4:] == ["WARNING 7 lines of the log are missing here: nobody read them in time", "INFO last"]
+
+
+def test_a_line_has_its_format_and_its_traceback_behind_the_queue(pipe, queued):
+    log, handler = queued
+    try:
+        raise ValueError("x")
+    except ValueError:
+        log.exception("broke %s", "it")
+    handler.setFormatter(logs.JsonFormatter())
+    log.info("hello", extra={"server": "a"})
+    handler.flush()
+    *text, last = pipe.read()
+    assert (text[0], text[-1].strip()) == ("ERROR broke it", "ValueError: x")
+    assert {key: json.loads(last)[key] for key in ("message", "server")} == {"message": "hello", "server": "a"}
+
+
+def test_a_reader_that_has_gone_is_no_fault(pipe, queued):
+    log, handler = queued
+    pipe.close_reader()
+    for _ in range(3):
+        log.info("in vain")
+    handler.flush()
+    assert handler.queue.empty()

@@ -402,7 +402,9 @@ def test_what_the_configuration_makes_of_the_places(tmp_path):
 def test_a_credential_whose_file_was_missing_stops_nothing_and_makes_no_key(tmp_path, caplog):
     """What the documented drop-in has systemd hand over then; systemd itself is tried in tests/packaging."""
     drop_in = (Path(__file__).parents[2] / "packaging/examples/client-key.conf").read_text()
-    loaded, instead = (re.search(rf"^{kind}Credential=client.pem:(.+)$", drop_in, re.M) for kind in ("Load", "Set"))
+    loaded, instead = (
+        re.search(rf"^{kind}Credential=client.pem:(.+)$", drop_in, re.MULTILINE) for kind in ("Load", "Set")
+    )
     assert loaded[1] == str(node_key.ADOPTABLE[0])
     credential = tmp_path / "credentials/client.pem"
     credential.parent.mkdir()
@@ -493,7 +495,7 @@ UNUSABLE = {
     "certificate": (lambda directory: b"-----BEGIN CERTIFICATE-----", "it is a certificate"),
     "empty": (lambda directory: b"", "not an RSA private key"),
     "cut": (lambda directory: PrivateKey.generate().private_pem()[:900], "not an RSA private key"),
-    "huge": (lambda directory: bytes(1 << 20), "not an RSA private key"),
+    "huge": (lambda directory: bytes(1 << 20), "it is longer than 64 KiB"),
 }
 
 

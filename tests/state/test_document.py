@@ -58,9 +58,8 @@ def test_it_does_not_write_through_a_link_laid_in_its_way(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / ".state.json.new").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"):
-        state.write(tmp_path / "state.json", {})
-    assert victim.read_text() == "precious"
+    state.write(tmp_path / "state.json", {"choice": {"name": "a"}})
+    assert (victim.read_text(), state.peek(tmp_path / "state.json", NOW).choice) == ("precious", "a")
 
 
 def test_times_after_now_are_dropped_and_the_choice_is_kept(tmp_path):

@@ -1,9 +1,11 @@
 """The daemon as a process: start, signals, systemd, state that cannot be used, crashes."""
 
+import contextlib
 import functools
 import http.client
 import json
 import os
+import queue
 import re
 import signal
 import socket
@@ -21,8 +23,9 @@ from chef_failover.api import client
 from chef_failover.config import settings as config
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import SidecarUnavailableError
-from tests.support.daemon_process import daemon, free_port, run, until, write_config
+from tests.support.daemon_process import command, daemon, free_port, run, until, write_config
 from tests.support.parts import require_program
+from tests.support.strange_sidecar import ODD
 
 
 @pytest.fixture(autouse=True)
@@ -262,22 +265,75 @@ def test_the_watchdog_is_fed_by_the_loops_and_not_by_whoever_answers(servers, tm
         def alive(self):
             told.append(tuple(hangs))
 
-    def wait(signals, timeout_s):
-        time.sleep(timeout_s)
-        if len(told) >= 3 and not hangs:
-            hangs.append("mainserver")
-            assert (answered := http.get("/livez", base_url="http://localhost")).status_code == 503
-            assert "mainserver" in answered.json["detail"]
-            ends.append(time.monotonic() + 0.3)
-        stops = bool(ends) and time.monotonic() > ends[0]
-        return type("Received", (), {"si_signo": signal.SIGTERM}) if stops else None
+    class Signals(queue.SimpleQueue):
+        def get(self, block=True, timeout=None):
+            time.sleep(timeout)
+            if len(told) >= 3 and not hangs:
+                hangs.append("mainserver")
+                assert (answered := http.get("/livez", base_url="http://localhost")).status_code == 503
+                assert "mainserver" in answered.json["detail"]
+                ends.append(time.monotonic() + 0.3)
+            if not ends or time.monotonic() < ends[0]:
+                raise queue.Empty
+            return signal.SIGTERM
 
     ends = []
-    monkeypatch.setattr(signal, "sigtimedwait", wait)
     monkeypatch.setattr(sidecar, "late", lambda: tuple(hangs))
     assert http.get("/livez", base_url="http://localhost").status_code == 200
-    module._obey(sidecar, None, Systemd())
+    module._obey(sidecar, None, Systemd(), Signals())
     assert told == [()] * len(told), "never while one hangs"
+
+
+def test_a_machine_that_stood_still_does_not_stop_it(servers, tmp_path):
+    """Longer than the watchdog's half, after which the wait for a signal has no time left."""
+    with daemon(write_config(tmp_path, servers), WATCHDOG_USEC="1000000") as running:
+        for _ in range(3):
+            running.send(signal.SIGSTOP)
+            time.sleep(0.7)
+            running.send(signal.SIGCONT)
+            running.wait_up()
+        running.send(signal.SIGHUP)
+        until(lambda: "reloaded" in running.log)
+        assert running.stop() == 0
+
+
+def test_a_full_pipe_behind_stderr_stops_nothing(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    reading, stderr = os.pipe()
+    os.set_blocking(stderr, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(stderr, b"\n" * 4096)
+    os.set_blocking(stderr, True)
+    process = subprocess.Popen(command("serve", "--config", path), stderr=stderr)
+    try:
+        until((tmp_path / "sidecar.sock").exists)
+        choice = lambda: client.ask(tmp_path / "sidecar.sock", "/v1/servers").body["choice"]  # noqa: E731
+        until(lambda: choice() == "mainserver")
+        servers[0].stop()
+        until(lambda: choice() == "standbyserver")
+        process.send_signal(signal.SIGHUP)  # each of these is said, or would be
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+        os.close(stderr)
+
+
+def test_no_key_of_a_list_forges_a_line_of_the_log(servers, tmp_path):
+    listed = tmp_path / "list.yml"
+    listed.write_text(f"servers:\n- {{name: a, url: 'https://a.example', {json.dumps(ODD)}: 1}}\n")
+    path = write_config(tmp_path, servers, more=f"discovery: {{source: 'file:{listed}'}}\n")
+    with daemon(path) as running:
+        until(lambda: "unknown key" in running.log)
+        path.write_text(path.read_text() + f"{json.dumps(ODD)}: 1\n{json.dumps(ODD + ODD)}: 1\n")
+        running.send(signal.SIGHUP)
+        until(lambda: running.log.count("the configuration in use stays") == 2)
+        for line in running.log.splitlines():
+            assert re.match(r"(INFO|WARNING|ERROR) (?!forged)", line), line
+            assert line.isprintable(), line
 
 
 def test_a_hundred_servers_work_within_the_limits_of_the_unit(servers, tmp_path):

@@ -3,7 +3,7 @@
 It is one HTML document with its style and script inside, so a policy without exceptions can hold: nothing is loaded
 from anywhere, and only what bears this answer's nonce is run or applied. The script asks for the part that changes and
 puts what differs in its place; without a script the page is simply as old as it says. Text from servers reaches the
-page through Jinja's escaping alone. Nothing of this is read or compiled before somebody asks for it.
+page printable and through Jinja's escaping alone. Nothing of this is read or compiled before somebody asks for it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import flask
 from chef_failover.api import render, timeline
 from chef_failover.durations import in_words
 from chef_failover.engine.sidecar import Sidecar
+from chef_failover.printable import printable_values
 from chef_failover.state import words
 from chef_failover.state.words import Document
 
@@ -63,6 +64,7 @@ def contents(status: Document, runs: Sequence[Document] = (), *, on: datetime.da
         runs: those that have ended, each as ``GET /v1/runs`` has it.
         on: now, in wall time.
     """
+    status, runs = printable_values(status), printable_values(runs)
     return {
         "status": status,
         "node": status["node_name"] or "this node",

@@ -1,16 +1,20 @@
-"""Shell: how commands ask the sidecar."""
+"""Shell: how commands ask the sidecar, and show what it says."""
 
 from __future__ import annotations
 
 import grp
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from chef_failover.api import client
 from chef_failover.cli import last_resort
 from chef_failover.config.settings import Config
 from chef_failover.errors import ChefFailoverError, SidecarUnavailableError, SocketForbiddenError
+from chef_failover.printable import printable_values
+
+T = TypeVar("T")
 
 
 def ask(
@@ -52,6 +56,21 @@ def _who_may(socket: Path) -> str:
         return "root and the group of the service"
 
 
+def shown(render: Callable[[dict[str, Any]], T], document: dict[str, Any]) -> T:
+    """What ``render`` makes of ``document`` for a terminal, after all text in it is made printable.
+
+    Raises:
+        ChefFailoverError: ``document`` is not what a sidecar of this version says.
+    """
+    try:
+        return render(printable_values(document))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ChefFailoverError(
+            f"the sidecar's answer cannot be shown ({type(error).__name__}: {error}); if it is of another version,"
+            " systemctl restart chef-failover"
+        ) from error
+
+
 def pretty(document: object) -> str:
-    """``document`` as JSON for people and programs."""
-    return json.dumps(document, indent=2)
+    """``document`` as JSON for people and programs: in ASCII, so that no text in it can command a terminal."""
+    return json.dumps(document, indent=2).replace("\x7f", r"\u007f")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,6 @@ from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config, Server
-from chef_failover.daemon import logs
 from chef_failover.decide.readiness import missing
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
@@ -29,6 +27,7 @@ from chef_failover.model.needs import ReadinessMode
 from chef_failover.node import accepted, offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
+from chef_failover.printable import printable_values
 from chef_failover.server_list import discovery
 
 
@@ -46,7 +45,6 @@ def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool)
     """
     if only_file and with_node:
         raise click.UsageError("--only-file looks at nothing else, so not at the --node")
-    logs.to_stderr(logging.WARNING)
     config = _load(config_path, only_file=only_file)
     if only_file:
         names = [server.name for server in config.servers]
@@ -57,7 +55,7 @@ def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool)
     found = diagnose(config, config_path, document) if with_node else find_old_recipe(config, config_path)
     if with_node or found:
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
-    click.echo(pretty(document) if as_json else tables.check(document, str(config_path)))
+    click.echo(pretty(document) if as_json else tables.check(printable_values(document), str(config_path)))
     is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)
     if not is_well or not all(entry["usable"] for entry in document["servers"]):
         sys.exit(EXIT_NO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import click
 
 from chef_failover.cli import last_resort, tables
-from chef_failover.cli.asking import ask, known, pretty
+from chef_failover.cli.asking import ask, known, pretty, shown
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.errors import EXIT_NO, ChefFailoverError, SidecarUnavailableError
 from chef_failover.node import accepted
+from chef_failover.printable import VALUE_LIMIT, printable
 
 WATCH_PERIOD_S = 2.0
 
@@ -32,8 +34,8 @@ def server(config_path: Path, as_json: bool) -> None:
         document = ask(config, "/v1/server?max_age=0", timeout_s=config.health.timeout + 2)
     except SidecarUnavailableError as error:
         document = last_resort.server(config)
-        click.echo(f"{error}; {document['reason']}", err=True)
-    click.echo(pretty(document) if as_json else document["chef_server_url"])
+        click.echo(printable(f"{error}; {document['reason']}", VALUE_LIMIT), err=True)
+    click.echo(pretty(document) if as_json else shown(lambda said: str(said["chef_server_url"]), document))
 
 
 @click.command()
@@ -47,7 +49,7 @@ def status(config_path: Path, as_json: bool, server: str | None, watch: bool) ->
     while True:
         document = known(work.config, refresh=True)
         document["warnings"] = [*filter(None, (work.why_not,)), *document.get("warnings", ())]
-        text, is_well = _status_in_words(document, server)
+        text, is_well = shown(functools.partial(_status_in_words, server), document)
         if watch and sys.stdout.isatty():
             click.clear()
         click.echo(pretty(document) if as_json else text)
@@ -66,7 +68,7 @@ def facts(config_path: Path) -> None:
     click.echo(pretty(ask(config, "/v1/facts")))
 
 
-def _status_in_words(document: dict[str, Any], server: str | None) -> tuple[str, bool]:
+def _status_in_words(server: str | None, document: dict[str, Any]) -> tuple[str, bool]:
     """The text, and whether all is well: with the node, or with the one server that was asked for."""
     is_ill = bool(document.get("error") or document.get("offline"))
     if document.get("error") or server is None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import sys
 
 import click
 
 from chef_failover import __version__
+from chef_failover.daemon import logs
 from chef_failover.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_NO, ChefFailoverError
+from chef_failover.printable import VALUE_LIMIT, printable
 
 MODULES = {
     "serve": "serve",
@@ -57,8 +60,17 @@ def _load(name: str) -> click.Command:
     return command
 
 
+def _prepare_output() -> None:
+    """What the locale has no character for is escaped, and warnings go to stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logs.to_stderr(logging.WARNING)
+
+
 def main() -> None:
     """Do what the command line asks for, and turn every error into its exit code."""
+    _prepare_output()
     try:
         cli.main(prog_name="chef-failover", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
@@ -68,7 +80,7 @@ def main() -> None:
         sys.exit(error.exit_code if isinstance(error, click.UsageError) else EXIT_NO)
     except ChefFailoverError as error:
         if sys.stderr is not None:  # closed, and `print` would write to stdout
-            print(error, file=sys.stderr)  # noqa: T201
+            print(*(printable(line, VALUE_LIMIT) for line in error.lines), sep="\n", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(EXIT_NO)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from chef_failover.cli import tables
-from chef_failover.cli.asking import ask, known, pretty
+from chef_failover.cli.asking import ask, known, pretty, shown
 from chef_failover.cli.options import config_option, json_option, timeout_option
 from chef_failover.cli.progress import Progress
 from chef_failover.config.settings import Config
@@ -86,7 +86,7 @@ def associate(
         _wait(config, is_far, timeout_s, as_json=as_json)
     else:
         document = known(config)
-        click.echo(pretty(document) if as_json else "\n".join(is_far(document)[1]))
+        click.echo(pretty(document) if as_json else "\n".join(shown(is_far, document)[1]))
 
 
 def _wait(
@@ -101,7 +101,7 @@ def _wait(
     progress = Progress(sys.stderr)
     while True:
         document = known(config)
-        is_done, lines = is_far(document)
+        is_done, lines = shown(is_far, document)
         if is_done:
             click.echo(pretty(document) if as_json else "\n".join(lines))
             return

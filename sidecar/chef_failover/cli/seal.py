@@ -16,11 +16,13 @@ from pathlib import Path
 
 import click
 
+from chef_failover import files
 from chef_failover.cli.options import config_option
 from chef_failover.config.settings import Config
 from chef_failover.errors import SealError
 from chef_failover.node import accepted, clone, key_file
 from chef_failover.node import key as node_key
+from chef_failover.printable import VALUE_LIMIT, printable
 from chef_failover.server_list import cache as list_cache
 from chef_failover.state import document as state
 
@@ -48,7 +50,7 @@ def seal(config_path: Path, is_forced: bool) -> None:
     """
     config = accepted.at_work(config_path).config
     for sentence in remove_all(config, accepted.path_of(config_path), is_forced=is_forced):
-        click.echo(sentence)
+        click.echo(printable(sentence, VALUE_LIMIT))
 
 
 def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: bool = False) -> Iterator[str]:
@@ -116,7 +118,7 @@ def _foreign(config: Config) -> Iterator[Path]:
 def _registered(path: Path) -> list[str]:
     """The servers where the state says more than that the node is a stranger."""
     try:
-        entries = json.loads(path.read_bytes()).get("associations") or {}
+        entries = json.loads(files.read(path, state.SIZE_LIMIT)).get("associations") or {}
         standing = {str(name): entry["association"] for name, entry in entries.items()}
     except FileNotFoundError:
         return []

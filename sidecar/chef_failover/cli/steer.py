@@ -10,7 +10,7 @@ from urllib.parse import quote
 import click
 
 from chef_failover.cli import tables
-from chef_failover.cli.asking import ask, pretty
+from chef_failover.cli.asking import ask, pretty, shown
 from chef_failover.cli.options import Duration, config_option, json_option
 from chef_failover.errors import ChefFailoverError
 from chef_failover.node import accepted
@@ -81,7 +81,8 @@ def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bo
     config = accepted.at_work(config_path).config
     body = asked | {"on_behalf_of": os.environ.get("SUDO_USER") or None}
     document = ask(config, target, method="POST", body=body)
-    click.echo(pretty(document) if as_json else tables.steered(document))
-    if document["not_kept"]:
-        click.echo(f"This cannot be written down, and a restart forgets it: {document['not_kept']}", err=True)
+    text, not_kept = shown(lambda said: (tables.steered(said), said["not_kept"]), document)
+    click.echo(pretty(document) if as_json else text)
+    if not_kept:
+        click.echo(f"This cannot be written down, and a restart forgets it: {not_kept}", err=True)
     return document

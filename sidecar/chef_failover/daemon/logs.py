@@ -1,30 +1,123 @@
-"""Shell: log lines for journald and people, or JSON for those who ship them."""
+"""Shell: log lines for journald and people, or JSON for those who ship them.
+
+Whoever reads stderr may be slow, stuck or gone, and no decision waits for that. So the daemon's lines are written by a
+thread of their own, behind a queue; what finds it full is dropped and counted.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
+import os
+import queue
 import sys
+import time
+from logging.handlers import QueueHandler, QueueListener
 
-TEXT = "%(levelname)s %(message)s"
-"""journald adds the time and the unit."""
+from chef_failover.printable import VALUE_LIMIT, printable, visible
+
 FIELDS = ("server", "from", "to", "reason")
 """What a transition's line has beside its words; ``server`` is null when the choice has changed."""
+MOST_WAITING = 1000
+"""Lines in the queue."""
+FLUSH_S = 0.5
+"""How long the end of the process waits for lines that are not written yet."""
 
 
 def to_stderr(level: int) -> None:
-    """Write what is of ``level`` or above, as text."""
-    # waitress and urllib3 say nothing that an operator needs below WARNING.
-    logging.basicConfig(level=logging.WARNING, format=TEXT, stream=sys.stderr)
-    logging.getLogger("chef_failover").setLevel(level)
+    """Write what is of ``level`` or above as text, and wait until it is written: for commands."""
+    if sys.stderr is not None:
+        handler = Stream(sys.stderr.fileno())
+        handler.setFormatter(TextFormatter())
+        _begin(level, handler)
+
+
+def from_a_thread(level: int) -> None:
+    """Write what is of ``level`` or above as text from a thread of its own, for which nobody waits: for the daemon."""
+    if sys.stderr is not None:
+        _begin(level, Lines(MOST_WAITING, Stream(sys.stderr.fileno())))
 
 
 def use(log_format: str) -> None:
     """Write ``text`` or ``json`` from now on."""
-    formatter = JsonFormatter() if log_format == "json" else logging.Formatter(TEXT)
+    formatter = JsonFormatter() if log_format == "json" else TextFormatter()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter)
+
+
+def _begin(level: int, handler: logging.Handler) -> None:
+    # waitress and urllib3 say nothing that an operator needs below WARNING.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("chef_failover").setLevel(level)
+
+
+class Stream(logging.Handler):
+    """Writes lines to ``descriptor``, and holds no lock meanwhile: the end of Python would wait for it."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self.written = 0
+        """Lines that are out, or lost since nobody is there to read them."""
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """None, as for `logging.NullHandler`."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, however long that takes."""
+        data = f"{self.format(record)}\n".encode(errors="backslashreplace")
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        self.written += 1
+
+
+class Lines(QueueHandler):
+    """Hands lines to ``stream`` through a queue of ``size``, which a thread empties."""
+
+    def __init__(self, size: int, stream: Stream) -> None:
+        super().__init__(queue.Queue(size))
+        self.setFormatter(TextFormatter())
+        self._stream = stream
+        self._put = 0
+        self._dropped = 0
+        QueueListener(self.queue, stream).start()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Called by `emit`, under the handler's lock, with the whole line as the record's message."""
+        try:
+            if self._dropped:
+                words = f"{self._dropped} lines of the log are missing here: nobody read them in time"
+                said = {"name": __name__, "levelname": "WARNING", "msg": words}
+                self._put_nowait(self.prepare(logging.makeLogRecord(said)))
+                self._dropped = 0
+            self._put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait for the lines that are not written yet, `FLUSH_S` at the most. `logging` calls this when Python ends."""
+        ends_at = time.monotonic() + FLUSH_S
+        while self._stream.written < self._put and time.monotonic() < ends_at:
+            time.sleep(0.005)
+
+    def _put_nowait(self, record: logging.LogRecord) -> None:
+        self.queue.put_nowait(record)
+        self._put += 1
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record, whatever is in it; a traceback is indented below. journald adds the time and the unit."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines, without their end."""
+        lines = [printable(f"{record.levelname} {record.getMessage()}", VALUE_LIMIT)]
+        if record.exc_info:
+            lines += [f"  {visible(line)}" for line in self.formatException(record.exc_info).splitlines()]
+        return "\n".join(lines)
 
 
 class JsonFormatter(logging.Formatter):

@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import gc
 import logging
+import queue
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +31,8 @@ from chef_failover.node.machine import Machine
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
+_RELOADS = signal.SIGHUP
 _FOREVER_S = 3600.0
 
 
@@ -39,9 +42,9 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     Raises:
         ChefFailoverError: it cannot start: the configuration, the node's name or a listener.
     """
-    # Blocked here, before any thread exists, signals are taken one at a time by the loop below, never in a handler.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    logs.to_stderr(logging.INFO)
+    # Blocked here, before any thread exists, signals are taken one at a time by a thread below, never in a handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, _RELOADS})
+    logs.from_a_thread(logging.INFO)
     work = _Work(config_path, accepted.for_sidecar(config_path))
     config = work.accepted.config
     logs.use(config.log_format)
@@ -64,7 +67,7 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
         for app in apps:
             app.load()
         _give_back_memory()
-        _obey(sidecar, work, systemd)
+        _obey(sidecar, work, systemd, _signals())
     finally:
         systemd.stopping()
         for listener in listeners:
@@ -112,25 +115,36 @@ def _open(config: Config, apps: Sequence[LateApp]) -> list[Listener]:
     return opened
 
 
-def _obey(sidecar: Sidecar, work: _Work, systemd: Notifier) -> None:
-    """Take signals and feed the watchdog until it is time to stop."""
+def _obey(sidecar: Sidecar, work: _Work, systemd: Notifier, signals: queue.SimpleQueue[int]) -> None:
+    """Take signals and feed the watchdog until SIGTERM or SIGINT says to stop."""
     pause_s = systemd.watchdog_s / 2 if systemd.watchdog_s else _FOREVER_S
     feed_at = time.monotonic() + pause_s
-    while True:
-        received = signal.sigtimedwait(_SIGNALS, max(0.0, feed_at - time.monotonic()))
+    received: int | None = None
+    while received not in _STOPS:
+        received = None
+        with contextlib.suppress(queue.Empty):
+            received = signals.get(timeout=max(0.0, feed_at - time.monotonic()))
         if time.monotonic() >= feed_at:
             feed_at = time.monotonic() + pause_s
             if systemd.watchdog_s and not sidecar.late():
                 systemd.alive()
-        if received is None:
-            continue
-        if received.si_signo == signal.SIGHUP:
+        if received == _RELOADS:
             systemd.reloading()
             _reload(sidecar, work)
             systemd.status(render.status_line(sidecar.snapshot))
             systemd.ready()
-        else:
-            return
+
+
+def _signals() -> queue.SimpleQueue[int]:
+    """The signals as they come. (`signal.sigtimedwait` makes one up when SIGCONT ends it after its time.)"""
+    received: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def take() -> None:
+        while True:
+            received.put(signal.sigwait({*_STOPS, _RELOADS}))
+
+    threading.Thread(target=take, name="signals", daemon=True).start()
+    return received
 
 
 def _reload(sidecar: Sidecar, work: _Work) -> None:
@@ -148,7 +162,8 @@ def _reload(sidecar: Sidecar, work: _Work) -> None:
         if not isinstance(error, ChefFailoverError):
             log.exception("a reload broke by a fault of ours")
         sidecar.reload_refused()
-        log.error("the configuration in use stays, since the new one is no good:\n%s", error)
+        for line in error.lines if isinstance(error, ChefFailoverError) else [str(error)]:
+            log.error("the configuration in use stays, since the new one is no good: %s", line)
         return
     logs.use(found.config.log_format)
     log.info("reloaded %s: %s", work.config_path, _servers_in_words(sidecar))

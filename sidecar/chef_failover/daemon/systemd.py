@@ -10,6 +10,11 @@ import socket
 import time
 from collections.abc import Mapping
 
+from chef_failover.printable import printable
+
+PATIENCE_S = 5.0
+"""How long a message waits while systemd takes none; what `systemctl status` shows does not wait, nor does a choice."""
+
 
 class Notifier:
     """Speaks to ``NOTIFY_SOCKET`` of ``environ``."""
@@ -35,18 +40,19 @@ class Notifier:
         self._send("STOPPING=1")
 
     def status(self, line: str) -> None:
-        """What ``systemctl status`` shows."""
-        self._send(f"STATUS={line}")
+        """What ``systemctl status`` shows. A line break in it would begin another message."""
+        self._send(f"STATUS={printable(line)}", patience_s=0.0)
 
     def alive(self) -> None:
         """Feeds the watchdog."""
         self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, patience_s: float = PATIENCE_S) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(patience_s)
                 sock.connect(self._address)
                 sock.sendall(message.encode())
         except OSError:

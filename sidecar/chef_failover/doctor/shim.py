@@ -6,12 +6,14 @@ import os
 import re
 from pathlib import Path
 
+from chef_failover import files
 from chef_failover.doctor.files import user
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import Node
 from chef_failover.errors import UnseenError
 from chef_failover.node import accepted
 
+_SIZE_LIMIT = 1024 * 1024
 PRODUCTS = ("chef", "cinc")
 FILE_NAME = "chef_failover.rb"
 OLD_CHECK = "opsworks_health_check"
@@ -105,7 +107,7 @@ def _read(path: Path) -> str | None:
         UnseenError: we may not read it.
     """
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return files.read(path, _SIZE_LIMIT, may_be_link=True).decode(errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

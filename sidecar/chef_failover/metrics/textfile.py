@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from chef_failover.state import document as state
+from chef_failover import files
 from chef_failover.state.saver import Trouble
 
 EVERY_S = 60.0
@@ -40,5 +40,5 @@ class Textfile:
         if self._path is None:
             return math.inf
         with self._trouble.borne(f"metrics.textfile {self._path} cannot be written"):
-            state.replace(self._path, self._text())
+            files.replace(self._path, self._text())
         return EVERY_S

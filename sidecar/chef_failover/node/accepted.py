@@ -21,6 +21,7 @@ from typing import Any
 
 import attrs
 
+from chef_failover import files
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config
 from chef_failover.errors import ConfigError, IdentityError, NotAcceptedError
@@ -103,7 +104,7 @@ def _write(path: Path, document: dict[str, Any], *, is_new: bool) -> None:
         raise NotAcceptedError(f"{path} would be longer than {SIZE_LIMIT >> 20} MiB")
     try:
         if is_new or path.read_bytes() != data:
-            state.replace(path, data)
+            files.replace(path, data)
     except OSError as error:
         raise NotAcceptedError(f"{path} cannot be written: {error.strerror}; run this as root") from error
 

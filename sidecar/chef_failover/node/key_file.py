@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from chef_failover import files
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.errors import KeyFileError
 
@@ -57,16 +57,10 @@ def read(path: Path, *, may_be_link: bool = True) -> PrivateKey:
     Raises:
         KeyFileError: there is none, we may not read it, or it is something else. Nothing of it is in the message.
     """
-    # Not blocking: a pipe laid there would stop us for ever.
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if may_be_link else os.O_NOFOLLOW)
     try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise KeyFileError(f"{path}: it is a pipe or a device, not a file")
-            pem = file.read(_SIZE_LIMIT)
+        pem = files.read(path, _SIZE_LIMIT, may_be_link=may_be_link)
     except OSError as error:
-        what = "it is a symbolic link" if not may_be_link and path.is_symlink() else error.strerror
-        raise KeyFileError(f"{path}: {what}") from error
+        raise KeyFileError(f"{path}: {error.strerror}") from error
     try:
         return PrivateKey.from_pem(pem)
     except ValueError as error:
@@ -108,7 +102,7 @@ def settle(directory: Path) -> None:
 def is_ours(directory: Path) -> bool:
     """Whether we made the key that is in ``directory`` now."""
     try:
-        proof = (directory / PUBLIC_NAME).read_bytes()
+        proof = files.read(directory / PUBLIC_NAME, _SIZE_LIMIT)
         return read(directory / NAME, may_be_link=False).public_pem() == proof
     except (OSError, KeyFileError):
         return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from chef_failover import files
 from chef_failover.aws import call as aws
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.config.source import Source, Store
@@ -45,8 +46,7 @@ def read(
 
 def _from_file(source: Source) -> bytes:
     try:
-        with Path(source.place).open("rb") as file:
-            return file.read(SIZE_LIMIT)
+        return files.read(Path(source.place), SIZE_LIMIT, may_be_link=True)
     except OSError as error:
         raise _error(source, f"cannot be read: {error.strerror}") from error
 

@@ -10,9 +10,9 @@ import datetime
 import json
 from pathlib import Path
 
+from chef_failover import files
 from chef_failover.config.source import Source
 from chef_failover.server_list.listing import SIZE_LIMIT, Listing
-from chef_failover.state import document as state
 
 FILE_NAME = "discovered.yml"
 
@@ -20,8 +20,7 @@ FILE_NAME = "discovered.yml"
 def read(state_dir: Path, source: Source | None) -> Listing | None:
     """What was kept of ``source``; None if nothing, or nothing whole. Never fails."""
     try:
-        with (state_dir / FILE_NAME).open("rb") as file:
-            head, _, text = file.read(2 * SIZE_LIMIT).decode().partition("\n")
+        head, _, text = files.read(state_dir / FILE_NAME, 2 * SIZE_LIMIT).decode().partition("\n")
         told = json.loads(head.removeprefix("#"))
         fetched_on = datetime.datetime.fromisoformat(told["fetched"])
         is_whole = told["length"] == len(text) and fetched_on.tzinfo is not None
@@ -44,4 +43,4 @@ def write(state_dir: Path, listing: Listing) -> None:
         "fetched": listing.fetched_on.isoformat(),
         "length": len(listing.text),
     }
-    state.replace(state_dir / FILE_NAME, f"# {json.dumps(head)}\n{listing.text}".encode())
+    files.replace(state_dir / FILE_NAME, f"# {json.dumps(head)}\n{listing.text}".encode())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from chef_failover import files
 from chef_failover.aws import call as aws
 from chef_failover.config.settings import DiscoverySettings
 from chef_failover.config.source import Source, Store
@@ -76,8 +77,7 @@ def _from_file(source: Source, version: str | None) -> Answer:
     now = f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
     if now == version:
         return Unchanged()
-    with path.open("rb") as file:
-        return _whole(source, file.read(SIZE_LIMIT + 1), now)
+    return _whole(source, files.read(path, SIZE_LIMIT, may_be_link=True), now)
 
 
 def _from_s3(source: Source, region: str, endpoint_url: str | None, version: str | None, call: aws.Call) -> Answer:

@@ -97,7 +97,7 @@ def effective(config: Config, listings: Iterable[Listing]) -> Effective:
         try:
             listed = parse(listing.text, listing.source, config)
         except ConfigError as error:
-            trouble = trouble or str(error)
+            trouble = trouble or "; ".join(error.lines)
             continue
         why = {server.name: why_refused(server, config) for server in listed.servers}
         servers = tuple(_as_used(server, config) for server in listed.servers if why[server.name] is None)

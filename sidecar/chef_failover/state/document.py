@@ -10,13 +10,13 @@ import contextlib
 import datetime
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from chef_failover import files
 from chef_failover.decide.readiness import has_useful_node_object
 from chef_failover.decide.steering import ends_at_after_reboot
 from chef_failover.model.instance import is_instance_id
@@ -27,7 +27,8 @@ from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, 
 SCHEMA = 1
 FILE_NAME = "state.json"
 UNASSOCIATED_FILE_NAME = "unassociated_servers.txt"
-_SIZE_LIMIT = 4 * 1024 * 1024
+SIZE_LIMIT = 1024 * 1024
+"""Bytes of state.json, as the shim has it."""
 
 
 @attrs.frozen
@@ -102,8 +103,7 @@ def read(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | 
 def peek(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | None = None) -> Remembered:
     """Like `read`, and touches nothing."""
     try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(_SIZE_LIMIT))
+        document = json.loads(files.read(path, SIZE_LIMIT))
         if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
             raise ValueError("it is no state of ours")
         if document["schema"] > SCHEMA:
@@ -125,7 +125,7 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         OSError: the directory cannot be written.
     """
-    replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
+    files.replace(path, json.dumps({"schema": SCHEMA, **document}, indent=1).encode())
 
 
 def write_names(path: Path, names: Iterable[str]) -> None:
@@ -135,35 +135,10 @@ def write_names(path: Path, names: Iterable[str]) -> None:
         OSError: the directory cannot be written.
     """
     data = "".join(f"{name}\n" for name in names).encode()
-    try:
-        if path.read_bytes() == data:
+    with contextlib.suppress(OSError):
+        if files.read(path, len(data)) == data:
             return
-    except FileNotFoundError:
-        pass
-    replace(path, data)
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Make ``data`` the content of ``path``, which everybody may read: all of it or none, whatever happens.
-
-    Raises:
-        OSError: the directory cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        os.fchmod(descriptor, 0o644)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    files.replace(path, data)
 
 
 def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:

@@ -1,0 +1,57 @@
+"""I/O: files where others may have laid something: read with care; and files that are replaced whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read(path: Path, limit: int, *, may_be_link: bool = False) -> bytes:
+    """Return what the regular file at ``path`` holds: ``limit`` bytes at the most.
+
+    Nothing that lies there instead is followed, waited for or read without end. ``may_be_link`` is for a path that
+    only root can lay.
+
+    Raises:
+        OSError: it cannot be read, or is a link, a pipe, a device or too long; ``strerror`` says which.
+    """
+    # Not blocking: a pipe without a writer, or a lease on the file, would hold us up.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | (0 if may_be_link else os.O_NOFOLLOW)
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+            data = file.read(limit + 1)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not may_be_link:
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from error
+        raise
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it is longer than {limit // 1024} KiB", str(path))
+    return data
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of ``path``, which everybody may read: all of it or none, whatever happens.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)  # of a crash, or a pipe or a link that somebody laid there
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
