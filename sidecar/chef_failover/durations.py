@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+LONGEST_S = 366 * 86400.0
+"""What is longer than a year is a mistake, and no clock can count it."""
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
@@ -17,7 +19,10 @@ def parse_duration_s(text: object) -> float:
     match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write 500ms, 10s, 5m, 1h or 1d")
-    return float(match[1]) * _UNITS_S[match[2]]
+    seconds = float(match[1]) * _UNITS_S[match[2]]
+    if seconds > LONGEST_S:
+        raise ValueError(f"{text!r} is longer than 366 days; write less")
+    return seconds
 
 
 def in_words(seconds: float) -> str:

@@ -119,6 +119,80 @@ def test_a_node_that_registers_itself_has_no_colon_in_its_name():
     assert len(problems("node: {name: 'db:1'}\nservers: 5")) == 1
 
 
+NAME = "n" * 64
+HOST = ".".join(["h" * 61] * 4)
+ORGANIZATION = "o" * 255
+
+
+def server(more):
+    return f"servers: [{{name: a, {more}}}]"
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_much"),
+    [
+        (f"servers: [{{name: {NAME}, url: 'https://h'}}]", f"servers: [{{name: {NAME}n, url: 'https://h'}}]"),
+        (server(f"url: 'https://{HOST}'"), server(f"url: 'https://{HOST}.hhhhhhh'")),
+        (server(f"url: 'https://{'h' * 63}'"), server(f"url: 'https://{'h' * 64}'")),
+        (server("url: 'https://[::1]'"), server("url: 'https://[::1::]'")),
+        (server("url: 'https://[::1]'"), server("url: 'https://[127.0.0.1]'")),
+        (server("url: 'https://h:65535'"), server("url: 'https://h:65536'")),
+        (server(f"url: 'https://h/{'p' * 900}'"), server(f"url: 'https://h/{'p' * 999}'")),
+        (server("url: 'https://h/organizations/x//'"), server("url: 'https://h/organizations/'")),
+        (server("url: 'https://h/organization'"), server("url: 'https://h/organizations'")),
+        (server("url: 'https://h/organizationsx/y'"), server("url: 'https://h/organizations/x/nodes'")),
+        (server("url: 'https://h', priority: -999999"), server("url: 'https://h', priority: 1000000")),
+        (server("url: 'https://h', priority: 0"), server(f"url: 'https://h', priority: {'9' * 5000}")),
+        (server("url: 'https://h', priority: 0xf"), server(f"url: 'https://h', priority: 0x{'f' * 5000}")),
+        (f"node: {{organization: {ORGANIZATION}}}", f"node: {{organization: {ORGANIZATION}o}}"),
+        (f"node: {{policy_name: {ORGANIZATION}}}", f"node: {{policy_name: {ORGANIZATION}o}}"),
+        (f"node: {{name: {ORGANIZATION}}}", f"node: {{name: {ORGANIZATION}o}}"),
+        ("health: {interval: 10ms}", "health: {interval: 9ms}"),
+        ("health: {interval: 8784h}", "health: {interval: 8785h}"),
+        ("health: {retry_interval: 1h}", f"health: {{retry_interval: {'9' * 400}h}}"),
+        ("health: {timeout: 60s}", "health: {timeout: 61s}"),
+        ("health: {fall: 1000}", "health: {fall: 1001}"),
+        ("health: {rise: 1}", "health: {rise: 0}"),
+        ("selection: {failback: 8784h}", "selection: {failback: 8785h}"),
+        ("listen: {loopback: '127.0.0.1:65535'}", "listen: {loopback: '127.0.0.1:65536'}"),
+        ("listen: {loopback: '127.0.0.1:0'}", f"listen: {{loopback: '127.0.0.1:{'0' * 5000}'}}"),
+        ("state_dir: /var/lib/x", f"state_dir: /{'x' * 256}"),
+        ("state_dir: /a/b", f"state_dir: {'/x' * 2048}"),
+    ],
+)
+def test_everything_has_its_bounds(fits, too_much):
+    config.parse(fits)
+    assert len(problems(too_much)) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_twice"),
+    [
+        ("url: 'https://h'", "url: 'https://H:443/'", True),
+        ("url: 'https://h'", "url: 'https://h/organizations/default'", True),
+        ("url: 'https://h', organization: x", "url: 'https://h/organizations/x'", True),
+        ("url: 'https://h', organization: null", "url: 'https://h', organization: null", True),
+        ("url: 'https://h'", "url: 'https://h', organization: x", False),
+        ("url: 'https://h'", "url: 'https://h', organization: null", False),
+        ("url: 'https://h'", "url: 'https://h:444'", False),
+        ("url: 'https://h'", "url: 'https://h/x'", False),
+    ],
+)
+def test_no_server_stands_twice_under_two_names(one, other, is_twice):
+    text = f"servers: [{{name: a, {one}}}, {{name: b, {other}}}]"
+    if is_twice:
+        assert problems(text) == [
+            "c.yml:1: servers[1].url: is the server of servers[0] once more; a server can stand there only once"
+        ]
+    else:
+        assert len(config.parse(text).servers) == 2
+
+
+def test_numbers_that_python_reads_and_does_not_write_are_a_problem_wherever_they_stand():
+    for place in ("discovery: {source: %s}", "? %s\n: x", "servers: %s", "log_format: %s"):
+        assert "too long" in problems(place % f"0x{'f' * 5000}")[0]
+
+
 def test_more_servers_than_a_node_can_watch_are_refused_with_their_number():
     text = "servers:\n" + "".join(f"  - {{name: s{n}, url: 'https://s{n}'}}\n" for n in range(101))
     assert problems(text) == ["c.yml:1: servers: names 101 servers; at most 100 can be watched"]

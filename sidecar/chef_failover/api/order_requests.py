@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
+from chef_failover.durations import LONGEST_S
 from chef_failover.model.orders import Drain, Pin
 
-LONGEST_S = 366 * 86400.0
 _KEYS = {
     "drain": ("reason", "for_s", "force", "on_behalf_of"),
     "undrain": ("on_behalf_of",),

@@ -15,22 +15,30 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from chef_failover.config.source import Source, parse_key_source, parse_list_source
-from chef_failover.config.urls import HostPort, ServerUrl, parse_loopback, parse_server_url
+from chef_failover.config.urls import HostPort, ServerUrl, is_host, is_port, parse_loopback, parse_server_url
 from chef_failover.durations import parse_duration_s
+from chef_failover.instants import parse_instant
 
 Seconds = NewType("Seconds", float)
-"""A length of time, written ``10s``; more than 0."""
+"""A length of time, written ``10s``; 10 ms or more."""
+Timeout = NewType("Timeout", float)
+"""A length of time within which something must end: up to a minute, or runs would wait for it."""
 Freshness = NewType("Freshness", float)
 """A length of time that may be 0."""
 Failback = NewType("Failback", float)
 """Seconds; ``immediately`` is 0, ``never`` is infinite."""
 Count = NewType("Count", int)
-"""A whole number of 1 or more."""
+"""A whole number from 1 to 1000."""
+Priority = NewType("Priority", int)
+"""A whole number of up to six digits."""
 Name = NewType("Name", str)
-"""A server's or a policy's name."""
+"""A server's name, as tables and metrics have it, or an AWS region's: at most 64 characters."""
+ChefName = NewType("ChefName", str)
+"""The name of a policy, a policy group or a client: what a Chef server takes, at most 255 characters."""
 NodeName = NewType("NodeName", str)
-"""A node's name, maybe with placeholders."""
+"""A node's name, maybe with placeholders; at most 255 characters."""
 Organization = NewType("Organization", str)
+"""An organization's short name; at most 255 characters."""
 EndpointUrl = NewType("EndpointUrl", str)
 """Where an AWS service answers, when that is not its public address."""
 HostPattern = NewType("HostPattern", str)
@@ -40,15 +48,23 @@ KeySource = NewType("KeySource", Source)
 ListSource = NewType("ListSource", Source)
 """Where the fleet's list is kept."""
 Line = NewType("Line", str)
-"""Words for people, on one line."""
+"""Words for people, on one line of at most 200 characters."""
 Until = NewType("Until", datetime.datetime)
-"""An instant of wall time, with its zone."""
+"""An instant of wall time, in UTC, from 1970 to 2999."""
 
+_LETTERS = "letters, digits, dots, dashes and underscores"
 PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
 _LINE_LIMIT = 200
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
-_ENDPOINT = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/?")
-_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_NAME_LIMIT = 255
+_PATH_LIMIT = 4095
+"""Of Linux, in bytes; a part between slashes has 255 at the most."""
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
+_SHORT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_ORGANIZATION = re.compile(r"[a-z0-9][a-z0-9_-]{0,254}")
+_ENDPOINT = re.compile(
+    r"(?:https://(?P<host>[A-Za-z0-9.-]+)|http://(?:127\.0\.0\.1|localhost))(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 def make_converter() -> cattrs.Converter:
@@ -56,17 +72,19 @@ def make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
     hooks: dict[Any, Callable[[object], object]] = {
         str: _text,
-        int: _whole_number,
+        Priority: _priority,
         Count: _count,
         Path: _absolute_path,
-        Seconds: lambda value: _positive(parse_duration_s(value)),
+        Seconds: lambda value: _at_least(0.01, parse_duration_s(value)),
+        Timeout: lambda value: _at_most(60.0, _at_least(0.01, parse_duration_s(value))),
         Freshness: parse_duration_s,
         Failback: _failback,
-        Name: _matching(_WORD, "a name", "letters, digits, dots, dashes and underscores"),
+        Name: _matching(_SHORT_WORD, "a name", f"{_LETTERS}, at most 64 of them"),
+        ChefName: _matching(_WORD, "a name", f"{_LETTERS}, at most {_NAME_LIMIT} of them"),
         NodeName: _node_name,
-        Organization: _matching(re.compile("[a-z0-9][a-z0-9_-]*"), "an organization", "its short name, as in its URL"),
+        Organization: _matching(_ORGANIZATION, "an organization", "its short name, as in its URL"),
         HostPattern: _matching(_HOST, "a host pattern", "chef.example.com or *.chef.example.com"),
-        EndpointUrl: _matching(_ENDPOINT, "an AWS endpoint", "https://HOST, or http:// to this machine"),
+        EndpointUrl: _endpoint,
         ServerUrl: parse_server_url,
         KeySource: parse_key_source,
         ListSource: parse_list_source,
@@ -109,12 +127,10 @@ def _line(value: object) -> str:
 
 def _until(value: object) -> datetime.datetime:
     try:
-        time = datetime.datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        time = None
-    if not isinstance(time, datetime.datetime) or time.tzinfo is None:
-        raise ValueError(f"{_yaml(value)} is not an instant with its zone; write 2026-11-22T10:00:00Z")
-    return time
+        return parse_instant(value)
+    except ValueError as error:
+        right = "write 2026-11-22T10:00:00Z, from 1970 to 2999, or nothing for a drain without an end"
+        raise ValueError(f"{_yaml(value)} is not an instant with its zone; {right}") from error
 
 
 def _whole_number(value: object) -> int:
@@ -127,19 +143,36 @@ def _count(value: object) -> int:
     number = _whole_number(value)
     if number < 1:
         raise ValueError(f"{number} is too few; write 1 or more")
+    if number > 1000:
+        raise ValueError(f"{number} is too many; write 1000 or less")
+    return number
+
+
+def _priority(value: object) -> int:
+    number = _whole_number(value)
+    if abs(number) > 999_999:
+        raise ValueError(f"{number} is no priority; write a number of up to six digits")
     return number
 
 
 def _absolute_path(value: object) -> Path:
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError(f"{_yaml(value)} is not an absolute path; it must begin with /")
+    if len(name := value.encode()) > _PATH_LIMIT or any(len(part) > _NAME_LIMIT for part in name.split(b"/")):
+        raise ValueError(f"{_yaml(value)} is longer than a path can be")
     return Path(value)
 
 
-def _positive(seconds: float) -> float:
-    if seconds <= 0:
-        raise ValueError("must be longer than 0")
-    return seconds
+def _at_least(seconds: float, found: float) -> float:
+    if found < seconds:
+        raise ValueError(f"must be longer than 0, and {seconds * 1000:.0f}ms at least")
+    return found
+
+
+def _at_most(seconds: float, found: float) -> float:
+    if found > seconds:
+        raise ValueError(f"must be {seconds:.0f}s at most, since runs wait for it")
+    return found
 
 
 def _failback(value: object) -> float:
@@ -149,6 +182,13 @@ def _failback(value: object) -> float:
         return parse_duration_s(value)
     except ValueError as error:
         raise ValueError(f"{_yaml(value)} is not immediately, never or a duration such as 10m") from error
+
+
+def _endpoint(value: object) -> str:
+    found = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not is_host(found["host"] or "localhost") or not is_port(found["port"] or "443"):
+        raise ValueError(f"{_yaml(value)} is not an AWS endpoint; write https://HOST, or http:// to this machine")
+    return found[0]
 
 
 def _matching(pattern: re.Pattern[str], what: str, right: str) -> Callable[[object], str]:
@@ -163,7 +203,7 @@ def _matching(pattern: re.Pattern[str], what: str, right: str) -> Callable[[obje
 def _node_name(value: object) -> str:
     text = _text(value)
     unknown = [name for name in re.findall(r"{(.*?)}", text) if name not in PLACEHOLDERS]
-    if unknown or not _WORD.fullmatch(re.sub("{.*?}", "x", text)):
+    if unknown or len(text) > _NAME_LIMIT or not _WORD.fullmatch(re.sub("{.*?}", "x", text)):
         known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         raise ValueError(f"{text!r} is not a node name; write letters, digits, . : _ - and the placeholders {known}")
     return text

@@ -7,7 +7,7 @@ it stands on. Nothing else reads the file: what is at work of it is in `node.acc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -23,6 +23,7 @@ from cattrs.errors import (
 
 from chef_failover.config import yaml_lines
 from chef_failover.config.schema import (
+    ChefName,
     Count,
     EndpointUrl,
     Failback,
@@ -33,10 +34,12 @@ from chef_failover.config.schema import (
     Name,
     NodeName,
     Organization,
+    Priority,
     Seconds,
+    Timeout,
     make_converter,
 )
-from chef_failover.config.urls import HostPort, ServerUrl
+from chef_failover.config.urls import HostPort, ServerUrl, parse_server_url, place
 from chef_failover.config.yaml_lines import Step
 from chef_failover.errors import ConfigError, Problem
 
@@ -57,8 +60,8 @@ class Node:
     organization: Organization | None = Organization("default")
     client_key: Path | None = None
     key_bits: Literal[2048, 3072, 4096] = 2048
-    policy_group: Name | None = None
-    policy_name: Name | None = None
+    policy_group: ChefName | None = None
+    policy_name: ChefName | None = None
 
 
 @attrs.frozen
@@ -73,7 +76,7 @@ class ChefServerAssociation:
     """The node registers itself, by the key of an organization's validator. ``region`` is where AWS keeps that key."""
 
     provider: Literal["chef-server"] = "chef-server"
-    validator: Name | None = None
+    validator: ChefName | None = None
     validator_key: KeySource | None = None
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None
@@ -98,7 +101,7 @@ class Server:
 
     name: Name
     url: ServerUrl
-    priority: int | None = None
+    priority: Priority | None = None
     organization: Organization | None = INHERIT
     ca_file: Path | None = None
     association: AssociationSettings = NoAssociation()
@@ -110,7 +113,7 @@ class HealthSettings:
 
     interval: Seconds = Seconds(60.0)
     retry_interval: Seconds = Seconds(2.0)
-    timeout: Seconds = Seconds(3.0)
+    timeout: Timeout = Timeout(3.0)
     rise: Count = Count(2)
     fall: Count = Count(3)
     fresh_for: Freshness = Freshness(1.0)
@@ -221,6 +224,8 @@ def parse(text: str, file: str = "config.yml") -> Config:
 
 
 T = TypeVar("T")
+_SAID_LIMIT = 1000
+"""Characters of what is said of one problem, since it may quote what stands there."""
 Steps = tuple[Step, ...]
 
 
@@ -245,7 +250,7 @@ def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object]
     except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
         found += list(_flatten(error, ()))
     if found or value is None:
-        problems = {Problem(file, document.line(path), _dotted(path), message) for path, message in found}
+        problems = {Problem(file, document.line(path), _cut(_dotted(path)), _cut(message)) for path, message in found}
         raise ConfigError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.key, problem.message))))
     return value
 
@@ -253,8 +258,10 @@ def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object]
 def _cross_check(value: object) -> list[tuple[Steps, str]]:
     """What no single key shows."""
     node = value.get("node") if isinstance(value, dict) else None
-    is_nameless = not (isinstance(node, dict) and node.get("name"))
-    found = cross_check_servers(value, is_nameless=is_nameless) + _cross_check_discovery(value)
+    settings = node if isinstance(node, dict) else {}
+    organization = settings.get("organization", Node().organization)
+    found = cross_check_servers(value, is_nameless=not settings.get("name"), organization=organization)
+    found += _cross_check_discovery(value)
     return found + _cross_check_new_name(value, node)
 
 
@@ -271,31 +278,58 @@ def _cross_check_new_name(value: object, node: object) -> list[tuple[Steps, str]
              " would register it; write a name without one")]  # fmt: skip
 
 
-def cross_check_servers(value: object, *, is_nameless: bool) -> list[tuple[Steps, str]]:
-    """Names and priorities across the ``servers`` of ``value``; ``is_nameless`` when the node has no name."""
+def cross_check_servers(value: object, *, is_nameless: bool, organization: object) -> list[tuple[Steps, str]]:
+    """Names, URLs and priorities across the ``servers`` of ``value``.
+
+    ``is_nameless`` when the node has no name; ``organization`` is the node's, for servers that have none of their own.
+    """
     servers = value.get("servers") if isinstance(value, dict) else None
     servers = [server if isinstance(server, dict) else {} for server in servers] if isinstance(servers, list) else []
     found: list[tuple[Steps, str]] = []
     if len(servers) > MOST_SERVERS:
         found.append((("servers",), f"names {len(servers)} servers; at most {MOST_SERVERS} can be watched"))
-    seen: dict[object, int] = {}
+    names: dict[object, int] = {}
+    places: dict[object, int] = {}
     for index, server in enumerate(servers):
-        name = server.get("name")
-        if isinstance(name, str) and name in seen:
-            message = f"{name!r} already names servers[{seen[name]}]; every server needs a name of its own"
+        name, where = server.get("name"), _place(server, organization)
+        if isinstance(name, str) and names.setdefault(name, index) != index:
+            message = f"{name!r} already names servers[{names[name]}]; every server needs a name of its own"
             found.append((("servers", index, "name"), message))
-        if isinstance(name, str):
-            seen.setdefault(name, index)
+        if where is not None and places.setdefault(where, index) != index:
+            message = f"is the server of servers[{places[where]}] once more; a server can stand there only once"
+            found.append((("servers", index, "url"), message))
+    return found + _cross_check_priorities(servers) + _cross_check_associations(servers, is_nameless=is_nameless)
+
+
+def _cross_check_priorities(servers: Sequence[Mapping[object, object]]) -> list[tuple[Steps, str]]:
     with_priority = [index for index, server in enumerate(servers) if server.get("priority") is not None]
     if with_priority and len(with_priority) < len(servers):
         bare = next(index for index in range(len(servers)) if index not in with_priority)
         message = "has no priority while others have; give one to every server, or to none (then the order counts)"
-        found.append((("servers", bare), message))
+        return [(("servers", bare), message)]
+    return []
+
+
+def _cross_check_associations(
+    servers: Sequence[Mapping[object, object]], *, is_nameless: bool
+) -> list[tuple[Steps, str]]:
+    found: list[tuple[Steps, str]] = []
     for index, server in enumerate(servers):
         settings = server.get("association")
         if isinstance(settings, dict):
             found += _cross_check_association(settings, ("servers", index, "association"), is_nameless=is_nameless)
     return found
+
+
+def _place(server: Mapping[object, object], organization: object) -> object:
+    """Which server and organization it is, however they are written; None if that cannot be told."""
+    try:
+        host, port, path = place(parse_server_url(server.get("url")))
+    except ValueError:
+        return None
+    head, found, own = path.partition("/organizations/")
+    organization = own if found else server.get("organization", organization)
+    return (host, port, head, organization) if isinstance(organization, str | None) else None
 
 
 def _cross_check_discovery(value: object) -> list[tuple[Steps, str]]:
@@ -345,6 +379,10 @@ def _flatten(error: BaseException, path: Steps) -> Sequence[tuple[Steps, str]]:
     if isinstance(error, KeyError):
         return [(path[:-1], f"needs the key {error.args[0]!r}")]
     return [(path, str(error))]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SAID_LIMIT else f"{text[:_SAID_LIMIT]}..."
 
 
 def _dotted(path: Steps) -> str:

@@ -23,9 +23,9 @@ LIST_STORES = (Store.S3, Store.PARAMETER_STORE, Store.FILE)
 _FOR_KEYS = "write file:/absolute/path, secretsmanager:NAME, secretsmanager:NAME#json-key or ssm:NAME"
 _FOR_LISTS = "write s3://bucket/key, ssm:/name or file:/absolute/path"
 _PLACES = {
-    Store.FILE: re.compile(r"(/.*)"),
+    Store.FILE: re.compile(r"(/.{1,4094})"),
     Store.S3: re.compile(r"//([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.{1,1024})"),
-    Store.SECRETS_MANAGER: re.compile(r"([A-Za-z0-9/_+=.@:-]{1,2048})(?:#(.+)?)?"),
+    Store.SECRETS_MANAGER: re.compile(r"([A-Za-z0-9/_+=.@:-]{1,2048})(?:#(.{1,255})?)?"),
     Store.PARAMETER_STORE: re.compile(r"([A-Za-z0-9/_.:-]{1,2048})"),
 }
 """After the colon: the place, and its part where there is one."""

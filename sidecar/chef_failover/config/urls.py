@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NewType
+from urllib.parse import urlsplit
 
 import attrs
 
 _LABELS = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
 _URL = re.compile(
-    rf"(?:https|HTTPS)://(?:{_LABELS}|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?(?:/[A-Za-z0-9._~%/-]*)?"
+    rf"(?:https|HTTPS)://(?P<host>{_LABELS}|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?(?P<path>/[A-Za-z0-9._~%/-]*)?"
 )
+_ORGANIZATIONS = re.compile("/organizations(/.*|)$")
+_LIMIT = 1000
+"""Characters of a URL."""
 
 ServerUrl = NewType("ServerUrl", str)
 """An https URL of a Chef server, without a trailing slash."""
@@ -42,10 +47,34 @@ def parse_server_url(text: object) -> ServerUrl:
         raise ValueError(f"a URL with a user or a password is refused; {right}")
     if text.lower().startswith("http://"):
         raise ValueError(f"{text!r} is not encrypted, and root runs what a Chef server sends; write https://…")
-    match = _URL.fullmatch(text)
-    if match is None or int(match["port"] or 443) not in range(1, 65536):
+    match = _URL.fullmatch(text) if len(text) <= _LIMIT else None
+    if match is None or not is_host(match["host"]) or not is_port(match["port"] or "443"):
         raise ValueError(f"{text!r} is not a Chef server's URL; {right}")
+    organization = _ORGANIZATIONS.search(match["path"] or "")
+    if organization is not None and not re.fullmatch("/[^/]+/*", organization[1]):
+        raise ValueError(f"{text!r} does not end with its organization; {right}")
     return ServerUrl("https://" + text[len("https://") :].rstrip("/"))
+
+
+def is_host(text: str) -> bool:
+    """Can name lookup take it: an IPv6 address in brackets, or labels that are no longer than DNS has them?"""
+    if text.startswith("["):
+        try:
+            return ipaddress.ip_address(text[1:-1]).version == 6
+        except ValueError:
+            return False
+    return len(text) <= 253 and all(0 < len(label) <= 63 for label in text.split("."))
+
+
+def is_port(digits: str) -> bool:
+    """Is it the number of a port that can be connected to?"""
+    return 0 < int(digits) <= 65535
+
+
+def place(url: str) -> tuple[str, int, str]:
+    """Host, port and path of ``url``: two URLs that differ only in how they are written are one place."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443, parts.path.rstrip("/")
 
 
 def parse_loopback(text: object) -> HostPort | None:
@@ -65,6 +94,6 @@ def parse_loopback(text: object) -> HostPort | None:
         raise ValueError(
             f"{text!r} is not on the loopback interface, and the sidecar speaks to this machine only; {right}"
         )
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"{text!r} has no port from 0 to 65535; {right}")
     return HostPort(host, int(port))

@@ -8,6 +8,10 @@ import attrs
 import yaml
 
 Step = str | int
+_MOST_VALUES = 100_000
+_INT = "tag:yaml.org,2002:int"
+_LONGEST_NUMBER = 100
+"""Characters of a whole number. Python reads longer ones than it writes."""
 
 
 @attrs.frozen
@@ -55,10 +59,14 @@ def _walk(
     """Note the line of ``node`` and of all in it; ``around`` has the identities of the nodes it stands in."""
     if id(node) in around:
         raise yaml.YAMLError("an alias that contains itself")
+    if len(lines) > _MOST_VALUES:
+        raise yaml.YAMLError(f"more than {_MOST_VALUES} values, counting what aliases stand for")
+    _expect_short_number(node)
     around |= {id(node)}
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            _expect_short_number(key)
             inner = (*path, str(key.value))
             if inner in lines:
                 duplicates.append(inner)
@@ -67,3 +75,8 @@ def _walk(
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _walk(value, (*path, index), around, lines, duplicates)
+
+
+def _expect_short_number(node: yaml.Node) -> None:
+    if isinstance(node, yaml.ScalarNode) and node.tag == _INT and len(node.value) > _LONGEST_NUMBER:
+        raise yaml.MarkedYAMLError(problem="a number too long to be one", problem_mark=node.start_mark)

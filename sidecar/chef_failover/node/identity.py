@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DMI = Path("/sys/class/dmi/id")
 """Where Linux shows what the firmware says of the machine."""
+NAME_LIMIT = 255
 LOOKUP_S = 5.0
 """For the machine's full name."""
 _INSTANCE_ID_PATH = "/latest/meta-data/instance-id"
@@ -26,11 +27,13 @@ def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
     """``pattern`` with each placeholder replaced by what its source gives.
 
     Raises:
-        IdentityError: a source that is needed gives nothing.
+        IdentityError: a source that is needed gives nothing, or too much.
     """
     for placeholder, source in sources.items():
         if f"{{{placeholder}}}" in pattern:
             pattern = pattern.replace(f"{{{placeholder}}}", source())
+    if len(pattern) > NAME_LIMIT:
+        raise IdentityError(f"node.name becomes longer here than the {NAME_LIMIT} characters that a Chef server takes")
     return pattern
 
 

@@ -23,7 +23,6 @@ import datetime
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
-from urllib.parse import urlsplit
 
 import attrs
 import yaml
@@ -39,11 +38,16 @@ from chef_failover.config.settings import (
     read_as,
 )
 from chef_failover.config.source import Store
+from chef_failover.config.urls import place as place_of
 from chef_failover.errors import ConfigError, Problem
 
 SIZE_LIMIT = 256 * 1024
 """Bytes of a list."""
 _DEEPEST = 20
+_MOST_VALUES = 10_000
+"""Keys and values of a list: a hundred servers with all that can be set, each drained, have 5,000."""
+_MOST_SAID = 10
+"""Problems of a list that are told; one is enough for it not to be used."""
 _TRUSTED_CERTS = (PurePath("/etc/chef/trusted_certs"), PurePath("/etc/cinc/trusted_certs"))
 _AMBIGUOUS = re.compile(r"%|/\.{1,2}(?:/|$)")
 """As the shim has it: what servers and proxies may each take for another path."""
@@ -97,7 +101,7 @@ def effective(config: Config, listings: Iterable[Listing]) -> Effective:
         try:
             listed = parse(listing.text, listing.source, config)
         except ConfigError as error:
-            trouble = trouble or "; ".join(error.lines)
+            trouble = trouble or _in_brief(error)
             continue
         why = {server.name: why_refused(server, config) for server in listed.servers}
         servers = tuple(_as_used(server, config) for server in listed.servers if why[server.name] is None)
@@ -109,6 +113,12 @@ def effective(config: Config, listings: Iterable[Listing]) -> Effective:
         drains = tuple(drain for drain in listed.drains if drain.server in names)
         return Effective(attrs.evolve(config, servers=servers), drains, listing, refused, trouble)
     return Effective(config, trouble=trouble)
+
+
+def _in_brief(error: ConfigError) -> str:
+    more = len(error.problems) - _MOST_SAID
+    said = "; ".join(error.lines[:_MOST_SAID])
+    return f"{said}; and {more} more" if more > 0 else said
 
 
 def as_said(drains: Iterable[ListedDrain]) -> list[tuple[str, str, datetime.datetime | None]]:
@@ -128,26 +138,28 @@ def parse(text: str, source: str, config: Config) -> FleetList:
         raise ConfigError((Problem(source, 1, "", "is empty"),))
     if problem := _too_clever(text, source):
         raise ConfigError((problem,))
-    return read_as(FleetList, text, source, lambda value: _cross_check(value, is_nameless=config.node.name is None))
+    return read_as(FleetList, text, source, lambda value: _cross_check(value, config))
 
 
 def _too_clever(text: str, source: str) -> Problem | None:
-    """Aliases and depth can make of a few lines a document that takes all day; no list needs them."""
-    depth = 0
+    """Aliases, depth and many small values make of a short text a document that takes all day, or all memory."""
+    depth = values = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
-                what = "an alias (*)" if isinstance(event, yaml.AliasEvent) else "that many levels"
+            values += isinstance(event, yaml.NodeEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST or values > _MOST_VALUES:
+                what = f"more than {_MOST_VALUES} keys and values" if depth <= _DEEPEST else "that many levels"
+                what = "an alias (*)" if isinstance(event, yaml.AliasEvent) else what
                 line = event.start_mark.line + 1 if event.start_mark else 1
                 return Problem(source, line, "", f"{what} is not taken in a list")
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         pass  # it is said better where it is read
     return None
 
 
-def _cross_check(value: object, *, is_nameless: bool) -> list[tuple[Steps, str]]:
-    found = cross_check_servers(value, is_nameless=is_nameless)
+def _cross_check(value: object, config: Config) -> list[tuple[Steps, str]]:
+    found = cross_check_servers(value, is_nameless=config.node.name is None, organization=config.node.organization)
     servers, drains = ((value.get(key) if isinstance(value, dict) else None) for key in ("servers", "drains"))
     if not servers:
         return [*found, (("servers",), "names no server; a list without any is not used")]
@@ -172,7 +184,7 @@ def why_refused(server: Server, config: Config) -> str | None:
 
 
 def _why_url_refused(url: str, config: Config) -> str | None:
-    place, named = _place(url), {_place(config.chef_server_url(one)) for one in config.servers}
+    place, named = place_of(url), {place_of(config.chef_server_url(one)) for one in config.servers}
     if place in named:
         return None
     if any(_matches(place[0], pattern) for pattern in config.trusted_hosts):
@@ -200,16 +212,10 @@ def _why_settings_refused(server: Server, config: Config) -> str | None:
 
 def _as_used(server: Server, config: Config) -> Server:
     """With the URL as config.yml spells it, which the shim compares to the letter."""
-    place = _place(config.chef_server_url(server))
-    same = next((one for one in config.servers if _place(config.chef_server_url(one)) == place), server)
+    place = place_of(config.chef_server_url(server))
+    same = next((one for one in config.servers if place_of(config.chef_server_url(one)) == place), server)
     ca_file = server.ca_file if server.ca_file in _ca_files(config) else None
     return attrs.evolve(server, url=same.url, organization=same.organization, ca_file=ca_file)
-
-
-def _place(url: str) -> tuple[str, int, str]:
-    """Host, port and path, however they are spelled."""
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 443, parts.path.rstrip("/")
 
 
 def _matches(host: str, pattern: str) -> bool:
