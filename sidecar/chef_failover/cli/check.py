@@ -35,7 +35,10 @@ from chef_failover.server_list import discovery
 @config_option
 @json_option
 @click.option(
-    "--node", "with_node", is_flag=True, help="Look at this node, too: network, clock, key, files, shim, unit."
+    "--node",
+    "with_node",
+    is_flag=True,
+    help="Look at this node, too: network, clock, key, files, shim, unit, client.rb.",
 )
 def check(config_path: Path, as_json: bool, with_node: bool) -> None:
     """Validate the configuration and probe each server once, without a daemon; find what the old recipe has left.

@@ -9,7 +9,7 @@ from typing import Any
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config
-from chef_failover.doctor import files, key, shim, unit, visits
+from chef_failover.doctor import client_rb_checks, files, key, shim, unit, visits
 from chef_failover.doctor.finding import Finding
 from chef_failover.doctor.node import Node
 
@@ -34,4 +34,4 @@ def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
     visited = visits.visit_all(node.config, Resolver(), TrustStore(), utc_now)
     checks = [check for visit in visited for check in visit.checks()]
     checks += [*key.checks(node, probed), *files.checks(node), *shim.checks(node), *unit.checks(node)]
-    return tuple(check.run() for check in checks)
+    return (*(check.run() for check in checks), *client_rb_checks.findings(node, probed))
