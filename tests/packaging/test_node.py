@@ -256,8 +256,10 @@ def test_check_looks_at_a_whole_node(installed, servers, key):
     assert set(told) == {
         *("standbyserver", "connection to standbyserver", "key", "configuration", "socket", "sidecar"),
         *("shim of chef-client", "old recipe in /etc/chef", "unit is enabled", "unit is active"),
+        "client.rb of chef-client",
     }
     assert "in line 1: delete that line" in told["old recipe in /etc/chef"]
+    assert "client.rb line 1 raises LoadError" in told["client.rb of chef-client"]
     plain = installed.run("chef-failover check; echo code $?")
     assert re.findall(r"^!!  (.+?)  ", plain, flags=re.MULTILINE) == ["standbyserver", "old recipe in /etc/chef"]
 

@@ -10,6 +10,8 @@ from tests.support.parts import missing_part, require_program
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "ruby_shim"
 SHIPPED = sorted([*SHIM.glob("lib/**/*.rb"), *SHIM.glob("client.d/*.rb"), *SHIM.glob("ohai/*.rb")])
+DOCTOR = ROOT / "sidecar" / "chef_failover" / "doctor" / "client_rb_reader.rb"
+"""Runs in the same Ruby as the shim."""
 PARSE = """
 require "ruby_parser"
 ARGV.each do |path|
@@ -59,7 +61,7 @@ def test_all_files_are_looked_at():
     ]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", [*SHIPPED, DOCTOR], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_it_is_ruby_2_5(parser, path):
     parsed = run(*parser, str(path))
     assert parsed.returncode == 0, parsed.stderr
@@ -72,7 +74,7 @@ def test_newer_syntax_would_be_noticed(parser, source, tmp_path):
     assert run(*parser, str(newer)).returncode != 0, f"taken for Ruby 2.5: {source}"
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", [*SHIPPED, DOCTOR], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_nothing_warns(path):
     checked = run(require_program("ruby", "ruby"), "-wc", str(path))
     assert (checked.returncode, checked.stdout.strip(), checked.stderr) == (0, "Syntax OK", "")
@@ -94,7 +96,6 @@ def test_the_specs_pass():
 
 
 def test_rubocop_has_nothing_to_say():
-    checked = run(
-        require_program("rubocop", "rubocop"), "--config", "ruby_shim/.rubocop.yml", "--cache", "false", "ruby_shim"
-    )
+    rubocop = require_program("rubocop", "rubocop")
+    checked = run(rubocop, "--config", "ruby_shim/.rubocop.yml", "--cache", "false", "ruby_shim", str(DOCTOR))
     assert checked.returncode == 0, checked.stdout

@@ -35,7 +35,10 @@ from chef_failover.server_list import discovery
 @config_option
 @json_option
 @click.option(
-    "--node", "with_node", is_flag=True, help="Look at this node, too: network, clock, key, files, shim, unit."
+    "--node",
+    "with_node",
+    is_flag=True,
+    help="Look at this node, too: network, clock, key, files, shim, unit, client.rb.",
 )
 @click.option("--only-file", is_flag=True, help="Look at the file alone, and ask no server.")
 def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool) -> None:

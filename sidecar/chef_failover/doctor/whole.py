@@ -9,7 +9,7 @@ from typing import Any
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config
-from chef_failover.doctor import files, key, shim, trust, unit, visits
+from chef_failover.doctor import client_rb_checks, files, key, shim, trust, unit, visits
 from chef_failover.doctor.finding import Check, Finding
 from chef_failover.doctor.node import Node
 
@@ -36,7 +36,7 @@ def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
     checks += [check for visit in visited for check in visit.checks()]
     checks += [*trust.checks(node), *key.checks(node, probed), *files.checks(node)]
     checks += [*shim.checks(node), *unit.checks(node)]
-    return tuple(check.run() for check in checks)
+    return (*(check.run() for check in checks), *client_rb_checks.findings(node, probed))
 
 
 def network(probed: dict[str, Any]) -> str | None:

@@ -1,0 +1,211 @@
+"""Pure: what chef-client's own configuration says, and where it and ours part: what that leads to, what to do.
+
+Probes are to find what a run would find, so each difference in names, addresses, TLS or proxies is one between what the
+sidecar says and what happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from chef_failover.config.settings import Config
+from chef_failover.printable import printable
+
+DEFAULT_URL = "https://localhost:443"
+"""Chef's own, where nobody has set one."""
+OUR_ATTRIBUTE = "chef_failover"
+OUR_PLUGIN = "ChefFailover"
+_LOST = "node['chef_failover'] is not on the servers, and no search finds it"
+
+
+@attrs.frozen
+class ClientRb:
+    """What was evaluated. Values of settings are str, bool, None or lists of those; secrets are not among them."""
+
+    reader: str
+    """Chef or chef-config, with its version."""
+    theirs: Mapping[str, Any]
+    """What holds without the shim, defaults included."""
+    ours: Mapping[str, Any]
+    """What the shim sets, if it does not ask the sidecar."""
+    set_by: Mapping[str, str]
+    """The file that has set each setting last, the shim's apart."""
+    set_late: Mapping[str, str]
+    """Of these, what was set after the shim."""
+    ohai: Mapping[str, Any]
+    proxies: Mapping[str, str | None]
+    """The proxy by which a run reaches each URL; None: without one."""
+    is_shim_read: bool
+
+    def text(self, setting: str) -> str | None:
+        """``setting`` on one line; None where it is not set, or is no text."""
+        value = self.theirs.get(setting)
+        return printable(value) or None if isinstance(value, str) else None
+
+    def place(self, setting: str) -> str:
+        """The file to look at for ``setting``."""
+        return printable(self.set_by.get(setting, "client.rb"))
+
+
+@attrs.frozen
+class Difference:
+    """``words`` say what it leads to and what to do."""
+
+    setting: str
+    words: str
+
+
+def differences(config: Config, probed: Mapping[str, Any], found: ClientRb) -> Iterator[Difference]:
+    """Each of them that the values alone show; ``probed`` is what `check` found."""
+    if not probed["servers"]:
+        return  # then the shim touches nothing
+    yield from _identity(probed["node_name"] if config.node.name else None, found)
+    yield from _server([entry["chef_server_url"] for entry in probed["servers"]], found)
+    yield from _tls(found)
+    yield from _proxies(config, probed["servers"], found)
+    yield from _policy(config, found)
+    yield from _attribute(found)
+
+
+def _identity(name: str | None, found: ClientRb) -> Iterator[Difference]:
+    theirs = found.text("node_name")
+    if name and theirs and theirs != name:
+        yield Difference(
+            "node_name",
+            f"{found.place('node_name')} says {theirs}, and config.yml {name}: runs are those of {name}, to the servers"
+            f" another node with its own run list; write {theirs} at node.name, or take node_name out of there",
+        )
+
+
+def _server(urls: Sequence[str], found: ClientRb) -> Iterator[Difference]:
+    theirs, place = found.text("chef_server_url"), found.place("chef_server_url")
+    if found.theirs.get("local_mode"):
+        yield Difference(
+            "local_mode", f"{found.place('local_mode')} turns it on, so runs ask no server at all: take it out"
+        )
+    if not theirs or theirs == DEFAULT_URL:
+        return
+    if "chef_server_url" in found.set_late:
+        yield Difference(
+            "chef_server_url",
+            f"{place} sets {theirs} after the shim, so runs stay on that server even"
+            " while it is DOWN: take it out of there; in client.rb it does no harm",
+        )
+    hosts = {_host(url) for url in urls}
+    known = {_organization(url) for url in urls if _host(theirs) not in hosts or _host(url) == _host(theirs)}
+    organization = _organization(theirs)
+    if organization not in known and (organization is not None or _host(theirs) in hosts):
+        ours = ", ".join(sorted(one or "none" for one in known))
+        yield Difference(
+            "organization",
+            f"{place} has {organization or 'none'} in its chef_server_url, and config.yml has {ours}: runs go to the"
+            f" latter, where this node may be unknown; write {organization or 'null'} at node.organization, or at the"
+            " server's",
+        )
+
+
+def _tls(found: ClientRb) -> Iterator[Difference]:
+    if found.text("ssl_verify_mode") == "verify_none" and not found.theirs.get("verify_api_cert"):
+        yield Difference(
+            "ssl_verify_mode",
+            f"{found.place('ssl_verify_mode')} sets verify_none, so runs obey any server that answers, and one with a"
+            " bad certificate is DOWN to probes alone: write ssl_verify_mode :verify_peer",
+        )
+    halves = [one for one in ("ssl_client_cert", "ssl_client_key") if found.text(one)]
+    if len(halves) == 1:
+        lacks = {"ssl_client_cert": "ssl_client_key", "ssl_client_key": "ssl_client_cert"}[halves[0]]
+        yield Difference(
+            halves[0], f"{found.place(halves[0])} sets it without {lacks}, so every run fails: set both or none"
+        )
+    elif halves:
+        yield Difference(
+            "ssl_client_cert",
+            f"{found.place('ssl_client_cert')} has runs show {found.text('ssl_client_cert')}, and probes have none to"
+            " show: a server whose front demands one is DOWN to them; let this node in without one",
+        )
+
+
+def _proxies(config: Config, servers: Sequence[Mapping[str, Any]], found: ClientRb) -> Iterator[Difference]:
+    names = [entry["name"] for entry in servers if found.proxies.get(entry["chef_server_url"])]
+    if not names or config.health.proxy == "environment":
+        return
+    proxy = next(filter(None, found.proxies.values()))
+    yield Difference(
+        "https_proxy",
+        f"runs reach {' and '.join(names)} through {printable(proxy)}, and probes go straight there, so that one may"
+        " work and the other not: set health.proxy: environment and https_proxy in the service's environment, or name"
+        " the servers in no_proxy",
+    )
+
+
+def _policy(config: Config, found: ClientRb) -> Iterator[Difference]:
+    theirs = found.text("policy_name"), found.text("policy_group")
+    ours = config.node.policy_name, config.node.policy_group
+    environment = found.text("environment")
+    if all(theirs) and theirs != ours and config.readiness != "off":
+        said = f"config.yml has policy {ours[0]} of group {ours[1]}" if all(ours) else "config.yml has none"
+        yield Difference(
+            "policy_name",
+            f"{found.place('policy_name')} has policy {theirs[0]} of group {theirs[1]}, and {said}: standbys count as"
+            f" ready by something else than runs use; write node.policy_name: {theirs[0]} and node.policy_group:"
+            f" {theirs[1]}",
+        )
+    if environment and (all(theirs) or all(ours)):
+        name, where = (theirs[0], found.place("policy_name")) if all(theirs) else (ours[0], "config.yml")
+        yield Difference(
+            "environment",
+            f"{found.place('environment')} sets {environment}, and {where} policy {name}: a run with both fails, and"
+            " with the environment alone uses no policy; take one of them out",
+        )
+
+
+def _attribute(found: ClientRb) -> Iterator[Difference]:
+    """What keeps our attribute from the node object."""
+    if found.theirs.get("minimal_ohai"):
+        yield Difference(
+            "minimal_ohai",
+            f"{found.place('minimal_ohai')} turns it on, so no plugin of ours runs: {_LOST}; take it out, or name"
+            " what Ohai is to leave out in ohai.disabled_plugins",
+        )
+    if OUR_PLUGIN in found.ohai.get("disabled_plugins", ()):
+        yield Difference("ohai.disabled_plugins", f":{OUR_PLUGIN} is among them: {_LOST}; take it out")
+    setting, allowed = _list(found, "automatic_attribute_whitelist", "allowed_automatic_attributes")
+    if allowed is not None and not any(_path(item)[:1] == [OUR_ATTRIBUTE] for item in allowed):
+        yield Difference(
+            setting, f'{found.place(setting)} does not have {OUR_ATTRIBUTE} in it: {_LOST}; add "{OUR_ATTRIBUTE}"'
+        )
+    setting, blocked = _list(found, "automatic_attribute_blacklist", "blocked_automatic_attributes")
+    if blocked is not None and [OUR_ATTRIBUTE] in map(_path, blocked):
+        yield Difference(setting, f"{found.place(setting)} has {OUR_ATTRIBUTE} in it: {_LOST}; take it out")
+
+
+def _list(found: ClientRb, old: str, new: str) -> tuple[str, list[Any] | None]:
+    """By which name it counts, and what is in it; Chef goes by the old name where both are there."""
+    setting = old if found.theirs.get(old) is not None else new
+    value = found.theirs.get(setting)
+    if value is None:
+        return setting, None
+    return setting, list(value) if isinstance(value, list | dict) else [value]
+
+
+def _path(item: object) -> list[str]:
+    """The keys that lead to an attribute: a list of them, or "a/b"."""
+    if isinstance(item, list):
+        return [str(key) for key in item]
+    return str(item).removeprefix("/").split("/")
+
+
+def _host(url: str) -> tuple[str, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:  # it is none, and every run fails over it
+        return url, None
+
+
+def _organization(url: str) -> str | None:
+    return url.partition("/organizations/")[2].partition("/")[0] or None

@@ -1,0 +1,172 @@
+"""I/O: whether chef-client's own configuration, client.rb and client.d, goes with ours: values, keys and CAs."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from chef_failover.chef.trust import TrustStore
+from chef_failover.doctor import shim
+from chef_failover.doctor.client_rb import ClientRb, Difference, differences
+from chef_failover.doctor.client_rb_reader import evaluate
+from chef_failover.doctor.finding import Finding
+from chef_failover.doctor.node import UNIT, Node
+from chef_failover.errors import KeyFileError, UnseenError
+from chef_failover.model.model import Outcome
+from chef_failover.node import key_file
+from chef_failover.node.key import CREDENTIALS, Origin, find, places
+from chef_failover.printable import printable
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def findings(node: Node, probed: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """For each chef-client that is here; ``probed`` is what `check` found."""
+    here = [product for product in shim.PRODUCTS if shim.client(node, product)]
+    return tuple(finding for product in here for finding in _findings(node, product, probed))
+
+
+def _findings(node: Node, product: str, probed: Mapping[str, Any]) -> Iterator[Finding]:
+    subject = f"client.rb of {product}-client"
+    if os.geteuid() != 0:
+        yield Finding(subject, None, "it is evaluated as chef-client does it, by root; run this as root")
+        return
+    try:
+        found = evaluate(node, product, [entry["chef_server_url"] for entry in probed["servers"]])
+    except UnseenError as error:
+        yield Finding(subject, None, str(error))
+        return
+    if isinstance(found, str):
+        yield Finding(subject, is_ok=False, detail=found)
+        return
+    url = found.ours.get("chef_server_url")
+    does = f"sets {printable(url)}" if url else "sets no server"
+    yield Finding(subject, is_ok=True, detail=f"{found.reader} reads it, and the shim {does}")
+    for one in compare(node, product, probed, found):
+        yield Finding(f"{one.setting} of {product}-client", is_ok=False, detail=one.words)
+
+
+def compare(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb) -> Iterator[Difference]:
+    """Where ``found`` and our configuration part."""
+    yield from differences(node.config, probed, found)
+    if not probed["servers"]:
+        return
+    if not found.is_shim_read and shim.shim(node, product) is None:
+        place = found.place("client_d_dir")
+        words = f"{place} has client.d read elsewhere, without {shim.FILE_NAME}, so no run is ever moved: take it out"
+        yield Difference("client_d_dir", words)
+    yield from _key(node, product, found)
+    yield from _trust(node, product, probed, found)
+    yield from _plugin(node, product, found)
+
+
+def _key(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
+    """Runs sign by the sidecar's key where that is configured or its own, since the shim names it; else by theirs."""
+    if node.config.node.name is None:
+        return
+    named = found.text("client_key") if "client_key" in found.set_by else None
+    theirs = Path(named) if named else node.path(f"/etc/{product}/client.pem")
+    place = found.place("client_key")
+    try:
+        ours = find(places(node.config, {CREDENTIALS: str(node.path(f"/run/credentials/{UNIT}"))}))
+    except KeyFileError:
+        return  # which the check of the key says
+    if ours is None or ours.origin in (Origin.CONFIGURED, Origin.OWN):
+        if named and _public(theirs) not in (None, _public(ours.path) if ours else None):
+            sign = f"runs and probes sign by another, {ours.path}" if ours else "the sidecar will make another"
+            yield Difference(
+                "client_key",
+                f"{place} has {theirs}, and {sign}: a server that knows this node by the first one refuses it; name"
+                f" that file at node.client_key, or give it to the service as {_EXAMPLE} does",
+            )
+    elif _public(theirs) is None:
+        yield Difference(
+            "client_key",
+            f"runs sign by {theirs}, which is no usable key, and probes by {ours.path}: what probes say is not so for"
+            " runs; put the key there, too",
+        )
+    elif _public(theirs) != _public(ours.path):
+        yield Difference(
+            "client_key",
+            f"runs sign by {theirs}, and probes by another key, {ours.path}: what probes say is not so for runs; give"
+            f" the first one to the service as {_EXAMPLE} does",
+        )
+
+
+_EXAMPLE = "client-key.conf in packaging/examples"
+
+
+def _public(path: Path) -> bytes | None:
+    try:
+        return key_file.read(path).public_pem()
+    except KeyFileError:
+        return None
+
+
+def _trust(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb) -> Iterator[Difference]:
+    """Runs and probes trust the same CAs, as far as servers need them."""
+    usual = node.path(f"/etc/{product}/trusted_certs")
+    directory = Path(found.text("trusted_certs_dir") or usual)
+    bundle = set(TrustStore(()).context(None).get_ca_certs(binary_form=True))
+    bundle = bundle.union(*(_certificates(server.ca_file) for server in node.config.servers if server.ca_file))
+    probes = bundle.union(*(_in_directory(node.path(f"/etc/{one}/trusted_certs")) for one in shim.PRODUCTS))
+    runs = _in_directory(directory)
+    if directory.resolve() != usual.resolve() and (runs - probes or _in_directory(usual) - bundle - runs):
+        yield Difference(
+            "trusted_certs_dir",
+            f"{found.place('trusted_certs_dir')} sets {directory}, and probes look into {usual}: a server may be UP to"
+            f" them and refused by runs, or the reverse; take it out, and keep the certificates in {usual}",
+        )
+    setting = "ssl_ca_path" if found.text("ssl_ca_path") else "ssl_ca_file"
+    named = found.text(setting)
+    if named is None:
+        return
+    path = Path(named)
+    if not path.exists():
+        words = f"{found.place(setting)} sets {path}, which is not there, so every run fails: take it out"
+        yield Difference(setting, words)
+        return
+    extra = (_certificates(path) if path.is_file() else _union(path.iterdir())) - probes
+    alive = {entry["name"] for entry in probed["servers"] if Outcome(entry["outcome"]).is_alive}
+    needy = [server.name for server in node.config.servers if not server.ca_file and server.name not in alive]
+    if extra and needy:
+        yield Difference(
+            setting,
+            f"{found.place(setting)} has runs trust {path}, and probes do not: if it vouches for {' or '.join(needy)},"
+            " the sidecar finds that server DOWN and runs would work; name the file at its ca_file",
+        )
+
+
+def _in_directory(directory: Path) -> set[bytes]:
+    """What chef-client would find in a trusted_certs_dir."""
+    files = [path for pattern in ("*.pem", "*.crt") for path in directory.glob(pattern) if path.name[0] != "."]
+    return _union(files)
+
+
+def _union(files: Iterable[Path]) -> set[bytes]:
+    return set[bytes]().union(*map(_certificates, files))
+
+
+def _certificates(path: Path) -> set[bytes]:
+    """Every certificate in a file, in DER; none where there is no such file."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return set()
+    blocks = _CERTIFICATE.findall(content.decode("latin-1"))
+    return {content} if not blocks and content[:1] == b"\x30" else {ssl.PEM_cert_to_DER_cert(one) for one in blocks}
+
+
+def _plugin(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
+    paths = [path for path in found.ohai.get("plugin_path", ()) if isinstance(path, str)]
+    usual = f"/etc/{product}/ohai/plugins"
+    if paths and usual not in paths and not any(node.path(path).joinpath(shim.FILE_NAME).is_file() for path in paths):
+        yield Difference(
+            "ohai.plugin_path",
+            f"{usual} is not in it, and no {shim.FILE_NAME} elsewhere: node['chef_failover'] is not on the servers;"
+            " add that directory",
+        )
