@@ -111,7 +111,7 @@ def _trust(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb)
     """Runs and probes trust the same CAs, as far as servers need them."""
     usual = node.path(f"/etc/{product}/trusted_certs")
     directory = Path(found.text("trusted_certs_dir") or usual)
-    bundle = set(TrustStore(()).context(None).get_ca_certs(binary_form=True))
+    bundle = set(TrustStore(()).read(None).context.get_ca_certs(binary_form=True))
     bundle = bundle.union(*(_certificates(server.ca_file) for server in node.config.servers if server.ca_file))
     probes = bundle.union(*(_in_directory(node.path(f"/etc/{one}/trusted_certs")) for one in shim.PRODUCTS))
     runs = _in_directory(directory)
