@@ -261,6 +261,8 @@ def _association(entry: Document) -> str:
 def _readiness(entry: Document) -> str:
     if not entry["ready"]:
         return "no"
+    if entry["may_save"] is False:
+        return "cannot save"
     if entry["differences"]:
         return "differs"
     return "stale" if entry["stale"] else "yes"
