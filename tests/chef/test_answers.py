@@ -13,6 +13,7 @@ from chef_failover.chef.answers import (
     Answer,
     Finding,
     PolicyFound,
+    judge_acl,
     judge_api_version,
     judge_client,
     judge_cookbooks,
@@ -577,3 +578,23 @@ def test_what_a_policy_group_says_of_a_policy(given_answer, found):
 def test_which_versions_of_cookbooks_there_are(content, versions):
     assert judge_cookbooks(answer(200, content)) == versions
     assert judge_cookbooks(answer(403, content)) is None
+
+
+@pytest.mark.parametrize(
+    ("given_answer", "may_save"),
+    [
+        (answer(200, {"update": {"actors": ["i-0abc"], "groups": ["admins"]}, "grant": {}}), True),
+        (answer(403, {"error": ["missing read permission"]}), False),
+        (answer(403, LICENCE), None),
+        (answer(403, b"<html></html>"), None),
+        (answer(401, {"error": ["Invalid signature"]}), None),
+        (answer(404, {"error": ["node 'i-0abc/_acl' not found"]}), None),
+        (answer(405, b""), None),
+        (answer(501, b""), None),
+        (answer(200, b""), None),
+        (answer(200, {"update": []}), None),
+        (answer(200, b"[1]"), None),
+    ],
+)
+def test_what_the_list_of_rights_says_of_saving(given_answer, may_save):
+    assert judge_acl(given_answer) is may_save

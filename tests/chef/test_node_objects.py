@@ -6,6 +6,7 @@ import json
 
 import attrs
 import pytest
+import requests
 
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
@@ -74,7 +75,7 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
         "read": lambda: (node_objects.read(CHEF, auth).is_left_for(WEB), ["GET"], None),
         "create": lambda: (node_objects.create(CHEF, auth, NODE, WEB), ["POST"], {**filled, "automatic": {}}),
         "fill": lambda: (node_objects.fill(CHEF, auth, NODE, WEB), ["GET", "PUT"], filled),
-        "check": lambda: (node_objects.check(CHEF, auth, POLICY).policy_found, ["GET", "GET"], None),
+        "check": lambda: (node_objects.check(CHEF, auth, POLICY).policy_found, ["GET", "GET", "GET"], None),
     }[answered]()
     assert found is True
     assert [call.request.method for call in chef.calls] == asked
@@ -182,7 +183,7 @@ def test_however_often_it_is_read_parity_asks_every_ten_minutes(chef, auth, case
         snapshot = apply_reading(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
     asked = sent(chef).count(("GET", question))
     assert seconds / 900 <= asked <= seconds / 480 + 1
-    assert {path for _, path in sent(chef)} <= {question, f"nodes/{NODE}", "environments/qa"}
+    assert {path for _, path in sent(chef)} <= {question, f"nodes/{NODE}", f"nodes/{NODE}/_acl", "environments/qa"}
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,15 @@ def test_a_cookbook_of_which_no_version_is_admitted_is_left_out(chef, auth):
     chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
     chef.get(f"{URL}/cookbooks/_latest", json={"web": {"versions": []}})
     assert node_objects.check(CHEF, auth, ReadinessPolicy(), compares=True).content.cookbooks == {}
+
+
+@pytest.mark.parametrize("former", [None, True, False])
+def test_a_list_of_rights_that_does_not_come_changes_nothing_and_is_no_trouble(chef, auth, former):
+    chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
+    chef.get(f"{NODE_URL}/_acl", body=requests.ConnectionError())
+    before = NodeCheck(0.0, may_save=former) if former is not None else None
+    found = node_objects.check(CHEF, auth, ReadinessPolicy(), former=before)
+    assert (found.trouble, found.may_save) == ("", former)
 
 
 # --- embedded servers -----------------------------------------------------------------------------------------------
@@ -278,6 +288,17 @@ def test_a_reading_tells_of_object_environment_and_policy(dev, main, auth):
     dev.state.environments.add("qa")
     assert check(ReadinessPolicy()).environment_found is True
     assert check(ReadinessPolicy(policy_group="staging", policy_name="webserver")).policy_found is False
+
+
+@pytest.mark.parametrize(("creator", "may_save"), [(NODE, True), ("admin", False), (None, True)])
+def test_a_reading_tells_whether_the_node_may_save_its_object(dev, main, auth, creator, may_save):
+    if creator is not None:
+        assert dev.administrator_key
+        dev.put_node(NODE, ["recipe[web]"], created_by=creator)
+    else:
+        assert node_objects.check(main, auth, ReadinessPolicy()).may_save is None
+        node_objects.create(main, auth, NODE, WEB)
+    assert node_objects.check(main, auth, ReadinessPolicy()).may_save is may_save
 
 
 @pytest.mark.parametrize("policy", [ReadinessPolicy(), POLICY])

@@ -293,6 +293,7 @@ def test_what_failed_is_said_with_what_to_do(registrant):
     answer = after({"NodeAssociationStatus": "FAILED"}, registrant=registrant, ticket="t")
     assert answer.event is Event.FAIL
     assert "knife client delete i-0abc" in answer.detail
+    assert "knife acl add client i-0abc nodes i-0abc update" in answer.detail
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,23 @@ def test_another_key_under_our_name_is_a_conflict_until_somebody_deletes_it(serv
         assert (ended.returncode, ended.stdout) == (0, "mainserver: associated (registered by chef-validator)\n")
 
 
+def test_a_client_made_anew_saves_its_predecessor_s_object_where_names_are_all(servers, config_path, tmp_path):
+    """From key conflict to a run's last request. goiardi goes by names and has no ``_acl``: nothing is warned of."""
+    main, _ = servers
+    main.register("web-1", PrivateKey.generate().public_pem().decode(), run_list=("recipe[web]",))
+    with daemon(config_path) as sidecar:
+        until(lambda: entries(sidecar)["mainserver"]["association"] == "refused", 30)
+        main.delete_client("web-1")
+        assert run("associate", "mainserver", "--wait", "--timeout", "30s", "--config", config_path).returncode == 0
+        until(lambda: entries(sidecar)["mainserver"]["readiness"] == "has an object of this node", 30)
+        assert (entries(sidecar)["mainserver"]["may_save"], entries(sidecar)["mainserver"]["lacks"]) == (None, [])
+        key = load_key(tmp_path / "client.pem")
+        saved = main.request("PUT", "nodes/web-1", "web-1", key, {"name": "web-1", "run_list": ["recipe[web]"]})
+        assert saved.status_code == 200, saved.text
+        sidecar.ask("/v1/runs", method="POST", body={"run_id": "r1", "event": "succeeded", "server": "mainserver"})
+        until(lambda: entries(sidecar)["mainserver"]["may_save"] is True, 30)
+
+
 def test_the_object_in_use_is_seeded_on_the_standby_and_a_differing_one_is_left(servers, config_path, tmp_path):
     main, standby = servers
     with daemon(config_path) as sidecar:

@@ -284,6 +284,18 @@ class Embedded:
     def __init__(self, server, ca_file):
         self.state, self.url, self.ca_file = server.state, server.chef_server_url, ca_file
         self.start, self.kill = server.start, server.stop
+        self.validator_pem = ca_file.with_name(f"{server.name}-validator.pem")
+        self.validator_pem.write_bytes(server.validator_key.private_pem())
+        self._administrator_key = server.administrator_key
+
+    def administer(self, method, path, content=None):
+        """One request of an administrator's."""
+        with requests.Session() as session:
+            session.trust_env = False
+            auth, url = ChefAuth("admin", self._administrator_key), f"{self.url}/{path}"
+            session.request(
+                method, url, json=content, auth=auth, verify=str(self.ca_file), timeout=10
+            ).raise_for_status()
 
 
 @pytest.fixture
@@ -795,6 +807,63 @@ def test_a_main_that_fails_runs_while_its_probes_are_well_is_left_until_one_work
         assert run("unpin", "--config", machine.config).returncode == 0
         assert machine.run() == 0, machine.output
     assert machine.urls("run_completed") == [standby.url, main.url, main.url]
+
+
+@pytest.mark.parametrize("cure", ["grant", "delete"])
+def test_a_client_made_anew_from_its_key_conflict_to_a_run_that_saves(tmp_path, kind, embedded, cure):
+    """The node has lost its key. Its objects are those of the client that it was, as our own advice leads to."""
+    if kind.name != KINDS[0]:
+        pytest.skip("the embedded servers have no cookbooks, which chef-client itself asks for")
+    main, standby = embedded
+    machine = Machine(tmp_path, kind, embedded, tmp_path / "client.pem")
+    machine.write_config(health=BRISK, registers=True)
+    machine.config.write_text(machine.config.read_text().replace(f", client_key: {machine.key}", ""))
+
+    def servers():
+        return sidecar.ask("/v1/servers").body["servers"]
+
+    def status():
+        return run("status", "--config", machine.config).stdout
+
+    def have_read_again(name):
+        """A failure of which nothing is known says nothing, but makes the sidecar look."""
+        body = {"run_id": f"look at {name}", "event": "failed", "server": name}
+        assert sidecar.ask("/v1/runs", method="POST", body=body).status == 202
+
+    with daemon(machine.config) as sidecar:
+        until(lambda: [entry["association"] for entry in servers()] == ["refused"] * 2)
+        assert f"knife client delete {NODE}" in status()
+        assert f"knife acl add client {NODE} nodes {NODE} update" in status()
+        for server in embedded:
+            server.administer("DELETE", f"clients/{NODE}")
+        assert run("associate", "--wait", "--timeout", "20s", "--config", machine.config).returncode == 0
+        until(lambda: [entry["may_save"] for entry in servers()] == [False] * 2)
+        assert [entry["ready"] for entry in servers()] == [True] * 2, "a warning moves nobody"
+        assert "cannot save" in status()
+        assert "cannot save" in run("check", "--node", "--config", machine.config).stdout
+
+        standby.administer("DELETE", f"nodes/{NODE}")
+        have_read_again("standbyserver")
+        until(lambda: servers()[1]["may_save"] is True)
+        assert NODE in standby.state.nodes, "seeded in the new client's name"
+
+        assert machine.run() == 1, machine.output
+        assert "cannot save its object there" in machine.output
+        until(lambda: sidecar.ask("/v1/server").body["name"] == "standbyserver")
+        assert servers()[0]["readiness"] == "a run there could not save this node's object (HTTP 403)"
+        assert machine.run() == 0, machine.output
+
+        if cure == "grant":
+            for permission in ("update", "grant"):
+                rights = {permission: {"actors": ["pivotal", NODE], "groups": ["admins"]}}
+                main.administer("PUT", f"nodes/{NODE}/_acl/{permission}", rights)
+        else:
+            main.administer("DELETE", f"nodes/{NODE}")
+        have_read_again("mainserver")
+        until(lambda: servers()[0]["ready"] and servers()[0]["may_save"])
+        assert machine.run() == 0, machine.output
+    assert machine.urls("run_failed") == [main.url]
+    assert machine.urls("run_completed") == [standby.url, main.url]
 
 
 def test_the_node_object_names_the_server_of_its_run(machine, main, standby):

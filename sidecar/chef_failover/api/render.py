@@ -81,13 +81,15 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
 def ready_in_a_word(entry: Document) -> str:
     """Whether a run of this node could work on that server of `servers` now: yes, no, ? for what was not asked yet.
 
-    A run works there, too, where its object ``differs`` or what it gets is ``stale``.
+    A run works there, too, where it ``cannot save`` at its end, its object ``differs`` or what it gets is ``stale``.
     """
     if entry["health"] == "UNKNOWN":
         return "?"
     is_open = entry["health"] == "UP" and entry["association"] == "associated"
     if not is_open or entry["standing"] == "turns_node_away" or not entry["ready"]:
         return "no"
+    if entry["may_save"] is False:
+        return "cannot save"
     if entry["differences"]:
         return "differs"
     return "stale" if entry["stale"] else "yes"

@@ -9,8 +9,8 @@ nginx before a Chef server turns its own 502 and 504 into its page for 404, so t
 not answer. It says the same to an organization whose name cannot be one.
 
 Sources: github.com/chef/chef-server oc_chef_wm_base.erl, chef_wm_status.erl, chef_wm_named_client.erl,
-chef_wm_named_principal.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl, dispatch.lua,
-nginx_chef_api_lb.conf.erb; goiardi 0.11.10 as it runs.
+chef_wm_named_principal.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl, oc_chef_wm_acl.erl,
+dispatch.lua, nginx_chef_api_lb.conf.erb; goiardi 0.11.10 as it runs.
 """
 
 from __future__ import annotations
@@ -189,6 +189,19 @@ def judge_named(answer: Answer, name: str) -> bool | None:
     if answer.status == HTTPStatus.OK:
         return True if body.get("name") == name else None
     return False if _is_missing(answer, name) else None
+
+
+def judge_acl(answer: Answer) -> bool | None:
+    """The answer to a signed ``GET`` of an object's ``_acl``: whether who signed may save the object.
+
+    Only who may grant is shown the list, as who has made the object is; anybody else probably may not save it either.
+    None when the answer proves neither: goiardi and old servers have no such path.
+    """
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and isinstance(body.get("update"), dict):
+        return True
+    is_refused = answer.status == HTTPStatus.FORBIDDEN and body is not None and "error" in body
+    return False if is_refused and not _is_licence(answer) else None
 
 
 @attrs.frozen

@@ -3,7 +3,8 @@
 A node may read every node, policy group and environment, and create and save its own object, by the permissions that a
 Chef server gives by default. None of this ever changes an object to which somebody has given something.
 
-Sources: github.com/chef/chef-server chef_wm_nodes.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl;
+Sources: github.com/chef/chef-server chef_wm_nodes.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl,
+oc_chef_wm_acl.erl;
 goiardi 0.11.10 as it runs.
 """
 
@@ -18,7 +19,15 @@ from typing import Any
 import attrs
 
 from chef_failover.chef import node_document
-from chef_failover.chef.answers import Answer, judge_cookbooks, judge_created, judge_named, judge_node, judge_policy
+from chef_failover.chef.answers import (
+    Answer,
+    judge_acl,
+    judge_cookbooks,
+    judge_created,
+    judge_named,
+    judge_node,
+    judge_policy,
+)
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection
 from chef_failover.chef.node_document import NotANodeObjectError
@@ -55,7 +64,7 @@ def check(
         clock: monotonic seconds.
         utc_now: wall time, which servers have, too.
     """
-    content = policy_found = environment_found = None
+    content = policy_found = environment_found = may_save = None
     try:
         with server.open() as connection:
             document = _read(connection, auth, utc_now())
@@ -73,9 +82,12 @@ def check(
                 if compares:
                     used = node_document.cookbooks_used(document or {})
                     content = _cookbooks(get, Content(clock(), environment=node.environment, used=used), former)
+            if node is not None:
+                may_save = _may_save(connection, auth, former)
     except ProbeError as error:
         return NodeCheck(clock(), trouble=error.detail)
-    return NodeCheck(clock(), node, policy_found, environment_found, content=content if compares else None)
+    content = content if compares else None
+    return NodeCheck(clock(), node, policy_found, environment_found, content=content, may_save=may_save)
 
 
 def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
@@ -136,6 +148,14 @@ def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
         return None if document is None else node_document.parse(document)
     except NotANodeObjectError as error:
         raise ProbeError(Outcome.NOT_CHEF, f"its object of this node {error}") from error
+
+
+def _may_save(connection: Connection, auth: Auth, former: NodeCheck | None) -> bool | None:
+    """As `NodeCheck` has it. What a run needs has been read, and stays so whatever becomes of this."""
+    try:
+        return judge_acl(connection.request("GET", f"{connection.target.node_url}/_acl", auth))
+    except ProbeError:
+        return former.may_save if former is not None else None
 
 
 def _policy(

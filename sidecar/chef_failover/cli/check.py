@@ -17,6 +17,7 @@ from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide import rights
 from chef_failover.decide.readiness import missing
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
@@ -111,6 +112,7 @@ def probe_all(config: Config) -> dict[str, Any]:
     )
     world = Snapshot(seen, SelectionPolicy(config.selection.failback, str(node_name), policy))
     lacks = [missing(world, server) for server in seen]
+    warnings = [rights.lack(world, server) for server in seen]
     return {
         "schema": 1,
         "node_name": node_name,
@@ -122,9 +124,9 @@ def probe_all(config: Config) -> dict[str, Any]:
                 "name": server.name,
                 "chef_server_url": config.chef_server_url(server),
                 "outcome": result.outcome.value,
-                "detail": f"{result.detail}; {lack}" if lack else result.detail,
+                "detail": "; ".join(filter(None, (result.detail, lack, warning))),
                 "usable": result.outcome.serves_node and lack is None,
             }
-            for server, (result, _), lack in zip(config.servers, found, lacks, strict=True)
+            for server, (result, _), lack, warning in zip(config.servers, found, lacks, warnings, strict=True)
         ],
     }

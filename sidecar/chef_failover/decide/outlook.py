@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import math
 
-from chef_failover.decide import parity
+from chef_failover.decide import parity, rights
 from chef_failover.decide.readiness import PROVING, why_not_ready
 from chef_failover.decide.run_evidence import left_behind_s, why_behind
 from chef_failover.decide.search_index import why_impaired
@@ -49,7 +49,7 @@ def shortcomings(
     found += _older(snapshot, server, now)
     if server.any_drain is not None:
         found.append(f"is {drained(server.any_drain, now)}")
-    notices = certificate(server, on), licence(server)
+    notices = rights.lack(snapshot, server), certificate(server, on), licence(server)
     return (*found, *filter(None, notices))
 
 
@@ -120,7 +120,9 @@ def _mended(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
         found.append("this node must be registered there")
     elif server.is_turned_away or server.access.health is Health.DOWN:
         found.append("it must accept this node")
-    if why_not_ready(snapshot, server) is not None:
+    if rights.is_barred(snapshot, server):
+        found.append("this node must be able to save its object there")
+    elif why_not_ready(snapshot, server) is not None:
         found.append("what a run needs must be there")
     if why_impaired(server):
         found.append("its search index must work")

@@ -14,11 +14,14 @@ something: else the run list is empty on purpose.
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
 policy must exist on the server. A node with a policy needs no environment: chef-client calls it by the name of the
 policy group (policy_builder/policyfile.rb), under which mostly none exists, and never loads it.
+
+An object that a run could not save makes a server not ready at once, whatever readings say of it; see `rights`.
 """
 
 from __future__ import annotations
 
 from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.rights import REFUSED, is_barred, may_save
 from chef_failover.decide.seeding import is_to_be_seeded, nothing_to_seed_from
 from chef_failover.model.model import Health, NodeCheck, RiseFall, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
@@ -30,6 +33,8 @@ PROVING = "until a moment ago, and has yet to prove that this is over"
 
 def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
+    if is_barred(snapshot, server):
+        return REFUSED
     lack = _lack(snapshot, server)
     return lack if lack is not None and not _is_excused(snapshot) else None
 
@@ -39,6 +44,8 @@ def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 
     A server of which nothing was said yet is ready, and the first word counts at once.
     """
+    if is_barred(snapshot, server):
+        return REFUSED
     if server.readiness.health is Health.UP:
         return None
     lack = missing(snapshot, server)
@@ -80,6 +87,8 @@ def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     is_idle = is_left_empty(server) and not policy.has_policy
     if lack is not None:
         return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
+    if may_save(server) is False:
+        return f"{server.name}: this node probably cannot save its object there, and a run would fail at its very end"
     better = [one for one in snapshot.servers if one.priority < server.priority]
     unasked = [one.name for one in better if one.has_node_object is None and one.health is not Health.UP]
     if policy.mode is ReadinessMode.OFF or not is_idle or not unasked:
@@ -106,7 +115,8 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
         return f"counts as ready until this is said again: {lack}"
     if check is not None and check.trouble:
         return f"cannot be read: {check.trouble}"
-    return _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
+    said = _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
+    return f"{said}; this node probably cannot save its object there" if may_save(server) is False else said
 
 
 # --- on the way -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from chef_failover.decide import run_evidence
+from chef_failover.decide import rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import lags_from, renewed
 from chef_failover.decide.readiness import heard, missing, sentence
@@ -100,7 +100,9 @@ def apply_reading(
         check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble)
     elif check.content is not None:
         check = attrs.evolve(check, content=renewed(former.content if former else None, check.content))
-    changed = attrs.evolve(server, node_check=check, lacked_object_at=_lacked_at(snapshot, server, check))
+    evidence = server.run_evidence if check.trouble else rights.after_reading(server.run_evidence, check)
+    lacked_at = _lacked_at(snapshot, server, check)
+    changed = attrs.evolve(server, node_check=check, lacked_object_at=lacked_at, run_evidence=evidence)
     snapshot = snapshot.with_server(changed)
     if not check.trouble:
         snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
@@ -115,7 +117,8 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
     if server is None:
         return snapshot
     changed = attrs.evolve(server, run_evidence=run_evidence.heard(snapshot, server, run, at=now))
-    return refresh_choice(snapshot.with_server(changed), now=now, on=on)
+    snapshot = _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
+    return refresh_choice(snapshot, now=now, on=on)
 
 
 def apply_registration(
@@ -284,7 +287,7 @@ def _count_readiness(
 
 def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: datetime.datetime) -> Snapshot:
     """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
-    is_ready = server.readiness.health is not Health.DOWN
+    is_ready = server.readiness.health is not Health.DOWN and not rights.is_barred(snapshot, server)
     labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
     is_mended = not is_ready and (wants_seed(snapshot, server) or missing(snapshot, server) is None)
     if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:

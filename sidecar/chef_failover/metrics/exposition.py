@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from chef_failover.decide.parity import compare
 from chef_failover.decide.readiness import why_not_ready
+from chef_failover.decide.rights import may_save
 from chef_failover.metrics.measured import Measured
 from chef_failover.model.model import Health, Standing
 
@@ -103,6 +104,13 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
         "absent where nobody can tell.",
         ["server"],
         (((one.name,), not one.index_fails) for one in servers if one.index_fails is not None),
+    )
+    yield _gauge(
+        "server_may_save",
+        "0 while this node probably may not save its object on the server, so that a run there would fail at its end, "
+        "1 while it may; absent while nobody can tell.",
+        ["server"],
+        (((one.name,), may) for one in servers if (may := may_save(one)) is not None),
     )
     yield _gauge(
         "server_stale",

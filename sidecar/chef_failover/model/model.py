@@ -170,6 +170,8 @@ class NodeCheck:
     """Why the object could not be read whole, in words."""
     content: Content | None = None
     """What a run would get there; None when nobody asked."""
+    may_save: bool | None = None
+    """Whether this node may save its object there; None without one, or when the server does not tell."""
     has_node_object: bool | None = attrs.field()
     """Whether there is an object of this node there; None when no reading has succeeded."""
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from chef_failover.aws import call as aws
 from chef_failover.decide.registration import Answer, Event
+from chef_failover.decide.rights import cure
 from chef_failover.errors import AwsError
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_errors import Place, judge
@@ -165,7 +166,8 @@ class OpsworksCm:
         node = registrant.node_name
         return (
             f"{self._place.service} could not register this node, and gives no reason; if {self._place.server_name} has"
-            f" a client of its name with another key, delete that: knife client delete {node}"
+            f" a client of its name with another key, delete that (knife client delete {node}). An object of this node"
+            f" there then belongs to that client: {cure(node)}"
         )
 
     def _rejected(self, registrant: Registrant, error: AwsError) -> str:

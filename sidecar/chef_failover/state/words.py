@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from chef_failover.decide import readiness
+from chef_failover.decide import readiness, rights
 from chef_failover.model.about import About
 from chef_failover.model.model import Choice, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Order, Pin
@@ -40,6 +40,7 @@ def server_facts(snapshot: Snapshot, found: ServerSnapshot) -> Document:
         "outcome": found.last_probe.outcome.value if found.last_probe else None,
         "association": "failed" if is_lost else found.registration.state.value,
         "ready": readiness.why_not_ready(snapshot, found) is None,
+        "may_save": rights.may_save(found),
         "latency_s": None if latency_s is None else round(latency_s, 4),
         "last_change": utc(found.changed_on),
     }
