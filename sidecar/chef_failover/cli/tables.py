@@ -192,9 +192,10 @@ def _runs(document: Document) -> str:
 
 def check(document: Document, config_path: str) -> str:
     """The result of probing each server once."""
+    marks = {True: "ok", False: "!!", None: "--"}
     rows = [("", "SERVER", "OUTCOME", "DETAIL", "URL")]
     rows += [
-        ("ok" if entry["usable"] else "!!", entry["name"], entry["outcome"], entry["detail"], entry["chef_server_url"])
+        (marks[entry["usable"]], entry["name"], entry["outcome"], entry["detail"], entry["chef_server_url"])
         for entry in document["servers"]
     ]
     how = (
@@ -205,7 +206,6 @@ def check(document: Document, config_path: str) -> str:
     head = f"{config_path} is valid. Probes are {how}."
     head = "\n".join((*offline(document), head, *discovery(document)))
     servers = f"{head}\n\n{_table(rows)}" if document["servers"] else f"{config_path} is valid. It names no server."
-    marks = {True: "ok", False: "!!", None: "--"}
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
     return f"{servers}\n\n{_table(node)}" if node else servers
 

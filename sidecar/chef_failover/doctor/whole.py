@@ -9,7 +9,7 @@ from typing import Any
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config
-from chef_failover.doctor import files, key, shim, unit, visits
+from chef_failover.doctor import files, key, shim, unit, validator, visits
 from chef_failover.doctor.finding import Check, Finding
 from chef_failover.doctor.node import Node
 
@@ -34,7 +34,13 @@ def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
     visited = visits.visit_all(node.config, Resolver(), TrustStore(), utc_now)
     checks = [Check("network", lambda: network(probed))]
     checks += [check for visit in visited for check in visit.checks()]
-    checks += [*key.checks(node, probed), *files.checks(node), *shim.checks(node), *unit.checks(node)]
+    checks += [
+        *key.checks(node, probed),
+        *validator.checks(node, probed),
+        *files.checks(node),
+        *shim.checks(node),
+        *unit.checks(node),
+    ]
     return tuple(check.run() for check in checks)
 
 
