@@ -23,6 +23,7 @@ from chef_failover.chef.answers import (
     judge_policy,
     judge_principal,
     judge_status,
+    key_of_principal,
     licence_notice,
 )
 from chef_failover.model.model import Outcome
@@ -598,3 +599,25 @@ def test_which_versions_of_cookbooks_there_are(content, versions):
 )
 def test_what_the_list_of_rights_says_of_saving(given_answer, may_save):
     assert judge_acl(given_answer) is may_save
+
+
+PEM = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "key"),
+    [
+        (answer(200, {"principals": [{"name": "web-1", "type": "client", "public_key": PEM}]}), PEM),
+        (answer(200, {"name": "web-1", "type": "client", "public_key": PEM}), PEM),
+        (answer(200, {"name": "web-1", "type": "client", "public_key": PEM.replace("PUBLIC", "RSA PUBLIC")}), None),
+        (answer(200, {"name": "web-1", "type": "client"}), None),
+        (answer(200, {"principals": [{"name": "web-1", "type": "user", "public_key": PEM}]}), ""),
+        (answer(200, {"principals": "none"}), ""),
+        (answer(200), None),
+        (answer(404, {"not_found": "principal", "error": "Cannot find principal web-1"}), ""),
+        (answer(404, {"not_found": "org", "error": "Cannot find org web-1"}), None),
+        (answer(500, {"error": ["internal"]}), None),
+    ],
+)
+def test_the_key_by_which_a_server_knows_a_client(told, key):
+    assert key_of_principal(told, "web-1") == key

@@ -264,6 +264,35 @@ def test_check_finds_a_missing_node_object_unless_the_node_is_new(servers, tmp_p
     assert usable(more="readiness: off") == [True, True]
 
 
+def test_check_says_how_a_server_knows_the_node_that_it_turns_away(servers, tmp_path):
+    """One that the sidecar is about to register is no trouble; one whose name is taken is."""
+    for server in servers:
+        server.fault = None
+    key = PrivateKey.generate()
+    (tmp_path / "client.pem").write_bytes(key.private_pem())
+    servers[0].register("db-7", key.public_pem())
+
+    path = write_config(tmp_path, servers, node=f"{{name: db-7, client_key: {tmp_path}/client.pem}}", registers=True)
+
+    def told():
+        ended = run("check", "--config", path)
+        return ended.returncode, [line.split()[:3] for line in ended.stdout.splitlines()[3:5]]
+
+    assert told() == (0, [["ok", "mainserver", "ok"], ["--", "standbyserver", "not_associated"]])
+    servers[1].register("db-7", PrivateKey.generate().public_pem())
+    assert told() == (1, [["ok", "mainserver", "ok"], ["!!", "standbyserver", "not_associated"]])
+
+    def known():
+        found = json.loads(run("check", "--json", "--config", path).stdout)["servers"]
+        return [(entry["known"], entry["usable"]) for entry in found]
+
+    assert known() == [(None, True), ("another key", False)]
+    path.write_text(
+        re.sub("provider: chef-server[^}]*", "provider: none", path.read_text().replace("db-7", "db-8"), count=1)
+    )
+    assert known() == [("unknown", False), ("unknown", None)]
+
+
 def test_check_of_a_node_whose_name_cannot_be_found(tmp_path, servers, monkeypatch):
     path = write_config(tmp_path, servers, node='{name: "{instance_id}"}')
     ended = run("check", "--config", path)

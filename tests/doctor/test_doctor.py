@@ -15,17 +15,21 @@ import pytest
 
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
+from chef_failover.api import client
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Address, Resolver
+from chef_failover.chef.principal import Known
 from chef_failover.chef.trust import TrustStore
 from chef_failover.cli import tables
 from chef_failover.cli.check import probe_all
 from chef_failover.config import settings as config
-from chef_failover.doctor import files, key, shim, trust, unit, visits
+from chef_failover.config.source import KEY_STORES, parse_source
+from chef_failover.doctor import files, key, shim, trust, unit, validator, visits
 from chef_failover.doctor.finding import Check
-from chef_failover.doctor.node import Node
+from chef_failover.doctor.node import UNIT, Node
 from chef_failover.doctor.whole import diagnose_node
 from chef_failover.errors import UnseenError
+from chef_failover.model.model import Outcome
 from chef_failover.node import accepted
 from chef_failover.node.key import find
 from tests.support.daemon_process import daemon, run, write_config
@@ -163,8 +167,8 @@ def test_a_certificate_that_is_not_trusted_or_ends_soon(servers, tmp_path):
 def test_a_certificate_that_has_ended_says_when(servers, tmp_path):
     servers[0].fault = Fault.CERT_EXPIRED
     words = said(visit(servers, tmp_path))[3][2]
-    ended = datetime.datetime.strptime(re.search(r" to (.+) UTC: renew", words)[1], "%Y-%m-%d %H:%M")
-    assert ended < datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    ended = datetime.datetime.fromisoformat(re.search(r" to (.+) UTC: renew", words)[1] + "+00:00")
+    assert datetime.timedelta(0) < datetime.datetime.now(datetime.UTC) - ended < datetime.timedelta(days=3)
     assert words.endswith(": renew it on the server, or look at this node's clock")
 
 
@@ -230,22 +234,147 @@ def test_a_key_that_the_service_may_not_read(node, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "words"),
+    ("outcome", "known", "words"),
     [
-        ("ok", None),
-        ("not_associated", "HTTP 401: chef-failover associate mainserver, or register the key"),
-        ("clock_skew", "HTTP 401"),
+        ("ok", None, None),
+        ("not_associated", None, "HTTP 401: chef-failover associate mainserver, or register the key"),
+        ("not_associated", Known.NOT, "HTTP 401: it does not know web-1, and the association there is none: knife"),
+        ("not_associated", Known.BY_ANOTHER_KEY, "HTTP 401: key conflict: another key is registered there as web-1"),
+        ("not_associated", Known.BY_THIS_KEY, "HTTP 401: it has this very key, so that may have expired there: knife"),
+        ("clock_skew", None, "HTTP 401"),
     ],
 )
-def test_whether_the_key_fits(outcome, words):
-    found = key.fits(ENTRY | {"outcome": outcome, "detail": "HTTP 401"}, is_signed=True)
+def test_whether_the_key_fits(outcome, known, words):
+    entry = ENTRY | {"outcome": outcome, "known": known, "usable": outcome == "ok", "detail": "HTTP 401"}
+    found = key.fits(entry, "web-1", is_signed=True)
     assert found == words or found.startswith(words)
 
 
 def test_whether_the_key_fits_cannot_always_be_seen():
-    assert "not signed" in unseen(lambda: key.fits(ENTRY, is_signed=False))
+    assert "not signed" in unseen(lambda: key.fits(ENTRY, "web-1", is_signed=False))
     refused = ENTRY | {"outcome": "refused", "detail": "connection refused"}
-    assert unseen(lambda: key.fits(refused, is_signed=True)) == "it could not be asked: connection refused"
+    assert unseen(lambda: key.fits(refused, "web-1", is_signed=True)) == "it could not be asked: connection refused"
+
+
+def with_unit(node, text):
+    """That machine with systemd, whose unit of ours has ``text``."""
+    node.path("/run/systemd/system").mkdir(parents=True)
+    put(node, "/unit", f"# /etc/systemd/system/chef-failover.service.d/x.conf\n[Service]\n{text}")
+    program = put(node, "/bin/systemctl", f"#!/bin/sh\ncat {node.path('/unit')}\n", 0o755)
+    return attrs.evolve(node, which=lambda _: str(program))
+
+
+LOADED = "LoadCredential=\nLoadCredential=client.pem:/etc/chef/client.pem\n"
+
+
+def test_a_key_that_systemd_hands_over_is_looked_at_where_systemd_takes_it_from(node):
+    handed_over = with_unit(node, LOADED)
+    source = put(node, "/etc/chef/client.pem", PrivateKey.generate(2048).private_pem().decode(), 0o400)
+    assert key.key(handed_over) is None
+    assert unit.missing_credentials(handed_over) is None
+    copy = put(node, f"/run/credentials/{UNIT}/client.pem", "(missing)")
+    assert key.key(handed_over).startswith(f"{source} is another one than when the service was started: systemctl")
+    copy.unlink()
+    source.write_text("-----BEGIN CERTIFICATE-----")
+    assert "it is a certificate" in key.key(handed_over)
+    source.unlink()
+    assert unseen(lambda: key.key(handed_over)) == f"{source} is not there: see credentials"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            "",
+            "the service does not start without it (243/CREDENTIALS): put it back, and add SetCredential=client.pem:(",
+        ),
+        (
+            "SetCredential=client.pem:(missing)\n",
+            "the service starts without it; put it back, then restart the service",
+        ),
+    ],
+)
+def test_a_credential_whose_file_is_missing_is_named(node, more, words):
+    said = unit.missing_credentials(with_unit(node, LOADED + more))
+    assert said.startswith(f"LoadCredential names {node.path('/etc/chef/client.pem')}, which is not there: {words}")
+
+
+# --- the validator --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def new_node(servers, tmp_path):
+    """A node that is to register itself, and where the validator's key of its first server is."""
+    path = write_config(tmp_path, servers, node="{name: web-1}", registers=True)
+    return Node(config.load(path), path, user="nobody"), tmp_path / f"{servers[0].name}-validator.pem"
+
+
+def tried(node, outcome=Outcome.OK, **changes):
+    """What the check of its first server's validator says, with these changes of the association."""
+    server = node.config.servers[0]
+    association = attrs.evolve(server.association, **changes)
+    return validator.validator(node, attrs.evolve(server, association=association), outcome)
+
+
+def test_a_validator_that_the_server_takes_is_well(new_node, servers):
+    node = attrs.evolve(new_node[0], user="nobody-of-that-name")
+    assert tried(node) is None
+    probed = {"servers": [ENTRY, ENTRY | {"name": "standbyserver"}]}
+    subjects = [check.subject for check in validator.checks(node, probed)]
+    assert subjects == ["validator at mainserver", "validator at standbyserver"]
+    assert "POST" not in str(servers[0].requests), "it signs once, and changes nothing"
+
+
+def test_a_validator_that_is_not_taken_says_what_to_mend(new_node, servers, tmp_path):
+    node = attrs.evolve(new_node[0], user="nobody-of-that-name")
+    assert tried(node, validator="acme-validator").startswith(
+        "it does not accept the validator acme-validator (HTTP 401"
+    )
+    path = write_config(tmp_path, servers, node="{name: web-1, organization: acme}", registers=True)
+    abroad = attrs.evolve(node, config=config.load(path))
+    assert "node.organization must name one that exists there" in tried(abroad, Outcome.WRONG_ORGANIZATION)
+    new_node[1].write_bytes(PrivateKey.generate(2048).private_pem())
+    assert "association.validator and association.validator_key must fit" in tried(node)
+    new_node[1].write_text("nonsense")
+    assert tried(node).startswith(f"association.validator_key file:{new_node[1]}: ")
+
+
+def test_a_validator_cannot_be_tried_on_a_server_that_is_away(new_node, servers):
+    node = attrs.evolve(new_node[0], user="nobody-of-that-name")
+    assert unseen(lambda: tried(node, Outcome.REFUSED)) == "its key can be read; the server could not be asked"
+    servers[0].stop()
+    assert unseen(lambda: tried(node)) == "the server could not be asked: connection refused"
+    servers[0].start()
+    servers[0].fault = Fault.SERVER_ERROR
+    assert unseen(lambda: tried(node)).startswith("the server could not be asked: HTTP 500")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+def test_a_validator_s_key_that_the_service_cannot_read(new_node, tmp_path):
+    """Root can, and the sidecar would say so only after its start."""
+    node, path = new_node
+    elsewhere = attrs.evolve(node, root=tmp_path)  # where /tmp is not what the unit hides
+    for directory in path.parents:
+        if directory.stat().st_uid == 0 and directory != directory.parent:
+            directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
+    path.chmod(0o600)
+    assert tried(elsewhere) == (
+        f"{path}: nobody, whom the service runs as, may not read it, because of {path}:"
+        f" chgrp nobody {path}; chmod 0640 {path}"
+    )
+    path.chmod(0o644)
+    assert tried(elsewhere) is None
+    assert tried(node).startswith(f"{path}: /tmp is empty for the service, by PrivateTmp of its unit")
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        tried(elsewhere)
+
+
+def test_a_validator_s_key_that_systemd_hands_over(new_node, tmp_path):
+    node, path = new_node
+    handed_over = with_unit(attrs.evolve(node, root=tmp_path), f"LoadCredential=v.pem:/{path.name}\n")
+    source = parse_source(f"file:/run/credentials/{UNIT}/v.pem", KEY_STORES, "a key")
+    assert tried(handed_over, validator_key=source) is None
 
 
 # --- what the service may read --------------------------------------------------------------------------------------
@@ -317,7 +446,7 @@ def test_the_configuration_is_root_s_alone(node):
 
 
 def test_the_state(node):
-    assert "nothing was ever written" in files.state_file(node)
+    assert files.state_file(node) is None, "an idle sidecar writes nothing, and one that never ran"
     path = node.config.state_dir / "state.json"
     path.write_text("{}")
     path.chmod(0o644)
@@ -329,6 +458,11 @@ def test_the_state(node):
     path.unlink()
     node.config.state_dir.rmdir()
     assert Check("state", lambda: files.state_file(node)).run().detail == f"{node.config.state_dir} is not there"
+
+
+def test_a_state_that_cannot_be_written(node, monkeypatch):
+    monkeypatch.setattr(client, "ask", lambda *_, **__: client.Reply(200, {"transitions": [{"server": None}]}))
+    assert files.state_file(node).endswith("though the sidecar has something to keep: is the disk full?")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to give a file away")
@@ -466,7 +600,7 @@ def test_the_unit(node, tmp_path):
     assert unseen(unit.checks(node)[0].look) == "systemd does not run here"
     program = put(node, "/bin/systemctl", '#!/bin/sh\n[ "$1" = is-enabled ] && echo enabled || echo failed\n', 0o755)
     with_systemd = attrs.evolve(node, which=lambda _: str(program))
-    enabled, active = unit.checks(with_systemd)
+    enabled, active, _ = unit.checks(with_systemd)
     assert enabled.look() is None
     assert active.look().startswith("it is failed: systemctl start chef-failover.service")
     put(node, "/bin/systemctl", "", 0o755)
@@ -518,7 +652,7 @@ def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, mon
     for directory in (tmp_path, *tmp_path.parents):
         if directory.stat().st_uid == 0 and directory != directory.parent:
             directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
-    probed = {"signed": False, "offline": None, "servers": [ENTRY]}
+    probed = {"signed": False, "offline": None, "node_name": "web-1", "servers": [ENTRY]}
     os.seteuid(65534)
     try:
         found = diagnose_node(Node(parsed, tmp_path / "config.yml", root=tmp_path), probed)

@@ -402,13 +402,11 @@ def test_what_the_configuration_makes_of_the_places(tmp_path):
 def test_a_credential_whose_file_was_missing_stops_nothing_and_makes_no_key(tmp_path, caplog):
     """What the documented drop-in has systemd hand over then; systemd itself is tried in tests/packaging."""
     drop_in = (Path(__file__).parents[2] / "packaging/examples/client-key.conf").read_text()
-    loaded, instead = (
-        re.search(rf"^{kind}Credential=client.pem:(.+)$", drop_in, re.MULTILINE) for kind in ("Load", "Set")
-    )
-    assert loaded[1] == str(node_key.ADOPTABLE[0])
+    told = dict(re.findall(r"^(Load|Set)Credential=client.pem:(.+)$", drop_in, re.MULTILINE))
+    assert told["Load"] == str(node_key.ADOPTABLE[0])
     credential = tmp_path / "credentials/client.pem"
     credential.parent.mkdir()
-    credential.write_text(instead[1])
+    credential.write_text(told["Set"])
     said = _refused(client_key(tmp_path, credential=credential, generate=never), caplog)
     assert said.startswith(f"node.client_key: {credential}: LoadCredential found no file when the service started")
     assert names(tmp_path) == ["credentials"]

@@ -141,9 +141,9 @@ def test_a_key_that_only_root_may_read_comes_as_a_credential(installed, servers,
     until(lambda: "LoadCredential found no file when the service started" in installed.run(log))
     until(lambda: server_in_use(installed) == servers[0].url)
     ill = installed.run("chef-failover check --node", check=False)
-    assert re.search(r"^!!  key  +LoadCredential names /etc/chef/client.pem, which is not there", ill, re.MULTILINE), (
-        ill
-    )
+    assert re.search(
+        r"^!!  credentials  +LoadCredential names /etc/chef/client.pem, which is not there", ill, re.MULTILINE
+    ), ill
 
 
 def test_its_repository_must_be_there_and_whole(node):

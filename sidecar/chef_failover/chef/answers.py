@@ -138,6 +138,25 @@ def judge_principal(answer: Answer, name: str) -> Finding | None:
     return _judge_missing_organization(answer) if _lacks_organization(answer) else None
 
 
+def key_of_principal(answer: Answer, name: str) -> str | None:
+    """The public key, in PEM, by which the answer to a ``GET`` of the principal ``name`` knows that client.
+
+    Empty when there is no such client; None when the answer does not tell, or has the key in another form than ours.
+    """
+    body = answer.json()
+    if answer.status != HTTPStatus.OK or body is None:
+        is_missing = body is not None and body.get("not_found") != "org" and _is_missing(answer, name)
+        return "" if is_missing else None
+    found = body.get("principals", [body])
+    keys = [
+        one.get("public_key")
+        for one in (found if isinstance(found, list) else [])
+        if isinstance(one, dict) and one.get("name") == name and one.get("type") == "client"
+    ]
+    key = keys[0] if keys else ""
+    return key if isinstance(key, str) and (not key or "BEGIN PUBLIC KEY" in key) else None
+
+
 def judge_client(answer: Answer, name: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` of the client ``name``, which signed it, received at ``utc_now``."""
     body = answer.json()

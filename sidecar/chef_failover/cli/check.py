@@ -10,20 +10,21 @@ from typing import Any
 import click
 
 from chef_failover.api import render
-from chef_failover.chef import node_objects
+from chef_failover.chef import node_objects, principal
+from chef_failover.chef.principal import Known
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.cli import tables
 from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.config import settings as configuration
-from chef_failover.config.settings import Config, Server
+from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.decide import rights
 from chef_failover.decide.readiness import missing
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
 from chef_failover.engine.workers import chef_server_for, make_prober
 from chef_failover.errors import EXIT_NO, ConfigError
-from chef_failover.model.model import NodeCheck, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
+from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
 from chef_failover.node import accepted, offline
 from chef_failover.node.key import ClientKey
@@ -61,7 +62,7 @@ def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool)
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(pretty(document) if as_json else tables.check(printable_values(document), str(config_path)))
     is_well = all(entry["ok"] is not False for entry in document.get("node", [])) and tables.is_list_well(document)
-    if not is_well or not all(entry["usable"] for entry in document["servers"]):
+    if not is_well or any(entry["usable"] is False for entry in document["servers"]):
         sys.exit(EXIT_NO)
 
 
@@ -90,25 +91,29 @@ def probe_all(config: Config) -> dict[str, Any]:
     now, standing = discovery.fetch_once(config)
     config = now.config
     node_name = machine.node_name(config.node.name) if config.node.name else None
-    signer = ClientKey(config, node_name).signer if node_name else lambda: None
+    key = ClientKey(config, node_name) if node_name else None
+    signer = key.signer if key else lambda: None
     policy = readiness_policy(config)
     needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy
 
-    def look(server: Server) -> tuple[ProbeResult, NodeCheck | None]:
+    def look(server: Server) -> tuple[ProbeResult, NodeCheck | None, Known | None]:
         result, sign = make_prober(config, server, node_name, signer, machine).probe(), signer()
-        if sign is None or not needs_node_object or not result.outcome.serves_node:
-            return result, None
         chef_server = chef_server_for(config, server, node_name, machine)
-        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), policy)
+        private = key.private_key() if key else None
+        if private is not None and result.outcome is Outcome.NOT_ASSOCIATED:
+            return result, None, principal.look(chef_server, private)
+        if sign is None or not needs_node_object or not result.outcome.serves_node:
+            return result, None, None
+        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), policy), None
 
     with ThreadPoolExecutor(max_workers=max(1, len(config.servers))) as pool:
         found = list(pool.map(look, config.servers))
-    urls = [server.url for server in config.servers] if any(result.never_left_node for result, _ in found) else []
+    urls = [server.url for server in config.servers] if any(result.never_left_node for result, _, _ in found) else []
     seen = tuple(
         ServerSnapshot(
             server.name, server.url, config.chef_server_url(server), config.priority(server), node_check=node_check
         )
-        for server, (_, node_check) in zip(config.servers, found, strict=True)
+        for server, (_, node_check, _) in zip(config.servers, found, strict=True)
     )
     world = Snapshot(seen, SelectionPolicy(config.selection.failback, str(node_name), policy))
     lacks = [missing(world, server) for server in seen]
@@ -124,9 +129,19 @@ def probe_all(config: Config) -> dict[str, Any]:
                 "name": server.name,
                 "chef_server_url": config.chef_server_url(server),
                 "outcome": result.outcome.value,
-                "detail": "; ".join(filter(None, (result.detail, lack, warning))),
-                "usable": result.outcome.serves_node and lack is None,
+                **_usable(result, lack, warning, known, registers=not isinstance(server.association, NoAssociation)),
+                "known": known,
             }
-            for server, (result, _), lack, warning in zip(config.servers, found, lacks, warnings, strict=True)
+            for server, (result, _, known), lack, warning in zip(config.servers, found, lacks, warnings, strict=True)
         ],
     }
+
+
+def _usable(
+    result: ProbeResult, lack: str | None, warning: str | None, known: Known | None, *, registers: bool
+) -> dict[str, Any]:
+    """Whether a run could work there, and why; None where it will, once the sidecar has registered the node."""
+    if known is Known.NOT and registers:
+        return {"detail": "does not know this node yet; the sidecar registers it", "usable": None}
+    detail = "; ".join(filter(None, (result.detail, lack, warning)))
+    return {"detail": detail, "usable": result.outcome.serves_node and lack is None}

@@ -195,9 +195,10 @@ def _runs(document: Document) -> str:
 
 def check(document: Document, config_path: str) -> str:
     """The result of probing each server once."""
+    marks = {True: "ok", False: "!!", None: "--"}
     rows = [("", "SERVER", "OUTCOME", "DETAIL", "URL")]
     rows += [
-        ("ok" if entry["usable"] else "!!", entry["name"], entry["outcome"], entry["detail"], entry["chef_server_url"])
+        (marks[entry["usable"]], entry["name"], entry["outcome"], entry["detail"], entry["chef_server_url"])
         for entry in document["servers"]
     ]
     how = (
@@ -209,7 +210,6 @@ def check(document: Document, config_path: str) -> str:
     lines = (*offline(document), f"{config_path} is valid. {what}", *_warnings(document), *discovery(document))
     head = "\n".join(lines)
     servers = f"{head}\n\n{_table(rows)}" if document["servers"] else head
-    marks = {True: "ok", False: "!!", None: "--"}
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
     return f"{servers}\n\n{_table(node)}" if node else servers
 

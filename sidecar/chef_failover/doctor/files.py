@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+import subprocess
 from pathlib import Path
 
 from chef_failover.api import client
+from chef_failover.doctor import unit
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import Node
 from chef_failover.errors import SidecarUnavailableError, UnseenError
 from chef_failover.node import accepted
 from chef_failover.state import document as state
+
+_HIDDEN = {
+    **dict.fromkeys(("/home", "/root", "/run/user"), "ProtectHome"),
+    **dict.fromkeys(("/tmp", "/var/tmp"), "PrivateTmp"),  # noqa: S108 - nothing is made there
+}
+"""What the unit hides from the service, and by which setting."""
 
 
 def checks(node: Node) -> tuple[Check, ...]:
@@ -50,7 +58,9 @@ def state_file(node: Node) -> str | None:
     if owner is not None and found.st_uid not in (owner.pw_uid, 0):
         return f"{directory} belongs to {user(found.st_uid)}, not to {node.user}: chown -R {node.user}: {directory}"
     if not os.path.lexists(path):
-        return f"{path} is not there, so nothing was ever written: is the sidecar running, and the disk full?"
+        if not _has_something_to_keep(node.config.listen.socket):
+            return None
+        return f"{path} is not there, though the sidecar has something to keep: is the disk full?"
     if look(path).st_mode & 0o022:
         return f"others than its owner may change {path}: chmod 0644 {path}"
     return None
@@ -82,16 +92,50 @@ def answers(path: Path) -> str | None:
     return None if reply.status == 200 else f"{reply.body.get('detail')}: systemctl restart chef-failover"
 
 
+def as_the_service_reads(node: Node, place: str) -> tuple[Path, str | None]:
+    """Where root finds what the service reads at ``place``, and why the service cannot; None if it can.
+
+    What systemd hands over, which may not be there before the start, is found where systemd takes it from.
+
+    Raises:
+        UnseenError: we may not know.
+        FileNotFoundError: there is none.
+    """
+    path = Path(place)
+    handed_over = unit.credentials(node).loaded.get(path.name) if path.parent == unit.CREDENTIALS_DIR else None
+    if handed_over is not None:
+        return handed_over, None
+    trouble = service_can_read(node, path)
+    if trouble is None and not os.access(path, os.R_OK, effective_ids=True):
+        raise UnseenError(f"{user(os.geteuid())} may not read {path}; run this as root")
+    return path, trouble
+
+
 def service_can_read(node: Node, path: Path) -> str | None:
-    """Whether the service's user may read ``path``, by owner, group and mode of it and of the folders above it."""
+    """Why the service's user cannot read ``path``; None if it can.
+
+    Root becomes that user to find out, which knows of access lists. Others go by owner, group and mode of it and of the
+    folders above it.
+    """
     owner = service_user(node)
     if owner is None:
         return None
-    groups = set(os.getgrouplist(owner.pw_name, owner.pw_gid))
-    for one in (path, *path.parents):
-        if not _may(look(one), owner.pw_uid, groups, 4 if one == path else 1):
-            return f"{node.user}, whom the service runs as, may not read it, because of {one}"
-    return None
+    hidden = next((one for one in _HIDDEN if node.path(one) in path.parents), None)
+    if hidden:
+        return f"{hidden} is empty for the service, by {_HIDDEN[hidden]} of its unit"
+    groups = os.getgrouplist(owner.pw_name, owner.pw_gid)
+    blocker = next(
+        (one for one in (path, *path.parents) if not _may(look(one), owner.pw_uid, {*groups}, 4 if one == path else 1)),
+        None,
+    )
+    if os.geteuid() == 0:
+        test = ["test", "-r", str(path)]
+        if not subprocess.run(test, user=owner.pw_uid, group=owner.pw_gid, extra_groups=groups, check=False).returncode:  # noqa: S603 - fixed words
+            return None
+    elif blocker is None:
+        return None
+    because = f", because of {blocker}" if blocker else ""
+    return f"{node.user}, whom the service runs as, may not read it{because}"
 
 
 def service_user(node: Node) -> pwd.struct_passwd | None:
@@ -121,6 +165,14 @@ def user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def _has_something_to_keep(listen: Path) -> bool:
+    """The sidecar runs, and something has changed that it remembers; an idle one writes nothing."""
+    try:
+        return bool(client.ask(listen, "/v1/servers", timeout_s=3.0).body.get("transitions"))
+    except SidecarUnavailableError:
+        return False
 
 
 def _may(found: os.stat_result, uid: int, groups: set[int], bit: int) -> bool:

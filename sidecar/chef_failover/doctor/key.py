@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+from pathlib import Path
 from typing import Any
 
+from chef_failover.chef.principal import Known
 from chef_failover.config.settings import NoAssociation
+from chef_failover.doctor import unit
 from chef_failover.doctor.files import look, service_can_read, service_user, user
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import UNIT, Node
@@ -15,14 +19,16 @@ from chef_failover.errors import KeyFileError, UnseenError
 from chef_failover.model.model import Outcome
 from chef_failover.node import key_file
 from chef_failover.node.key import CREDENTIALS, Origin, find, places
+from chef_failover.registration.chef_server import conflict
 
 
 def checks(node: Node, probed: dict[str, Any]) -> tuple[Check, ...]:
     """The key, and what each server says to it; ``probed`` is what `check` found."""
+    is_signed = probed["signed"]
     return (
         Check("key", lambda: key(node)),
         *(
-            Check(f"key at {entry['name']}", lambda entry=entry: fits(entry, is_signed=probed["signed"]))  # type: ignore[misc]
+            Check(f"key at {entry['name']}", functools.partial(fits, entry, probed["node_name"], is_signed=is_signed))
             for entry in probed["servers"]
         ),
     )
@@ -32,7 +38,16 @@ def key(node: Node) -> str | None:
     """The key that the service finds, by the rules of `node_key`."""
     if node.config.node.name is None:
         raise UnseenError("node.name is not set, so probes are not signed, and chef-client keeps its own key")
-    credentials = node.path(f"/run/credentials/{UNIT}")
+    credentials = node.path(str(unit.CREDENTIALS_DIR))
+    if node.config.node.client_key is None:
+        handed_over = unit.credentials(node).loaded.get(key_file.NAME)
+        if handed_over is not None:
+            return _handed_over(handed_over, credentials / key_file.NAME)
+    return _in_its_place(node, credentials)
+
+
+def _in_its_place(node: Node, credentials: Path) -> str | None:
+    """The key that the service opens itself."""
     try:
         with as_service(node):
             found = find(places(node.config, {CREDENTIALS: str(credentials)}))
@@ -58,16 +73,45 @@ def key(node: Node) -> str | None:
     return trouble and f"{found.path}: {trouble}; give it to the service as client-key.conf in packaging/examples does"
 
 
-def fits(entry: dict[str, Any], *, is_signed: bool) -> str | None:
+def _handed_over(source: Path, copy: Path) -> str | None:
+    """The key that systemd copies for the service when it starts it."""
+    if not source.exists():
+        raise UnseenError(f"{source} is not there: see credentials")
+    try:
+        key_file.read(source)
+        if copy.exists() and copy.read_bytes() != source.read_bytes():
+            return f"{source} is another one than when the service was started: systemctl restart {UNIT}"
+    except KeyFileError as error:
+        return str(error)
+    return None
+
+
+def fits(entry: dict[str, Any], node_name: str | None, *, is_signed: bool) -> str | None:
     """Whether that server knows this node by this key."""
     if not is_signed:
         raise UnseenError("this probe was not signed: no node.name, or no key that we may read")
     outcome = Outcome(entry["outcome"])
     if outcome.serves_node:
         return None
+    if outcome is Outcome.NOT_ASSOCIATED and entry["usable"] is None:
+        raise UnseenError(entry["detail"])
     if outcome is Outcome.NOT_ASSOCIATED:
-        remedy = f"chef-failover associate {entry['name']}, or register the key with knife client key create"
-        return f"{entry['detail']}: {remedy}"
+        return f"{entry['detail']}: {_remedy(entry['name'], entry['known'], node_name or '')}"
     if outcome.turns_node_away:
         return str(entry["detail"])
     raise UnseenError(f"it could not be asked: {entry['detail']}")
+
+
+def _remedy(server: str, known: Known | None, node_name: str) -> str:
+    """What to do about a server that turns this node away, by how it knows it."""
+    match known:
+        case Known.NOT:
+            create = f"knife client create {node_name} -p client.pub, with the public half of the key"
+            return (
+                f"it does not know {node_name}, and the association there is none: {create}; or give it an association"
+            )
+        case Known.BY_ANOTHER_KEY:
+            return conflict(node_name)
+        case Known.BY_THIS_KEY:
+            return f"it has this very key, so that may have expired there: knife client key show {node_name} default"
+    return f"chef-failover associate {server}, or register the key with knife client key create {node_name}"

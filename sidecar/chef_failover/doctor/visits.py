@@ -178,7 +178,7 @@ def _dates(url: str, timeout_s: float) -> tuple[datetime.datetime, datetime.date
     if found is None:
         return None
     begins, ends = (
-        datetime.datetime.strptime(date.decode(), "%Y%m%d%H%M%S" if len(date) == 14 else "%y%m%d%H%M%S")
+        datetime.datetime.strptime(f"{date.decode()}+0000", f"{'%Y' if len(date) == 14 else '%y'}%m%d%H%M%S%z")
         for date in found.groups()
     )
-    return begins.replace(tzinfo=datetime.UTC), ends.replace(tzinfo=datetime.UTC)
+    return begins, ends

@@ -9,7 +9,7 @@ from typing import Any
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config
-from chef_failover.doctor import client_rb_checks, files, key, shim, trust, unit, visits
+from chef_failover.doctor import client_rb_checks, files, key, shim, trust, unit, validator, visits
 from chef_failover.doctor.finding import Check, Finding
 from chef_failover.doctor.node import Node
 
@@ -34,7 +34,7 @@ def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
     visited = visits.visit_all(node.config, Resolver(), TrustStore(), utc_now)
     checks = [Check("network", lambda: network(probed))]
     checks += [check for visit in visited for check in visit.checks()]
-    checks += [*trust.checks(node), *key.checks(node, probed), *files.checks(node)]
+    checks += [*trust.checks(node), *key.checks(node, probed), *validator.checks(node, probed), *files.checks(node)]
     checks += [*shim.checks(node), *unit.checks(node)]
     return (*(check.run() for check in checks), *client_rb_checks.findings(node, probed))
 

@@ -97,11 +97,11 @@ class ChefServerProvider:
         return self._judge_created(finding, answer)
 
     def _judge_created(self, finding: Finding, answer: answers.Answer) -> Answer:
-        advice = _ADVICE.get(finding.outcome)
+        what_to_do = advice(finding, self._validator)
         if finding.outcome is Outcome.OK:
             return Answer(Event.CONFIRM, f"registered by {self._validator}")
-        if advice is not None:
-            return Answer(Event.REFUSE, advice.format(validator=self._validator, said=finding.detail))
+        if what_to_do is not None:
+            return Answer(Event.REFUSE, what_to_do)
         if answer.status in (429, 503):
             pause_s = answers.retry_after_s(answer)
             return Answer(Event.FAIL, finding.detail, not_before_s=pause_s, first_span_s=CROWD_SPAN_S)
@@ -113,10 +113,34 @@ class ChefServerProvider:
 def is_known(server: ChefServer, registrant: Registrant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
     """Whether the server takes the registrant for the node of that name; False also when it cannot be asked."""
     try:
-        with server.open() as connection:
-            return _judge_known(_ask_as(connection, registrant, utc_now)).event is Event.CONFIRM
+        return _judge_known(ask_as(server, registrant, utc_now=utc_now)).event is Event.CONFIRM
     except ProbeError:
         return False
+
+
+def ask_as(server: ChefServer, registrant: Registrant, *, utc_now: Callable[[], datetime.datetime]) -> Finding:
+    """What the server says to one request in the name of ``registrant``, who is its target's node.
+
+    Raises:
+        ProbeError: it cannot be asked.
+    """
+    with server.open() as connection:
+        return _ask_as(connection, registrant, utc_now)
+
+
+def advice(finding: Finding, validator: str) -> str | None:
+    """What a person has to mend after ``finding``, which ``validator`` was told; None for what is not his affair."""
+    words = _ADVICE.get(finding.outcome)
+    return words.format(validator=validator, said=finding.detail) if words else None
+
+
+def conflict(node_name: str) -> str:
+    """What a person has to mend where another key is registered under this node's name."""
+    return (
+        f"key conflict: another key is registered there as {node_name}, or this one has expired. If this node was built"
+        f" anew, delete the old client (knife client delete {node_name}) and run chef-failover associate. Its object"
+        f" there belongs to the old client: {cure(node_name)}. If it was not, give one of the two another node.name"
+    )
 
 
 def _ask_as(
@@ -143,10 +167,4 @@ def _judge_known(finding: Finding) -> Answer:
 
 
 def _conflict(registrant: Registrant) -> Answer:
-    name = registrant.node_name
-    return Answer(
-        Event.REFUSE,
-        f"key conflict: another key is registered there as {name}, or this one has expired. If this node was built"
-        f" anew, delete the old client (knife client delete {name}) and run chef-failover associate. Its object there"
-        f" belongs to the old client: {cure(name)}. If it was not, give one of the two another node.name",
-    )
+    return Answer(Event.REFUSE, conflict(registrant.node_name))

@@ -27,21 +27,27 @@ def make_provider(
     rng: random.Random,
 ) -> Provider:
     """What registers the node with ``server``, which ``chef_server`` speaks to."""
-    organization = config.organization(server)
     match server.association:
-        case ChefServerAssociation(validator=validator, validator_key=source, region=region, endpoint_url=endpoint_url):
-            default = f"{organization}-validator" if organization else VALIDATOR_WITHOUT_ORGANIZATION
+        case ChefServerAssociation(validator_key=source, region=region, endpoint_url=endpoint_url) as association:
             read_key = None
             if source is not None:
                 read_key = functools.partial(validator_key.read, source, region=region, endpoint_url=endpoint_url)
-            return ChefServerProvider(chef_server, validator=validator or default, read_key=read_key, utc_now=utc_now)
+            validator = validator_of(config, server, association)
+            return ChefServerProvider(chef_server, validator=validator, read_key=read_key, utc_now=utc_now)
         case OpsworksAssociation(region=region, server_name=name, endpoint_url=endpoint_url):
             return OpsworksCm(
                 name or server.name,
                 region=region,
                 endpoint_url=endpoint_url,
-                organization=organization or "default",
+                organization=config.organization(server) or "default",
                 is_known=functools.partial(is_known, chef_server, utc_now=utc_now),
                 rng=rng,
             )
     return NoProvider()
+
+
+def validator_of(config: Config, server: Server, association: ChefServerAssociation) -> str:
+    """The client that registers the node with ``server``: as configured, else as Chef calls it."""
+    organization = config.organization(server)
+    default = f"{organization}-validator" if organization else VALIDATOR_WITHOUT_ORGANIZATION
+    return association.validator or default

@@ -1,0 +1,69 @@
+"""I/O: what registers this node: the validator's key, had as the service would have it, and used once."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from typing import Any
+
+import attrs
+
+from chef_failover.chef.deadline import ProbeError
+from chef_failover.chef.https import ChefServer
+from chef_failover.config.settings import ChefServerAssociation, Server
+from chef_failover.config.source import Source, Store
+from chef_failover.doctor.files import as_the_service_reads
+from chef_failover.doctor.finding import Check
+from chef_failover.doctor.node import Node
+from chef_failover.engine.workers import chef_server_for
+from chef_failover.errors import KeyFileError, UnseenError
+from chef_failover.model.model import Outcome
+from chef_failover.node.machine import Machine
+from chef_failover.registration import validator_key
+from chef_failover.registration.base import Registrant
+from chef_failover.registration.chef_server import advice, ask_as
+from chef_failover.registration.providers import validator_of
+
+
+def checks(node: Node, probed: dict[str, Any]) -> tuple[Check, ...]:
+    """One for each server that a validator registers the node with; ``probed`` is what `check` found."""
+    outcomes = {entry["name"]: Outcome(entry["outcome"]) for entry in probed["servers"]}
+    return tuple(
+        Check(f"validator at {server.name}", functools.partial(validator, node, server, outcomes[server.name]))
+        for server in node.config.servers
+        if isinstance(server.association, ChefServerAssociation) and server.association.validator_key is not None
+    )
+
+
+def validator(node: Node, server: Server, outcome: Outcome) -> str | None:
+    """Whether the service can read its key, and the server takes it; ``outcome`` is that of the server's probe."""
+    association = server.association
+    if not isinstance(association, ChefServerAssociation) or association.validator_key is None:
+        return None
+    source: Source = association.validator_key
+    if source.store is Store.FILE:
+        path, trouble = as_the_service_reads(node, source.place)
+        if trouble:
+            return f"{source.place}: {trouble}: chgrp {node.user} {source.place}; chmod 0640 {source.place}"
+        source = attrs.evolve(source, place=str(path))
+    try:
+        key = validator_key.read(source, region=association.region, endpoint_url=association.endpoint_url)
+    except KeyFileError as error:
+        return str(error)
+    if not (outcome.is_alive or outcome is Outcome.WRONG_ORGANIZATION):
+        raise UnseenError("its key can be read; the server could not be asked")
+    name, machine = validator_of(node.config, server, association), Machine()
+    return _tried(chef_server_for(node.config, server, name, machine), Registrant(name, key), machine.utc_now())
+
+
+def _tried(server: ChefServer, registrant: Registrant, on: datetime.datetime) -> str | None:
+    """What the server says to one request that the validator signs. That it may not look at itself is no trouble."""
+    try:
+        finding = ask_as(server, registrant, utc_now=lambda: on)
+    except ProbeError as error:
+        raise UnseenError(f"the server could not be asked: {error.detail}") from error
+    if finding.outcome.serves_node or finding.outcome is Outcome.FORBIDDEN:
+        return None
+    if finding.outcome.turns_node_away:
+        return advice(finding, registrant.node_name) or finding.detail
+    raise UnseenError(f"the server could not be asked: {finding.detail}")
