@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -358,6 +359,7 @@ def test_a_difference_says_what_it_leads_to_and_what_to_do(node, text, setting, 
         'https_proxy "http://proxy:3128"\nno_proxy "*.example.com"',
         'http_proxy "http://proxy:3128"',
         'policy_name "web"',
+        'policy_name "web"\npolicy_group "prod"\njson_attribs "/etc/chef/first.json"',
         'environment "live"',
         'ohai.disabled_plugins = [:Mdadm, "ChefFailover"]',
         'ohai.plugin_path << "/opt/plugins"',
@@ -376,9 +378,34 @@ def test_where_the_configuration_has_the_same_there_is_no_difference(tmp_path, r
     node = make_node(tmp_path, node=", policy_name: web, policy_group: prod", more="health: {proxy: environment}")
     text = 'policy_name "{}"\npolicy_group "prod"\nhttps_proxy "http://proxy:3128"\n'
     assert parts(node, text.format("web")) == {}
-    assert "config.yml has policy web of group prod" in parts(node, text.format("db"))["policy_name"]
-    assert "config.yml policy web" in parts(node, 'environment "live"\n')["environment"]
+    assert "config.yml has policy web of group prod: standbys" in parts(node, text.format("db"))["policy_name"]
+    found = parts(node, 'environment "live"\npolicy_name "web"\n')
+    assert "config.yml policy web: a run with both fails" in found["environment"]
+    assert "does nothing; write policy_name and policy_group there, too" in found["policy_name"]
+    assert parts(node, 'json_attribs "/etc/chef/first.json"\n') == {}
     assert parts(make_node(tmp_path, more="readiness: off"), text.format("db")).keys() == {"https_proxy"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "way"),
+    [
+        ({"https_proxy": f"http://me:{SECRET}@proxy:3128"}, None),
+        ({"HTTPS_PROXY": f"http://me:{SECRET}@other:3128"}, "probes go through other:3128, so that"),
+        ({}, "probes go straight, so that one may work and the other not: set the same for the service"),
+    ],
+)
+def test_the_proxy_in_the_environment_of_the_sidecar_is_another(tmp_path, ruby, environment, way):
+    node = make_node(tmp_path, more="health: {proxy: environment}")
+    text = 'https_proxy "http://proxy:3128"\n'
+    assert parts(node, text) == {}, "nobody answers, so it cannot be seen"
+    code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(); input()"
+    command = [sys.executable, "-c", code, str(node.config.listen.socket)]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sidecar:
+        sidecar.stdout.readline()
+        found = parts(node, text)
+        sidecar.communicate(b"\n")
+    assert SECRET not in str(found)
+    assert way in found["https_proxy"] if way else found == {}
 
 
 def test_without_servers_the_shim_touches_nothing_and_nothing_is_compared(node):

@@ -17,9 +17,6 @@ from chef_failover.printable import printable
 
 DEFAULT_URL = "https://localhost:443"
 """Chef's own, where nobody has set one."""
-OUR_ATTRIBUTE = "chef_failover"
-OUR_PLUGIN = "ChefFailover"
-_LOST = "node['chef_failover'] is not on the servers, and no search finds it"
 
 
 @attrs.frozen
@@ -59,16 +56,20 @@ class Difference:
     words: str
 
 
-def differences(config: Config, probed: Mapping[str, Any], found: ClientRb) -> Iterator[Difference]:
-    """Each of them that the values alone show; ``probed`` is what `check` found."""
+def differences(
+    config: Config, probed: Mapping[str, Any], found: ClientRb, environment: Mapping[str, str] | None = None
+) -> Iterator[Difference]:
+    """Each of them that the values alone show.
+
+    ``probed`` is what `check` found, ``environment`` that of the running sidecar; None if it cannot be seen.
+    """
     if not probed["servers"]:
         return  # then the shim touches nothing
     yield from _identity(probed["node_name"] if config.node.name else None, found)
     yield from _server([entry["chef_server_url"] for entry in probed["servers"]], found)
     yield from _tls(found)
-    yield from _proxies(config, probed["servers"], found)
+    yield from _proxies(config, probed["servers"], found, environment)
     yield from _policy(config, found)
-    yield from _attribute(found)
 
 
 def _identity(name: str | None, found: ClientRb) -> Iterator[Difference]:
@@ -129,16 +130,29 @@ def _tls(found: ClientRb) -> Iterator[Difference]:
         )
 
 
-def _proxies(config: Config, servers: Sequence[Mapping[str, Any]], found: ClientRb) -> Iterator[Difference]:
+def _proxies(
+    config: Config, servers: Sequence[Mapping[str, Any]], found: ClientRb, environment: Mapping[str, str] | None
+) -> Iterator[Difference]:
     names = [entry["name"] for entry in servers if found.proxies.get(entry["chef_server_url"])]
-    if not names or config.health.proxy == "environment":
+    if not names:
         return
-    proxy = next(filter(None, found.proxies.values()))
+    theirs = next(filter(None, found.proxies.values()))
+    if config.health.proxy == "none":
+        ours, remedy = "", "health.proxy: environment and https_proxy in the service's environment"
+    elif environment is not None:
+        ours, remedy = (
+            environment.get("https_proxy") or environment.get("HTTPS_PROXY") or "",
+            "the same for the service",
+        )
+    else:
+        return
+    if ours and _host(ours) == _host(theirs):
+        return
+    way = f"through {printable(ours.rpartition('@')[2])}" if ours else "straight"
     yield Difference(
         "https_proxy",
-        f"runs reach {' and '.join(names)} through {printable(proxy)}, and probes go straight there, so that one may"
-        " work and the other not: set health.proxy: environment and https_proxy in the service's environment, or name"
-        " the servers in no_proxy",
+        f"runs reach {' and '.join(names)} through {printable(theirs)}, and probes go {way}, so that one may work and"
+        f" the other not: set {remedy}, or name the servers in no_proxy",
     )
 
 
@@ -146,13 +160,20 @@ def _policy(config: Config, found: ClientRb) -> Iterator[Difference]:
     theirs = found.text("policy_name"), found.text("policy_group")
     ours = config.node.policy_name, config.node.policy_group
     environment = found.text("environment")
-    if all(theirs) and theirs != ours and config.readiness != "off":
+    is_judged = config.readiness != "off" and not found.text("json_attribs")  # a file that may name a policy, too
+    if is_judged and theirs != ours and all(theirs):
         said = f"config.yml has policy {ours[0]} of group {ours[1]}" if all(ours) else "config.yml has none"
         yield Difference(
             "policy_name",
             f"{found.place('policy_name')} has policy {theirs[0]} of group {theirs[1]}, and {said}: standbys count as"
             f" ready by something else than runs use; write node.policy_name: {theirs[0]} and node.policy_group:"
             f" {theirs[1]}",
+        )
+    elif is_judged and theirs != ours and all(ours):
+        yield Difference(
+            "policy_name",
+            f"config.yml has policy {ours[0]} of group {ours[1]}, and {found.place('policy_name')} not both: a run on a"
+            " standby that has no object of this node does nothing; write policy_name and policy_group there, too",
         )
     if environment and (all(theirs) or all(ours)):
         name, where = (theirs[0], found.place("policy_name")) if all(theirs) else (ours[0], "config.yml")
@@ -161,42 +182,6 @@ def _policy(config: Config, found: ClientRb) -> Iterator[Difference]:
             f"{found.place('environment')} sets {environment}, and {where} policy {name}: a run with both fails, and"
             " with the environment alone uses no policy; take one of them out",
         )
-
-
-def _attribute(found: ClientRb) -> Iterator[Difference]:
-    """What keeps our attribute from the node object."""
-    if found.theirs.get("minimal_ohai"):
-        yield Difference(
-            "minimal_ohai",
-            f"{found.place('minimal_ohai')} turns it on, so no plugin of ours runs: {_LOST}; take it out, or name"
-            " what Ohai is to leave out in ohai.disabled_plugins",
-        )
-    if OUR_PLUGIN in found.ohai.get("disabled_plugins", ()):
-        yield Difference("ohai.disabled_plugins", f":{OUR_PLUGIN} is among them: {_LOST}; take it out")
-    setting, allowed = _list(found, "automatic_attribute_whitelist", "allowed_automatic_attributes")
-    if allowed is not None and not any(_path(item)[:1] == [OUR_ATTRIBUTE] for item in allowed):
-        yield Difference(
-            setting, f'{found.place(setting)} does not have {OUR_ATTRIBUTE} in it: {_LOST}; add "{OUR_ATTRIBUTE}"'
-        )
-    setting, blocked = _list(found, "automatic_attribute_blacklist", "blocked_automatic_attributes")
-    if blocked is not None and [OUR_ATTRIBUTE] in map(_path, blocked):
-        yield Difference(setting, f"{found.place(setting)} has {OUR_ATTRIBUTE} in it: {_LOST}; take it out")
-
-
-def _list(found: ClientRb, old: str, new: str) -> tuple[str, list[Any] | None]:
-    """By which name it counts, and what is in it; Chef goes by the old name where both are there."""
-    setting = old if found.theirs.get(old) is not None else new
-    value = found.theirs.get(setting)
-    if value is None:
-        return setting, None
-    return setting, list(value) if isinstance(value, list | dict) else [value]
-
-
-def _path(item: object) -> list[str]:
-    """The keys that lead to an attribute: a list of them, or "a/b"."""
-    if isinstance(item, list):
-        return [str(key) for key in item]
-    return str(item).removeprefix("/").split("/")
 
 
 def _host(url: str) -> tuple[str, int | None]:

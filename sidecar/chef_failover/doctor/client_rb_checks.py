@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from chef_failover.chef.trust import TrustStore
 from chef_failover.doctor import shim
 from chef_failover.doctor.client_rb import ClientRb, Difference, differences
+from chef_failover.doctor.client_rb_attribute import losses
 from chef_failover.doctor.client_rb_reader import evaluate
 from chef_failover.doctor.finding import Finding
 from chef_failover.doctor.node import UNIT, Node
@@ -21,6 +24,7 @@ from chef_failover.node import key_file
 from chef_failover.node.key import CREDENTIALS, Origin, find, places
 from chef_failover.printable import printable
 
+_PATIENCE_S = 3.0
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -52,9 +56,10 @@ def _findings(node: Node, product: str, probed: Mapping[str, Any]) -> Iterator[F
 
 def compare(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb) -> Iterator[Difference]:
     """Where ``found`` and our configuration part."""
-    yield from differences(node.config, probed, found)
+    yield from differences(node.config, probed, found, _environment_behind(node.config.listen.socket))
     if not probed["servers"]:
         return
+    yield from losses(found)
     if not found.is_shim_read and shim.shim(node, product) is None:
         place = found.place("client_d_dir")
         words = f"{place} has client.d read elsewhere, without {shim.FILE_NAME}, so no run is ever moved: take it out"
@@ -159,6 +164,20 @@ def _certificates(path: Path) -> set[bytes]:
         return set()
     blocks = _CERTIFICATE.findall(content.decode("latin-1"))
     return {content} if not blocks and content[:1] == b"\x30" else {ssl.PEM_cert_to_DER_cert(one) for one in blocks}
+
+
+def _environment_behind(path: Path) -> dict[str, str] | None:
+    """That of the process that listens on a socket; None where there is none, or it may not be seen."""
+    try:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(_PATIENCE_S)
+            asking.connect(str(path))
+            pid, _, _ = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        content = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    pairs = (pair.partition("=") for pair in content.split("\0"))
+    return {name: value for name, _, value in pairs}
 
 
 def _plugin(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:

@@ -31,7 +31,7 @@ _ENVIRONMENT = {
 }
 """That of a service; proxies and the like of the person who looks are not chef-client's."""
 _PROGRAM = Path(__file__).with_suffix(".rb")
-_LONGEST_ANSWER = 1 << 20
+_LONGEST_ANSWER = 1 << 24
 _SHEBANG = re.compile(rb"#!\s*(/\S*/ruby[0-9.]*)(\s|$)")
 
 

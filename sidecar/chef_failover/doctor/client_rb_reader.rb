@@ -21,7 +21,7 @@ class ClientRbReader
   SHIM = "chef_failover.rb"
   SETTINGS = %i[
     chef_server_url node_name client_key ssl_verify_mode verify_api_cert ssl_ca_file ssl_ca_path trusted_certs_dir client_d_dir
-    ssl_client_cert ssl_client_key policy_name policy_group environment local_mode minimal_ohai
+    ssl_client_cert ssl_client_key policy_name policy_group environment json_attribs local_mode minimal_ohai
     automatic_attribute_whitelist allowed_automatic_attributes automatic_attribute_blacklist blocked_automatic_attributes
   ].freeze
 
