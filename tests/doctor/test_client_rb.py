@@ -465,9 +465,9 @@ def test_runs_that_would_sign_by_another_key(node, keys, tmp_path):
     """The sidecar's own key goes to chef-client, in the place of one that client.rb names."""
     theirs = put(node, "/etc/chef/web.pem", keys[0], 0o600)
     text = f'client_key "{theirs}"\n'
-    assert f"has {theirs}, and the sidecar will make another: a server" in parts(node, text)["client_key"]
+    assert f"has {theirs}, and the sidecar does not look there: a server" in parts(node, text)["client_key"]
     ours = put(node, "/state/client.pem", keys[1], 0o600)
-    assert f"has {theirs}, and runs and probes sign by another, {ours}:" in parts(node, text)["client_key"]
+    assert f"has {theirs}, and runs and probes sign by {ours}:" in parts(node, text)["client_key"]
     ours.write_text(keys[0])
     assert parts(node, text) == {}
     assert parts(node, 'client_key "/nowhere.pem"\n') == {}
@@ -499,6 +499,14 @@ def test_a_ca_that_runs_trust_and_probes_do_not(tmp_path, ruby):
     assert parts(node, text, probed=PROBED | {"servers": well}) == {}
     put(node, "/etc/chef/trusted_certs/ca.crt", ca.read_text())
     assert parts(node, text) == {}
+
+
+def test_files_that_cannot_be_read_stop_nothing(node):
+    """A damaged certificate is one that nobody trusts; a name that no file can have is said."""
+    damaged = put(node, "/etc/chef/ca.pem", "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n")
+    assert parts(node, f'ssl_ca_file "{damaged}"\n') == {}
+    put(node, "/etc/chef/client.rb", 'ssl_ca_file "/" + "x" * 280\n')
+    assert [(one.is_ok, one.detail[-20:]) for one in findings(node, PROBED)][1:] == [(None, ": File name too long")]
 
 
 def test_the_system_s_bundle_is_trusted_by_both(node):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -25,6 +26,8 @@ from chef_failover.node.key import CREDENTIALS, Origin, find, places
 from chef_failover.printable import printable
 
 _PATIENCE_S = 3.0
+_EXAMPLE = "client-key.conf in packaging/examples"
+_DER = b"\x30"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -50,8 +53,11 @@ def _findings(node: Node, product: str, probed: Mapping[str, Any]) -> Iterator[F
     url = found.ours.get("chef_server_url")
     does = f"sets {printable(url)}" if url else "sets no server"
     yield Finding(subject, is_ok=True, detail=f"{found.reader} reads it, and the shim {does}")
-    for one in compare(node, product, probed, found):
-        yield Finding(f"{one.setting} of {product}-client", is_ok=False, detail=one.words)
+    try:
+        for one in compare(node, product, probed, found):
+            yield Finding(f"{one.setting} of {product}-client", is_ok=False, detail=one.words)
+    except OSError as error:
+        yield Finding(f"files of {product}-client", None, f"{error.filename}: {error.strerror}")
 
 
 def compare(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb) -> Iterator[Difference]:
@@ -82,10 +88,10 @@ def _key(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
         return  # which the check of the key says
     if ours is None or ours.origin in (Origin.CONFIGURED, Origin.OWN):
         if named and _public(theirs) not in (None, _public(ours.path) if ours else None):
-            sign = f"runs and probes sign by another, {ours.path}" if ours else "the sidecar will make another"
+            sign = f"runs and probes sign by {ours.path}" if ours else "the sidecar does not look there"
             yield Difference(
                 "client_key",
-                f"{place} has {theirs}, and {sign}: a server that knows this node by the first one refuses it; name"
+                f"{place} has {theirs}, and {sign}: a server that knows this node by that key refuses another; name"
                 f" that file at node.client_key, or give it to the service as {_EXAMPLE} does",
             )
     elif _public(theirs) is None:
@@ -100,9 +106,6 @@ def _key(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
             f"runs sign by {theirs}, and probes by another key, {ours.path}: what probes say is not so for runs; give"
             f" the first one to the service as {_EXAMPLE} does",
         )
-
-
-_EXAMPLE = "client-key.conf in packaging/examples"
 
 
 def _public(path: Path) -> bytes | None:
@@ -163,7 +166,13 @@ def _certificates(path: Path) -> set[bytes]:
     except OSError:
         return set()
     blocks = _CERTIFICATE.findall(content.decode("latin-1"))
-    return {content} if not blocks and content[:1] == b"\x30" else {ssl.PEM_cert_to_DER_cert(one) for one in blocks}
+    if not blocks and content[:1] == _DER:
+        return {content}
+    found = set()
+    for block in blocks:
+        with contextlib.suppress(ValueError):  # damaged, and so nobody trusts it
+            found.add(ssl.PEM_cert_to_DER_cert(block))
+    return found
 
 
 def _environment_behind(path: Path) -> dict[str, str] | None:
