@@ -113,7 +113,7 @@ def _head(document: Document) -> str:
 
 
 def _warnings(document: Document) -> list[str]:
-    return [f"Warning: {warning}" for warning in document["warnings"]]
+    return [f"Warning: {warning}" for warning in document.get("warnings", ())]
 
 
 def _without_sidecar(document: Document) -> str:
