@@ -20,6 +20,7 @@ from chef_failover.doctor.client_rb_checks import compare, findings
 from chef_failover.doctor.client_rb_reader import evaluate, find_ruby
 from chef_failover.doctor.node import Node
 from chef_failover.errors import UnseenError
+from chef_failover.node.accepted import accept
 from chef_failover.node.key import find
 from tests.project.test_docs import ROOT
 from tests.support.daemon_process import until
@@ -87,7 +88,8 @@ def put(node, absolute, text, mode=0o644):
 
 
 def put_shim(node):
-    """What the package installs, with the paths of this machine."""
+    """What the package installs, with the paths of this machine, and what root has accepted."""
+    accept(node.config_path, lambda name: name)
     text = (ROOT / "ruby_shim/client.d/chef_failover.rb").read_text()
     text = text.replace("/usr/share/chef-failover/ruby/chef_failover.rb", f"{ROOT}/ruby_shim/lib/chef_failover.rb")
     text = text.replace("/etc/chef-failover/config.yml", f"{node.config_path}")
