@@ -10,13 +10,11 @@
 # sidecar's, and chef-client executes what its server sends. So a URL from there must be an accepted server's, to the
 # letter, or plain https to a trusted host; name, key and CA file must be those that were accepted.
 #
-# The shim acts twice. When client.d is read it sets Chef::Config from what the sidecar knows at that moment. But a
-# daemonised chef-client reads client.d again only after a successful run, and a failed one would keep the dead server for
-# ever. So an event handler chooses again at every run_start, the last moment before the first request. (It runs in the
-# forked child, so what it sets ends with that run.) Without events, the first answer is the last, and is waited for.
-#
-# The first question of a run makes the sidecar probe. run_start, a tenth of a second later, waits for results from then
-# on. So a server that died before chef-client was started is never used, and each run costs one probe.
+# The shim acts twice. When client.d is read it takes what the sidecar knows at that moment, and has the servers probed. At
+# run_start, a tenth of a second later and the last moment before the first request, it waits for results from then on. So
+# a server that died before chef-client was started is never used, and each run costs one probe. A daemonised chef-client
+# does not read client.d after a run that failed, but each run has its run_start (in the forked child, so what is set there
+# ends with it). Without events, the first answer is the last, and is waited for.
 #
 # An exception in client.d ends chef-client, and one in run_start ends the run, so nothing is raised. But SystemExit and
 # signals pass: while files are read TERM arrives as one of them, and a run whose TERM was swallowed would go on.

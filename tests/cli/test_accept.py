@@ -153,8 +153,10 @@ def test_a_process_that_is_gone_is_no_trouble(path):
 
 def test_seal_removes_it(path):
     run("accept", "--config", path)
+    path.with_name(".config.yml.accepted.json.new").touch()  # a crash in the middle
     ended = run("seal", "--config", path)
     assert ended.stdout.splitlines() == [
+        f"removed {path.parent}/.config.yml.accepted.json.new",
         f"removed {path}.accepted.json",
         f"nothing to remove in {path.parent}",
     ]

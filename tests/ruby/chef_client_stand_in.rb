@@ -109,7 +109,8 @@ class Server
     http = Net::HTTP.new(uri.host, uri.port, nil)
     http.use_ssl = uri.scheme == "https"
     http.verify_mode = OpenSSL::SSL::VERIFY_PEER
-    http.ca_file = Chef::Config[:ssl_ca_file]
+    http.ca_path = Chef::Config[:ssl_ca_path]
+    http.ca_file = Chef::Config[:ssl_ca_file] unless http.ca_path
     http.open_timeout = http.read_timeout = Chef::Config[:rest_timeout]
     http.max_retries = 0
     http

@@ -930,20 +930,30 @@ unless $fetches # every evaluation would add another handler
       uri = URI("%(url)s")
       http = Net::HTTP.new(uri.host, uri.port, nil)
       http.use_ssl = true
-      http.ca_file = Chef::Config[:ssl_ca_file]
+      http.ca_path = Chef::Config[:ssl_ca_path]
+      http.ca_file = Chef::Config[:ssl_ca_file] unless http.ca_path
       File.write("%(fetched)s", http.get("/").code)
     end
   end
 end
 """
-"""What a remote_file does: it trusts what Chef's TLS policy makes of ssl_ca_file."""
+"""What a remote_file does: it trusts what Chef's TLS policy makes of these two settings."""
+HASH = "printf('%08x', OpenSSL::X509::Certificate.new(File.read(ARGV[0])).subject.hash)"
 
 
-def test_a_run_trusts_its_server_and_what_client_rb_trusts(machine, main, standby, tmp_path):
+@pytest.mark.parametrize("setting", ["ssl_ca_file", "ssl_ca_path"])
+def test_a_run_trusts_its_server_and_what_client_rb_trusts(machine, main, standby, tmp_path, setting):
     """Each server has a CA of its own here, and an internal host has the one of client.rb."""
     with dev_servers("internal") as (internal,):
-        (tmp_path / "internal.pem").write_bytes(internal.ca_pem)
-        machine.write_client_rb(f'ssl_ca_file "{tmp_path}/internal.pem"\n')
+        trusted = tmp_path / "internal.pem"
+        trusted.write_bytes(internal.ca_pem)
+        if setting == "ssl_ca_path":
+            command = [require_program("ruby", "ruby"), "-r", "openssl", "-e", HASH, trusted]
+            name = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            trusted = tmp_path / "internal"
+            trusted.mkdir()
+            (trusted / f"{name}.0").write_bytes(internal.ca_pem)
+        machine.write_client_rb(f'{setting} "{trusted}"\n')
         more = {"url": internal.url, "fetched": tmp_path / "fetched"}
         (tmp_path / "client.d/fetch.rb").write_text(FETCH % more)
         for server in (main, standby):

@@ -32,7 +32,7 @@ module ChefFailover
 
     # Returns the choice, unless its server gives way to the command line's.
     def set(config, choice, run, is_final:)
-      is_targeting = value(config, :target) || (value(config, :target_mode) || {})[:enabled]
+      is_targeting = targeting?(config)
       warn_of_name(config, choice.node_name, run, is_final) unless is_targeting
       OF_API_CLIENT.each_key { |name| set_identity(config, name, choice[name], is_targeting) if choice[name] }
       return if ClientConfig.given?(:chef_server_url)
@@ -52,6 +52,12 @@ module ChefFailover
     end
 
     private
+
+    # Not every Chef knows these settings, and a strict one raises over what it does not know.
+    def targeting?(config)
+      target, mode = %i[target target_mode].map { |name| config[name] if config.key?(name) }
+      target || (mode || {})[:enabled]
+    end
 
     def warn_of_name(config, name, run, is_final)
       @name = config[:node_name] unless [nil, name].include?(config[:node_name])
@@ -83,16 +89,9 @@ module ChefFailover
 
     def write(path, files)
       FileUtils.mkdir_p(File.dirname(path))
-      File.open("#{path}.new", File::WRONLY | File::CREAT | File::TRUNC | File::NOFOLLOW, 0o644) do |new|
-        files.each { |file| new.puts(File.binread(file)) }
-      end
+      File.open("#{path}.new", "wb", 0o644) { |new| files.each { |file| new.puts(File.binread(file)) } }
       File.rename("#{path}.new", path)
       path
-    end
-
-    # Not every Chef knows every setting, and a strict one raises over what it does not know.
-    def value(config, key)
-      config[key] if config.key?(key)
     end
   end
 end

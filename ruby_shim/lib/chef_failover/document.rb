@@ -16,18 +16,16 @@ module ChefFailover
       raise Unusable, "not JSON"
     end
 
-    def self.roots?(stat)
-      [0, Process.euid].include?(stat.uid) && (stat.mode & 0o022).zero?
-    end
-
     # Neither a symbolic link nor a pipe shall lead or stop root. Root's is also who runs chef-client, if another does.
     def self.read(path, is_roots: false)
       File.open(path, File::RDONLY | File::NONBLOCK | File::NOFOLLOW) do |file|
-        raise Unusable, "not a file" unless file.stat.file?
-        raise Unusable, "others than root can write it" if is_roots && !roots?(file.stat)
-        raise Unusable, "longer than #{LONGEST_BYTES} bytes" if file.size > LONGEST_BYTES
+        stat = file.stat
+        is_safe = !is_roots || ([0, Process.euid].include?(stat.uid) && (stat.mode & 0o022).zero?)
+        raise Unusable, "not a file" unless stat.file?
+        raise Unusable, "others than root can write it" unless is_safe
+        raise Unusable, "longer than #{LONGEST_BYTES} bytes" if stat.size > LONGEST_BYTES
 
-        parse(file.read(file.size).to_s) # a buffer of the longest would cost more than all the rest
+        parse(file.read(stat.size).to_s) # a buffer of the longest would cost more than all the rest
       end
     rescue SystemCallError, IOError => e
       raise Unusable, e.message

@@ -16,9 +16,9 @@ module ChefFailover
       raise Unusable, "status #{status}: #{answer['title']}" unless status == 200
 
       run.announce(settings.vouch_for(answer), is_final: is_final)
-    rescue NoServer
-      raise
     rescue StandardError => e # whatever an answer may do to the code above, there is a next layer
+      raise if e.is_a?(NoServer)
+
       run.say("no usable answer from the sidecar at #{settings.socket}: #{e.message}", level)
       nil
     end

@@ -31,20 +31,17 @@ module ChefFailover
     # An answer from outside as a choice, without what was not accepted.
     def vouch_for(answer)
       url = answer["chef_server_url"]
+      is_vouched = servers.any? { |one| one["chef_server_url"] == url } || trusted?(url)
       why = "config.yml does not name this host, or not with this path, or it is not https"
-      raise Unusable, "refused #{url.to_s[0, 100]}: #{why}" unless all("chef_server_url").include?(url) || trusted?(url)
+      raise Unusable, "refused #{url.to_s[0, 100]}: #{why}" unless is_vouched
 
       name = allowed(answer, "node_name", [@node_name])
       Choice.new(answer["name"], url, name, allowed(answer, "client_key", [(@client_key if name)]),
-                 allowed(answer, "ssl_ca_file", all("ssl_ca_file")),
+                 allowed(answer, "ssl_ca_file", servers.map { |one| one["ssl_ca_file"] }),
                  answer["reason"], answer["degraded"] == true, warnings_in(answer))
     end
 
     private
-
-    def all(field)
-      servers.map { |server| server[field] }
-    end
 
     def trusted?(url)
       host = url[PLAIN, 1] if url.is_a?(String)

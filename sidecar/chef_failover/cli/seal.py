@@ -69,7 +69,8 @@ def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: 
             " systemctl stop chef-failover"
         )
     condemned = _condemned(directory)
-    elsewhere = [path for path in (config.metrics.textfile, accepted_path) if path and os.path.lexists(path)]
+    beside = [accepted_path.with_name(f".{accepted_path.name}.new"), accepted_path] if accepted_path else []
+    elsewhere = [path for path in (config.metrics.textfile, *beside) if path and os.path.lexists(path)]
     if not is_forced and (registered := _registered(directory / state.FILE_NAME)):
         raise SealError(
             f"this node is registered, or about to be: {', '.join(registered)}. With its key gone, those servers will"
