@@ -163,6 +163,15 @@ def test_the_fragment_is_the_part_of_the_page_that_changes(app, monkeypatch):
     assert 'id="now"' in fragment
 
 
+def test_who_looks_has_old_results_renewed_and_the_script_does_not_wait_for_them(app, idle, monkeypatch):
+    asked = []
+    monkeypatch.setattr(idle.__class__, "refresh", lambda _, *, waits=True: asked.append(waits))
+    for path in ("/", "/fragment", "/v1/servers?refresh=yes", "/v1/servers"):
+        assert app.test_client().get(path).status_code == 200
+    assert asked == [True, False, True], "a program that asks for /v1/servers causes no probes"
+    assert app.test_client().get("/v1/servers?refresh=no").status_code == 400
+
+
 def test_without_servers_it_says_so(app):
     text = app.test_client().get("/").text
     assert "No server is configured" in text
