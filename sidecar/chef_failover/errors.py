@@ -68,7 +68,9 @@ class RefusedError(ChefFailoverError):
 
 
 class AlreadyRunningError(ChefFailoverError):
-    """Another sidecar answers on the socket that we were to open."""
+    """Another sidecar has the state directory or the socket that we were to use."""
+
+    exit_code = EXIT_USAGE
 
 
 class ListenError(ChefFailoverError):

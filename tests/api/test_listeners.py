@@ -1,16 +1,20 @@
 """Listeners as local users meet them: one request a connection, and nothing that anybody sends ends them."""
 
 import contextlib
+import errno
 import json
 import os
 import socket
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from chef_failover.api import client
 from chef_failover.api.listeners import PEER, Listener
 from chef_failover.config.urls import HostPort
+from chef_failover.errors import ListenError
 from tests.support.daemon_process import free_port, until
 
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -127,3 +131,50 @@ def test_it_closes_while_somebody_is_connected(tmp_path):
         time.sleep(0.05)
         listener.close()
     assert not path.exists()
+
+
+def test_localhost_is_both_families():
+    port = free_port()
+    listener = Listener("x", HostPort("localhost", port), app, threads=1, connections=20)
+    listener.start()
+    try:
+        for host in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            assert b'"/livez"' in exchange(socket.create_connection((host, port), timeout=10), GET + b"garbage\r\n\r\n")
+    finally:
+        listener.close()
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        pytest.fail("it is open still")
+
+
+def test_where_a_second_family_does_not_exist_localhost_is_one(monkeypatch):
+    real = socket.create_server
+
+    def without_ipv6(address, *, family):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return real(address, family=family)
+
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    port = free_port()
+    listener = Listener("x", HostPort("localhost", port), app, threads=1, connections=20)
+    listener.start()
+    try:
+        assert b'"/livez"' in exchange(socket.create_connection(("127.0.0.1", port), timeout=10), GET)
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("kind", ["socket", "loopback", "localhost"])
+def test_what_cannot_be_opened_leaves_nothing_behind(tmp_path, kind):
+    """It may be tried again every few seconds, for ever."""
+    port = free_port()
+    (tmp_path / "s").mkdir()
+    address = tmp_path / "s" if kind == "socket" else HostPort("127.0.0.1" if kind == "loopback" else kind, port)
+    family = socket.AF_INET6 if kind == "localhost" and socket.has_dualstack_ipv6() else socket.AF_INET
+    with socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", port), family=family):
+        before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(3):
+            with pytest.raises(ListenError, match="in use|directory"):
+                Listener("x", address, app, threads=2, connections=20)
+        assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before

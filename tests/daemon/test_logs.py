@@ -169,3 +169,20 @@ def test_a_reader_that_has_gone_is_no_fault(pipe, queued):
         log.info("in vain")
     handler.flush()
     assert handler.queue.empty()
+
+
+def test_what_anybody_can_have_said_is_said_so_often_and_the_rest_is_counted():
+    now = [0.0]
+    seldom = logs.Seldom(3, clock=lambda: now[0])
+
+    def passed(count):
+        records = [logging.makeLogRecord({"msg": "bad %s", "args": (number,)}) for number in range(count)]
+        return [record.getMessage() for record in records if seldom.filter(record)]
+
+    assert passed(5) == ["bad 0", "bad 1", "bad 2"]
+    now[0] = 59.0
+    assert passed(2) == []
+    now[0] = 60.0
+    assert passed(2) == ["bad 0 (before this, 4 more lines of its kind were left out)", "bad 1"]
+    now[0] = 200.0
+    assert passed(1) == ["bad 0"]

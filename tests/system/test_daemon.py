@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -100,7 +102,7 @@ def test_a_stale_socket_is_replaced_and_a_living_one_is_not(servers, tmp_path):
     path = write_config(tmp_path, servers)
     with daemon(path) as running:
         second = run("serve", "--config", path)
-        assert (second.returncode, "another sidecar answers there" in second.stderr) == (1, True)
+        assert (second.returncode, f"state_dir {tmp_path}: another sidecar" in second.stderr) == (2, True)
         assert name(running) == "mainserver"
         running.stop(signal.SIGKILL)
         assert (tmp_path / "sidecar.sock").is_socket()
@@ -204,14 +206,52 @@ def test_a_bad_configuration_at_start_is_exit_2_with_every_problem(tmp_path):
     assert [line.split(":")[1] for line in ended.stderr.splitlines()] == ["1", "2"]
 
 
-def test_a_listener_that_cannot_be_opened_names_its_key(servers, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        path = write_config(tmp_path, servers, loopback=f'"127.0.0.1:{taken.getsockname()[1]}"')
-        ended = run("serve", "--config", path)
-    assert ended.returncode == 1
-    assert "listen.loopback 127.0.0.1:" in ended.stderr
-    assert "Address already in use" in ended.stderr
-    assert not (tmp_path / "sidecar.sock").exists()
+def test_a_loopback_port_that_is_taken_is_tried_again_and_the_socket_is_served(servers, tmp_path):
+    port = free_port()
+    path = write_config(tmp_path, servers, loopback=f'"127.0.0.1:{port}"')
+    taken = socket.create_server(("127.0.0.1", port))
+    with taken, daemon(path, WATCHDOG_USEC="400000") as running:
+        assert name(running) == "mainserver"
+        time.sleep(1)
+        assert running.log.count(f"listen.loopback 127.0.0.1:{port}: Address already in use; it is tried again") == 1
+        taken.close()
+        until(lambda: "opened" in running.log)
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+            peer.sendall(b"GET /livez HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert peer.recv(100).startswith(b"HTTP/1.0 200 OK")
+
+
+def test_a_socket_whose_file_has_gone_is_made_again(servers, tmp_path):
+    with daemon(write_config(tmp_path, servers), WATCHDOG_USEC="400000") as running:
+        for _ in range(2):
+            running.socket.unlink()
+            until(running.socket.exists)
+            running.wait_up()
+        assert stat.S_IMODE(running.socket.stat().st_mode) == 0o660
+        until(lambda: running.log.count("its file had gone") == 2)
+        assert running.stop() == 0
+        assert not running.socket.exists()
+
+
+def test_a_socket_that_cannot_be_opened_names_its_key(servers, tmp_path):
+    (tmp_path / "sidecar.sock").mkdir()
+    ended = run("serve", "--config", write_config(tmp_path, servers))
+    assert (ended.returncode, f"listen.socket {tmp_path}/sidecar.sock: " in ended.stderr) == (1, True)
+
+
+def test_a_state_directory_and_a_socket_have_one_daemon(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    other = tmp_path / "other"
+    other.mkdir()
+    with daemon(path) as running:
+        for old, new, what in (
+            (f"socket: {tmp_path}/", f"socket: {other}/", f"state_dir {tmp_path}"),
+            (f"state_dir: {tmp_path}", f"state_dir: {other}", f"listen.socket {tmp_path}/sidecar.sock"),
+        ):
+            (other / "config.yml").write_text(path.read_text().replace(old, new))
+            second = run("serve", "--config", other / "config.yml")
+            assert (second.returncode, f"{what}: another sidecar is at work there" in second.stderr) == (2, True)
+        assert name(running) == "mainserver"
 
 
 def test_without_servers_it_idles_and_is_healthy(tmp_path):
@@ -277,11 +317,20 @@ def test_the_watchdog_is_fed_by_the_loops_and_not_by_whoever_answers(servers, tm
                 raise queue.Empty
             return signal.SIGTERM
 
+    def dead():
+        return ("listen.socket",) if hangs == ["a listener"] else ()
+
+    listening: Any = SimpleNamespace(tend=lambda: None, dead=dead)
     ends = []
     monkeypatch.setattr(sidecar, "late", lambda: tuple(hangs))
     assert http.get("/livez", base_url="http://localhost").status_code == 200
-    module._obey(sidecar, None, Systemd(), Signals())
+    module._obey(sidecar, listening, None, Systemd(), Signals())
     assert told == [()] * len(told), "never while one hangs"
+    told.clear()
+    hangs[:], ends[:] = ["a listener"], [time.monotonic() + 0.3]
+    monkeypatch.setattr(sidecar, "late", tuple)
+    module._obey(sidecar, listening, None, Systemd(), Signals())
+    assert not told, "nor when a listener has died"
 
 
 def test_a_machine_that_stood_still_does_not_stop_it(servers, tmp_path):
@@ -297,6 +346,11 @@ def test_a_machine_that_stood_still_does_not_stop_it(servers, tmp_path):
         assert running.stop() == 0
 
 
+def choice_at(path):
+    with contextlib.suppress(SidecarUnavailableError):
+        return client.ask(path, "/v1/servers").body["choice"]
+
+
 def test_a_full_pipe_behind_stderr_stops_nothing(servers, tmp_path):
     path = write_config(tmp_path, servers)
     reading, stderr = os.pipe()
@@ -307,11 +361,9 @@ def test_a_full_pipe_behind_stderr_stops_nothing(servers, tmp_path):
     os.set_blocking(stderr, True)
     process = subprocess.Popen(command("serve", "--config", path), stderr=stderr)
     try:
-        until((tmp_path / "sidecar.sock").exists)
-        choice = lambda: client.ask(tmp_path / "sidecar.sock", "/v1/servers").body["choice"]  # noqa: E731
-        until(lambda: choice() == "mainserver")
-        servers[0].stop()
-        until(lambda: choice() == "standbyserver")
+        for wanted in ("mainserver", "standbyserver"):
+            until(lambda wanted=wanted: choice_at(tmp_path / "sidecar.sock") == wanted)
+            servers[0].stop()
         process.send_signal(signal.SIGHUP)  # each of these is said, or would be
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

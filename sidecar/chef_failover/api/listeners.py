@@ -10,8 +10,11 @@ root's socket answers.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import socket
+import stat
 import struct
 import threading
 from collections.abc import Callable, Iterable
@@ -41,6 +44,7 @@ _LIMITS: dict[str, Any] = {
     "ident": None,
     "asyncore_use_poll": True,
 }
+_NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _UCRED = struct.Struct("iII")
 """unix(7): process, user, group."""
 
@@ -80,6 +84,7 @@ class Listener:
     def __init__(
         self, key: str, address: Path | HostPort, app: WSGIApplication, *, threads: int, connections: int
     ) -> None:
+        self.key = key
         self._address = address
         self._is_closing = False
         # Requests that wait for one probe do queue, and that is no news.
@@ -87,14 +92,14 @@ class Listener:
         options: dict[str, Any] = dict(_LIMITS, threads=threads, connection_limit=connections)
         if isinstance(address, Path):
             _refuse_second(key, address)
-            options |= {"unix_socket": str(address), "unix_socket_perms": f"{SOCKET_MODE:o}"}
-        else:
-            options |= {"host": address.host, "port": address.port}
         try:
-            self._server = create_server(one_request(app), **options)
+            # Bound here, since waitress starts its threads first, and leaves them behind where it cannot bind.
+            options["sockets"] = _bind_unix(address) if isinstance(address, Path) else _bind_tcp(address)
             self._inode = address.stat().st_ino if isinstance(address, Path) else 0
         except OSError as error:
-            raise ListenError(f"{key} {address}: {error.strerror or error}") from error
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ListenError(f"{key} {address}: {reason}") from error
+        self._server = create_server(one_request(app), **options)
         if isinstance(self._server, UnixWSGIServer):
             self._server.channel_class = _UnixChannel
         self._thread = threading.Thread(target=self._run, name=key, daemon=True)
@@ -102,6 +107,19 @@ class Listener:
     def start(self) -> None:
         """Answer. Who has connected since construction has been kept waiting, not refused."""
         self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether it answers; False before `start`, after `close`, and when its loop has ended by a fault of ours."""
+        return self._thread.is_alive()
+
+    def is_in_place(self) -> bool:
+        """Whether the socket's file is still ours, so that those who ask can reach it."""
+        if not isinstance(self._address, Path):
+            return True
+        try:
+            return self._address.lstat().st_ino == self._inode
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Stop answering, and take the socket's file away if it is still ours."""
@@ -111,10 +129,9 @@ class Listener:
         self._server.task_dispatcher.shutdown(timeout=_SHUTDOWN_S)  # type: ignore[arg-type]
         if self._thread.is_alive():
             self._thread.join(_SHUTDOWN_S)
-        if isinstance(self._address, Path):
+        if isinstance(self._address, Path) and self.is_in_place():
             with contextlib.suppress(OSError):
-                if self._address.stat().st_ino == self._inode:
-                    self._address.unlink()
+                self._address.unlink()
 
     def _run(self) -> None:
         try:
@@ -142,6 +159,38 @@ def one_request(app: WSGIApplication) -> Callable[..., Iterable[bytes]]:
         return iter(tuple(app(environ, start)))
 
     return answer
+
+
+def _bind_unix(path: Path) -> list[socket.socket]:
+    """A socket with its file at ``path``, in the place of one that nobody answers on."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        bound.bind(str(path))
+        path.chmod(SOCKET_MODE)
+        bound.listen()
+    except OSError:
+        bound.close()
+        raise
+    return [bound]
+
+
+def _bind_tcp(address: HostPort) -> list[socket.socket]:
+    """A socket for ``address``; for ``localhost`` one of each family that this machine has."""
+    hosts = ("127.0.0.1", "::1") if address.host == "localhost" else (address.host,)
+    with contextlib.ExitStack() as failed:
+        bound = []
+        for host in hosts:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            try:
+                bound.append(failed.enter_context(socket.create_server((host, address.port), family=family)))
+            except OSError as error:
+                if host == hosts[0] or error.errno not in _NO_SUCH_FAMILY:
+                    raise
+        failed.pop_all()
+    return bound
 
 
 def _refuse_second(key: str, path: Path) -> None:

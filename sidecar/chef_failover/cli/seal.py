@@ -19,6 +19,7 @@ import click
 from chef_failover import files
 from chef_failover.cli.options import config_option
 from chef_failover.config.settings import Config
+from chef_failover.daemon import lock
 from chef_failover.errors import SealError
 from chef_failover.node import accepted, clone, key_file
 from chef_failover.node import key as node_key
@@ -34,6 +35,7 @@ _OF_ONE_LIFE = (
     state.UNASSOCIATED_FILE_NAME,
     f".{state.UNASSOCIATED_FILE_NAME}.new",
     f".{state.FILE_NAME}.new",
+    lock.FILE_NAME,
     f"{state.FILE_NAME}.rejected",
     state.FILE_NAME,
 )

@@ -10,10 +10,13 @@ import contextlib
 import datetime
 import json
 import logging
+import math
 import os
 import queue
 import sys
+import threading
 import time
+from collections.abc import Callable
 from logging.handlers import QueueHandler, QueueListener
 
 from chef_failover.printable import VALUE_LIMIT, printable, visible
@@ -22,6 +25,9 @@ FIELDS = ("server", "from", "to", "reason")
 """What a transition's line has beside its words; ``server`` is null when the choice has changed."""
 MOST_WAITING = 1000
 """Lines in the queue."""
+_MINUTE_S = 60.0
+_OF_REQUESTS = ("waitress", "chef_failover.api")
+"""The loggers of what happens at requests: waitress's, and Flask's."""
 FLUSH_S = 0.5
 """How long the end of the process waits for lines that are not written yet."""
 
@@ -37,6 +43,8 @@ def to_stderr(level: int) -> None:
 def from_a_thread(level: int) -> None:
     """Write what is of ``level`` or above as text from a thread of its own, for which nobody waits: for the daemon."""
     if sys.stderr is not None:
+        for name in _OF_REQUESTS:
+            logging.getLogger(name).addFilter(Seldom())
         _begin(level, Lines(MOST_WAITING, Stream(sys.stderr.fileno())))
 
 
@@ -107,6 +115,34 @@ class Lines(QueueHandler):
     def _put_nowait(self, record: logging.LogRecord) -> None:
         self.queue.put_nowait(record)
         self._put += 1
+
+
+class Seldom(logging.Filter):
+    """Lets so many records of a logger pass in a minute, for what local users can have said as often as they like.
+
+    How many did not is told with the next one that does.
+    """
+
+    def __init__(self, most: int = 10, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._most = most
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._began_at = -math.inf
+        self._count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether ``record`` passes."""
+        with self._lock:
+            now = self._clock()
+            if now - self._began_at >= _MINUTE_S:
+                left_out = self._count - self._most
+                self._began_at, self._count = now, 0
+                if left_out > 0:
+                    record.msg = f"{record.getMessage()} (before this, {left_out} more lines of its kind were left out)"
+                    record.args = ()
+            self._count += 1
+            return self._count <= self._most
 
 
 class TextFormatter(logging.Formatter):

@@ -11,20 +11,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 
 from chef_failover.api import render
-from chef_failover.api.late import LateApp
-from chef_failover.api.listeners import Listener
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config
-from chef_failover.daemon import logs
+from chef_failover.daemon import lock, logs
+from chef_failover.daemon.listening import TEND_EVERY_S, Listening
 from chef_failover.daemon.systemd import Notifier
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.errors import ChefFailoverError, ListenError, NotAcceptedError
+from chef_failover.errors import ChefFailoverError, NotAcceptedError
 from chef_failover.node import accepted
 from chef_failover.node.accepted import Accepted
 from chef_failover.node.machine import Machine
@@ -33,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 _RELOADS = signal.SIGHUP
-_FOREVER_S = 3600.0
 
 
 def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
@@ -50,28 +47,24 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     logs.use(config.log_format)
     if work.accepted.why_not is not None:
         log.warning("%s", work.accepted.why_not)
+    _lock(config)
     systemd = Notifier()
     machine = Machine(node_name=work.node_name, on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
     sidecar = Sidecar(config, machine)
-    config.listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    apps = [LateApp(sidecar, may_change=True), LateApp(sidecar, may_change=False)]
-    listeners = _open(config, apps)
-    for listener in listeners:
-        listener.start()
+    listening = Listening(config.listen, sidecar)
+    listening.start()
     _say_started(sidecar, config_path)
     systemd.status(render.status_line(sidecar.snapshot))
     systemd.ready()
     try:
         _load_workers()
         sidecar.start()
-        for app in apps:
-            app.load()
+        listening.load()
         _give_back_memory()
-        _obey(sidecar, work, systemd, _signals())
+        _obey(sidecar, listening, work, systemd, _signals())
     finally:
         systemd.stopping()
-        for listener in listeners:
-            listener.close()
+        listening.close()
         sidecar.stop()
     log.info("stopped")
 
@@ -88,6 +81,25 @@ class _Work:
         return str(self.accepted.node_name)
 
 
+def _lock(config: Config) -> None:
+    """One daemon for a state directory, and one for a socket. Where no lock can be, that is said and no reason to stop.
+
+    Raises:
+        AlreadyRunningError: another daemon has one of them.
+    """
+    socket = config.listen.socket
+    with contextlib.suppress(OSError):
+        socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for path, what in (
+        (config.state_dir / lock.FILE_NAME, f"state_dir {config.state_dir}"),
+        (socket.with_name(f".{socket.name}{lock.FILE_NAME}"), f"listen.socket {socket}"),
+    ):
+        try:
+            lock.hold(path, what)
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): nothing keeps a second sidecar from it", what, error.strerror)
+
+
 def _load_workers() -> None:
     """What probes, registers and counts. It takes a third of the start, and those who ask may come meanwhile."""
     from chef_failover.engine import workers  # noqa: F401, PLC0415
@@ -101,23 +113,11 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _open(config: Config, apps: Sequence[LateApp]) -> list[Listener]:
-    """Both listeners, or none."""
-    listen = config.listen
-    socket, loopback = apps
-    opened = [Listener("listen.socket", listen.socket, socket, threads=8, connections=200)]
-    if listen.loopback is not None:
-        try:
-            opened.append(Listener("listen.loopback", listen.loopback, loopback, threads=2, connections=50))
-        except ListenError:
-            opened[0].close()
-            raise
-    return opened
-
-
-def _obey(sidecar: Sidecar, work: _Work, systemd: Notifier, signals: queue.SimpleQueue[int]) -> None:
-    """Take signals and feed the watchdog until SIGTERM or SIGINT says to stop."""
-    pause_s = systemd.watchdog_s / 2 if systemd.watchdog_s else _FOREVER_S
+def _obey(
+    sidecar: Sidecar, listening: Listening, work: _Work, systemd: Notifier, signals: queue.SimpleQueue[int]
+) -> None:
+    """Take signals, tend the listeners and feed the watchdog until SIGTERM or SIGINT says to stop."""
+    pause_s = min(TEND_EVERY_S, systemd.watchdog_s / 2 if systemd.watchdog_s else TEND_EVERY_S)
     feed_at = time.monotonic() + pause_s
     received: int | None = None
     while received not in _STOPS:
@@ -126,7 +126,8 @@ def _obey(sidecar: Sidecar, work: _Work, systemd: Notifier, signals: queue.Simpl
             received = signals.get(timeout=max(0.0, feed_at - time.monotonic()))
         if time.monotonic() >= feed_at:
             feed_at = time.monotonic() + pause_s
-            if systemd.watchdog_s and not sidecar.late():
+            listening.tend()
+            if systemd.watchdog_s and not (sidecar.late() or listening.dead()):
                 systemd.alive()
         if received == _RELOADS:
             systemd.reloading()
