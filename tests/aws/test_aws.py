@@ -148,6 +148,12 @@ def test_what_is_no_json_answers_nothing(aws_secret, stub):
     assert associate(stub.url) == {}
 
 
+def test_what_aws_says_at_length_is_not_passed_on(aws_secret, stub):
+    stub.faults.append((200, json.dumps({"NodeAssociationStatusToken": "x" * 3_000_000}).encode()))
+    with pytest.raises(AwsError, match="GarbageReply: an answer longer than 2 MiB"):
+        associate(stub.url)
+
+
 def test_a_message_is_one_line_and_short(aws_secret, stub):
     stub.fail("ValidationException", "a\x1b[31m\n\n" + "long " * 500)
     message = error_of(stub.url).message

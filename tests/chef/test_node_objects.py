@@ -3,6 +3,7 @@
 import datetime
 import functools
 import json
+import tracemalloc
 
 import attrs
 import pytest
@@ -11,6 +12,7 @@ import requests
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
+from chef_failover import turns
 from chef_failover.chef import limits, node_objects
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import ChefServer, Target
@@ -63,6 +65,45 @@ def main(dev, tmp_path):
 # --- answers made up -------------------------------------------------------------------------------------------------
 
 
+def peak_of(act):
+    tracemalloc.start()
+    try:
+        return act(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b'{"":0},', b'{"a":[[]]},', b"1000,"])
+def test_many_small_values_are_not_parsed_and_the_object_is_known_to_be_there(chef, auth, value):
+    chef.get(NODE_URL, body=b'{"name":"i-0abc","normal":[' + value * (4_000_000 // len(value)) + b"0]}")
+    found, peak = peak_of(lambda: node_objects.check(CHEF, auth, ReadinessPolicy()))
+    assert (found.node, found.has_node_object) == (None, True)
+    assert found.trouble.startswith("too large an answer (4.0 MB of so many values")
+    assert peak < 25e6
+    known = apply_reading(bare(server("a")), server("a"), found, thresholds=THRESHOLDS, on=ON).servers[0]
+    empty = attrs.evolve(server("a"), node_check=NodeCheck(0.0))
+    again = apply_reading(bare(empty), empty, found, thresholds=THRESHOLDS, on=ON).servers[0]
+    assert (known.has_node_object, again.has_node_object) == (True, True)
+
+
+def test_an_object_that_is_as_large_as_real_ones_is_parsed(chef, auth):
+    packages = {f"package{n}": {"version": f"1.{n}.0", "release": "amzn2023", "arch": "x86_64"} for n in range(80_000)}
+    body = json.dumps({**BARE, "automatic": {"packages": packages}})
+    assert len(body) > 5e6
+    chef.get(NODE_URL, body=body)
+    found, peak = peak_of(lambda: node_objects.check(CHEF, auth, ReadinessPolicy()))
+    assert found.node is not None
+    assert peak < 80e6
+
+
+def test_one_large_object_is_read_at_a_time(chef, auth, monkeypatch):
+    chef.get(NODE_URL, json=BARE)
+    monkeypatch.setattr(node_objects, "TURN_S", 0.01)
+    with turns.LARGE:
+        assert "other large objects" in node_objects.check(CHEF, auth, ReadinessPolicy()).trouble
+    assert node_objects.check(CHEF, auth, ReadinessPolicy()).node is not None
+
+
 @pytest.mark.parametrize("answered", ["read", "create", "fill", "check"])
 def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
     filled = {**BARE, "chef_type": "node", "json_class": "Chef::Node", "chef_environment": "staging"}
@@ -100,7 +141,11 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
         (b'{"name": "i-0abc", "normal": {"a": NaN}}', "has normal attributes that are not JSON"),
         (b'{"name": "i-0abc", "normal": {"a": 1e999}}', "has normal attributes that are not JSON"),
         (b'{"name": "i-0abc", "normal": {"a": ' + b"9" * 10_000 + b"}}", "something that no Chef server says"),
-        (b'{"name": "i-0abc", "normal": {"a": "' + b"x" * 9_000_000 + b'"}}', "an answer longer than 8 MiB"),
+        (
+            b'{"name": "i-0abc", "normal": {"a": "' + b"x" * 18_000_000 + b'"}}',
+            "too large an answer (longer than 16 MiB)",
+        ),
+        (b'{"name": "i-0abc", "normal": [' + b"[]," * 1_300_000 + b"0]}", "3.9 MB of so many values"),
     ],
     ids=lambda value: None,
 )

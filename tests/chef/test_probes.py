@@ -124,7 +124,7 @@ EVERY = {  # the same, signed or not
     Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
     Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301 Moved Permanently: redirects elsewhere"),
     Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
-    Fault.ENDLESS_BODY: (Outcome.NOT_CHEF, "an answer longer than 8 MiB"),
+    Fault.ENDLESS_BODY: (Outcome.NOT_CHEF, "too large an answer (longer than 64 KiB)"),
     Fault.STATUS_ALL_FAIL: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
     Fault.STATUS_SOME_FAIL: (Outcome.DEGRADED, "answers, but its search index fails (chef_opensearch)"),
     Fault.LICENCE: (Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid"),
@@ -473,13 +473,15 @@ def make_prober_of(key):
         ((200, b"{}", {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
         ((200, b'{"status":"ok"}', {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
         ((200, b'{"name":"another"}', {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
-        ((200, b"[" * 100_000, {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
+        ((200, b"[" * 60_000, {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
+        ((200, b"[" * 100_000, {}), (Outcome.NOT_CHEF, "too large an answer (longer than 64 KiB)")),
+        ((500, b"[" * 100_000, {}), (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error")),
         ((404, b'{"error":"Not Found"}', {}), (Outcome.SERVER_ERROR, "HTTP 404 Not Found: Not Found")),
         ((302, b"", {"Location": f"{ROOT}/_status"}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
         ((302, b"", {"Location": "https://["}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
         ((302, b"", {"Location": ""}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
         ((200, b"no gzip", {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "what it sends is not HTTP")),
-        ((200, BOMB, {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "an answer longer than 8 MiB")),
+        ((200, BOMB, {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "too large an answer (longer than 64 KiB)")),
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -645,7 +647,8 @@ def test_a_redirect_without_an_end_is_not_read(authority, probe):
     endless = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 30_000_000
     with RawServer(authority, endless) as server:
         result = probe(server.url, signs=False)
-    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "an answer longer than 8 MiB")
+    said = "HTTP 302 Found: redirects elsewhere, which a Chef server never does"
+    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, said)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -188,7 +188,7 @@ def test_no_server_stands_twice_under_two_names(one, other, is_twice):
         assert len(config.parse(text).servers) == 2
 
 
-def test_numbers_that_python_reads_and_does_not_write_are_a_problem_anywhere():
+def test_a_number_that_python_reads_and_does_not_write_is_a_problem():
     for place in ("discovery: {source: %s}", "? %s\n: x", "servers: %s", "log_format: %s"):
         assert "too long" in problems(place % f"0x{'f' * 5000}")[0]
 

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "sidecar" / "chef_failover"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py"))
 # From the ground up: a room uses only rooms before it, and what stands on the ground only what is before it there.
 ROOMS = [
-    *("errors", "printable", "durations", "instants", "files"),
+    *("errors", "printable", "durations", "instants", "weighed_json", "turns", "files"),
     *("model", "config", "decide", "aws", "chef", "state", "node", "server_list", "registration", "metrics"),
     *("engine", "api", "doctor", "daemon", "cli"),
 ]

@@ -18,7 +18,9 @@ from chef_failover.config import settings as config
 from chef_failover.config.schema import ListSource
 from chef_failover.config.settings import DiscoverySettings
 from chef_failover.config.source import parse_list_source
+from chef_failover.engine.assembly import Assembly, assemble
 from chef_failover.engine.sidecar import Sidecar
+from chef_failover.engine.upkeep import Upkeeps
 from chef_failover.errors import AwsError, IdentityError
 from chef_failover.model.about import Origin
 from chef_failover.node.machine import Machine
@@ -31,6 +33,7 @@ from tests.support.builders import ON
 from tests.support.daemon_process import daemon, run, until, write_config
 
 REGION = "us-east-1"
+ASSEMBLE = "chef_failover.engine.sidecar.assemble"
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
 
 
@@ -348,6 +351,57 @@ def test_a_list_takes_over_and_a_bad_or_empty_one_does_not(servers, tmp_path):
         assert running.log.count("is empty") == 1
         assert running.log.count("No such file") == 1
         assert "Traceback" not in running.log
+
+
+def kept(tmp_path):
+    """A configuration whose list was kept."""
+    list_cache.write(tmp_path, attrs.evolve(LISTING, text=TEXT))
+    return config.parse(f"{OWN}state_dir: {tmp_path}\nnode: {{name: web-1}}")
+
+
+@pytest.mark.parametrize("where", ["assemble", "Upkeeps.make"])
+def test_a_kept_list_that_cannot_be_started_with_is_dropped_and_said(tmp_path, monkeypatch, caplog, where):
+    parsed = kept(tmp_path)
+
+    def break_with(effective, *arguments, **more):
+        if any(server.name == "a" for server in effective.servers):
+            if where == "assemble":
+                raise MemoryError
+            found = assemble(effective, *arguments, **more)
+            monkeypatch.setattr(found.upkeeps, "_make", lambda: 1 / 0)
+            return found
+        return assemble(effective, *arguments, **more)
+
+    monkeypatch.setattr(ASSEMBLE, break_with)
+    sidecar = Sidecar(parsed)
+    sidecar.start()
+    sidecar.stop()
+    assert [server.name for server in sidecar.snapshot.servers] == ["own"]
+    assert "is dropped" in caplog.text
+    assert "could not be started with" in sidecar.about.discovery.trouble
+    assert not (tmp_path / "discovered.yml").exists()
+
+
+def test_without_a_kept_list_what_breaks_a_start_is_not_hidden(tmp_path, monkeypatch):
+    monkeypatch.setattr(ASSEMBLE, lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Sidecar(config.parse(f"{OWN}state_dir: {tmp_path}"))
+
+
+@pytest.mark.parametrize("where", ["assemble", "upkeeps"])
+def test_nothing_is_stopped_before_its_successor_stands(tmp_path, monkeypatch, where):
+    sidecar = Sidecar(config.parse(f"servers: [{{name: a, url: 'https://a'}}]\nstate_dir: {tmp_path}"))
+    stopped = []
+    monkeypatch.setattr(Assembly, "stop", lambda _: stopped.append("all"))
+    monkeypatch.setattr(Upkeeps, "stop", lambda _: stopped.append("upkeep"))
+    if where == "assemble":
+        monkeypatch.setattr(ASSEMBLE, lambda *_, **__: 1 / 0)
+    else:
+        monkeypatch.setattr(Upkeeps, "make", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sidecar.reload(config.parse(f"servers: [{{name: b, url: 'https://b'}}]\nstate_dir: {tmp_path}"))
+    assert stopped == []
+    assert [server.name for server in sidecar.snapshot.servers] == ["a"]
 
 
 def test_the_cache_is_used_at_a_start_while_the_source_is_dead(servers, tmp_path):

@@ -18,10 +18,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from chef_failover import turns
 from chef_failover.errors import AwsError
 from chef_failover.printable import printable
 
@@ -36,8 +36,6 @@ from chef_failover.aws import child
 child.main(request)
 """
 """What an exception says may quote what was read, so only its name gets out."""
-_ONE_AT_A_TIME = threading.Lock()
-"""Several children side by side would not fit into the memory that the unit allows."""
 
 
 class Call(Protocol):
@@ -80,7 +78,7 @@ def call(
         "endpoint_url": endpoint_url,
         "timeout_s": timeout_s,
     }
-    with _ONE_AT_A_TIME:
+    with turns.LARGE:
         ended = _run(json.dumps(request).encode(), timeout_s)
     if ended is None:
         raise AwsError("Timeout", f"no answer within {timeout_s:.0f} s")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -68,6 +69,11 @@ class Answer:
 
     def json(self) -> dict[str, Any] | None:
         """The body if it is a JSON object, else None."""
+        return self._document
+
+    @functools.cached_property
+    def _document(self) -> dict[str, Any] | None:
+        """Parsed once, however many ask."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):  # the latter for a million opening brackets

@@ -36,6 +36,14 @@ class ProbeError(Exception):
         self.is_node_trouble = is_node_trouble
 
 
+class TooLargeError(ProbeError):
+    """The answer is a success, and too large to be read; ``head`` is how it begins."""
+
+    def __init__(self, detail: str, head: bytes) -> None:
+        super().__init__(Outcome.NOT_CHEF, detail)
+        self.head = head
+
+
 class Deadline:
     """An instant of ``clock`` after which nobody waits any more."""
 

@@ -30,10 +30,10 @@ import requests.adapters
 import urllib3
 from urllib3.connection import HTTPSConnection
 
-from chef_failover import __version__
+from chef_failover import __version__, weighed_json
 from chef_failover.chef import limits, names
 from chef_failover.chef.answers import Answer
-from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, connect
+from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, TooLargeError, connect
 from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.chef.protocol import chef_headers, segment
 from chef_failover.chef.proxy import proxy_for
@@ -141,11 +141,22 @@ class Connection(requests.adapters.HTTPAdapter):
             _HttpsConnection, Deadline(target.timeout_s), resolver, trust, target.host, self._meet_certificate
         )
 
-    def request(self, method: str, url: str, auth: Auth | None = None, document: object = None) -> Answer:
+    def request(
+        self,
+        method: str,
+        url: str,
+        auth: Auth | None = None,
+        document: object = None,
+        *,
+        limit: int = limits.SMALL_BYTES,
+    ) -> Answer:
         """The answer to one request to an absolute URL, whatever its status; ``document`` becomes its JSON body.
 
+        Of what is no success only the beginning is read. Who asks for an object gives a
+        ``limit`` of its own, in bytes, and holds `turns.LARGE` until the answer is gone.
+
         Raises:
-            ProbeError: there is no answer, or none that is HTTP.
+            ProbeError: there is no answer, or none that is HTTP. TooLargeError: a success that is too large.
         """
         data = None if document is None else json.dumps(document).encode()
         headers = _HEADERS | ({"Content-Type": "application/json"} if data else {})
@@ -153,12 +164,16 @@ class Connection(requests.adapters.HTTPAdapter):
         try:
             prepared = requests.Request(method, url, headers, data=data, auth=auth).prepare()
             with self.send(prepared, stream=True, proxies=self._proxies) as response:
+                is_success = response.status_code < 300
+                most = limit if is_success else limits.SMALL_BYTES
                 for chunk in response.iter_content(65536):
                     body += chunk
-                    if len(body) > limits.BODY_BYTES:
-                        raise ProbeError(Outcome.NOT_CHEF, f"an answer longer than {limits.BODY_BYTES // 1024**2} MiB")
+                    if len(body) > most:
+                        break
         except requests.RequestException as error:
             raise ProbeError(*_judge_broken(error)) from error
+        if is_success:
+            _expect_bearable(body, limit)
         lower = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, lower, bytes(body), unquote(urlsplit(url).path))
 
@@ -175,6 +190,16 @@ class Connection(requests.adapters.HTTPAdapter):
 
     def _meet_certificate(self, expires_on: datetime.datetime) -> None:
         self.certificate_expires_on = expires_on
+
+
+def _expect_bearable(body: bytearray, limit: int) -> None:
+    said = None
+    if len(body) > limit:
+        said = f"longer than {f'{limit // 1024**2} MiB' if limit >= 1024**2 else f'{limit // 1024} KiB'}"
+    elif len(body) + weighed_json.weight(body) > limits.PARSED_BYTES:
+        said = f"{len(body) / 1e6:.1f} MB of so many values that parsing them would take all memory"
+    if said is not None:
+        raise TooLargeError(f"too large an answer ({said})", bytes(body[: limits.SMALL_BYTES]))
 
 
 class _HttpsConnection(HTTPSConnection):

@@ -6,10 +6,14 @@ by ``http.client`` (100, and 64 KiB each).
 
 from __future__ import annotations
 
-CONNECTION_BYTES = 24 * 1024 * 1024
+CONNECTION_BYTES = 40 * 1024 * 1024
 """All that one connection brings: several answers, with what no other limit counts (interim answers, trailers)."""
-BODY_BYTES = 8 * 1024 * 1024
-"""One body, unpacked. Chef servers refuse objects over 2 MB by default, Automate's over 4 MB; some raise that."""
+SMALL_BYTES = 64 * 1024
+"""One body of what is no object: the answer to a probe, and every error."""
+OBJECT_BYTES = 16 * 1024 * 1024
+"""One object. Chef servers refuse those over 2 MB by default, Automate's over 4 MB; some raise that to 16 MB."""
+PARSED_BYTES = 66 * 1024 * 1024
+"""What parsing one object may take, with the object: the rest of the unit's MemoryMax is the daemon's own."""
 NORMAL_CHARACTERS = 4_000_000
 """The normal attributes of a node object."""
 COOKBOOKS = 5000

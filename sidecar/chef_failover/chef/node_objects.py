@@ -10,15 +10,19 @@ goiardi 0.11.10 as it runs.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import json
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
 import attrs
 
-from chef_failover.chef import node_document
+from chef_failover import turns
+from chef_failover.chef import limits, node_document
 from chef_failover.chef.answers import (
     Answer,
     judge_acl,
@@ -28,7 +32,7 @@ from chef_failover.chef.answers import (
     judge_node,
     judge_policy,
 )
-from chef_failover.chef.deadline import ProbeError
+from chef_failover.chef.deadline import ProbeError, TooLargeError
 from chef_failover.chef.https import Auth, ChefServer, Connection
 from chef_failover.chef.node_document import NotANodeObjectError
 from chef_failover.chef.protocol import segment
@@ -36,6 +40,8 @@ from chef_failover.decide.reading import is_recent
 from chef_failover.model.model import NodeCheck, Outcome
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, ReadinessPolicy
 
+TURN_S = 60.0
+"""How long a reading waits for others; each of them ends within its own timeout."""
 UtcNow = Callable[[], datetime.datetime]
 
 
@@ -66,13 +72,14 @@ def check(
     """
     content = policy_found = environment_found = may_save = None
     try:
-        with server.open() as connection:
+        with _its_turn(server) as connection:
             document = _read(connection, auth, utc_now())
             node = _parse(document)
             needed = policy if policy.has_policy else node
 
             def get(path: str) -> Answer:
-                return connection.request("GET", f"{connection.target.chef_server_url}/{path}", auth)
+                url = f"{connection.target.chef_server_url}/{path}"
+                return connection.request("GET", url, auth, limit=limits.OBJECT_BYTES)
 
             if needed is not None and needed.has_policy:
                 wanted = Content(clock(), policy=(str(needed.policy_name), str(needed.policy_group)))
@@ -84,6 +91,9 @@ def check(
                     content = _cookbooks(get, Content(clock(), environment=node.environment, used=used), former)
             if node is not None:
                 may_save = _may_save(connection, auth, former)
+    except TooLargeError as error:
+        is_of_this_node = _names(error.head, server.target.node_name or "")
+        return NodeCheck(clock(), trouble=error.detail, has_node_object=is_of_this_node or None)
     except ProbeError as error:
         return NodeCheck(clock(), trouble=error.detail)
     content = content if compares else None
@@ -96,7 +106,7 @@ def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeO
     Raises:
         ProbeError: neither is certain.
     """
-    with server.open() as connection:
+    with _its_turn(server) as connection:
         return _parse(_read(connection, auth, utc_now()))
 
 
@@ -107,7 +117,7 @@ def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_n
         ProbeError: it was not created, or nobody knows whether it was.
     """
     document = node_document.write(node, name)
-    with server.open() as connection:
+    with _its_turn(server) as connection:
         answer = connection.request("POST", f"{connection.target.chef_server_url}/nodes", auth, document)
     if answer.status == HTTPStatus.CONFLICT:
         return False
@@ -123,20 +133,44 @@ def fill(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now
     Raises:
         ProbeError: it was not saved, or nobody knows whether it was.
     """
-    with server.open() as connection:
+    with _its_turn(server) as connection:
         document = _read(connection, auth, utc_now())
         found = _parse(document)
         if document is None or found is None or not found.is_left_for(node):
             return False
-        answer = connection.request("PUT", connection.target.node_url, auth, node_document.filled(document, node))
+        filled = node_document.filled(document, node)
+        answer = connection.request("PUT", connection.target.node_url, auth, filled, limit=limits.OBJECT_BYTES)
     finding = judge_node(answer, name, utc_now())
     if finding.outcome is not Outcome.OK or not finding.has_node_object:
         raise ProbeError(finding.outcome, finding.detail)
     return True
 
 
+@contextlib.contextmanager
+def _its_turn(server: ChefServer) -> Iterator[Connection]:
+    """A connection to ``server`` for what may be large, once nothing else that is large is under way.
+
+    Raises:
+        ProbeError: something else takes too long, or the server cannot be asked.
+    """
+    if not turns.LARGE.acquire(timeout=TURN_S):
+        raise ProbeError(
+            Outcome.READ_TIMEOUT, "not asked, since other large objects are being read", never_left_node=True
+        )
+    try:
+        with server.open() as connection:
+            yield connection
+    finally:
+        turns.LARGE.release()
+
+
+def _names(head: bytes, name: str) -> bool:
+    """Is it the beginning of an object of that name?"""
+    return re.search(rb'"name"\s*:\s*' + re.escape(json.dumps(name).encode()), head) is not None
+
+
 def _read(connection: Connection, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
-    answer = connection.request("GET", connection.target.node_url, auth)
+    answer = connection.request("GET", connection.target.node_url, auth, limit=limits.OBJECT_BYTES)
     finding = judge_node(answer, connection.target.node_name or "", utc_now)
     if not finding.outcome.serves_node:
         raise ProbeError(finding.outcome, finding.detail)

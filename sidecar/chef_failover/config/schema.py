@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import re
 import types
@@ -67,6 +68,7 @@ _ENDPOINT = re.compile(
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
+@functools.cache
 def make_converter() -> cattrs.Converter:
     """A converter that is strict about types and keys, and reports all that is wrong at once."""
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)

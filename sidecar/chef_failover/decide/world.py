@@ -97,7 +97,8 @@ def apply_reading(
     """The world after a whole reading on ``server``. What an earlier one found holds while nothing can be read."""
     former = server.node_check
     if check.trouble and former is not None:
-        check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble)
+        is_there = former.has_node_object if check.has_node_object is None else check.has_node_object
+        check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble, has_node_object=is_there)
     elif check.content is not None:
         check = attrs.evolve(check, content=renewed(former.content if former else None, check.content))
     evidence = server.run_evidence if check.trouble else rights.after_reading(server.run_evidence, check)

@@ -81,7 +81,12 @@ class Sidecar:
         )
         self._following = self._scheduler.task("the fleet's list", self._discovery.step)
         now = self._discovery.effective_for(config)
-        self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
+        try:
+            self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
+        except Exception:
+            if not self._discovery.uses_kept_list:
+                raise
+            self._parts = self._without_kept_list(remembered)
         log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
     @property
@@ -121,6 +126,12 @@ class Sidecar:
         self._scheduler.start()
         if self._is_new_here:
             self._save_soon()  # before anything exists that a copy of this disk must not go on with
+        try:
+            self._parts.upkeeps.make()
+        except Exception:
+            if not self._discovery.uses_kept_list:
+                raise
+            self._parts = self._without_kept_list(state.of(self.snapshot))
         self._parts.start()
         self._tell_in(self.config.metrics.textfile)
         self._following.wake(self._discovery.first_delay_s())
@@ -225,19 +236,27 @@ class Sidecar:
         with self._swapping:
             self._parts.live.steer(apply_listed_drains, said)
 
+    def _without_kept_list(self, remembered: Remembered) -> Assembly:
+        """What to start with when the list that was kept has broken it: or else it would break every start."""
+        log.exception("the list that was kept cannot be started with, and is dropped; config.yml's servers are used")
+        config = self._discovery.drop()
+        return self._assemble(config, self._name_by(config), remembered, (), ())
+
     def _go_on(self, config: Config, drains: tuple[ListedDrain, ...]) -> None:
-        node_name = self._name_by(config)  # which may take seconds, or fail: before anything is stopped
+        """Have what holds now take over. Nothing is stopped before its successor stands."""
+        node_name = self._name_by(config)  # which may take seconds, or fail
         with self._swapping:
-            before = self._parts
-            before.upkeeps.stop()
-            former = self.snapshot
+            before, former = self._parts, self.snapshot
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
                 known = tuple(
                     attrs.evolve(server, readiness=RiseFall(), node_check=None, run_evidence=RunEvidence())
                     for server in known
                 )
-            self._parts = self._assemble(config, node_name, state.of(former), known, drains)
+            parts = self._assemble(config, node_name, state.of(former), known, drains)
+            parts.upkeeps.make()
+            before.upkeeps.stop()
+            self._parts = parts
         before.stop()
         self._parts.start()
         self._tell_in(config.metrics.textfile)

@@ -59,6 +59,10 @@ class Upkeeps:
         self._making = threading.Lock()
         self._made: Mapping[str, Upkeep] = {}
 
+    def make(self) -> None:
+        """Make them now, so that what stands in the way is known before anything else is stopped."""
+        _ = self._by_name
+
     def start(self) -> None:
         """Begin."""
         for upkeep in self._by_name.values():

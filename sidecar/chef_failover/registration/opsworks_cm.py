@@ -36,6 +36,7 @@ ATTRIBUTE_NAMES = (
 """For organization and key, as the starter kits have them from 2019 on and before."""
 REMOVAL = "removal "
 """Begins the ticket of a DisassociateNode."""
+LONGEST_TOKEN = 2000
 POLL_S = 5.0
 LONGEST_POLL_S = 160.0
 MOST_POLLS = 240
@@ -94,8 +95,8 @@ class OpsworksCm:
             reply = self._ask("DisassociateNode", NodeName=registrant.node_name, EngineAttributes=attributes)
         except AwsError as error:
             return judge(error, "DisassociateNode", self._place)
-        token = reply.get("NodeAssociationStatusToken")
-        if not token:
+        token = _token(reply)
+        if token is None:
             return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
         return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} was asked to remove the older registration")
 
@@ -112,8 +113,8 @@ class OpsworksCm:
                     return judge(error, "AssociateNode", self._place)
                 rejections.append(error)
             else:
-                token = reply.get("NodeAssociationStatusToken")
-                if token:
+                token = _token(reply)
+                if token is not None:
                     return self._go_on(token, f"{self._place.service} was asked to register this node")
                 return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
         # Neither names were it; that the node's name is taken might be.
@@ -176,3 +177,10 @@ class OpsworksCm:
             f" {self._organization} or the node's name {registrant.node_name}: {error.message}; mend"
             f" association.server_name, organization or node.name"
         )
+
+
+def _token(reply: dict[str, Any]) -> str | None:
+    """What is asked after, if it is a token that can be written down."""
+    token = reply.get("NodeAssociationStatusToken")
+    is_one = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and token.isprintable()
+    return token if is_one else None

@@ -6,6 +6,7 @@ from. It is checked again like any other list when it is read.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from pathlib import Path
@@ -29,6 +30,12 @@ def read(state_dir: Path, source: Source | None) -> Listing | None:
         return Listing(told["source"], text, told["version"], fetched_on)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def drop(state_dir: Path) -> None:
+    """Keep nothing. Never fails."""
+    with contextlib.suppress(OSError):
+        (state_dir / FILE_NAME).unlink()
 
 
 def write(state_dir: Path, listing: Listing) -> None:

@@ -112,6 +112,18 @@ class Discovery:
         self._config = config
         self.publish_status(now)
 
+    @property
+    def uses_kept_list(self) -> bool:
+        """What holds is what was kept of the list, and no source has said so in this life."""
+        return self._standing is not None and self._standing.origin is Origin.CACHE
+
+    def drop(self) -> Config:
+        """Forget the list that was kept, since nothing can be started with it; what config.yml says."""
+        list_cache.drop(self._config.state_dir)
+        self._good = self._cached = self._confirmed_on = None
+        self.publish_status(Effective(self._config, trouble="the list that was kept could not be started with"))
+        return self._config
+
     def first_delay_s(self) -> float:
         """When the first `step` is due: a fleet that boots together spreads, a node that has no list hurries."""
         return self._rng.random() * min(FIRST_WITHIN_S if self._good else 1.0, self._config.discovery.interval)

@@ -42,6 +42,9 @@ class Trouble:
 
 Answer = Fetched | Unchanged | Trouble
 
+_VERSION_LIMIT = 200
+"""Characters of what tells one version from another."""
+
 _MISSING = ("NoSuchKey", "NoSuchBucket", "ParameterNotFound", "ParameterVersionNotFound")
 _FORBIDDEN = ("AccessDenied", "AccessDeniedException", "InvalidKeyId", "KMS.AccessDeniedException")
 _POLICIES = {Store.S3: "packaging/iam/s3.json", Store.PARAMETER_STORE: "packaging/iam/ssm-list.json"}
@@ -85,7 +88,7 @@ def _from_s3(source: Source, region: str, endpoint_url: str | None, version: str
     parameters = {"Bucket": source.place, "Key": source.part, **condition}
     reply = call("s3", "GetObject", parameters, region=region, endpoint_url=endpoint_url)
     body, tag = reply.get("Body"), reply.get("ETag")
-    if not isinstance(body, bytes) or not isinstance(tag, str):
+    if not isinstance(body, bytes) or not isinstance(tag, str) or len(tag) > _VERSION_LIMIT:
         return Trouble(f"{source}: S3 answers without an object", is_passing=True)
     return _whole(source, body, tag)
 
@@ -95,7 +98,7 @@ def _from_parameter_store(
 ) -> Answer:
     parameters = {"Name": source.place, "WithDecryption": True}
     reply = call("ssm", "GetParameter", parameters, region=region, endpoint_url=endpoint_url).get("Parameter", {})
-    value, now = reply.get("Value"), str(reply.get("Version"))
+    value, now = reply.get("Value"), str(reply.get("Version"))[:_VERSION_LIMIT]
     if not isinstance(value, str):
         return Trouble(f"{source}: the Parameter Store answers without a value", is_passing=True)
     return Unchanged() if now == version else Fetched(value, now)

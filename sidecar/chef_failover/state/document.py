@@ -16,9 +16,12 @@ from typing import Any
 
 import attrs
 
-from chef_failover import files
+from chef_failover import files, weighed_json
 from chef_failover.decide.readiness import has_useful_node_object
 from chef_failover.decide.steering import ends_at_after_reboot
+from chef_failover.decide.world import TRANSITIONS_KEPT
+from chef_failover.durations import LONGEST_S
+from chef_failover.instants import parse_instant
 from chef_failover.model.instance import is_instance_id
 from chef_failover.model.model import Registration, RegistrationState, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
@@ -28,7 +31,11 @@ SCHEMA = 1
 FILE_NAME = "state.json"
 UNASSOCIATED_FILE_NAME = "unassociated_servers.txt"
 SIZE_LIMIT = 1024 * 1024
-"""Bytes of state.json, as the shim has it."""
+"""Bytes of state.json, as the shim has it. A hundred servers, with the most that is kept of each, have 150 kB."""
+_MEMORY_LIMIT = 16 * 1024 * 1024
+_NAME_LIMIT = 255
+_WORDS_LIMIT = 4000
+_COUNT_LIMIT = 1_000_000_000
 
 
 @attrs.frozen
@@ -103,7 +110,7 @@ def read(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | 
 def peek(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | None = None) -> Remembered:
     """Like `read`, and touches nothing."""
     try:
-        document = json.loads(files.read(path, SIZE_LIMIT))
+        document = weighed_json.loads(files.read(path, SIZE_LIMIT), _MEMORY_LIMIT)
         if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
             raise ValueError("it is no state of ours")
         if document["schema"] > SCHEMA:
@@ -113,9 +120,8 @@ def peek(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | 
         return Remembered()
     except OSError as error:
         return Remembered(problems=(f"{path} cannot be read ({error.strerror}); what it knew is not used",))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = "it is not whole JSON" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
-        said = f"{path} is not used, and kept as {path.name}.rejected: {reason}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = f"{path} is not used, and kept as {path.name}.rejected: {error}"
         return Remembered(problems=(said,), is_useless=True)
 
 
@@ -145,10 +151,10 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
     now = instant.on
     choice = document.get("choice") or {}
     name = choice.get("name")
-    if name is not None and not isinstance(name, str):
+    if name is not None and not _is_text(name):
         raise ValueError("its choice has no name")
-    transitions = tuple(_transition(entry) for entry in document.get("transitions") or ())
-    since = _time(choice["since"]) if choice.get("since") else None
+    transitions = tuple(map(_transition, (document.get("transitions") or [])[-TRANSITIONS_KEPT:]))
+    since = parse_instant(choice["since"]) if choice.get("since") else None
     problems = []
     if (since and since > now) or any(transition.on > now for transition in transitions):
         problems.append(
@@ -160,9 +166,9 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
     registrations = {}
     for server, entry in entries.items():
         try:
-            registrations[server, str(entry["chef_server_url"])] = _registration(entry)
+            registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = _registration(entry)
         except (ValueError, KeyError, TypeError):
-            problems.append(f"the registration with {server} in {FILE_NAME} is not one of ours, and made anew")
+            problems.append(f"the registration with {_words(server)} in {FILE_NAME} is not one of ours, and made anew")
     is_same_boot = instant.boot_id is not None and document.get("boot_id") == instant.boot_id
     drains, pin, dropped = _orders(document, instant, is_same_boot=is_same_boot)
     problems += dropped
@@ -176,18 +182,20 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         _evidence(document.get("run_evidence") or {}, instant, is_same_boot=is_same_boot),
         drains=drains,
         pin=pin,
-        reason=str(choice["reason"]) if choice.get("reason") else None,
+        reason=_words(choice["reason"]) if choice.get("reason") else None,
         problems=tuple(problems),
-        with_work=frozenset(map(str, document.get("with_work") or ())),
-        without_object=frozenset(map(str, document.get("without_object") or ())),
+        with_work=frozenset(filter(_is_text, document.get("with_work") or ())),
+        without_object=frozenset(filter(_is_text, document.get("without_object") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
         lagging_since=instant.at if document.get("lagging", True) is not False else None,
     )
 
 
 def _transition(entry: Mapping[str, Any]) -> Transition:
-    server, reason = entry["server"], str(entry["reason"])
-    return Transition(_time(entry["at"]), server, str(entry["from"]), str(entry["to"]), reason)
+    server = None if entry["server"] is None else _text(entry["server"])
+    return Transition(
+        parse_instant(entry["at"]), server, _text(entry["from"]), _text(entry["to"]), _words(entry["reason"])
+    )
 
 
 def _orders(
@@ -199,68 +207,61 @@ def _orders(
     for name, entry in entries.items() if isinstance(entries, dict) else [("", entries)]:
         try:
             drains.append(Drain(**_order(entry | {"server": name}, instant, is_same_boot=is_same_boot)))
-        except (ValueError, KeyError, TypeError, OverflowError):
+        except (ValueError, KeyError, TypeError):
             dropped.append(f"a drain in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
     entry = document.get("pin")
     try:
         if entry is not None:
             pin = Pin(**_order(entry, instant, is_same_boot=is_same_boot), is_strict=entry["strict"] is True)
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError):
         dropped.append(f"the pin in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
     return tuple(drains), pin, dropped
 
 
 def _order(entry: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) -> dict[str, Any]:
     """The fields of an `Order`. Its end is taken from the monotonic clock as long as that is the same one."""
-    lasts_s = math.inf if entry["lasts_s"] is None else float(entry["lasts_s"])
-    ends_on = _time(entry["ends"]) if entry["ends"] is not None else None
-    in_use = entry["in_use"]
-    texts = [entry["server"], entry["who"], entry["reason"], *([in_use] if in_use is not None else [])]
-    if not all(isinstance(text, str) for text in texts) or not lasts_s > 0 or (ends_on is None) != math.isinf(lasts_s):
+    lasts_s = math.inf if entry["lasts_s"] is None else _number(entry["lasts_s"], LONGEST_S)
+    ends_on = parse_instant(entry["ends"]) if entry["ends"] is not None else None
+    if not lasts_s > 0 or (ends_on is None) != math.isinf(lasts_s):
         raise ValueError("not an order of ours")
     ends_at = math.inf
     if ends_on is not None and is_same_boot:
-        ends_at = min(float(entry["ends_at"]), instant.at + lasts_s)
+        ends_at = min(_number(entry["ends_at"]), instant.at + lasts_s)
     elif ends_on is not None:
         ends_at = ends_at_after_reboot(ends_on, lasts_s, instant.at, instant.on)
     return {
-        "server": entry["server"],
-        "who": entry["who"],
-        "reason": entry["reason"],
-        "created_on": min(_time(entry["created"]), instant.on),
+        "server": _text(entry["server"]),
+        "who": _text(entry["who"]),
+        "reason": _words(entry["reason"]),
+        "created_on": min(parse_instant(entry["created"]), instant.on),
         "lasts_s": lasts_s,
         "ends_at": ends_at,
         "ends_on": ends_on,
-        "in_use": in_use,
+        "in_use": None if entry["in_use"] is None else _text(entry["in_use"]),
     }
 
 
 def _history(entry: Mapping[str, Any], now: datetime.datetime) -> RunHistory:
     """Times after ``now`` are not believed; that the clock was set back is said once, of other times."""
     runs = tuple(run for run in map(_run, entry.get("last") or ()) if run.ended_on <= now)
-    since_success = entry.get("since_success", 0)
-    if not isinstance(since_success, int):
-        raise ValueError("its number of runs since the last success is none")
-    last_success_on = _time(entry["last_success_at"]) if entry.get("last_success_at") else None
+    since_success = int(_number(entry.get("since_success", 0)))
+    last_success_on = parse_instant(entry["last_success_at"]) if entry.get("last_success_at") else None
     return RunHistory(runs[-RUNS_KEPT:], since_success, min(last_success_on, now) if last_success_on else None)
 
 
 def _run(entry: Mapping[str, Any]) -> Run:
-    duration_s = entry["duration_s"]
+    server, error_class, duration_s = entry["server"], entry["error_class"], entry["duration_s"]
     http_status = entry.get("http_status")  # which older versions do not write, nor the phase
-    is_ours = isinstance(duration_s, int | float | None) and isinstance(http_status, int | None)
-    if not is_ours or not isinstance(entry["run_id"], str):
-        raise ValueError("a run in it is not one of ours")
     return Run(
-        run_id=entry["run_id"],
-        server=entry["server"],
-        result=str(entry["result"]),
-        error_class=entry["error_class"],
-        ended_on=_time(entry["ended_at"]),
-        started_on=_time(entry["started_at"]) if entry["started_at"] else None,
-        duration_s=duration_s,
+        run_id=_text(entry["run_id"]),
+        server=None if server is None else _text(server),
+        result=_text(entry["result"]),
+        error_class=None if error_class is None else _text(error_class),
+        ended_on=parse_instant(entry["ended_at"]),
+        started_on=parse_instant(entry["started_at"]) if entry["started_at"] else None,
+        duration_s=None if duration_s is None else _number(duration_s),
         phase=Phase(entry["phase"]) if entry.get("phase") else None,
-        http_status=http_status,
+        http_status=None if http_status is None else int(_number(http_status)),
     )
 
 
@@ -270,32 +271,45 @@ def _evidence(
     """After a reboot nobody knows when a run failed: it counts as having failed just now."""
     found = {}
     for name, entry in entries.items():
-        failed_starts, failed_at, saves = entry["failed_starts"], entry["failed_at"], entry["saves"]
-        if not isinstance(failed_starts, int) or saves not in (None, True, False):
+        failed_starts, failed_at, saves = int(_number(entry["failed_starts"])), entry["failed_at"], entry["saves"]
+        if saves not in (None, True, False):
             raise ValueError("what it says of runs on a server is not one of ours")
-        at = instant.at if failed_at is None or not is_same_boot else min(float(failed_at), instant.at)
-        found[name, str(entry["chef_server_url"])] = RunEvidence(
-            failed_starts, at if failed_starts else -math.inf, str(entry["failure"]), saves
-        )
+        at = instant.at if failed_at is None or not is_same_boot else min(_number(failed_at), instant.at)
+        evidence = RunEvidence(failed_starts, at if failed_starts else -math.inf, _words(entry["failure"]), saves)
+        found[_text(name), _text(entry["chef_server_url"], _WORDS_LIMIT)] = evidence
     return found
 
 
 def _registration(entry: Mapping[str, Any]) -> Registration:
-    ticket, identity = entry["ticket"], entry["identity"]
-    if not isinstance(identity, str) or not isinstance(ticket, str | None) or not isinstance(entry["attempts"], int):
-        raise ValueError("a registration in it is not one of ours")
+    ticket = entry["ticket"]
     return Registration(
         state=RegistrationState(entry["association"]),
-        detail=str(entry["detail"]),
-        attempts=entry["attempts"],
-        ticket=ticket,
-        identity=identity,
-        on=_time(entry["since"]) if entry["since"] else None,
+        detail=_words(entry["detail"]),
+        attempts=int(_number(entry["attempts"])),
+        ticket=None if ticket is None else _text(ticket, _WORDS_LIMIT),
+        identity=_text(entry["identity"]),
+        on=parse_instant(entry["since"]) if entry["since"] else None,
     )
 
 
-def _time(text: str) -> datetime.datetime:
-    time = datetime.datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ValueError(f"the time {text!r} has no zone")
-    return time
+def _is_text(value: object, limit: int = _NAME_LIMIT) -> bool:
+    return isinstance(value, str) and len(value) <= limit and value.isprintable()
+
+
+def _text(value: object, limit: int = _NAME_LIMIT) -> str:
+    """A name or the like, which is compared: as it is, or not at all."""
+    if not _is_text(value, limit):
+        raise ValueError("something in it is not the text that we write there")
+    return str(value)
+
+
+def _words(value: object) -> str:
+    """Something for people, which may have been cut."""
+    return "".join(char if char.isprintable() else " " for char in str(value)[:_WORDS_LIMIT])
+
+
+def _number(value: object, limit: float = _COUNT_LIMIT) -> float:
+    """Nothing that is no number, and no more than any clock or counter of ours has come to."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
+        raise ValueError("something in it is not the number that we write there")
+    return value
