@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import cachetools
 
+from chef_failover.chef.own_trouble import EXHAUSTED
+
 if TYPE_CHECKING:
     import ssl
 
@@ -75,5 +77,7 @@ def _make_context(bundles: Sequence[Path], extra: Sequence[Path]) -> ssl.SSLCont
             first = _CERTIFICATE.search(path.read_bytes())
             context.load_verify_locations(cadata=first[0].decode("ascii") if first else "")
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise  # another time it can be read
             log.warning("%s is not a certificate (%s); chef-client refuses to run with it there", path, error)
     return context
