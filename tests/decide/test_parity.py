@@ -425,7 +425,7 @@ def test_a_drill_on_a_stale_equal_ends():
 
 def test_when_a_stale_standby_is_back_first_the_node_returns_all_the_same():
     dark = down(down(read(in_use("a", "b"), 1.0, a=NEW, b=OLD), "b", 10.0), "a", 20.0)
-    away = with_failback(up(dark, "b", 2000.0), 600.0)
+    away = with_failback(probed(up(dark, "b", 2000.0), "a", Outcome.REFUSED, 2001.5), 600.0)
     assert away.choice.name == "b"
     back = days_pass(up(read(away, 2002.0, b=OLD), "a", 2100.0), 2200, ["a"], a=NEW, b=OLD)
     assert back.choice.name == "a"

@@ -198,11 +198,35 @@ def test_failback_never_and_immediately():
 
 
 def test_no_hold_down_protects_a_server_that_died():
-    assert name_of(bare(server("a", changed_at=99.0), server("b", DOWN), current="b"), now=100.0) == "a"
+    assert name_of(bare(server("a", changed_at=99.0), server("b", DOWN, at=99.5), current="b"), now=100.0) == "a"
 
 
 def test_between_dead_servers_nothing_moves():
     assert name_of(bare(server("a", DOWN), server("b", DOWN), current="b", failback_s=0.0)) == "b"
+
+
+def test_nobody_leaves_a_dead_server_for_one_that_fails():
+    failing = server("b", outcome=Outcome.REFUSED)
+    assert failing.health is UP
+    assert name_of(bare(server("a", DOWN), failing, current="a")) == "a"
+    assert name_of(bare(server("a", DOWN), failing, server("c"), current="a")) == "c"
+    assert name_of(bare(failing, server("c", DOWN), current="c", failback_s=0.0)) == "c"
+
+
+@pytest.mark.parametrize(
+    ("last_outcome", "last_at", "expected"),
+    [
+        (Outcome.REFUSED, 50.0, "a"),  # it has not been asked since the other came back
+        (Outcome.REFUSED, 101.0, "b"),
+        (Outcome.OK, 50.0, "a"),  # it is coming back, too
+        (Outcome.OK, 101.0, "a"),
+    ],
+)
+def test_what_was_down_with_another_is_asked_again_before_the_node_leaves_it(last_outcome, last_at, expected):
+    a = server("a", DOWN, outcome=last_outcome, at=last_at, changed_at=10.0)
+    assert name_of(bare(a, server("b", changed_at=100.0), current="a")) == expected
+    assert name_of(bare(a, server("b", changed_at=5.0), current="a")) == "b"  # it was well all the time
+    assert name_of(bare(a, server("b", changed_at=100.0), current="a", pin=pin("b"))) == "b"
 
 
 def test_a_middle_server_is_taken_while_the_best_is_held_down():
@@ -211,7 +235,7 @@ def test_a_middle_server_is_taken_while_the_best_is_held_down():
 
 
 def test_moving_to_a_worse_server_is_never_held_down():
-    assert name_of(bare(server("a", DOWN), server("b", changed_at=100.0), current="a"), now=100.0) == "b"
+    assert name_of(bare(server("a", DOWN, at=100.0), server("b", changed_at=100.0), current="a"), now=100.0) == "b"
 
 
 def test_after_a_restart_the_server_in_use_has_the_benefit_of_the_doubt():
@@ -401,7 +425,10 @@ def test_there_is_always_an_answer_and_it_is_always_the_same(snapshot, now, runs
 def test_nobody_stands_better_than_the_chosen_one(snapshot, now, runs_from):
     choice = select(snapshot, now=now, runs_from=runs_from)
     is_strict = snapshot.pin is not None and snapshot.pin.is_strict
-    if choice is not None and not is_strict:
+    if choice is None or is_strict:
+        return
+    was = snapshot.choice.name if snapshot.choice else None
+    if runs_from is not None or choice.standing is not Standing.DOWN or choice.name != was:
         assert choice.standing == max(verdict.standing for verdict in choice.verdicts)
 
 

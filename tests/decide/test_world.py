@@ -310,9 +310,72 @@ def test_with_readiness_off_nothing_counts():
     assert (snapshot.choice.name, snapshot.server("a").readiness) == ("a", RiseFall())
 
 
+# Trouble of this node's own.
+
+
+def both_fail(snapshot, times, **more):
+    for at in times:
+        for name in "ab":
+            snapshot = probed(snapshot, name, Outcome.REFUSED, at, **more)
+    return snapshot
+
+
+def test_what_this_node_could_not_send_counts_for_nothing():
+    start = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    after = both_fail(start, range(1, 9), is_node_trouble=True)
+    assert [one.liveness for one in after.servers] == [one.liveness for one in start.servers]
+    assert after.transitions == start.transitions
+    assert after.choice.verdicts[0].sentence.endswith("refused")
+    assert select(after, now=9.0, runs_from=8.5).name == "a"  # what keeps us from asking keeps no run from working
+    nowhere = probed(after, "a", Outcome.REFUSED, 10.0, is_node_trouble=True, never_left_node=True)
+    nowhere = probed(nowhere, "b", Outcome.OK, 10.1)
+    assert (nowhere.choice.name, select(nowhere, now=10.2, runs_from=9.5).name) == ("a", "b")
+
+
+def test_a_server_that_could_not_be_asked_since_the_start_is_not_known():
+    start = run(fresh("a", "b", current="a"), "b", [Outcome.OK], 1.0)
+    assert start.choice.name == "a"
+    after = probed(start, "a", Outcome.TLS, 2.0, is_node_trouble=True)
+    assert (after.server("a").health, after.choice.name) == (UNKNOWN, "a")
+    after = probed(start, "a", Outcome.DNS, 2.0, is_node_trouble=True, never_left_node=True)
+    assert (after.server("a").health, after.choice.name) == (UNKNOWN, "b")
+
+
+def test_a_failure_that_began_without_a_network_counts_for_nothing_once_it_is_back():
+    start = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    cut_off = probed(start, "a", Outcome.DNS, 2.0, offline="no name server answers", began_at=1.0)
+    back = probed(cut_off, "a", Outcome.DNS, 5.0, began_at=4.0)
+    assert (back.offline, back.server("a").liveness.streak) == (None, 0)
+    late = probed(back, "b", Outcome.CONNECT_TIMEOUT, 6.0, began_at=4.5)
+    assert late.server("b").liveness.streak == 0
+    assert probed(late, "b", Outcome.CONNECT_TIMEOUT, 9.0, began_at=6.0).server("b").liveness.streak == 1
+    assert probed(late, "b", Outcome.OK, 9.0, began_at=4.5).server("b").last_probe.outcome is Outcome.OK
+
+
+def test_where_everything_fails_and_is_back_at_once_the_node_stays():
+    start = run(run(fresh("a", "b"), "a", [Outcome.OK]), "b", [Outcome.OK])
+    dark = both_fail(start, range(1, 5))
+    assert ([one.health for one in dark.servers], dark.choice.name) == ([DOWN, DOWN], "a")
+    for order in ("ab", "ba"):
+        back = dark
+        for at in (10.0, 12.0):
+            for name in order:
+                back = probed(back, name, Outcome.OK, at)
+                assert back.choice.name == "a"
+        assert not back.choice.is_degraded
+    only_b = run(dark, "b", [Outcome.OK] * 2, 10.0)
+    assert (only_b.choice.name, only_b.choice.is_degraded) == ("a", True)
+    assert probed(only_b, "a", Outcome.REFUSED, 12.0, began_at=10.5).choice.name == "a"  # it began before b was UP
+    assert probed(only_b, "a", Outcome.REFUSED, 12.0, began_at=11.5).choice.name == "b"
+
+
 def is_well(server, snapshot):
     is_up = server.health is UP and server.access.health is UP and not server.index_fails
     return is_up and why_not_ready(snapshot, server) is None
+
+
+def has_said_so(server):
+    return server.last_probe.outcome.is_alive and not server.index.is_changing
 
 
 class Life(RuleBasedStateMachine):
@@ -359,6 +422,7 @@ class Life(RuleBasedStateMachine):
     def a_server_that_lacks_what_another_has_is_left_for_it(self):
         chosen = self.world.server(self.world.choice.name)
         others = [one for one in self.world.servers if is_well(one, self.world) and one.readiness.health is UP]
+        others = [one for one in others if has_said_so(one)]
         if others and chosen.health is UP and not self.world.offline:
             assert chosen.has_node_object is not False or chosen.readiness.health is UP
 
@@ -383,9 +447,10 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def a_working_server_is_never_left_unused(self):
         chosen = self.world.server(self.world.choice.name)
-        is_any_well = any(is_well(one, self.world) for one in self.world.servers)
-        if is_any_well and not self.world.offline and chosen.health is not UNKNOWN:
-            assert is_well(chosen, self.world)
+        well = [one for one in self.world.servers if is_well(one, self.world) and has_said_so(one)]
+        if well and not self.world.offline and chosen.health is not UNKNOWN and not is_well(chosen, self.world):
+            assert chosen.health is DOWN
+            assert all(one.liveness.changed_at > chosen.liveness.changed_at for one in well)
 
     @invariant()
     def health_is_dated_once_it_is_known(self):

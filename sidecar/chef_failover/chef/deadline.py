@@ -7,7 +7,6 @@ knows what it was doing, a failure is given its class here, as `ProbeError`, whi
 
 from __future__ import annotations
 
-import errno
 import socket
 import time
 from collections.abc import Callable
@@ -15,16 +14,12 @@ from typing import Any
 
 from chef_failover.chef import limits
 from chef_failover.chef.lookup import Address
+from chef_failover.chef.own_trouble import EXHAUSTED, dead_end
 from chef_failover.model.model import Outcome
-
-_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class ProbeError(Exception):
-    """A request failed.
-
-    ``never_left_node`` when this machine could not even send it, ``is_node_trouble`` when it speaks against no server.
-    """
+    """A request failed; ``never_left_node`` and ``is_node_trouble`` as in `ProbeResult`."""
 
     def __init__(
         self, outcome: Outcome, detail: str, *, never_left_node: bool = False, is_node_trouble: bool = False
@@ -89,6 +84,7 @@ class BoundedSocket:
             timeout_s = self.deadline.timeout_s
             raise ProbeError(Outcome.READ_TIMEOUT, f"no whole answer within {timeout_s:.1f} s") from error
         except OSError as error:
+            raise_if_exhausted(error)
             if "CERTIFICATE_REQUIRED" in str(getattr(error, "reason", "")):
                 words = "TLS: its front wants a client certificate, and the sidecar sends none"
                 raise ProbeError(Outcome.TLS, words) from error
@@ -112,10 +108,24 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
         try:
             return _connect_to(address, deadline, deadline.left_s() / (len(addresses) - index))
         except OSError as error:
-            failures.append(_connect_error(error, deadline))
+            failures.append(_connect_error(error, address, deadline))
             failures[-1].__cause__ = error
     # What a server did says more than that this node has no IPv6, say.
-    raise min(failures, key=lambda failure: failure.never_left_node)
+    raise min(failures, key=lambda failure: failure.is_node_trouble)
+
+
+def raise_if_exhausted(error: OSError) -> None:
+    """Nothing, unless it was this machine that had nothing left to send with.
+
+    Raises:
+        ProbeError: which says so.
+    """
+    if error.errno in EXHAUSTED:
+        raise _exhausted(error) from error
+
+
+def _exhausted(error: OSError) -> ProbeError:
+    return ProbeError(Outcome.REFUSED, f"this node's own trouble: {error.strerror}", is_node_trouble=True)
 
 
 def _connect_to(address: Address, deadline: Deadline, timeout_s: float) -> socket.socket:
@@ -133,9 +143,15 @@ def _connect_to(address: Address, deadline: Deadline, timeout_s: float) -> socke
     return sock
 
 
-def _connect_error(error: OSError, deadline: Deadline) -> ProbeError:
+def _connect_error(error: OSError, address: Address, deadline: Deadline) -> ProbeError:
     if isinstance(error, TimeoutError):
         return ProbeError(Outcome.CONNECT_TIMEOUT, f"connect timed out after {deadline.timeout_s:.1f} s")
     if isinstance(error, ConnectionRefusedError):
         return ProbeError(Outcome.REFUSED, "connection refused")
-    return ProbeError(Outcome.REFUSED, f"connect: {error.strerror}", never_left_node=error.errno in _NO_ROUTE)
+    if error.errno in EXHAUSTED:
+        return _exhausted(error)
+    ours = dead_end(address[0], address[4])
+    if ours is not None:
+        words = f"this node itself has {ours} to {address[4][0]}"
+        return ProbeError(Outcome.REFUSED, words, never_left_node=True, is_node_trouble=True)
+    return ProbeError(Outcome.REFUSED, f"connect: {error.strerror}")

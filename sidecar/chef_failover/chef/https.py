@@ -33,8 +33,9 @@ from urllib3.connection import HTTPSConnection
 from chef_failover import __version__, weighed_json
 from chef_failover.chef import limits, names
 from chef_failover.chef.answers import Answer
-from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, TooLargeError, connect
+from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, TooLargeError, connect, raise_if_exhausted
 from chef_failover.chef.lookup import Address, Resolver
+from chef_failover.chef.own_trouble import EXHAUSTED
 from chef_failover.chef.protocol import chef_headers, segment
 from chef_failover.chef.proxy import proxy_for
 from chef_failover.chef.trust import Trust, TrustStore
@@ -116,6 +117,7 @@ class ChefServer:
         try:
             trust = self.trust.look(ca_file)
         except OSError as error:
+            raise_if_exhausted(error)
             raise ProbeError(Outcome.TLS, f"ca_file {ca_file}: {error.strerror or error}") from error
         if trust.fatal:
             raise ProbeError(Outcome.TLS, "; ".join(trust.fatal), is_node_trouble=True)
@@ -233,11 +235,13 @@ class _HttpsConnection(HTTPSConnection):
             return self._resolver.lookup(host, self.port, self._deadline.left_s())
         except TimeoutError as error:
             what = f"no name server answered for {host} within {self._deadline.timeout_s:.1f} s"
-            raise ProbeError(Outcome.DNS, what, never_left_node=True) from error
+            # What comes of the lookup in the end is what the next probe gets.
+            raise ProbeError(Outcome.DNS, what, never_left_node=True, is_node_trouble=True) from error
         except OSError as error:
-            is_ours = error.errno == socket.EAI_AGAIN
+            is_ours = error.errno in EXHAUSTED or error.errno == socket.EAI_MEMORY
+            is_nobody_asked = is_ours or error.errno == socket.EAI_AGAIN
             what = f"name lookup of {host}: {error.strerror or error}"
-            raise ProbeError(Outcome.DNS, what, never_left_node=is_ours) from error
+            raise ProbeError(Outcome.DNS, what, never_left_node=is_nobody_asked, is_node_trouble=is_ours) from error
 
     def connect(self) -> None:
         try:
@@ -253,6 +257,7 @@ class _HttpsConnection(HTTPSConnection):
         except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
             raise self._distrust(error) from error
         except OSError as error:
+            raise_if_exhausted(error)
             # What the operating system reports has a number; what ``http.client`` says of a proxy has none.
             is_proxy = self.proxy is not None and error.errno is None
             what = "the proxy does not connect" if is_proxy else "connection reset during the TLS handshake"

@@ -84,6 +84,7 @@ class Prober:
                 error.outcome,
                 error.detail,
                 self._clock(),
+                began_at=started,
                 never_left_node=error.never_left_node,
                 is_node_trouble=error.is_node_trouble,
             )
@@ -91,6 +92,7 @@ class Prober:
             outcome=finding.outcome,
             detail=finding.detail or f"answers in {latency_s * 1000:.0f} ms",
             finished_at=self._clock(),
+            began_at=started,
             latency_s=latency_s if finding.outcome.is_alive else None,
             is_signed=signer is not None,
             certificate_expires_on=certificate_expires_on,

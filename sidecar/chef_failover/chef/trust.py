@@ -26,6 +26,7 @@ import attrs
 import cachetools
 
 from chef_failover.chef import installed
+from chef_failover.chef.own_trouble import EXHAUSTED
 
 if TYPE_CHECKING:
     import ssl
@@ -143,7 +144,7 @@ def _load(openssl: Path | None, bundle: Path | None, ca_file: Path | None, certi
         except PermissionError as error:
             forbidden.append(_what_to_do(path, error))
         except OSError as error:
-            if path == ca_file and not isinstance(error, FileNotFoundError):
+            if error.errno in EXHAUSTED or (path == ca_file and not isinstance(error, FileNotFoundError)):
                 raise
             lacking.append(f"not trusted: {path}: {error.strerror or error}")
     also_forbidden, fatal = _add_certificates(context, certificates)
@@ -158,6 +159,8 @@ def _add_certificates(context: ssl.SSLContext, paths: Sequence[Path]) -> tuple[l
         except PermissionError as error:
             forbidden.append(_what_to_do(path, error))
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise  # another time it can be read
             why = (isinstance(error, OSError) and error.strerror) or error
             fatal.append(f"with this among the trusted certificates, chef-client does not run: {path}: {why}")
     return forbidden, fatal

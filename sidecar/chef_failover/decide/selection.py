@@ -14,7 +14,9 @@ Two questions are asked of the same list:
 
 The hold-down: a server that comes before the one in use must have been UP for ``failback`` before the node moves back,
 and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. A server that
-was never DOWN has no hold-down. Between servers that all fail there is nothing to gain by moving, so the node stays.
+was never DOWN has no hold-down. Between servers that all fail there is nothing to gain by moving, so the node stays;
+and it moves to none whose latest probe failed. What comes back at once was down for one reason, which was none of
+theirs: before the node leaves a server that is DOWN for one that came UP later, that server is asked once more.
 
 With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
 there is none of these it counts as well: a stale run is better than none. And nobody leaves a well server for one that
@@ -35,7 +37,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import attrs
 
@@ -100,6 +102,8 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             preferences[server.name],
         ),
     )
+    if current is not None and runs_from is None and best.name != pinned and _stays(current, best, standings):
+        best = current
     verdicts = tuple(
         Verdict(
             name=server.name,
@@ -211,15 +215,34 @@ def _standing(
     return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from, now))
 
 
+def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str, Standing]) -> bool:
+    """Whether the node stays on ``current``, which is DOWN, though ``best`` stands better.
+
+    Where nobody answers there is nothing to gain. What came UP while ``current`` was DOWN may have been down with it:
+    ``current`` is left once it has failed after that.
+    """
+    if standings[current.name] is not Standing.DOWN or current.liveness.changed_at is None:
+        return False
+    up_since, last = best.liveness.changed_at, current.last_probe
+    if standings[best.name] <= Standing.FAILING or up_since is None or last is None:
+        return True
+    has_failed_since = not last.outcome.is_alive and min(last.began_at, last.finished_at) >= up_since
+    return up_since > current.liveness.changed_at and not has_failed_since
+
+
 def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
     if runs_from is not None and server.answered_since(runs_from):
         return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
+    last = server.last_probe
+    # What keeps only us from asking keeps no run from working there.
+    is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node
     if server.health is Health.UP:
-        is_well = runs_from is None or (server.last_probe is not None and server.last_probe.is_node_trouble)
-        return Standing.ELIGIBLE if is_well else Standing.FAILING
+        is_settled = runs_from is None and (server is current or last is server.last_alive_probe)
+        return Standing.ELIGIBLE if is_settled or is_ours_alone else Standing.FAILING
     if server.health is Health.UNKNOWN:
         # After a restart the server in use keeps the node until its first probe has spoken.
-        return Standing.ELIGIBLE if runs_from is None and server is current else Standing.UNKNOWN
+        is_unasked = server is current and (last is None or is_ours_alone)
+        return Standing.ELIGIBLE if runs_from is None and is_unasked else Standing.UNKNOWN
     return Standing.DOWN
 
 

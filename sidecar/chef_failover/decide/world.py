@@ -66,19 +66,23 @@ def apply_probe(
     """The world after ``result`` came from ``server`` at the wall time ``on``.
 
     ``offline`` says why this node has no network, None when it has. While it is offline nothing is counted against any
-    server, and nothing moves.
+    server, and nothing moves. Nor is a failure counted that this machine alone has made, or that began in such a time.
     """
+    is_back = snapshot.offline is not None and offline is None
+    snapshot = attrs.evolve(
+        snapshot, offline=offline, online_since=result.finished_at if is_back else snapshot.online_since
+    )
     liveness, access = server.liveness, server.access
     at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
     is_alive = result.outcome.is_alive
-    if offline is None and not result.is_node_trouble:
+    is_counted = is_alive or not (offline or result.is_node_trouble or result.began_at < snapshot.online_since)
+    if is_counted:
         liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
         is_served = result.outcome.serves_node
         access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.last_alive_probe
     changed = attrs.evolve(server, liveness=liveness, access=access, last_probe=result, last_alive_probe=proof)
-    snapshot = attrs.evolve(snapshot, offline=offline)
     if is_alive and result.index_fails is not None:
         changed, snapshot = _look_at_index(snapshot, changed, result, thresholds=thresholds, on=on)
     if liveness.health is not server.liveness.health:

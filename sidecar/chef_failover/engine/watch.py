@@ -13,7 +13,7 @@ from chef_failover.decide.health import Pace
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
 from chef_failover.engine.scheduler import Scheduler
-from chef_failover.model.model import Choice, ProbeResult, Snapshot, Standing
+from chef_failover.model.model import Choice, Health, ProbeResult, Snapshot, Standing
 
 ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""
@@ -164,6 +164,18 @@ class Watch:
 
     def _reporter(self, name: str) -> Callable[[ProbeResult], bool]:
         def report(result: ProbeResult) -> bool:
-            return self._live.record(name, result, self._look() if result.never_left_node else None)
+            before = self._live.snapshot
+            offline = before.offline if result.is_node_trouble else None
+            is_changing = self._live.record(name, result, self._look() if result.never_left_node else offline)
+            was = before.server(name)
+            if was and was.health is Health.DOWN and result.outcome.is_alive:
+                self._ask_others_that_fail(name, before, result.finished_at)
+            return is_changing
 
         return report
+
+    def _ask_others_that_fail(self, name: str, snapshot: Snapshot, at: float) -> None:
+        """Server ``name`` is coming back: the others may be back as well, and none is left for being asked later."""
+        for server in snapshot.servers:
+            if server.name != name and server.last_probe and not server.last_probe.outcome.is_alive:
+                self._monitors[server.name].freshen(at)

@@ -95,10 +95,13 @@ class ProbeResult:
     detail: str
     finished_at: float
     latency_s: float | None = None
+    began_at: float = math.inf
+    """When it began; infinite where that is not known."""
     never_left_node: bool = False
-    """The failure happened on this machine (no route, no name server): the server had no part in it."""
+    """Nothing was sent to the server: this machine may have no network (no route, no name server)."""
     is_node_trouble: bool = False
-    """What failed is this node's own, as far as can be told: it is counted against no server."""
+    """What failed is this node's own (no file descriptor or memory, a dead end among its own routes, a lookup that goes
+    on): it is counted against no server."""
     is_signed: bool = False
     """The server was asked in the node's name, so what it said holds for the node."""
     certificate_expires_on: datetime.datetime | None = None
@@ -365,6 +368,8 @@ class Snapshot:
     """Of servers that the configuration does not name now; they hold again when those return."""
     offline: str | None = None
     """Why this node has no network at all, in words; None while it has."""
+    online_since: float = -math.inf
+    """When it was last seen that the network is back, on the monotonic clock."""
     transitions: tuple[Transition, ...] = ()
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import time
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from concurrent.futures import Future
 from urllib.parse import urlsplit
 
 from chef_failover.chef.lookup import Address, Resolver
+from chef_failover.chef.own_trouble import dead_end
 
 
 def look(urls: Iterable[str], resolver: Resolver, timeout_s: float) -> str | None:
@@ -20,7 +20,7 @@ def look(urls: Iterable[str], resolver: Resolver, timeout_s: float) -> str | Non
     time from the others.
     """
     limit = time.monotonic() + timeout_s
-    lookups = [resolver.begin(parts.hostname or "", parts.port or 443) for parts in map(urlsplit, urls)]
+    lookups = [resolver.begin(parts.hostname or "", parts.port or 443, timeout_s) for parts in map(urlsplit, urls)]
     reasons = [_cut_off(lookup, max(0.0, limit - time.monotonic())) for lookup in lookups]
     if not reasons or None in reasons:
         return None
@@ -33,14 +33,4 @@ def _cut_off(lookup: Future[list[Address]], timeout_s: float) -> str | None:
     except OSError as error:
         is_ours = isinstance(error, TimeoutError) or error.errno == socket.EAI_AGAIN
         return "no name server answers" if is_ours else None
-    return None if any(_has_route(address[0], address[4]) for address in addresses) else "no route to any Chef server"
-
-
-def _has_route(family: int, address: tuple[str, int]) -> bool:
-    """Whether the kernel would know where to send a packet. Connecting a datagram socket sends none."""
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect(address)
-    except OSError as error:
-        return error.errno not in (errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT)
-    return True
+    return "no route to any Chef server" if all(dead_end(one[0], one[4]) for one in addresses) else None
