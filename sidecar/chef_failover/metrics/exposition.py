@@ -69,7 +69,8 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_eligible",
-        "1 while the server could take over this node's runs: UP, the node registered and ready there, not drained.",
+        "1 while the server could take over this node's runs: UP, the node registered and ready there, not drained, "
+        "failing no runs.",
         ["server"],
         (((one.name,), one.name in eligible) for one in servers),
     )
