@@ -795,6 +795,9 @@ def test_a_main_that_fails_runs_while_its_probes_are_well_is_left_until_one_work
         assert [machine.run() for _ in range(3)] == [1, 1, 0], machine.output
         assert machine.urls("run_failed") == [main.url] * 2
         assert machine.urls("run_completed") == [standby.url]
+        sidecar.send(signal.SIGHUP)
+        until(lambda: "reloaded" in sidecar.log)
+        assert sidecar.ask("/v1/servers").body["servers"][0]["standing"] == "fails_runs"
         sidecar.stop()
         sidecar.restart()
         until(lambda: sidecar.ask("/v1/servers").body["servers"][0]["standing"] == "fails_runs")

@@ -45,7 +45,7 @@ from chef_failover.model.model import (
     Transition,
 )
 from chef_failover.model.orders import Drain, FleetDrain, Pin
-from chef_failover.model.run_history import Run
+from chef_failover.model.run_history import Run, RunEvidence
 
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
@@ -89,8 +89,7 @@ def apply_probe(
         transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
         if liveness.health is Health.DOWN:
-            evidence = attrs.evolve(server.run_evidence, failed_starts=0)
-            changed = attrs.evolve(changed, run_evidence=evidence)
+            changed = attrs.evolve(changed, run_evidence=RunEvidence(saves=server.run_evidence.saves))
         snapshot = _remember(snapshot, transition)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 

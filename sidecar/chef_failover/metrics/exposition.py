@@ -70,7 +70,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     yield _gauge(
         "server_eligible",
         "1 while the server could take over this node's runs: UP, the node registered and ready there, not drained, "
-        "and its search index works.",
+        "failing no runs, and its search index works.",
         ["server"],
         (((one.name,), one.name in eligible) for one in servers),
     )
