@@ -8,7 +8,7 @@ import pytest
 from chef_failover.model.model import Transition
 from chef_failover.node.boot import boot_id
 from chef_failover.state import document as state
-from chef_failover.state.document import Remembered
+from chef_failover.state.remembered import Remembered
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, tzinfo=datetime.UTC)
 BEFORE = NOW - datetime.timedelta(hours=1)
