@@ -74,7 +74,7 @@ def of(snapshot: Snapshot) -> Remembered:
 
 
 def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
-    """``remembered`` with every server, which is known by its URL, under its new name; ``names`` has these by the old."""
+    """``remembered`` with each server under its new name; ``names`` has these by the former ones, which had its URL."""
     if not names:
         return remembered
 
