@@ -11,7 +11,7 @@ RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
 PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
 # The rooms that decide must be covered whole, every branch.
-DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/metrics/moves.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/printable.py
+DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/metrics/moves.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check test-packaging lint man bench lock parts wheelhouse rpm repo install clean
@@ -70,8 +70,12 @@ rpm: ## Make the RPMs in dist/ from the wheelhouse, for x86_64 and aarch64
 repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://...
 	@packaging/make-repo $(RPMS) $(RPMS)/repo
 
-install: TREE := $(DESTDIR)/usr/lib/chef-failover
 install: ## Install on this node (as root) by hand, or below DESTDIR for a package; both from the wheelhouse
+	@umask 022 && $(MAKE) --no-print-directory installed # or root would believe what others may change
+
+.PHONY: installed
+installed: TREE := $(DESTDIR)/usr/lib/chef-failover
+installed:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; name it: make install PYTHON=python3.11'; exit 1; }
 	rm -rf $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover
 	$(PYTHON) -B packaging/vendor.py $(WHEELHOUSE) $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover \

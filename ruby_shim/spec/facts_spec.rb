@@ -30,6 +30,14 @@ RSpec.describe "The facts for Ohai" do
                         "servers" => contract("state.json")["servers"])
   end
 
+  it "are small however many servers state.json has" do
+    servers = Array.new(100) { |number| ["s#{number}", { "url" => "https://#{'p' * 500}", "well_since" => 1.0 }] }.to_h
+    write_state(JSON.generate("schema" => 1, "servers" => servers, "drains" => {}))
+    expect(JSON.generate(facts).bytesize).to be < 16_100
+    expect(facts["servers"].keys).to eq(servers.keys.first(facts["servers"].size))
+    expect(facts["servers"]["s0"].keys).to eq ["url"]
+  end
+
   it "are that it is not available when nothing is known" do
     expect(facts).to eq("available" => false)
     File.delete(accepted)

@@ -328,3 +328,17 @@ def test_a_drain_that_ends_in_a_thousand_years_and_a_clock_that_is_set():
             clocks.set(seconds)
             probe(sidecar, "b", Outcome.OK)
             assert sidecar.snapshot.choice.name == "b"
+
+
+def test_facts_of_many_servers_stay_small_and_say_what_is_left_out(tmp_path):
+    servers = [{"name": f"s{n}", "url": f"https://s{n}/{'p' * 500}"} for n in range(100)]
+    sidecar = Sidecar(config.parse(json.dumps({"servers": servers, "state_dir": str(tmp_path)})), Clocks().machine())
+    for server in servers[:90]:
+        sidecar.steer(apply_listed_drains, [(server["name"], "r" * 200, None)])
+        probe(sidecar, server["name"], Outcome.NOT_CHEF)
+    found = create_app(sidecar, may_change=False).test_client().get("/v1/facts")
+    assert len(json.dumps(found.json)) <= render.FACTS_BYTES
+    assert found.json["server"]["name"] in [server["name"] for server in servers]
+    shown = len(found.json["servers"])
+    assert 10 < shown < 100
+    assert found.json["omitted"] >= 100 - shown

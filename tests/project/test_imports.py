@@ -106,7 +106,7 @@ def test_wide_nets_are_cast_around_background_work_reloads_and_main_only():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
-    assert sorted(found) == ["main.py", "scheduler.py", "serve.py"]
+    assert sorted(found) == ["main.py", "scheduler.py", "serve.py", "sidecar.py"]
 
 
 def test_names_of_tests_can_be_read_in_one_line():

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 import chef_failover
 from chef_failover.aws import call as aws
+from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.config.source import parse_key_source
 from chef_failover.errors import AwsError, KeyFileError, ValidatorKeyError
 from chef_failover.registration import validator_key
@@ -107,6 +108,24 @@ def test_what_is_no_key_in_a_file(tmp_path, text, words):
     error = refusal(f"file:{tmp_path}/validator.pem")
     assert words in str(error)
     assert not error.is_passing
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (lambda pem: pem.replace(b"\n", b"\\n"), "its line breaks are written as \\n: keep it with real ones"),
+        (lambda pem: pem.strip().replace(b"\n", b" ") + b"\n", "its line breaks are lost: keep it as its file has it"),
+        (lambda pem: pem.replace(b"\n", b""), "its line breaks are lost"),
+        (lambda pem: pem[:300], "without a passphrase"),
+    ],
+)
+def test_line_breaks_that_were_lost_are_told_by_name(tmp_path, broken, said):
+    path = tmp_path / "validator.pem"
+    path.write_bytes(broken(PrivateKey.generate().private_pem()))
+    with pytest.raises(ValidatorKeyError) as caught:
+        validator_key.read(parse_key_source(f"file:{path}"), region=None)
+    assert said in str(caught.value)
+    assert ("line breaks" in str(caught.value)) == ("line breaks" in said)
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -2,13 +2,14 @@ import datetime
 import json
 import math
 import os
+import tracemalloc
 
 import pytest
 
 from chef_failover.model.model import Transition
 from chef_failover.node.boot import boot_id
 from chef_failover.state import document as state
-from chef_failover.state.document import Remembered
+from chef_failover.state.remembered import Remembered
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, tzinfo=datetime.UTC)
 BEFORE = NOW - datetime.timedelta(hours=1)
@@ -60,6 +61,26 @@ def test_it_does_not_write_through_a_link_laid_in_its_way(tmp_path):
     (tmp_path / ".state.json.new").symlink_to(victim)
     state.write(tmp_path / "state.json", {"choice": {"name": "a"}})
     assert (victim.read_text(), state.peek(tmp_path / "state.json", NOW).choice) == ("precious", "a")
+
+
+def test_the_shim_may_read_it_whatever_the_umask_of_the_unit(tmp_path):
+    before = os.umask(0o077)
+    try:
+        state.write(tmp_path / "state.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("text", [b"[" + b"{}," * 300_000 + b"{}]", b"[" * 1_000_000, b'"' + b"x" * 5_000_000 + b'"'])
+def test_a_file_of_any_content_takes_little_memory(tmp_path, text):
+    (tmp_path / "state.json").write_bytes(text)
+    tracemalloc.start()
+    try:
+        assert state.peek(tmp_path / "state.json", NOW).is_useless
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_times_after_now_are_dropped_and_the_choice_is_kept(tmp_path):
@@ -188,3 +209,24 @@ def test_one_association_of_a_later_version_loses_nothing_else(tmp_path):
     remembered = state.read(tmp_path / "state.json", NOW)
     assert (remembered.choice, [name for name, _ in remembered.registrations]) == ("a", ["a"])
     assert any("the registration with b" in sentence for sentence in remembered.problems)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("ends_at", float("nan")),
+        ("ends_at", float("inf")),
+        ("ends_at", -1e308),
+        ("lasts_s", 1e308),
+        ("created", "9999-12-31T23:59:59-01:00"),
+        ("created", "0001-01-01T00:00:00+01:00"),
+        ("ends", "9999-12-31T23:59:59Z"),
+        ("who", "x" * 1000),
+        ("who", "a\x1b[2J"),
+    ],
+)
+def test_an_order_that_no_clock_can_bear_is_dropped(tmp_path, part, value):
+    state.write(tmp_path / "state.json", {"boot_id": BOOT, "drains": {"a": GOOD | {part: value}, "b": GOOD}})
+    found = state.read(tmp_path / "state.json", NOW, at=1.0, boot_id=BOOT)
+    assert [drain.server for drain in found.drains] == ["b"]
+    assert len(found.problems) == 1

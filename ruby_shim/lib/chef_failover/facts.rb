@@ -5,6 +5,8 @@ module ChefFailover
   module Facts
     BUDGET_S = 0.8
     OF_CHOICE = %w[name chef_server_url since degraded reason].freeze
+    OF_SERVER = %w[url health outcome association ready latency_s last_change].freeze
+    LIMIT = 16_000
     OF_ORDER = %w[server strict reason who created ends].freeze
 
     def self.collect(settings, run)
@@ -16,12 +18,22 @@ module ChefFailover
 
     def self.remembered(settings)
       state = Document.read(settings.state_file)
-      drains = state["drains"]
-      { "available" => false, "server" => pick(state["choice"], OF_CHOICE), "pin" => pick(state["pin"], OF_ORDER),
-        "drains" => (drains.transform_values { |drain| pick(drain, OF_ORDER) } if drains.is_a?(Hash)),
-        "servers" => state["servers"] }.compact
+      fitting({ "available" => false, "server" => pick(state["choice"], OF_CHOICE), "pin" => pick(state["pin"], OF_ORDER),
+                "drains" => each_of(state["drains"], OF_ORDER), "servers" => each_of(state["servers"], OF_SERVER) }.compact)
     rescue Unusable
       { "available" => false }
+    end
+
+    # As the sidecar has it: every run sends this to a Chef server, so the last servers are left out where they are many.
+    def self.fitting(facts)
+      %w[drains servers].each do |part|
+        facts[part].delete(facts[part].keys.last) while facts[part]&.any? && JSON.generate(facts).bytesize > LIMIT
+      end
+      facts
+    end
+
+    def self.each_of(values, keys)
+      values.transform_values { |value| pick(value, keys) } if values.is_a?(Hash)
     end
 
     def self.pick(value, keys)

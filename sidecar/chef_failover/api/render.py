@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Iterable
 
 from chef_failover.decide import outlook, parity, readiness, seeding
@@ -14,6 +15,9 @@ from chef_failover.state import words
 from chef_failover.state.words import Document
 
 SCHEMA = 1
+FACTS_BYTES = 16_000
+"""Of JSON. With more servers and drains than that takes, the last of them are left out, and ``omitted`` counts them."""
+_REASON_LIMIT = 2000
 
 
 def server(snapshot: Snapshot, choice: Choice, about: About, *, now: float, on: datetime.datetime) -> Document:
@@ -112,7 +116,17 @@ def discovery(standing: ListStanding | None, on: datetime.datetime | None = None
 
 
 def facts(snapshot: Snapshot, about: About) -> Document:
-    """``GET /v1/facts``: what the Ohai plugin publishes."""
+    """``GET /v1/facts``: what the Ohai plugin publishes, which every run sends to a Chef server with the node."""
+    document = _facts(snapshot, about)
+    count = len(document["servers"]) + len(document["drains"])
+    for part in (document["drains"], document["servers"]):
+        while part and len(json.dumps(document)) > FACTS_BYTES:
+            part.popitem()
+            document["omitted"] = count - len(document["servers"]) - len(document["drains"])
+    return document
+
+
+def _facts(snapshot: Snapshot, about: About) -> Document:
     choice = snapshot.choice
     return {
         "schema": SCHEMA,
@@ -125,7 +139,7 @@ def facts(snapshot: Snapshot, about: About) -> Document:
             "chef_server_url": words.chosen(snapshot, choice).chef_server_url,
             "since": words.utc(snapshot.chosen_on),
             "degraded": choice.is_degraded,
-            "reason": choice.reason,
+            "reason": choice.reason[:_REASON_LIMIT],
         },
         "pin": _pin(snapshot.pin),
         "drains": _drains(snapshot),

@@ -12,6 +12,7 @@ from chef_failover.errors import ChefFailoverError
 from chef_failover.node import boot
 from chef_failover.server_list import discovery
 from chef_failover.state import document as state
+from chef_failover.state.remembered import Remembered
 
 
 def server(config: Config) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def status(config: Config, error: str) -> dict[str, Any]:
     }
 
 
-def _remembered(config: Config) -> state.Remembered:
+def _remembered(config: Config) -> Remembered:
     path, on = config.state_dir / state.FILE_NAME, datetime.datetime.now(datetime.UTC)
     return state.peek(path, on, at=time.clock_gettime(time.CLOCK_BOOTTIME), boot_id=boot.boot_id())
 

@@ -37,11 +37,14 @@ def advance(state: RiseFall, *, is_good: bool, at: float, thresholds: Thresholds
     """The health after one more result, which came ``at`` that instant of the monotonic clock.
 
     With ``comes_back`` False, a server met for the first time counts as having always been what it is: it does not come
-    back from anywhere, so there is nothing to hold down.
+    back from anywhere, so there is nothing to hold down. One that was UP before a restart of ours, as ``changed_at`` of
+    an UNKNOWN one says, goes on to be.
     """
     toward = Health.UP if is_good else Health.DOWN
     if state.health is toward:
         return attrs.evolve(state, streak=0)
+    if state.health is Health.UNKNOWN and is_good and state.changed_at is not None:
+        return attrs.evolve(state, health=toward)
     if state.health is Health.UNKNOWN:
         return RiseFall(toward, changed_at=at if comes_back else -math.inf)
     streak = state.streak + 1

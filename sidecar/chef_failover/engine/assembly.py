@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from chef_failover.config.settings import Config, NoAssociation, Server
+from chef_failover.config.urls import place
 from chef_failover.decide.health import Pace, Thresholds
 from chef_failover.decide.registration import identity_of
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
@@ -25,6 +26,7 @@ from chef_failover.model.model import (
     ProbeResult,
     Registration,
     RegistrationState,
+    RiseFall,
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
@@ -36,7 +38,7 @@ from chef_failover.node import offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.server_list.listing import ListedDrain, as_said
-from chef_failover.state.document import Remembered
+from chef_failover.state.remembered import Remembered, renamed
 
 if TYPE_CHECKING:
     from chef_failover.chef.probes import Prober
@@ -181,7 +183,8 @@ def _first_snapshot(
     now: float,
 ) -> Snapshot:
     """The world before the first probe: servers that are still the same keep what is ``known`` of them."""
-    kept = {(server.name, server.chef_server_url, server.ca_file): server for server in known}
+    kept = {(place(server.chef_server_url), server.ca_file): server for server in known}
+    remembered = renamed(remembered, _new_names(config, remembered))
     existing = key.private_key() if key is not None else None
     whose = identity_of(identity, existing.public_pem()) if existing is not None else None
     servers = []
@@ -194,16 +197,20 @@ def _first_snapshot(
             ca_file=str(server.ca_file) if server.ca_file else None,
             had_useful_node_object=server.name in remembered.with_work,
             lacked_object_at=now if server.name in remembered.without_object else None,
+            liveness=RiseFall(changed_at=_well_since(remembered, server.name, config.chef_server_url(server))),
         )
         evidence = remembered.run_evidence.get((fresh.name, fresh.chef_server_url), RunEvidence())
         fresh = attrs.evolve(fresh, run_evidence=evidence)
-        same = kept.get((fresh.name, fresh.chef_server_url, fresh.ca_file), fresh)
+        same = kept.get((place(fresh.chef_server_url), fresh.ca_file), fresh)
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
         )
         servers.append(
             attrs.evolve(
                 same,
+                name=fresh.name,
+                url=fresh.url,
+                chef_server_url=fresh.chef_server_url,
                 priority=fresh.priority,
                 registration=registration,
                 drain=None,
@@ -230,6 +237,18 @@ def _first_snapshot(
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)
     return snapshot
+
+
+def _new_names(config: Config, remembered: Remembered) -> dict[str, str]:
+    """The names that servers have now which had others, by these."""
+    names = {place(config.chef_server_url(server)): str(server.name) for server in config.servers}
+    found = {name: names.get(place(known.chef_server_url), name) for name, known in remembered.servers.items()}
+    return {old: new for old, new in found.items() if old != new}
+
+
+def _well_since(remembered: Remembered, name: str, chef_server_url: str) -> float | None:
+    known = remembered.servers.get(name)
+    return known.well_since if known is not None and known.chef_server_url == chef_server_url else None
 
 
 def _absent_registrations(

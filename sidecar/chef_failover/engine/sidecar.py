@@ -33,8 +33,9 @@ from chef_failover.node.machine import Machine
 from chef_failover.server_list.discovery import Discovery
 from chef_failover.server_list.listing import Effective, ListedDrain, as_said
 from chef_failover.state import document as state
+from chef_failover.state import remembered as memory
 from chef_failover.state import written
-from chef_failover.state.document import Remembered
+from chef_failover.state.remembered import Remembered
 from chef_failover.state.saver import Saver
 
 log = logging.getLogger(__name__)
@@ -81,12 +82,9 @@ class Sidecar:
         )
         self._following = self._scheduler.task("the fleet's list", self._discovery.step)
         now = self._discovery.effective_for(config)
-        try:
-            self._parts = self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains)
-        except Exception:
-            if not self._discovery.uses_kept_list:
-                raise
-            self._parts = self._without_kept_list(remembered)
+        self._parts = self._unless_the_kept_list_breaks_it(
+            lambda: self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains), remembered
+        )
         log_changes(*_ends_meanwhile(remembered, self.snapshot))
 
     @property
@@ -126,12 +124,7 @@ class Sidecar:
         self._scheduler.start()
         if self._is_new_here:
             self._save_soon()  # before anything exists that a copy of this disk must not go on with
-        try:
-            self._parts.upkeeps.make()
-        except Exception:
-            if not self._discovery.uses_kept_list:
-                raise
-            self._parts = self._without_kept_list(state.of(self.snapshot))
+        self._parts = self._unless_the_kept_list_breaks_it(self._with_upkeeps, memory.of(self.snapshot))
         self._parts.start()
         self._tell_in(self.config.metrics.textfile)
         self._following.wake(self._discovery.first_delay_s())
@@ -236,9 +229,20 @@ class Sidecar:
         with self._swapping:
             self._parts.live.steer(apply_listed_drains, said)
 
-    def _without_kept_list(self, remembered: Remembered) -> Assembly:
-        """What to start with when the list that was kept has broken it: or else it would break every start."""
-        log.exception("the list that was kept cannot be started with, and is dropped; config.yml's servers are used")
+    def _with_upkeeps(self) -> Assembly:
+        self._parts.upkeeps.make()
+        return self._parts
+
+    def _unless_the_kept_list_breaks_it(self, make: Callable[[], Assembly], remembered: Remembered) -> Assembly:
+        """What ``make`` makes. A list that was kept and breaks that is dropped, or it would break every start."""
+        try:
+            return make()
+        except Exception:
+            if not self._discovery.uses_kept_list:
+                raise
+            log.exception(
+                "the list that was kept cannot be started with, and is dropped; config.yml's servers are used"
+            )
         config = self._discovery.drop()
         return self._assemble(config, self._name_by(config), remembered, (), ())
 
@@ -253,7 +257,7 @@ class Sidecar:
                     attrs.evolve(server, readiness=RiseFall(), node_check=None, run_evidence=RunEvidence())
                     for server in known
                 )
-            parts = self._assemble(config, node_name, state.of(former), known, drains)
+            parts = self._assemble(config, node_name, memory.of(former), known, drains)
             parts.upkeeps.make()
             before.upkeeps.stop()
             self._parts = parts

@@ -38,10 +38,19 @@ def read(
     try:
         return PrivateKey.from_pem(text)
     except ValueError as error:
-        hint = ""
+        hint = _lost_line_breaks(text)
         if source.store is Store.SECRETS_MANAGER and source.part is None and text.lstrip().startswith(b"{"):
             hint = "; it looks like JSON, so name the key within it, as in secretsmanager:NAME#json-key"
         raise _error(source, f"{error}{hint}") from error
+
+
+def _lost_line_breaks(text: bytes) -> str:
+    """What consoles and templates do to a key that is pasted into them, as the rest of a sentence."""
+    if b"-----BEGIN" not in text:
+        return ""
+    if b"\\n" in text:
+        return "; its line breaks are written as \\n: keep it with real ones, as in its file"
+    return "" if b"\n" in text.strip() else "; its line breaks are lost: keep it as its file has it"
 
 
 def _from_file(source: Source) -> bytes:

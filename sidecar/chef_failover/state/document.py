@@ -17,15 +17,15 @@ from typing import Any
 import attrs
 
 from chef_failover import files, weighed_json
-from chef_failover.decide.readiness import has_useful_node_object
 from chef_failover.decide.steering import ends_at_after_reboot
 from chef_failover.decide.world import TRANSITIONS_KEPT
 from chef_failover.durations import LONGEST_S
 from chef_failover.instants import parse_instant
 from chef_failover.model.instance import is_instance_id
-from chef_failover.model.model import Registration, RegistrationState, Snapshot, Transition
+from chef_failover.model.model import Registration, RegistrationState, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
+from chef_failover.state.remembered import Known, Remembered
 
 SCHEMA = 1
 FILE_NAME = "state.json"
@@ -36,53 +36,6 @@ _MEMORY_LIMIT = 16 * 1024 * 1024
 _NAME_LIMIT = 255
 _WORDS_LIMIT = 4000
 _COUNT_LIMIT = 1_000_000_000
-
-
-@attrs.frozen
-class Remembered:
-    """What a former life left. ``problems`` has a sentence for each thing that was dropped."""
-
-    choice: str | None = None
-    chosen_on: datetime.datetime | None = None
-    transitions: tuple[Transition, ...] = ()
-    registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
-    """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
-    history: RunHistory = RunHistory()
-    run_evidence: Mapping[tuple[str, str], RunEvidence] = attrs.field(factory=dict)
-    """By name and ``chef_server_url`` of the server."""
-    drains: tuple[Drain, ...] = ()
-    pin: Pin | None = None
-    reason: str | None = None
-    """Why the choice was made, in words."""
-    problems: tuple[str, ...] = ()
-    with_work: frozenset[str] = frozenset()
-    """The servers that had an object of this node which does something."""
-    without_object: frozenset[str] = frozenset()
-    """The servers where what is empty was left so by a run; see `ServerSnapshot.lacked_object_at`."""
-    is_useless: bool = False
-    """The file holds nothing that we can use."""
-    instance_id: str | None = None
-    """The EC2 instance that it was written on."""
-    lagging_since: float | None = None
-    """See `Snapshot`."""
-
-
-def of(snapshot: Snapshot) -> Remembered:
-    """What would be remembered of ``snapshot``."""
-    registrations = {(name, url): registration for name, url, registration in snapshot.absent_registrations}
-    registrations |= {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
-    choice = snapshot.choice.name if snapshot.choice else None
-    return Remembered(
-        choice,
-        snapshot.chosen_on,
-        snapshot.transitions,
-        registrations,
-        drains=snapshot.drains,
-        pin=snapshot.pin,
-        with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
-        without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
-        lagging_since=snapshot.lagging_since,
-    )
 
 
 @attrs.frozen
@@ -169,7 +122,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
             registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = _registration(entry)
         except (ValueError, KeyError, TypeError):
             problems.append(f"the registration with {_words(server)} in {FILE_NAME} is not one of ours, and made anew")
-    is_same_boot = instant.boot_id is not None and document.get("boot_id") == instant.boot_id
+    is_same_boot = _is_same_boot(document, instant)
     drains, pin, dropped = _orders(document, instant, is_same_boot=is_same_boot)
     problems += dropped
     instance_id = document.get("instance_id")
@@ -188,7 +141,23 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         without_object=frozenset(filter(_is_text, document.get("without_object") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
         lagging_since=instant.at if document.get("lagging", True) is not False else None,
+        servers=_servers(document, instant),
     )
+
+
+def _servers(document: Mapping[str, Any], instant: Instant) -> dict[str, Known]:
+    """What is not whole is left out: it costs a hold-down."""
+    found = {}
+    for name, entry in (document.get("servers") or {}).items():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            since = entry["well_since"] if _is_same_boot(document, instant) else None
+            well_since = None if since is None else min(_number(since), instant.at)
+            found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since)
+    return found
+
+
+def _is_same_boot(document: Mapping[str, Any], instant: Instant) -> bool:
+    return instant.boot_id is not None and document.get("boot_id") == instant.boot_id
 
 
 def _transition(entry: Mapping[str, Any]) -> Transition:

@@ -7,7 +7,7 @@ import math
 
 from chef_failover.decide import parity, readiness
 from chef_failover.model.about import About
-from chef_failover.model.model import Registration, Snapshot
+from chef_failover.model.model import Health, Registration, ServerSnapshot, Snapshot
 from chef_failover.model.orders import Order
 from chef_failover.model.run_history import RunEvidence
 from chef_failover.state import words
@@ -32,7 +32,7 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         },
         "with_work": [found.name for found in snapshot.servers if readiness.has_useful_node_object(found)],
         "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
-        "servers": {found.name: words.server_facts(snapshot, found) for found in snapshot.servers},
+        "servers": {found.name: _server(snapshot, found) for found in snapshot.servers},
         "run_evidence": {
             found.name: {"chef_server_url": found.chef_server_url, **_evidence(found.run_evidence)}
             for found in snapshot.servers
@@ -42,6 +42,16 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         "pin": {**words.pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
         "runs": words.runs(about.runs),
         "transitions": [words.transition(entry) for entry in snapshot.transitions],
+    }
+
+
+def _server(snapshot: Snapshot, found: ServerSnapshot) -> words.Document:
+    """Besides, what it is known by after a restart, and since when it is UP on the monotonic clock of this boot."""
+    since = None if found.health is Health.DOWN else found.well_since
+    return {
+        **words.server_facts(snapshot, found),
+        "chef_server_url": found.chef_server_url,
+        "well_since": round(since, 3) if since is not None and math.isfinite(since) else None,
     }
 
 

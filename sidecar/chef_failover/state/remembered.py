@@ -1,0 +1,109 @@
+"""Pure: what a former life, or the configuration before this one, knew of the node and its servers."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import TypeVar
+
+import attrs
+
+from chef_failover.decide.readiness import has_useful_node_object
+from chef_failover.model.model import Registration, Snapshot, Transition
+from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.run_history import RunEvidence, RunHistory
+
+_DEGRADED = " (degraded)"
+_Order = TypeVar("_Order", Drain, Pin)
+
+
+@attrs.frozen
+class Known:
+    """A server of a former life: where it was and, if it was UP, since when by the clock of this boot."""
+
+    chef_server_url: str
+    well_since: float | None = None
+
+
+@attrs.frozen
+class Remembered:
+    """What a former life left. ``problems`` has a sentence for each thing that was dropped."""
+
+    choice: str | None = None
+    chosen_on: datetime.datetime | None = None
+    transitions: tuple[Transition, ...] = ()
+    registrations: Mapping[tuple[str, str], Registration] = attrs.field(factory=dict)
+    """By name and ``chef_server_url`` of the server: registered somewhere else is not registered here."""
+    history: RunHistory = RunHistory()
+    run_evidence: Mapping[tuple[str, str], RunEvidence] = attrs.field(factory=dict)
+    """By name and ``chef_server_url`` of the server."""
+    drains: tuple[Drain, ...] = ()
+    pin: Pin | None = None
+    reason: str | None = None
+    """Why the choice was made, in words."""
+    problems: tuple[str, ...] = ()
+    with_work: frozenset[str] = frozenset()
+    """The servers that had an object of this node which does something."""
+    without_object: frozenset[str] = frozenset()
+    """The servers where what is empty was left so by a run; see `ServerSnapshot.lacked_object_at`."""
+    is_useless: bool = False
+    """The file holds nothing that we can use."""
+    instance_id: str | None = None
+    """The EC2 instance that it was written on."""
+    lagging_since: float | None = None
+    """See `Snapshot`."""
+    servers: Mapping[str, Known] = attrs.field(factory=dict)
+    """By name, all that were configured."""
+
+
+def of(snapshot: Snapshot) -> Remembered:
+    """What would be remembered of ``snapshot``."""
+    registrations = {(name, url): registration for name, url, registration in snapshot.absent_registrations}
+    registrations |= {(server.name, server.chef_server_url): server.registration for server in snapshot.servers}
+    choice = snapshot.choice.name if snapshot.choice else None
+    return Remembered(
+        choice,
+        snapshot.chosen_on,
+        snapshot.transitions,
+        registrations,
+        drains=snapshot.drains,
+        pin=snapshot.pin,
+        with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
+        without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
+        lagging_since=snapshot.lagging_since,
+        servers={server.name: Known(server.chef_server_url) for server in snapshot.servers},
+    )
+
+
+def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
+    """``remembered`` with each server under its new name; ``names`` has these by the former ones, which had its URL."""
+    if not names:
+        return remembered
+
+    def new(name: str) -> str:
+        return names.get(name, name)
+
+    def of_order(order: _Order) -> _Order:
+        return attrs.evolve(order, server=new(order.server), in_use=new(order.in_use) if order.in_use else None)
+
+    def of_choice(label: str) -> str:
+        name = label.removesuffix(_DEGRADED)
+        return new(name) + label[len(name) :]
+
+    def of_transition(entry: Transition) -> Transition:
+        if entry.server is not None:
+            return attrs.evolve(entry, server=new(entry.server))
+        return attrs.evolve(entry, before=of_choice(entry.before), after=of_choice(entry.after))
+
+    return attrs.evolve(
+        remembered,
+        choice=new(remembered.choice) if remembered.choice else None,
+        transitions=tuple(map(of_transition, remembered.transitions)),
+        registrations={(new(name), url): entry for (name, url), entry in remembered.registrations.items()},
+        run_evidence={(new(name), url): entry for (name, url), entry in remembered.run_evidence.items()},
+        drains=tuple(map(of_order, remembered.drains)),
+        pin=of_order(remembered.pin) if remembered.pin else None,
+        with_work=frozenset(map(new, remembered.with_work)),
+        without_object=frozenset(map(new, remembered.without_object)),
+        servers={new(name): known for name, known in remembered.servers.items()},
+    )

@@ -1,0 +1,141 @@
+"""What a sidecar knows after a restart, a reload, and under a new name of a server."""
+
+import random
+
+import pytest
+
+from chef_failover.config import settings as config
+from chef_failover.decide.health import Thresholds
+from chef_failover.decide.world import apply_order, apply_probe
+from chef_failover.engine.sidecar import Sidecar
+from chef_failover.model.model import Health, Outcome, ProbeResult
+from chef_failover.model.orders import Drain
+from chef_failover.node.machine import Machine
+from chef_failover.state import document as state
+from chef_failover.state import written
+from tests.support.builders import ON
+
+BOOT = "b" * 32
+
+
+class Lives:
+    """Sidecars one after another on one disk; ``at`` is the clock of the boot."""
+
+    def __init__(self, directory, names=("main", "standby"), failback="10m"):
+        self.directory, self.at, self.boot = directory, 5000.0, BOOT
+        self.failback = failback
+        self.sidecar = Sidecar(self.config(names), self.machine())
+
+    def config(self, names):
+        servers = ", ".join(
+            f"{{name: {name}, url: 'https://{host}'}}"
+            for name, host in zip(names, ("a.example", "b.example"), strict=True)
+        )
+        return config.parse(
+            f"servers: [{servers}]\nselection: {{failback: {self.failback}}}\nstate_dir: {self.directory}"
+        )
+
+    def machine(self):
+        return Machine(
+            clock=lambda: self.at,
+            utc_now=lambda: ON,
+            rng=random.Random(1),
+            instance_id=lambda _: None,
+            boot_id=lambda: self.boot,
+        )
+
+    def restart(self, names=("main", "standby")):
+        document = written.kept(self.sidecar.snapshot, self.sidecar.about, on=ON)
+        state.write(self.directory / "state.json", document)
+        self.sidecar = Sidecar(self.config(names), self.machine())
+
+    def probed(self, index, outcome):
+        def take(snapshot, *, now, on):
+            result = ProbeResult(outcome, outcome.value, now)
+            server = snapshot.servers[index]
+            return apply_probe(snapshot, server, result, thresholds=Thresholds(1, 1), offline=None, on=on)
+
+        self.sidecar.steer(take)
+
+    def go_on(self, seconds, *outcomes):
+        self.at += seconds
+        for index, outcome in enumerate(outcomes):
+            self.probed(index, outcome)
+
+    @property
+    def choice(self):
+        return self.sidecar.snapshot.choice.name
+
+
+UP, DOWN = Outcome.OK, Outcome.REFUSED
+
+
+@pytest.fixture
+def lives(tmp_path):
+    """Main was down, is UP again for ten seconds, and the node is on the standby."""
+    found = Lives(tmp_path)
+    found.go_on(1, UP, UP)
+    found.go_on(60, DOWN, UP)
+    found.go_on(60, UP, UP)
+    assert found.choice == "standby"
+    return found
+
+
+def test_restarts_more_frequent_than_the_hold_down_do_not_keep_the_node_away(lives):
+    for _ in range(8):
+        lives.go_on(120, UP, UP)
+        assert lives.choice in ("standby", "main")
+        lives.restart()
+    lives.go_on(1, UP, UP)
+    assert lives.choice == "main"
+
+
+def test_a_restart_alone_brings_nobody_back_sooner(lives):
+    lives.restart()
+    lives.go_on(1, UP, UP)
+    assert lives.choice == "standby"
+    lives.go_on(300, DOWN, UP)
+    lives.restart()
+    lives.go_on(590, UP, UP)
+    assert lives.choice == "standby"
+
+
+def test_what_another_boot_knew_of_its_clock_is_not_believed(lives):
+    lives.go_on(300, UP, UP)
+    lives.boot = "c" * 32
+    lives.restart()
+    lives.go_on(500, UP, UP)
+    lives.go_on(1, UP, UP)
+    assert lives.choice == "standby"
+
+
+def test_a_server_that_is_renamed_keeps_what_is_known_of_it(lives):
+    def drain(snapshot, *, now, on):
+        return apply_order(snapshot, Drain(server="main", who="alice", created_on=ON), is_forced=False, now=now, on=on)
+
+    lives.sidecar.steer(drain)
+    for change in (lambda names: lives.sidecar.reload(lives.config(names)), lives.restart):
+        for names in (("first", "second"), ("second", "first"), ("main", "standby")):
+            change(names)
+            snapshot = lives.sidecar.snapshot
+            assert snapshot.choice.name == names[1]
+            assert [drain.server for drain in snapshot.drains] == [names[0]]
+            assert snapshot.servers[0].well_since == pytest.approx(5121.0)
+            assert {entry.server for entry in snapshot.transitions} <= {*names, None}
+            assert snapshot.transitions[-1].reason != "config.yml names no server"
+
+
+def test_a_renamed_server_that_was_down_is_held_down_under_its_new_name(lives):
+    lives.restart(("first", "second"))
+    lives.go_on(1, UP, UP)
+    assert lives.choice == "second"
+    assert lives.sidecar.snapshot.servers[0].health is Health.UP
+    lives.go_on(1000, UP, UP)
+    assert lives.choice == "first"
+
+
+def test_a_name_that_goes_to_another_server_takes_nothing_along(lives):
+    lives.restart()
+    servers = "servers: [{name: main, url: 'https://c.example'}, {name: standby, url: 'https://b.example'}]"
+    lives.sidecar.reload(config.parse(f"{servers}\nstate_dir: {lives.directory}"))
+    assert lives.sidecar.snapshot.servers[0].well_since is None
