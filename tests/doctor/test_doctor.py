@@ -337,6 +337,8 @@ def test_a_validator_that_is_not_taken_says_what_to_mend(new_node, servers, tmp_
     assert "association.validator and association.validator_key must fit" in tried(node)
     new_node[1].write_text("nonsense")
     assert tried(node).startswith(f"association.validator_key file:{new_node[1]}: ")
+    new_node[1].unlink()
+    assert Check("validator", lambda: tried(node)).run().detail == f"{new_node[1]} is not there"
 
 
 def test_a_validator_cannot_be_tried_on_a_server_that_is_away(new_node, servers):

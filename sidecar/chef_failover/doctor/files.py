@@ -105,6 +105,7 @@ def as_the_service_reads(node: Node, place: str) -> tuple[Path, str | None]:
     handed_over = unit.credentials(node).loaded.get(path.name) if path.parent == unit.CREDENTIALS_DIR else None
     if handed_over is not None:
         return handed_over, None
+    look(path)
     trouble = service_can_read(node, path)
     if trouble is None and not os.access(path, os.R_OK, effective_ids=True):
         raise UnseenError(f"{user(os.geteuid())} may not read {path}; run this as root")
