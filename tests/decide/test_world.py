@@ -136,7 +136,8 @@ def test_trouble_of_the_node_is_counted_against_no_server():
     snapshot = both
     for at in range(10, 20):
         snapshot = probed(snapshot, "a", Outcome.TLS, float(at), is_node_trouble=True)
-    assert (snapshot.server("a").state, snapshot.choice.name) == (both.server("a").state, "a")
+    held = snapshot.server("a")
+    assert (held.health, held.is_changing, snapshot.choice.name) == (UP, False, "a")
     for_run = select(snapshot, now=20.0, runs_from=19.0)
     assert (for_run.name, for_run.is_degraded, for_run.reason) == ("a", False, "first in order of preference, and UP")
     assert snapshot.server("a").detail == "tls"
