@@ -151,6 +151,7 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
         main,
         liveness=RiseFall(Health.UP, changed_at=-900.0),
         last_probe=standby.last_probe,
+        last_alive_probe=standby.last_probe,
         node_check=NodeCheck(95.0, wanted),
         readiness=RiseFall(Health.UP, changed_at=-900.0),
     )

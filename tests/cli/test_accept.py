@@ -82,7 +82,7 @@ def test_status_and_check_say_that_config_yml_is_not_at_work_and_why(path):
             assert f"Warning: {path} is not at work: it has changed since it was accepted" in ended.stdout
         spoil(path)
         told = run("status", "--config", path).stdout
-        assert f"Warning: {path} is not at work, since it has mistakes:\n{path}:" in told
+        assert f"Warning: {path} is not at work, since it has mistakes: {path}:" in told
         assert SAID in told
         assert SAID in json.loads(run("status", "--json", "--config", path).stdout)["warnings"][0]
         ended = run("check", "--config", path)

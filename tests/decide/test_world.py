@@ -139,7 +139,11 @@ def test_trouble_of_the_node_is_counted_against_no_server():
     held = snapshot.server("a")
     assert (held.health, held.is_changing, snapshot.choice.name) == (UP, False, "a")
     for_run = select(snapshot, now=20.0, runs_from=19.0)
-    assert (for_run.name, for_run.is_degraded, for_run.reason) == ("a", False, "first in order of preference, and UP")
+    assert (for_run.name, for_run.is_degraded, for_run.reason) == (
+        "a",
+        False,
+        "first in order of preference, and UP, though its last probe failed: tls",
+    )
     assert snapshot.server("a").detail == "tls"
     from_start = probed(fresh("a", "b"), "a", Outcome.TLS, 1.0, is_node_trouble=True)
     assert (from_start.server("a").health, from_start.choice.name) == (UNKNOWN, "a")

@@ -97,7 +97,7 @@ def test_a_mistake_changes_nothing(path, mistake, is_running):
             accept(path, is_running=is_running)
         assert file_of(path).read_bytes() == before
         assert for_sidecar(path).text == GOOD
-        assert "is not at work, since it has mistakes:\n" in at_work(path).why_not
+        assert "is not at work, since it has mistakes: " in at_work(path).why_not
 
 
 def settings_are_good(path):
@@ -263,7 +263,7 @@ def test_a_directory_that_cannot_be_written_leaves_what_was_accepted(path, monke
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("chef_failover.state.document.replace", full)
+    monkeypatch.setattr("chef_failover.files.replace", full)
     with pytest.raises(NotAcceptedError, match="cannot be written: No space left"):
         accept(path)
     found = for_sidecar(path)

@@ -34,14 +34,15 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
     """Wait until this node has a Chef server that works; for user data and scripts."""
     if with_all and not associated:
         raise click.UsageError("--all goes with --associated")
-    config = accepted.at_work(config_path).config
+    work = accepted.at_work(config_path)
+    config = work.config
     with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
         ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
     ready_at, limit = math.inf, time.monotonic() + timeout_s - 2 * WAIT_PERIOD_S
 
     def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
         nonlocal ready_at
-        if not (document["servers"] or config.servers or config.discovery.source):
+        if not (document["servers"] or config.servers or config.discovery.source or work.why_not):
             raise ChefFailoverError(
                 f"no server is configured, so none is waited for: name them in {config_path}, then systemctl reload"
                 " chef-failover"

@@ -202,7 +202,7 @@ def _why_not(config_path: Path, accepted: Accepted) -> str | None:
         if text == accepted.text or configuration.parse(text, str(config_path)) == accepted.config:
             return None
     except ConfigError as error:
-        return f"{config_path} is not at work, since it has mistakes:\n{error}"
+        return f"{config_path} is not at work, since it has mistakes: {'; '.join(error.lines)}"
     return f"{config_path} is not at work: it has changed since it was accepted; run: systemctl reload chef-failover"
 
 
