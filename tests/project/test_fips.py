@@ -31,7 +31,7 @@ def test_a_sidecar_wants_no_digest_that_fips_mode_lacks(tmp_path):
         loopback = f"127.0.0.1:{free_port()}"
         config = write_config(tmp_path, [server], node="{name: web-1}", registers=True, loopback=loopback)
         with daemon(config, PYTHONPATH=path) as sidecar:
-            until(lambda: sidecar.ask("/v1/servers").body["servers"][0]["outcome"] == "ok")
+            until(lambda: ("GET", "/organizations/default/clients/web-1", 200) in server.requests)
             for page in ("/metrics", "/"):
                 assert requests.get(f"http://{loopback}{page}", timeout=10).status_code == 200
             assert sidecar.stop() == 0
