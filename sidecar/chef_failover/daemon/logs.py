@@ -74,6 +74,11 @@ class Stream(logging.Handler):
         """None, as for `logging.NullHandler`."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write it; there is no filter here, and no lock."""
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write it, however long that takes."""
         data = f"{self.format(record)}\n".encode(errors="backslashreplace")
