@@ -342,3 +342,20 @@ def test_facts_of_many_servers_stay_small_and_say_what_is_left_out(tmp_path):
     shown = len(found.json["servers"])
     assert 10 < shown < 100
     assert found.json["omitted"] >= 100 - shown
+
+
+DEEP = [
+    b"[" * 60_000,
+    b'{"a":' * 9000,
+    b'{"reason": ' + b"9" * 50_000 + b"}",
+    b"\xff\xfe",
+    b"[" + b"{}," * 20_000 + b"1]",
+]
+
+
+@pytest.mark.parametrize("body", DEEP, ids=range(len(DEEP)))
+def test_no_body_of_a_request_is_a_fault_of_ours(tmp_path, body):
+    parsed = config.parse(f"servers: [{{name: a, url: 'https://a'}}]\nstate_dir: {tmp_path}")
+    client = create_app(Sidecar(parsed, Clocks().machine()), may_change=True).test_client()
+    for path in ("/v1/runs", "/v1/servers/a/drain", "/v1/servers/a/associate", "/v1/unpin"):
+        assert client.post(path, data=body).status_code == 400

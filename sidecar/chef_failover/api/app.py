@@ -6,8 +6,10 @@ from http import HTTPStatus
 from typing import Any
 
 import flask
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from chef_failover import weighed_json
 from chef_failover.api import page, render
 from chef_failover.api.question import Question
 from chef_failover.api.steering_api import steering
@@ -17,7 +19,19 @@ from chef_failover.model.model import Choice, Health, Snapshot
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request's body; a run report has a few hundred."""
+BODY_MEMORY = 8 * 1024 * 1024
+"""Bytes that parsing it may take."""
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+class _Json(DefaultJSONProvider):
+    """Documents keep their order; what others send may be no document at all, and nested without an end."""
+
+    sort_keys = False
+
+    def loads(self, s: str | bytes, **_: object) -> Any:  # noqa: ANN401
+        """Called by Flask for a request's body."""
+        return weighed_json.loads(s.encode(errors="replace") if isinstance(s, str) else s, BODY_MEMORY)
 
 
 def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
@@ -31,7 +45,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     """
     app = flask.Flask(__package__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json = _Json(app)
     app.register_blueprint(_runs_question(sidecar, may_hurry=may_change))
     app.register_blueprint(_questions(sidecar))
     app.register_blueprint(_signs_of_life(sidecar))
