@@ -125,6 +125,18 @@ def test_seven_that_hang_delay_no_eighth_nor_anything_of_the_other_pool(schedule
         steps.gate.set()
 
 
+def test_what_somebody_waits_for_has_a_thread_of_its_own_however_many_hang(scheduler):
+    hanging = hang(scheduler, scheduler.probes, 20)
+    routine, awaited = Steps(), Steps()
+    scheduler.task("routine", routine, pool=scheduler.probes).wake()
+    scheduler.task("awaited", awaited, pool=scheduler.probes).wake(is_awaited=True)
+    until(lambda: awaited.ended == 1)
+    assert (routine.begun, sum(steps.begun for steps in hanging)) == (0, scheduler.probes.size)
+    for steps in hanging:
+        steps.gate.set()
+    until(lambda: routine.ended == 1)
+
+
 def test_threads_do_not_grow_with_tasks_and_who_waited_longest_is_next(scheduler, clock):
     hanging = hang(scheduler, scheduler.work, scheduler.work.size)
     order = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import click
@@ -15,3 +17,6 @@ from chef_failover.daemon import serve as daemon
 def serve(config_path: Path) -> None:
     """Run the sidecar in the foreground; SIGHUP reloads its configuration."""
     daemon.serve(config_path)
+    logging.shutdown()
+    # A thread that waits for a server, or makes a key, is inside OpenSSL, which the end of Python takes down under it.
+    os._exit(0)

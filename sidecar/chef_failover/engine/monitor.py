@@ -67,7 +67,7 @@ class Monitor:
         """Begin no further probe. One under way ends by itself, and its result still counts."""
         self._task.cancel()
 
-    def freshen(self, wanted_from: float, within_s: float = 0.0) -> None:
+    def freshen(self, wanted_from: float, within_s: float = 0.0, *, is_awaited: bool = False) -> None:
         """Ask for a result no older than this instant, by a probe that begins ``within_s`` from now.
 
         However many ask, one probe serves them, and so does one that is under way.
@@ -77,7 +77,7 @@ class Monitor:
                 return
             self._wanted_from = max(self._wanted_from, wanted_from)
             self._due_at = min(self._due_at, self._clock() + within_s)
-        self._task.wake(within_s)
+        self._task.wake(within_s, is_awaited=is_awaited)
 
     def step(self) -> float:
         """One probe if it is due; seconds until the next."""

@@ -1,7 +1,7 @@
 """Shell: when things are done. Tasks say when they are due next, and two small pools of threads do them.
 
-So threads do not grow with servers, and seven servers that hang delay no other. This is the one place where every
-exception of the daemon's own work ends: a fault of ours costs one step, never a loop.
+So threads do not grow with servers, seven servers that hang delay no other, and none delays a waiting run. This is the
+one place where every exception of the daemon's own work ends: a fault of ours costs one step, never a loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ SAID_EVERY_S = 60.0
 
 @attrs.define
 class Pool:
-    """Threads that do tasks, at most ``size``; each starts when all others are busy, and then stays."""
+    """Threads that do tasks; each starts when all others are busy, and then stays.
+
+    At most ``size``, and one more for what somebody waits for.
+    """
 
     name: str
     size: int = 8
@@ -48,6 +51,7 @@ class Task:
         retry_s: when the next step is due after one that broke by a fault of ours.
         due_at: an instant of the scheduler's clock.
         began_at: when the step under way began, by `time.monotonic`.
+        is_awaited: somebody waits for what the next step brings.
         said_at, unsaid: when a fault of it was said last, and how many were not.
     """
 
@@ -59,12 +63,13 @@ class Task:
     scheduler: Scheduler
     due_at: float = math.inf
     began_at: float | None = None
+    is_awaited: bool = False
     said_at: float = -math.inf
     unsaid: int = 0
 
-    def wake(self, within_s: float = 0.0) -> None:
+    def wake(self, within_s: float = 0.0, *, is_awaited: bool = False) -> None:
         """Have a step begin ``within_s`` from now, or sooner if it is due; once it has ended, if one is under way."""
-        self.scheduler.wake(self, within_s)
+        self.scheduler.wake(self, within_s, is_awaited=is_awaited)
 
     def cancel(self) -> None:
         """Begin no further step. One under way ends by itself."""
@@ -136,10 +141,11 @@ class Scheduler:
                 hangs.append("scheduler")
         return tuple(sorted(hangs))
 
-    def wake(self, task: Task, within_s: float) -> None:
+    def wake(self, task: Task, within_s: float, *, is_awaited: bool = False) -> None:
         """See `Task.wake`."""
         with self._changed:
             if task in self._tasks:
+                task.is_awaited |= is_awaited
                 task.due_at = min(task.due_at, self.clock() + within_s)
                 self._begin_due(task.pool)
                 self._changed.notify_all()
@@ -169,12 +175,14 @@ class Scheduler:
                 self._changed.wait(min(left_s, LONGEST_NAP_S))
 
     def _begin_due(self, pool: Pool) -> None:
-        """Begin what has been due for longest, as far as the pool has room. The lock is held."""
-        if not self._is_at_work or pool.busy >= pool.size:
+        """Begin what is awaited, then what has been due for longest, as far as the pool has room. The lock is held."""
+        if not self._is_at_work or pool.busy > pool.size:
             return
         now = self.clock()
         due = [task for task in self._tasks if task.pool is pool and task.due_at <= now and task.began_at is None]
-        for task in sorted(due, key=lambda task: task.due_at)[: pool.size - pool.busy]:
+        for task in sorted(due, key=lambda task: (not task.is_awaited, task.due_at)):
+            if pool.busy >= pool.size + task.is_awaited:
+                return
             task.began_at = time.monotonic()
             self._under_way.add(task)
             pool.busy += 1
@@ -191,6 +199,7 @@ class Scheduler:
             with self._changed:
                 is_wanted = task in self._tasks
                 task.due_at = math.inf  # whoever woke it until now is served by this step
+                task.is_awaited = False
             delay_s = self._do(task) if is_wanted else math.inf
             with self._changed:
                 pool.busy -= 1

@@ -135,7 +135,7 @@ class Watch:
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
         wanted = self._live.server_worth_waiting_for(runs_from)
         if wanted:
-            self._monitors[wanted].freshen(runs_from)
+            self._monitors[wanted].freshen(runs_from, is_awaited=True)
         self._freshen(runs_from, HEAD_START_S)
         if not wanted:
             return self._live.select_for_run(runs_from)
@@ -153,7 +153,7 @@ class Watch:
         """
         former = None
         while (wanted := server_worth_waiting_for()) and wanted != former:
-            self._monitors[wanted].freshen(runs_from)
+            self._monitors[wanted].freshen(runs_from, is_awaited=True)
             self._live.wait_while(lambda: server_worth_waiting_for() == wanted, HEAD_START_S)
             former = wanted
         self._freshen(runs_from, 0.0 if wanted else HEAD_START_S)

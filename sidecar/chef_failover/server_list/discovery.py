@@ -82,12 +82,11 @@ class Discovery:
 
     def publish_status(self, now: Effective) -> None:
         """That is what holds from now on."""
-        source = self._config.discovery.source
-        self._standing = None
+        source, standing = self._config.discovery.source, None
         if source is not None:
             used = now.listing
             origin = Origin.CONFIG if used is None else Origin.CACHE if used == self._cached else Origin.SOURCE
-            self._standing = ListStanding(
+            standing = ListStanding(
                 source=str(source),
                 origin=origin,
                 version=used.version if used else None,
@@ -96,6 +95,7 @@ class Discovery:
                 refused=now.refused,
                 trouble=self._unreachable or now.trouble,
             )
+        self._standing = standing
         self._say()
 
     @property
