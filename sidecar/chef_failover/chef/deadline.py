@@ -152,6 +152,5 @@ def _connect_error(error: OSError, address: Address, deadline: Deadline) -> Prob
         return _exhausted(error)
     ours = dead_end(address[0], address[4])
     if ours is not None:
-        words = f"this node itself has {ours} to {address[4][0]}"
-        return ProbeError(Outcome.REFUSED, words, never_left_node=True, is_node_trouble=True)
+        return ProbeError(Outcome.REFUSED, f"connect: {ours}", never_left_node=True, is_node_trouble=True)
     return ProbeError(Outcome.REFUSED, f"connect: {error.strerror}")

@@ -7,24 +7,23 @@ the server's machine is off; so it is asked again with a datagram socket, whose 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import Any
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 """No file descriptor, no memory, no port of its own is left: the next attempt may work."""
 _DEAD_ENDS = {
-    errno.ENETUNREACH: "no route",
-    errno.ENETDOWN: "no interface that is up",
-    errno.EAFNOSUPPORT: "no such addresses",
-    errno.EHOSTUNREACH: "an unreachable route",
-    errno.EINVAL: "a blackhole route",
-    errno.EACCES: "a prohibit route",
+    **{number: os.strerror(number) for number in (errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT)},
+    errno.EHOSTUNREACH: "this node's own route to it is unreachable",
+    errno.EINVAL: "this node's own route to it is a blackhole",
+    errno.EACCES: "this node's own route to it is prohibit",
 }
 """What the kernel refuses a connect with, by ``fib_props`` in Linux's fib_semantics.c."""
 
 
 def dead_end(family: int, where: Any) -> str | None:  # noqa: ANN401
-    """What this machine has instead of a way to this address, in words; None where it has one, or cannot tell."""
+    """Why this machine has no way to this address, in words; None where it has one, or cannot tell."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(where)

@@ -237,7 +237,7 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
     # What keeps only us from asking keeps no run from working there.
     is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node
     if server.health is Health.UP:
-        is_settled = runs_from is None and (server is current or last is server.last_alive_probe)
+        is_settled = runs_from is None and (server is current or last is None or last.outcome.is_alive)
         return Standing.ELIGIBLE if is_settled or is_ours_alone else Standing.FAILING
     if server.health is Health.UNKNOWN:
         # After a restart the server in use keeps the node until its first probe has spoken.
