@@ -43,7 +43,7 @@ def test_a_probe_that_failed_is_told_of_before_it_moves_anybody():
     assert reason == "first in order of preference, and UP, though its last probe failed: refused"
     assert said == {
         "a": "in use, though its last probe failed: refused",
-        "b": "could take over, though its last probe failed: refused",
+        "b": "refused",
     }
 
 
