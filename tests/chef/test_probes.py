@@ -1004,7 +1004,7 @@ def test_address_of_a_family_that_this_node_has_not(server, probe):
     assert probe(url, resolver=Resolver(addresses)).outcome is Outcome.OK
     result = probe(url, resolver=Resolver(Lookups([NO_FAMILY])))
     assert (result.outcome, result.never_left_node) == (Outcome.REFUSED, True)
-    assert result.detail == "connect: Address family not supported by protocol"
+    assert result.detail == "this node itself has no such addresses to 127.0.0.1"
 
 
 def test_what_the_server_did_is_told_before_what_this_node_lacks(authority, probe):

@@ -18,9 +18,10 @@ from chef_failover.model.model import (
     SelectionPolicy,
     Snapshot,
     Standing,
+    Transition,
 )
 from chef_failover.model.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, THRESHOLDS, WEB, bare, drain, holding, pin, server, with_failback, without
+from tests.support.builders import EMPTY, ON, THRESHOLDS, WEB, bare, drain, holding, pin, server, with_failback, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 
@@ -224,9 +225,11 @@ def test_nobody_leaves_a_dead_server_for_one_that_fails():
 )
 def test_what_was_down_with_another_is_asked_again_before_the_node_leaves_it(last_outcome, last_at, expected):
     a = server("a", DOWN, outcome=last_outcome, at=last_at, changed_at=10.0)
-    assert name_of(bare(a, server("b", changed_at=100.0), current="a")) == expected
-    assert name_of(bare(a, server("b", changed_at=5.0), current="a")) == "b"  # it was well all the time
-    assert name_of(bare(a, server("b", changed_at=100.0), current="a", pin=pin("b"))) == "b"
+    back, met = (Transition(ON, "b", before, "UP", "") for before in ("DOWN", "UNKNOWN"))
+    assert name_of(bare(a, server("b", changed_at=100.0), current="a", transitions=(met, back))) == expected
+    assert name_of(bare(a, server("b", changed_at=100.0), current="a", transitions=(back, met))) == "b"  # just met
+    assert name_of(bare(a, server("b", changed_at=5.0), current="a", transitions=(back,))) == "b"  # well all the time
+    assert name_of(bare(a, server("b", changed_at=100.0), current="a", pin=pin("b"), transitions=(back,))) == "b"
 
 
 def test_a_middle_server_is_taken_while_the_best_is_held_down():
@@ -443,7 +446,6 @@ def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now
         well = late.last_alive_probe or ProbeResult(Outcome.OK, "late", now, is_signed=late.health is UNKNOWN)
         result = attrs.evolve(well, outcome=answer or well.outcome, finished_at=now)
         from chef_failover.decide.world import apply_probe
-        from tests.support.builders import ON
 
         after = apply_probe(snapshot, late, result, thresholds=THRESHOLDS, offline=None, on=ON)
         after = attrs.evolve(after, choice=snapshot.choice)

@@ -382,7 +382,7 @@ def test_no_key_of_a_list_forges_a_line_of_the_log(servers, tmp_path):
         until(lambda: "unknown key" in running.log)
         path.write_text(path.read_text() + f"{json.dumps(ODD)}: 1\n{json.dumps(ODD + ODD)}: 1\n")
         running.send(signal.SIGHUP)
-        until(lambda: running.log.count("the configuration in use stays") == 2)
+        until(lambda: "the configuration in use stays" in running.log)
         for line in running.log.splitlines():
             assert re.match(r"(INFO|WARNING|ERROR) (?!forged)", line), line
             assert line.isprintable(), line

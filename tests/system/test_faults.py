@@ -221,7 +221,7 @@ def test_a_search_index_that_is_down(servers, make_sidecar, fault):
     servers[0].fault = None
     until(lambda: choose_and_hear_all(sidecar) and sidecar.snapshot.server("mainserver").index_fails is False)
     assert choose(sidecar)[1].name == "standby1"
-    assert sidecar.snapshot.choice.reason.startswith("mainserver is held down: UP again; the node moves back in")
+    assert sidecar.snapshot.choice.reason.startswith("mainserver is UP again; the node moves back in")
 
 
 def test_where_every_search_index_is_down_the_node_stays(servers, make_sidecar):
@@ -277,7 +277,11 @@ def test_every_server_is_asked_with_a_signature_from_the_first_probe_on(servers,
         until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))  # noqa: B023
     asked = {path for server in servers for _, path, _ in server.requests}
     own = {f"/organizations/default/{kind}/{NODE}" for kind in ("clients", "nodes")}
-    assert {path for path in asked if "/cookbooks" not in path} == {*own, "/_status"}
+    assert {path for path in asked if "/cookbooks" not in path} == {
+        *own,
+        f"/organizations/default/nodes/{NODE}/_acl",
+        "/_status",
+    }
 
 
 def test_a_hanging_server_delays_no_other(servers, make_sidecar):

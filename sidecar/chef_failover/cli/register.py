@@ -42,7 +42,8 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
 
     def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
         nonlocal ready_at
-        if not (document["servers"] or config.servers or config.discovery.source or work.why_not):
+        is_settled = work.why_not is None or not work.is_written  # else what the file has now is not at work yet
+        if is_settled and not (document["servers"] or config.servers or config.discovery.source):
             raise ChefFailoverError(
                 f"no server is configured, so none is waited for: name them in {config_path}, then systemctl reload"
                 " chef-failover"

@@ -102,7 +102,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             preferences[server.name],
         ),
     )
-    if current is not None and runs_from is None and best.name != pinned and _stays(current, best, standings):
+    if current is not None and runs_from is None and best.name != pinned and _stays(current, best, snapshot, standings):
         best = current
     verdicts = tuple(
         Verdict(
@@ -215,17 +215,22 @@ def _standing(
     return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from, now))
 
 
-def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str, Standing]) -> bool:
+def _stays(
+    current: ServerSnapshot, best: ServerSnapshot, snapshot: Snapshot, standings: Mapping[str, Standing]
+) -> bool:
     """Whether the node stays on ``current``, which is DOWN, though ``best`` stands better.
 
-    Where nobody answers there is nothing to gain. What came UP while ``current`` was DOWN may have been down with it:
+    Where nobody answers there is nothing to gain. What came back while ``current`` was DOWN may have been down with it:
     ``current`` is left once it has failed after that.
     """
     if standings[current.name] is not Standing.DOWN or current.liveness.changed_at is None:
         return False
     up_since, last = best.liveness.changed_at, current.last_probe
-    if standings[best.name] <= Standing.FAILING or up_since is None or last is None:
+    if standings[best.name] <= Standing.FAILING or last is None:
         return True
+    changes = [entry for entry in snapshot.transitions if entry.server == best.name and entry.after == Health.UP.name]
+    if up_since is None or not changes or changes[-1].before != Health.DOWN.name:
+        return False
     has_failed_since = not last.outcome.is_alive and min(last.began_at, last.finished_at) >= up_since
     return up_since > current.liveness.changed_at and not has_failed_since
 
