@@ -33,13 +33,15 @@ def read(path: Path, limit: int, *, may_be_link: bool = False) -> bytes:
     return data
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, mark: str = "") -> None:
     """Make ``data`` the content of ``path``, which everybody may read: all of it or none, whatever happens.
+
+    Where others may replace it at the same time, each has a ``mark`` of its own.
 
     Raises:
         OSError: the directory cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}{mark}.new")
     temporary.unlink(missing_ok=True)  # of a crash, or a pipe or a link that somebody laid there
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:

@@ -24,10 +24,10 @@ from cryptography import x509
 from chef_devserver.authority import Authority
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
-from chef_failover.chef.https import ChefServer, Target
+from chef_failover.chef.https import ChefServer, Connection, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import MOST, Resolver
-from chef_failover.chef.probes import HABIT_LIFETIME_S, STATUS_INTERVAL_S, Prober
+from chef_failover.chef.probes import HABIT_LIFETIME_S, STATUS_INTERVAL_S, STATUS_SETTLES_S, Prober
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
 from chef_failover.model.model import Outcome
@@ -288,6 +288,22 @@ def test_a_status_page_that_does_not_answer_harms_no_probe(chef, make_prober_of)
     chef.get(f"{ROOT}/_status", body=requests.ConnectionError())
     result = make_prober_of().probe()
     assert (result.outcome, result.index_fails) == (Outcome.OK, None)
+
+
+@pytest.mark.parametrize("fault", [Fault.BACK_END_DOWN, Fault.MAINTENANCE])
+def test_a_passing_fault_of_the_status_page_is_looked_behind_soon(server, make_prober, fault, monkeypatch):
+    now = [1000.0]
+    prober = make_prober(server.chef_server_url, clock=lambda: now[0])
+    get = Connection.request
+
+    def is_between(self, method, url, *more, **others):
+        server.fault = fault if url.endswith("/_status") and now[0] == 1000.0 else None
+        return get(self, method, url, *more, **others)
+
+    monkeypatch.setattr(Connection, "request", is_between)
+    assert prober.probe().index_fails is None
+    now[0] += STATUS_SETTLES_S
+    assert prober.probe().index_fails is False
 
 
 @pytest.mark.parametrize("status", [401, 404])
@@ -1004,7 +1020,7 @@ def test_address_of_a_family_that_this_node_has_not(server, probe):
     assert probe(url, resolver=Resolver(addresses)).outcome is Outcome.OK
     result = probe(url, resolver=Resolver(Lookups([NO_FAMILY])))
     assert (result.outcome, result.never_left_node) == (Outcome.REFUSED, True)
-    assert result.detail == "this node itself has no such addresses to 127.0.0.1"
+    assert result.detail == "connect: Address family not supported by protocol"
 
 
 def test_what_the_server_did_is_told_before_what_this_node_lacks(authority, probe):

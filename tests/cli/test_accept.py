@@ -38,7 +38,7 @@ def names(running):
 def test_it_says_what_it_accepted(path):
     ended = run("accept", "--config", path)
     assert (ended.returncode, ended.stdout) == (0, f"accepted {path}: mainserver, standbyserver\n")
-    path.write_text("")
+    path.write_text("servers: []\n")
     assert "no server, so chef-client keeps its own" in run("accept", "--config", path).stdout
 
 

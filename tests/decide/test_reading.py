@@ -6,6 +6,7 @@ import pytest
 from chef_failover.decide.reading import CONFIRMING_INTERVAL_S, INTERVAL_S, RETRY_INTERVAL_S, due_at, is_recent
 from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState, RiseFall
 from chef_failover.model.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
+from chef_failover.model.run_history import RunEvidence
 from tests.support.builders import EMPTY, WEB, bare, holding, server, without
 
 DOWN = Health.DOWN
@@ -29,6 +30,7 @@ def policy(revision, at, **more):
         (holding("a", at=50.0), {"asked_at": 49.5}, 50.0 + INTERVAL_S),
         (without("a", at=50.0), {}, 50.0 + RETRY_INTERVAL_S),
         (holding("a", EMPTY, at=50.0), {}, 50.0 + RETRY_INTERVAL_S),
+        (holding("a", at=50.0, run_evidence=RunEvidence(saves=False)), {}, 50.0 + INTERVAL_S),
         (attrs.evolve(holding("a"), node_check=NodeCheck(50.0, WEB, trouble="no")), {}, 50.0 + RETRY_INTERVAL_S),
         (holding("a", at=50.0, readiness=CHANGING), {}, 50.0 + CONFIRMING_INTERVAL_S),
         (without("a", at=50.0, readiness=CHANGING), {}, 50.0 + CONFIRMING_INTERVAL_S),

@@ -66,6 +66,13 @@ def test_two_failed_starts_in_a_row_move_the_node_and_no_cookbook_does(runs, in_
     assert after(*runs)[0].choice.name == in_use
 
 
+@pytest.mark.parametrize(("has_left_node", "in_use"), [(True, "b"), (False, "a")])
+def test_what_only_probes_lack_explains_no_failure_of_a_run(has_left_node, in_use):
+    trouble = {"is_node_trouble": True, "never_left_node": not has_left_node}
+    snapshot = probed(world(server("a"), server("b")), "a", Outcome.TLS, 1.0, **trouble)
+    assert after(TLS, TLS, snapshot=snapshot)[0].choice.name == in_use
+
+
 def test_why_it_moved_and_what_would_move_it_back_is_said():
     snapshot, at = after(TLS, TLS)
     words = "the last 2 runs there failed before they converged, with OpenSSL::SSL::SSLError"

@@ -246,6 +246,12 @@ def test_after_a_restart_the_server_in_use_has_the_benefit_of_the_doubt():
     assert name_of(bare(server("a", UNKNOWN), server("b", UNKNOWN))) == "a"
 
 
+def test_a_run_goes_to_what_only_our_probes_cannot_reach_before_what_is_down():
+    ours = ProbeResult(Outcome.TLS, "tls", 5.0, is_node_trouble=True)
+    unknown = attrs.evolve(server("b", UNKNOWN), last_probe=ours)
+    assert name_of(bare(server("a", DOWN, at=5.0), unknown, current="a"), now=5.0, runs_from=4.0) == "b"
+
+
 # --- equals -------------------------------------------------------------------------------------------------------
 
 

@@ -256,11 +256,52 @@ def test_a_file_that_others_can_write_is_not_believed(path, mode):
         read(path)
 
 
+def test_an_empty_file_takes_no_server_away(path):
+    accept(path)
+    path.write_text("")
+    with pytest.raises(NotAcceptedError, match="is empty: write servers: \\[\\]"):
+        accept(path)
+    assert at_work(path).text == GOOD
+    path.write_text("servers: []\n")
+    assert accept(path).config.servers == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's file is everybody's concern")
+def test_what_others_than_root_can_write_is_not_accepted(path):
+    for mode in (0o646, 0o644):
+        path.chmod(mode)
+        os.chown(path, 0 if mode == 0o646 else 65534, 0)
+        with pytest.raises(NotAcceptedError, match="others than root can write"):
+            accept(path)
+    assert not file_of(path).exists()
+
+
+def test_a_mistake_on_a_copied_disk_leaves_no_other_machine_s_name(path):
+    path.write_text(GOOD.replace("web-1", "'{hostname}'"))
+    accept(path, lambda _: "original")
+    path.write_text("[")
+    with pytest.raises(ConfigError):
+        accept(path, lambda _: "copy")
+    assert read(path).node_name == "copy"
+
+
+def test_a_reload_accepts_no_node_without_its_name(path, monkeypatch):
+    path.write_text(GOOD.replace("web-1", "'{hostname}'"))
+    with pytest.raises(IdentityError):
+        accept(path, unknown, is_running=True)
+    assert not file_of(path).exists()
+    with pytest.raises(IdentityError):
+        accept(path, unknown)
+    no_writing(monkeypatch)
+    with pytest.raises(IdentityError, match="was not known"):
+        for_sidecar(path, unknown, is_running=True)
+
+
 def test_a_directory_that_cannot_be_written_leaves_what_was_accepted(path, monkeypatch):
     accept(path)
     path.write_text(GOOD.replace("a.example", "b.example"))
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("chef_failover.files.replace", full)

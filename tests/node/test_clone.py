@@ -30,7 +30,8 @@ def of(directory, instance_id, **more):
 
 
 def files(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    paths = (path for path in directory.iterdir() if path.name != key_file.LOCK_NAME)
+    return {path.name: path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize(("recorded", "now"), [(A, A), (None, B), (A, None), (None, None), ("../../x", B), (5, B)])

@@ -89,8 +89,10 @@ module ChefFailover
 
     def write(path, files)
       FileUtils.mkdir_p(File.dirname(path))
-      File.open("#{path}.new", "wb", 0o644) { |new| files.each { |file| new.puts(File.binread(file)) } }
-      File.rename("#{path}.new", path)
+      new = "#{path}.#{Process.pid}"
+      FileUtils.rm_f(new)
+      File.open(new, "wbx", 0o644) { |all| files.each { |file| all.puts(File.binread(file)) } }
+      File.rename(new, path)
       path
     end
   end

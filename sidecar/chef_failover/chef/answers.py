@@ -102,7 +102,9 @@ def judge_status(answer: Answer) -> Finding | None:
         return _judge_upstreams(upstreams, is_well=answer.status == HTTPStatus.OK)
     if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
         return Finding(Outcome.OK)
-    return None if answer.status == HTTPStatus.NOT_FOUND else _judge_unsigned(answer)
+    if answer.status == HTTPStatus.NOT_FOUND and not _is_own_page(answer):
+        return None
+    return _judge_unsigned(answer)
 
 
 def _judge_upstreams(upstreams: Mapping[str, object], *, is_well: bool) -> Finding:

@@ -91,11 +91,13 @@ class Resolver:
     def _run(self, name: Name, future: Future[list[Address]], late_from: float) -> None:
         try:
             future.set_result(self._getaddrinfo(*name))
-        except (OSError, UnicodeError) as error:
-            future.set_exception(
-                error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, str(error))
-            )
+        except UnicodeError as error:
+            future.set_exception(socket.gaierror(socket.EAI_NONAME, str(error)))
+        except OSError as error:
+            future.set_exception(error)
         finally:
+            if not future.done():  # a fault of ours: whoever waits is told, and so is the thread's own report
+                future.set_exception(socket.gaierror(socket.EAI_FAIL, "the lookup broke"))
             with self._lock:
                 del self._under_way[name]
                 self._late.pop(name, None)

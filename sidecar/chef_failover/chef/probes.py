@@ -166,10 +166,11 @@ class Prober:
         try:
             finding = answers.judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
         except ProbeError:  # what it was asked for has been answered, and stays so
-            self._status_due_at = now + STATUS_INTERVAL_S
+            self._status_due_at = now + STATUS_SETTLES_S
             return None
         if finding is None or finding.index_fails is None:
-            self._status_due_at = now + HABIT_LIFETIME_S
+            is_mute = finding is None or finding.outcome.is_alive  # it has no such page, or none that names its parts
+            self._status_due_at = now + (HABIT_LIFETIME_S if is_mute else STATUS_SETTLES_S)
             return None
         if finding.index_fails is not (self._index is not None):
             self._index_changed_at = now

@@ -168,7 +168,7 @@ def _add_certificates(context: ssl.SSLContext, paths: Sequence[Path]) -> tuple[l
 
 def _first_certificate(data: bytes) -> bytes | str:
     """The one that Ruby takes, as ``cadata`` wants it."""
-    if data[:1] == b"\x30":  # DER: a sequence, its length, and whatever follows it
+    if data[:1] == b"\x30" and len(data) > 1:  # DER: a sequence, its length, and whatever follows it
         length_octets = data[1] & 0x7F if data[1:2] > b"\x80" else 0
         length = int.from_bytes(data[2 : 2 + length_octets]) if length_octets else data[1]
         return data[: 2 + length_octets + length]

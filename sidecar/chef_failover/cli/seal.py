@@ -29,6 +29,7 @@ from chef_failover.state import document as state
 
 _OF_ONE_LIFE = (
     *key_file.LEFTOVERS,
+    key_file.LOCK_NAME,
     key_file.PUBLIC_NAME,
     list_cache.FILE_NAME,
     f".{list_cache.FILE_NAME}.new",
@@ -71,7 +72,7 @@ def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: 
             " systemctl stop chef-failover"
         )
     condemned = _condemned(directory)
-    beside = [accepted_path.with_name(f".{accepted_path.name}.new"), accepted_path] if accepted_path else []
+    beside = [*accepted_path.parent.glob(f".{accepted_path.name}*.new"), accepted_path] if accepted_path else ()
     elsewhere = [path for path in (config.metrics.textfile, *beside) if path and os.path.lexists(path)]
     if not is_forced and (registered := _registered(directory / state.FILE_NAME)):
         raise SealError(

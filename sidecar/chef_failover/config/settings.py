@@ -21,6 +21,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
+from chef_failover import files
 from chef_failover.config import yaml_lines
 from chef_failover.config.schema import (
     ChefName,
@@ -43,6 +44,8 @@ from chef_failover.config.urls import HostPort, ServerUrl, parse_server_url, pla
 from chef_failover.config.yaml_lines import Step
 from chef_failover.errors import ConfigError, Problem
 
+SIZE_LIMIT = 512 * 1024
+"""Bytes of config.yml."""
 MOST_SERVERS = 100
 """What one node can watch within the limits of its unit."""
 DEFAULT_PATH = Path("/etc/chef-failover/config.yml")
@@ -208,7 +211,7 @@ def read_text(path: Path) -> str:
         ConfigError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read(path, SIZE_LIMIT, may_be_link=True).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError((Problem(str(path), 1, "", f"cannot be read: {reason}"),)) from error

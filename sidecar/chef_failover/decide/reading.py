@@ -10,6 +10,7 @@ import math
 
 from chef_failover.decide.health import JITTER
 from chef_failover.decide.readiness import missing
+from chef_failover.decide.rights import is_barred
 from chef_failover.model.model import ServerSnapshot, Snapshot
 from chef_failover.model.needs import Content, ParityMode, ReadinessMode
 
@@ -39,7 +40,8 @@ def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_a
     check = server.node_check
     if check is None or asked_at > check.read_at:
         return -math.inf
-    span_s = RETRY_INTERVAL_S if check.trouble or missing(snapshot, server) else INTERVAL_S
+    lacks = missing(snapshot, server) is not None and not is_barred(snapshot, server)  # of which a run's end tells
+    span_s = RETRY_INTERVAL_S if check.trouble or lacks else INTERVAL_S
     if server.readiness.is_changing and not check.trouble:
         span_s = CONFIRMING_INTERVAL_S
     return check.read_at + span_s * (1 - JITTER + 2 * JITTER * chance)

@@ -55,7 +55,10 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
     if run.phase in (Phase.CONVERGE, Phase.SAVE):
         is_refused = run.phase is Phase.SAVE and run.http_status == 403
         return RunEvidence(saves=False if is_refused else evidence.saves)
-    is_well = server.health is Health.UP and server.last_probe is not None and server.last_probe.outcome.serves_node
+    last = server.last_probe
+    # What only our probes lack explains no failure of chef-client's.
+    is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node
+    is_well = server.health is Health.UP and last is not None and (last.outcome.serves_node or is_ours_alone)
     if not is_well or snapshot.offline or not _is_failed_by_server(run):
         return evidence
     status = f" (HTTP {run.http_status})" if run.http_status is not None else ""

@@ -247,7 +247,9 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
     if server.health is Health.UNKNOWN:
         # After a restart the server in use keeps the node until its first probe has spoken.
         is_unasked = server is current and (last is None or is_ours_alone)
-        return Standing.ELIGIBLE if runs_from is None and is_unasked else Standing.UNKNOWN
+        if runs_from is None:
+            return Standing.ELIGIBLE if is_unasked else Standing.UNKNOWN
+        return Standing.FAILING if is_ours_alone else Standing.UNKNOWN
     return Standing.DOWN
 
 

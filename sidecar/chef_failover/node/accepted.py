@@ -12,6 +12,7 @@ the same directory has its own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -72,29 +73,50 @@ def name_here(pattern: str) -> str:
 def accept(config_path: Path, name_of: NameOf = name_here, *, is_running: bool = False) -> Accepted:
     """Check ``config_path`` and write what it says, for the shim and the sidecar to go by.
 
-    Whatever is wrong, what was accepted before stays. ``is_running``: a sidecar is to take it over without a restart.
+    Whatever is wrong, what was accepted before stays, with the name of this machine. ``is_running``: a sidecar is to
+    take it over without a restart.
 
     Raises:
         ConfigError: with every mistake.
-        IdentityError: the node's name cannot be found out. Where nothing was accepted before, the rest is accepted.
-        NotAcceptedError: it needs a restart, or cannot be written.
+        IdentityError: the node's name cannot be found out. Where nothing was accepted before a start, the rest is.
+        NotAcceptedError: it needs a restart, others than root can write it, it is empty where servers were accepted, or
+            what is accepted cannot be written.
     """
-    text = configuration.read_text(config_path)
-    config = configuration.parse(text, str(config_path))
     former = _former(config_path)
+    try:
+        text = configuration.read_text(config_path)
+        config = configuration.parse(text, str(config_path))
+    except ConfigError:
+        if former is not None:  # maybe on a disk of another machine
+            with contextlib.suppress(IdentityError):
+                _write_for(config_path, former.config, former.text, name_of, former)
+        raise
+    _expect_roots(config_path)
+    if former is not None and former.config.servers and not text.strip():
+        raise NotAcceptedError(f"{config_path} is empty: write servers: [] if chef-client is to be let alone")
     if is_running and former is not None and _places(config) != _places(former.config):
         raise NotAcceptedError("listen.socket or state_dir has changed, which needs a restart: restart chef-failover")
-    node_name, trouble = None, None
     try:
-        node_name = name_of(config.node.name) if config.node.name else None
-    except IdentityError as error:
-        if former is not None:
-            raise
-        trouble = error
+        return _write_for(config_path, config, text, name_of, former)
+    except IdentityError:
+        if former is None and not is_running:
+            _write(path_of(config_path), document(config, text, None), is_new=True)
+        raise
+
+
+def _write_for(config_path: Path, config: Config, text: str, name_of: NameOf, former: Accepted | None) -> Accepted:
+    node_name = name_of(config.node.name) if config.node.name else None
     _write(path_of(config_path), document(config, text, node_name), is_new=former is None)
-    if trouble is not None:
-        raise trouble
     return Accepted(config, node_name, text)
+
+
+def _expect_roots(config_path: Path) -> None:
+    """Who may write what root accepts decides where root's runs go."""
+    found = config_path.stat()
+    is_open = found.st_mode & (0o002 if found.st_gid == 0 else 0o022)
+    if os.geteuid() == 0 and (found.st_uid != 0 or is_open):
+        mend = f"chown root {config_path}; chmod 0644 {config_path}"
+        raise NotAcceptedError(f"others than root can write {config_path}: {mend}")
 
 
 def _write(path: Path, document: dict[str, Any], *, is_new: bool) -> None:
@@ -104,7 +126,7 @@ def _write(path: Path, document: dict[str, Any], *, is_new: bool) -> None:
         raise NotAcceptedError(f"{path} would be longer than {SIZE_LIMIT >> 20} MiB")
     try:
         if is_new or path.read_bytes() != data:
-            files.replace(path, data)
+            files.replace(path, data, mark=str(os.getpid()))  # a reload may meet a start
     except OSError as error:
         raise NotAcceptedError(f"{path} cannot be written: {error.strerror}; run this as root") from error
 
@@ -188,6 +210,8 @@ def for_sidecar(config_path: Path, name_of: NameOf = name_here, *, is_running: b
             pass  # which is said below
     found = at_work(config_path)
     pattern = found.config.node.name
+    if pattern is not None and found.is_written and found.node_name is None and is_running:
+        raise IdentityError("the node's name was not known when its configuration was accepted: restart chef-failover")
     if pattern is not None and not (is_running and found.is_written):
         here = name_of(pattern)
         if found.is_written and here != found.node_name:  # a disk of another machine, or a name that came late

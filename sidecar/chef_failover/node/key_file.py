@@ -23,6 +23,7 @@ from chef_failover.errors import KeyFileError
 
 NAME = "client.pem"
 PUBLIC_NAME = "client.pub"
+LOCK_NAME = ".client.lock"
 LEFTOVERS = (".client.pem.new", ".client.pub.new")
 """What a crash may leave; the first is a private key."""
 _SIZE_LIMIT = 64 * 1024
@@ -110,14 +111,17 @@ def is_ours(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def _sole_maker(directory: Path) -> Iterator[int]:
+    # Not the directory itself is locked: whoever may read it could hold that lock for ever.
+    lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_leftovers(directory)
         yield descriptor
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+        os.close(lock)
 
 
 def _remove_leftovers(directory: Path) -> None:

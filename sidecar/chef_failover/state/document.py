@@ -237,15 +237,16 @@ def _run(entry: Mapping[str, Any]) -> Run:
 def _evidence(
     entries: Mapping[str, Any], instant: Instant, *, is_same_boot: bool
 ) -> dict[tuple[str, str], RunEvidence]:
-    """After a reboot nobody knows when a run failed: it counts as having failed just now."""
+    """After a reboot nobody knows when a run failed: the next ones tell. What is not one of ours is dropped alone."""
     found = {}
     for name, entry in entries.items():
-        failed_starts, failed_at, saves = int(_number(entry["failed_starts"])), entry["failed_at"], entry["saves"]
-        if saves not in (None, True, False):
-            raise ValueError("what it says of runs on a server is not one of ours")
-        at = instant.at if failed_at is None or not is_same_boot else min(_number(failed_at), instant.at)
-        evidence = RunEvidence(failed_starts, at if failed_starts else -math.inf, _words(entry["failure"]), saves)
-        found[_text(name), _text(entry["chef_server_url"], _WORDS_LIMIT)] = evidence
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            failed_at, saves = entry["failed_at"], entry["saves"] if entry["saves"] in (None, True, False) else None
+            evidence = RunEvidence(saves=saves)
+            if is_same_boot and failed_at is not None:
+                at, count = min(_number(failed_at), instant.at), int(_number(entry["failed_starts"]))
+                evidence = RunEvidence(count, at, _words(entry["failure"]), saves)
+            found[_text(name), _text(entry["chef_server_url"], _WORDS_LIMIT)] = evidence
     return found
 
 
