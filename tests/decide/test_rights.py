@@ -10,7 +10,7 @@ from chef_failover.cli import tables
 from chef_failover.decide.outlook import conditions_for_use, shortcomings
 from chef_failover.decide.readiness import caution, sentence, why_not_ready
 from chef_failover.decide.reading import INTERVAL_S, due_at
-from chef_failover.decide.rights import REFUSED, cure, may_save
+from chef_failover.decide.rights import BARRED_S, REFUSED, cure, may_save
 from chef_failover.decide.world import apply_run
 from chef_failover.model.about import About
 from chef_failover.model.model import NodeCheck, Standing
@@ -91,6 +91,14 @@ def test_a_later_reading_that_is_shown_the_rights_ends_it(node, more, name):
     assert snapshot.choice.name == name
     if name == "a":
         assert [step.after for step in snapshot.transitions if step.server == "a"] == ["not ready", "ready"]
+
+
+def test_where_no_rights_are_told_of_one_refusal_bars_it_for_some_hours():
+    barred = was_read(ran(pair(None), 5.0, **REFUSAL), "a", BARRED_S, WEB)
+    assert (barred.choice.name, barred.server("a").run_evidence.saves) == ("b", False)
+    failed = ran(barred, BARRED_S, result="failed", phase=Phase.CONVERGE)
+    assert was_read(failed, "a", BARRED_S + 10.0, WEB).choice.name == "a"
+    assert was_read(barred, "a", BARRED_S + 10.0, WEB, trouble="no answer").choice.name == "b"
 
 
 def test_an_object_that_is_gone_is_another_matter():

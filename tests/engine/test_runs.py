@@ -87,7 +87,7 @@ BEHIND = RunEvidence(2, 50.0, "OpenSSL::SSL::SSLError")
         ("b1", BEHIND, BEHIND),
         ("b2", BEHIND, RunEvidence(saves=BEHIND.saves)),  # nobody knows when
         ("b1", attrs.evolve(BEHIND, failed_at=99.0), attrs.evolve(BEHIND, failed_at=90.0)),
-        ("b2", RunEvidence(saves=False), RunEvidence(saves=False)),
+        ("b2", RunEvidence(saves=False), RunEvidence(failed_at=90.0, saves=False)),
     ],
 )
 def test_a_restart_keeps_what_runs_tell_of_a_server(tmp_path, boot_id, evidence, expected):

@@ -20,6 +20,8 @@ from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
 from chef_failover.model.run_history import RunEvidence
 
+BARRED_S = 4 * 3600.0
+"""How long one refusal bars a server that does not tell of rights: a proxy may have said it, or somebody mended it."""
 REFUSED = "a run there could not save this node's object (HTTP 403)"
 
 
@@ -37,7 +39,8 @@ def is_barred(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 def after_reading(evidence: RunEvidence, check: NodeCheck) -> RunEvidence:
     """What runs have told, once ``check`` has been read whole: the object may be another now, and so may the rights."""
-    is_cured = evidence.saves is False and check.may_save is True
+    is_over = check.may_save is None and not check.trouble and check.read_at >= evidence.failed_at + BARRED_S
+    is_cured = evidence.saves is False and (check.may_save is True or is_over)
     return attrs.evolve(evidence, saves=None) if is_cured or check.has_node_object is False else evidence
 
 

@@ -54,7 +54,8 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
         return RunEvidence(saves=True)
     if run.phase in (Phase.CONVERGE, Phase.SAVE):
         is_refused = run.phase is Phase.SAVE and run.http_status == 403
-        return RunEvidence(saves=False if is_refused else evidence.saves)
+        failed_at = at if is_refused else evidence.failed_at
+        return RunEvidence(failed_at=failed_at, saves=False if is_refused else evidence.saves)
     last = server.last_probe
     # What only our probes lack explains no failure of chef-client's.
     is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node

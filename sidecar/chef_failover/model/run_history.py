@@ -76,7 +76,7 @@ class RunEvidence:
     failed_starts: int = 0
     """Runs in a row that it failed in their first phase while its probes were well."""
     failed_at: float = -math.inf
-    """When the latest of these ended, on the monotonic clock."""
+    """When the latest of these, or the last one that could not save the node, ended, on the monotonic clock."""
     failure: str = ""
     """What that one failed with, in words."""
     saves: bool | None = None

@@ -242,7 +242,7 @@ def _evidence(
     for name, entry in entries.items():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             failed_at, saves = entry["failed_at"], entry["saves"] if entry["saves"] in (None, True, False) else None
-            evidence = RunEvidence(saves=saves)
+            evidence = RunEvidence(failed_at=instant.at if saves is False else -math.inf, saves=saves)
             if is_same_boot and failed_at is not None:
                 at, count = min(_number(failed_at), instant.at), int(_number(entry["failed_starts"]))
                 evidence = RunEvidence(count, at, _words(entry["failure"]), saves)

@@ -77,7 +77,7 @@ def _evidence(evidence: RunEvidence) -> words.Document:
     """As state.json has it; when a run failed is told by the monotonic clock of this boot."""
     return {
         "failed_starts": evidence.failed_starts,
-        "failed_at": round(evidence.failed_at, 3) if evidence.failed_starts else None,
+        "failed_at": round(evidence.failed_at, 3) if math.isfinite(evidence.failed_at) else None,
         "failure": evidence.failure,
         "saves": evidence.saves,
     }
