@@ -83,6 +83,13 @@ def test_so_is_a_failure_that_came_late(names):
     names.end("a", "192.0.2.1", after_s=0.0)
 
 
+def test_a_failure_that_came_late_is_for_nobody_whose_lookup_works_now(names):
+    names.is_late("a")
+    names.end("a", socket.gaierror(socket.EAI_AGAIN, "no answer"), after_s=30.0)
+    names.give("a", "192.0.2.1")
+    assert names.asks("a") == "192.0.2.1"
+
+
 def test_what_comes_in_time_is_for_nobody_else(names):
     names.is_late("a")
     names.end("a", "192.0.2.1", after_s=5.0)

@@ -120,8 +120,9 @@ os._exit(0)
 BACK = """
 sidecar = make([one.url for one in servers], "{interval: 1s, retry_interval: 100ms, timeout: 30s}")
 until(lambda: [one.health.name for one in sidecar.snapshot.servers] == ["UP", "UP"])
-for one in servers:
-    one.fault = Fault.REFUSE
+servers[1].fault = Fault.REFUSE
+until(lambda: not sidecar.snapshot.server("standby").last_probe.outcome.is_alive)
+servers[0].fault = Fault.REFUSE
 until(lambda: [one.health.name for one in sidecar.snapshot.servers] == ["DOWN", "DOWN"])
 for one in servers[::-1]:
     one.fault = None

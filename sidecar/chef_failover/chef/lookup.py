@@ -4,8 +4,8 @@ The C library's resolver cannot be interrupted and may take half a minute over a
 on a thread of its own, at most one for each name: who asks while one is under way waits for that one.
 
 A name server that is silent makes each lookup take 5 s until the next one is asked, and then it works; where all are
-silent, it fails in the end. What comes too late for who asked, good or bad, is kept, and given at once to who asks
-next, while a new lookup goes on.
+silent, it fails in the end. What comes too late for who asked is kept for who asks next: an address is given at once,
+while a new lookup goes on, and a failure once that one is late, too, since the network may have come back meanwhile.
 """
 
 from __future__ import annotations
@@ -56,16 +56,19 @@ class Resolver:
             return future.result(timeout_s)
         except TimeoutError:
             with self._lock:
+                kept, since = self._late.get((host, port), (future, 0.0))
                 if not future.done():
                     self._late[host, port] = future, self._clock()
+            if kept.done() and self._clock() - since < KEPT_S:
+                return kept.result()
             raise
 
     def begin(self, host: str, port: int, timeout_s: float = math.inf) -> Future[list[Address]]:
         """The lookup under way, or a new one; its result is what `lookup` gives or raises.
 
-        What takes longer than ``timeout_s`` is late; while the next one goes on, the result is what came late. Beyond
-        `MOST_LATE` a name that was late fails at once, with EAI_AGAIN as when no name server answers; beyond `MOST`
-        every name does, with ENOBUFS.
+        What takes longer than ``timeout_s`` is late; while the next one goes on, the result is the address that came
+        late. Beyond `MOST_LATE` a name that was late fails at once, with EAI_AGAIN as when no name server answers;
+        beyond `MOST` every name does, with ENOBUFS.
 
         Raises:
             RuntimeError: this process may have no further thread.
@@ -74,7 +77,8 @@ class Resolver:
         with self._lock:
             future = self._under_way.get(name) or self._start(name, self._clock() + timeout_s)
             kept, since = self._late.get(name, (future, 0.0))
-            return kept if kept.done() and self._clock() - since < KEPT_S else future
+            is_good = kept.done() and kept.exception() is None
+            return kept if is_good and self._clock() - since < KEPT_S else future
 
     def _start(self, name: Name, late_from: float) -> Future[list[Address]]:
         future: Future[list[Address]] = Future()
