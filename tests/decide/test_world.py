@@ -63,6 +63,15 @@ def test_reasons_that_alternate_fill_no_list():
     ]
 
 
+def test_attempts_at_the_only_server_are_no_changes_of_the_choice():
+    snapshot = run(fresh("a"), "a", [Outcome.OK])
+    for attempt in range(1, 10):
+        for state in (RegistrationState.REQUESTED, REFUSED):
+            registration = Registration(state, "no", attempts=attempt, retry_at=float(attempt))
+            snapshot = apply_registration(snapshot, snapshot.server("a"), registration, now=float(attempt), on=ON)
+    assert [entry.after for entry in snapshot.transitions if entry.server is None] == ["a", "a (degraded)"]
+
+
 def test_the_standby_answering_first_does_not_take_the_node():
     snapshot = probed(fresh("a", "b"), "b", Outcome.OK, 1.0)
     assert snapshot.choice.name == "a"

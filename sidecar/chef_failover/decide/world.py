@@ -328,7 +328,8 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
     if choice is None:
         return "none"
     server = snapshot.server(choice.name)
-    is_known = choice.standing is not Standing.UNKNOWN and not (server and is_being_registered(server, now))
+    is_first_try = server is not None and server.registration.attempts <= 1 and is_being_registered(server, now)
+    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
 
 
