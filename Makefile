@@ -100,7 +100,8 @@ installed:
 	  install -D -m 0644 packaging/config.yml $(DESTDIR)/etc/chef-failover/config.yml
 	test -n "$(DESTDIR)" || { systemd-sysusers chef-failover.conf && systemd-tmpfiles --create chef-failover.conf; }
 	test -n "$(DESTDIR)" || test ! -d /run/systemd/system || systemctl daemon-reload
-	test -n "$(DESTDIR)" || test -e /etc/chef-failover/config.yml.accepted.json || /usr/bin/chef-failover accept || true
+	test -n "$(DESTDIR)" || cmp -s packaging/config.yml /etc/chef-failover/config.yml || \
+	  test -e /etc/chef-failover/config.yml.accepted.json || /usr/bin/chef-failover accept || true
 
 # requests guesses encodings by charset-normalizer; nothing of ours has it guess, and it is 3 MB of memory.
 lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
