@@ -5,6 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any host")  # how long an example takes is the host's affair
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind `&` in a script: what we start must not inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
