@@ -16,7 +16,7 @@ import attrs
 
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessPolicy
 from chef_failover.model.orders import Drain, FleetDrain, Pin
-from chef_failover.model.run_history import RunEvidence
+from chef_failover.model.run_history import RunEvidence, Used
 
 
 class Health(enum.IntEnum):
@@ -371,6 +371,10 @@ class Snapshot:
     online_since: float = -math.inf
     """When it was last seen that the network is back, on the monotonic clock."""
     transitions: tuple[Transition, ...] = ()
+    used: Used | None = None
+    """What this node's last run that succeeded used; None until one has told."""
+    used_since: float = -math.inf
+    """When runs began to use just that, on the monotonic clock."""
 
     @property
     def pinned(self) -> str | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime
 import enum
 import math
+from collections.abc import Mapping
 
 import attrs
+
+from chef_failover.model.needs import DEFAULT_ENVIRONMENT
 
 RUNS_KEPT = 20
 
@@ -20,6 +23,19 @@ class Phase(enum.StrEnum):
     """Cookbooks are at work, from their compilation on."""
     SAVE = "save"
     """All is converged, and the node is saved on the server."""
+
+
+@attrs.frozen
+class Used:
+    """What a run of this node used, as chef-client knows it when the run ends."""
+
+    run_list: tuple[str, ...] = ()
+    environment: str = DEFAULT_ENVIRONMENT
+    policy_name: str | None = None
+    policy_group: str | None = None
+    policy_revision: str | None = None
+    cookbooks: Mapping[str, str] = attrs.field(factory=dict)
+    """The version of each cookbook that the run loaded, by name."""
 
 
 @attrs.frozen
@@ -38,6 +54,8 @@ class Run:
     """Of a failed run, where the shim has told."""
     http_status: int | None = None
     """Of the answer that failed it, if one did."""
+    used: Used | None = None
+    """Where the shim has told."""
 
     @property
     def is_success(self) -> bool:
