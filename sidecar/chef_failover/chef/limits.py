@@ -22,5 +22,5 @@ COOKBOOK_CHARACTERS = 200
 VERSION_DIGITS = 18
 """Each number in a cookbook's version."""
 REVISION_CHARACTERS = 255
-STAY_AWAY_S = 600.0
+STAY_AWAY_S = 3600.0
 """How long a server can make us stay away."""
