@@ -163,7 +163,11 @@ def _probe(
         node_name = key.node_name if key is not None else None
         return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
 
-    return lambda: prober().probe()
+    def probe() -> ProbeResult:
+        known = live.snapshot.server(server.name)
+        return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
+
+    return probe
 
 
 def readiness_policy(config: Config) -> ReadinessPolicy:
