@@ -36,7 +36,7 @@ class Sidecar:
 
     def health(self) -> dict[str, str]:
         """UNKNOWN, UP or DOWN of each server."""
-        return {server["name"]: server["health"] for server in self.get("/v1/servers").get("servers", ())}
+        return {server["name"]: server["health"] for server in self.get("/v1/servers?refresh=yes").get("servers", ())}
 
     def is_answering(self) -> bool:
         """Whether ``GET /v1/server`` gives a server."""
