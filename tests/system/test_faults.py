@@ -213,7 +213,7 @@ def test_harmless_fault(servers, make_sidecar, fault):
 def test_a_search_index_that_is_down(servers, make_sidecar, fault):
     servers[0].fault = fault
     sidecar = make_sidecar(health=PATIENT)
-    assert [choose_and_hear_all(sidecar) for _ in range(2)] == ["mainserver"] * 2
+    assert choose_and_hear_all(sidecar) == "mainserver"
     until(lambda: choose_and_hear_all(sidecar) == "standby1")
     choice = sidecar.snapshot.choice
     assert (choice.name, choice.is_degraded) == ("standby1", False)
