@@ -210,7 +210,7 @@ def test_a_server_that_goes_down_begins_with_a_clean_slate():
     snapshot, at = after(WORKED, TLS)
     for second in range(3):
         snapshot = probed(snapshot, "a", Outcome.REFUSED, at + second)
-    assert snapshot.server("a").run_evidence == RunEvidence(saves=True)
+    assert snapshot.server("a").run_evidence == RunEvidence(saves=True, has_succeeded=True)
 
 
 @pytest.mark.parametrize("name", [None, "elsewhere"])
@@ -241,3 +241,36 @@ def test_a_stale_server_comes_before_one_that_fails_runs():
 def test_whether_a_run_could_save_the_node_is_remembered(runs, saves):
     snapshot, _ = after(*runs)
     assert snapshot.server("a").run_evidence.saves is saves
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([], False),
+        ([WORKED], True),
+        ([TLS, COOKBOOK, SAVE], False),
+        ([WORKED, TLS, TLS], True),
+        ([WORKED, COOKBOOK], True),
+        ([WORKED, {"phase": Phase.SAVE, "http_status": 403}], True),
+    ],
+)
+def test_that_a_run_has_succeeded_there_once_is_remembered(runs, expected):
+    snapshot, _ = after(*runs)
+    assert [one.has_had_success for one in snapshot.servers] == [expected, False]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([Outcome.NOT_ASSOCIATED] * 2, True),
+        ([Outcome.NOT_ASSOCIATED] * 3, False),
+        ([Outcome.NOT_ASSOCIATED] * 3 + [Outcome.OK] * 2, False),
+        ([Outcome.FORBIDDEN] * 3, True),
+        ([Outcome.REFUSED] * 3, True),
+    ],
+)
+def test_a_server_that_does_not_know_the_node_any_more_had_no_run(outcomes, expected):
+    snapshot, at = after(WORKED)
+    for second, outcome in enumerate(outcomes):
+        snapshot = probed(snapshot, "a", outcome, at + second)
+    assert snapshot.server("a").has_had_success is expected

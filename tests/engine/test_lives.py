@@ -7,6 +7,7 @@ import pytest
 from chef_failover.config import settings as config
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.world import apply_order, apply_probe
+from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Health, Outcome, ProbeResult
 from chef_failover.model.orders import Drain
@@ -139,3 +140,28 @@ def test_a_name_that_goes_to_another_server_takes_nothing_along(lives):
     servers = "servers: [{name: main, url: 'https://c.example'}, {name: standby, url: 'https://b.example'}]"
     lives.sidecar.reload(config.parse(f"{servers}\nstate_dir: {lives.directory}"))
     assert lives.sidecar.snapshot.servers[0].well_since is None
+
+
+def test_that_a_run_has_succeeded_there_outlives_restart_reload_and_reboot(lives):
+    lives.sidecar.report_run(RunReport("1", "succeeded", "standby"))
+    for change in (lambda names: lives.sidecar.reload(lives.config(names)), lives.restart):
+        for names in (("first", "second"), ("second", "first"), ("main", "standby")):
+            change(names)
+            assert [one.has_had_success for one in lives.sidecar.snapshot.servers] == [False, True]
+    lives.boot = "c" * 32
+    lives.restart()
+    assert lives.sidecar.snapshot.server("standby").has_had_success
+    servers = "servers: [{name: main, url: 'https://a.example'}, {name: standby, url: 'https://c.example'}]"
+    lives.sidecar.reload(config.parse(f"{servers}\nstate_dir: {lives.directory}"))
+    assert not lives.sidecar.snapshot.server("standby").has_had_success
+
+
+def test_a_run_under_another_key_is_no_success_of_this_node(tmp_path):
+    lives = Lives(tmp_path)
+    lives.sidecar.report_run(RunReport("1", "succeeded", "main"))
+    lives.restart()
+    assert lives.sidecar.snapshot.server("main").has_had_success
+    by_validator = "association: {provider: chef-server, validator: v, validator_key: 'file:/nowhere'}"
+    servers = f"node: {{name: web-1}}\nservers: [{{name: main, url: 'https://a.example', {by_validator}}}]"
+    registered = Sidecar(config.parse(f"{servers}\nstate_dir: {tmp_path}"), lives.machine())
+    assert not registered.snapshot.server("main").has_had_success

@@ -88,6 +88,7 @@ BEHIND = RunEvidence(2, 50.0, "OpenSSL::SSL::SSLError")
         ("b2", BEHIND, RunEvidence(saves=BEHIND.saves)),  # nobody knows when
         ("b1", attrs.evolve(BEHIND, failed_at=99.0), attrs.evolve(BEHIND, failed_at=90.0)),
         ("b2", RunEvidence(saves=False), RunEvidence(failed_at=90.0, saves=False)),
+        *((boot_id, RunEvidence(has_succeeded=True), RunEvidence(has_succeeded=True)) for boot_id in ("b1", "b2")),
     ],
 )
 def test_a_restart_keeps_what_runs_tell_of_a_server(tmp_path, boot_id, evidence, expected):
@@ -98,7 +99,18 @@ def test_a_restart_keeps_what_runs_tell_of_a_server(tmp_path, boot_id, evidence,
     assert found == {("a", "https://a.example.com/organizations/default"): expected}
 
 
-@pytest.mark.parametrize("more", [{"failed_starts": "two"}, {"saves": "yes"}, {"failed_at": "x"}])
+@pytest.mark.parametrize(("saves", "expected"), [(True, True), (False, False), (None, False)])
+def test_a_run_that_an_older_version_knew_to_have_saved_the_node_succeeded(tmp_path, saves, expected):
+    path = tmp_path / state.FILE_NAME
+    evidence = {"failed_starts": 0, "failed_at": None, "failure": "", "saves": saves}
+    state.write(path, {"run_evidence": {"a": {"chef_server_url": "https://a.example.com", **evidence}}})
+    found = state.read(path, ON).run_evidence["a", "https://a.example.com"]
+    assert (found.saves, found.has_succeeded) == (saves, expected)
+
+
+@pytest.mark.parametrize(
+    "more", [{"failed_starts": "two"}, {"saves": "yes"}, {"failed_at": "x"}, {"succeeded": "yes"}, {"succeeded": 1}]
+)
 def test_evidence_that_is_none_is_dropped_alone(tmp_path, more):
     path = tmp_path / state.FILE_NAME
     document = written.kept(world(server("a", run_evidence=BEHIND)), About("1", boot_id="b1"), on=ON)
@@ -106,7 +118,7 @@ def test_evidence_that_is_none_is_dropped_alone(tmp_path, more):
     state.write(path, document)
     remembered = state.peek(path, ON, at=90.0, boot_id="b1")
     assert not remembered.is_useless
-    assert {one.saves for one in remembered.run_evidence.values()} <= {None}
+    assert {(one.saves, one.has_succeeded) for one in remembered.run_evidence.values()} <= {(None, False)}
 
 
 def test_what_the_shim_tells_of_a_failure_is_kept_with_the_run():

@@ -279,6 +279,11 @@ class ServerSnapshot:
         """Whether it has an object of this node, by the latest reading that could tell; None without any."""
         return self.node_check.has_node_object if self.node_check else None
 
+    @property
+    def has_had_success(self) -> bool:
+        """A run of this node has succeeded there, in this life or before, and the server knows the node since."""
+        return self.run_evidence.has_succeeded
+
     def answered_since(self, instant: float) -> bool:
         """A probe that ended at ``instant`` or later found the server alive."""
         return self.is_probed_since(instant) and self.last_probe is not None and self.last_probe.outcome.is_alive

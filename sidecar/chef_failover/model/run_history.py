@@ -99,3 +99,5 @@ class RunEvidence:
     """What that one failed with, in words."""
     saves: bool | None = None
     """Whether the last run that could tell saved the node there."""
+    has_succeeded: bool = False
+    """A run of this node has succeeded there, and the server has not forgotten the node since."""

@@ -242,10 +242,12 @@ def _evidence(
     for name, entry in entries.items():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             failed_at, saves = entry["failed_at"], entry["saves"] if entry["saves"] in (None, True, False) else None
-            evidence = RunEvidence(failed_at=instant.at if saves is False else -math.inf, saves=saves)
+            has_succeeded = entry.get("succeeded", saves) is True  # which older versions do not write
+            failed_by = instant.at if saves is False else -math.inf
+            evidence = RunEvidence(failed_at=failed_by, saves=saves, has_succeeded=has_succeeded)
             if is_same_boot and failed_at is not None:
                 at, count = min(_number(failed_at), instant.at), int(_number(entry["failed_starts"]))
-                evidence = RunEvidence(count, at, _words(entry["failure"]), saves)
+                evidence = RunEvidence(count, at, _words(entry["failure"]), saves, has_succeeded)
             found[_text(name), _text(entry["chef_server_url"], _WORDS_LIMIT)] = evidence
     return found
 

@@ -80,6 +80,7 @@ def _evidence(evidence: RunEvidence) -> words.Document:
         "failed_at": round(evidence.failed_at, 3) if math.isfinite(evidence.failed_at) else None,
         "failure": evidence.failure,
         "saves": evidence.saves,
+        "succeeded": evidence.has_succeeded,
     }
 
 
