@@ -7,7 +7,7 @@ from chef_failover.api import render
 from chef_failover.cli import tables
 from chef_failover.engine.runs import FORGOTTEN_AFTER_S, RunReport, Runs, parse_report
 from chef_failover.model.about import About
-from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
+from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory, Used
 from chef_failover.state import document as state
 from chef_failover.state import written
 from tests.support.builders import ON, server, world
@@ -128,6 +128,16 @@ def test_what_the_shim_tells_of_a_failure_is_kept_with_the_run():
     assert runs.history.last == Run("1", "main", "failed", "E", ON, phase=Phase.SAVE, http_status=403)
 
 
+def test_what_a_run_used_is_told_with_its_end_and_not_kept_in_the_history():
+    told = []
+    runs = Runs(lambda name: None, utc_now=lambda: ON, on_end=told.append)
+    used = {"run_list": ["role[web]"], "environment": "production", "cookbooks": {"web": "1.2.3"}}
+    for number in range(3):
+        runs.report(parse_report({"run_id": str(number), "event": "succeeded", "server": "main", "used": used}))
+    assert {run.used for run in runs.history.runs} == {None}
+    assert told[0].used == Used(("role[web]",), "production", cookbooks={"web": "1.2.3"})
+
+
 @pytest.mark.parametrize(
     "runs", [{"since_success": "many"}, {"last": [{}]}, {"last": [5]}, [1], {"last_success_at": 5}]
 )
@@ -169,3 +179,20 @@ def test_status_tells_how_the_last_runs_went(runs, words):
         history = history.add(run)
     text = tables.status(render.servers(world(server("main")), About("1", runs=history), now=1.0))
     assert text.endswith(words) if words else "last run" not in text
+
+
+@pytest.mark.parametrize(
+    ("used", "words"),
+    [
+        (Used(), "environment _default with 0 cookbooks"),
+        (Used(environment="production", cookbooks={"web": "1.0.0"}), "environment production with 1 cookbook"),
+        (
+            Used((), "staging", "web", "staging", "4b3a8f2" * 9, {"web": "1.0.0", "yum": "7.4.13"}),
+            "revision 4b3a8f24b3a8 of policy web in group staging with 2 cookbooks",
+        ),
+    ],
+)
+def test_status_tells_what_runs_use(used, words):
+    snapshot = world(server("main"), used=used, used_since=0.0, used_on=ON)
+    text = tables.status(render.servers(snapshot, About("1"), now=1.0))
+    assert text.endswith(f"\n\nRuns use {words} since 2026-11-22T10:00:00Z.")

@@ -119,7 +119,9 @@ def apply_reading(
 
 
 def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime) -> Snapshot:
-    """The world after ``run`` has ended, with what it tells of the server that it used."""
+    """The world after ``run`` has ended, with what it used, if it succeeded, and what it tells of its server."""
+    if run.is_success and run.used not in (None, snapshot.used):
+        snapshot = attrs.evolve(snapshot, used=run.used, used_since=now, used_on=on)
     server = snapshot.server(run.server) if run.server is not None else None
     if server is None:
         return snapshot

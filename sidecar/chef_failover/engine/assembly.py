@@ -224,6 +224,7 @@ def _first_snapshot(
     choice = None
     if any(server.name == remembered.choice for server in servers):
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
+    use = remembered.use if remembered.use is not None and remembered.use.whose == identity else None
     snapshot = Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(
@@ -236,6 +237,9 @@ def _first_snapshot(
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,
+        used=use.used if use else None,
+        used_since=use.at if use else -math.inf,
+        used_on=use.on if use else None,
     )
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)

@@ -380,6 +380,8 @@ class Snapshot:
     """What this node's last run that succeeded used; None until one has told."""
     used_since: float = -math.inf
     """When runs began to use just that, on the monotonic clock."""
+    used_on: datetime.datetime | None = None
+    """The same in wall time."""
 
     @property
     def pinned(self) -> str | None:

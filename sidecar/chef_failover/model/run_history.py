@@ -55,7 +55,7 @@ class Run:
     http_status: int | None = None
     """Of the answer that failed it, if one did."""
     used: Used | None = None
-    """Where the shim has told."""
+    """Where the shim has told. Of the runs that are remembered it is forgotten: `Snapshot` has the latest."""
 
     @property
     def is_success(self) -> bool:
