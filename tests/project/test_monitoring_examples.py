@@ -19,6 +19,7 @@ EXAMPLES = ROOT / "packaging" / "examples"
 ALERTS = EXAMPLES / "prometheus" / "alerts.yml"
 DASHBOARD = EXAMPLES / "grafana" / "chef-failover.json"
 AGENT = EXAMPLES / "cloudwatch" / "amazon-cloudwatch-agent.json"
+SCRAPES = (ALERTS.parent / "scrape.yml", AGENT.parent / "chef-failover-prometheus.yml")
 NAME = re.compile(r"\bchef_failover_[a-z_]+")
 
 
@@ -100,8 +101,20 @@ def promtool(*arguments):
 
 def test_promtool_accepts_the_rules_and_the_scrape_jobs():
     assert "SUCCESS" in promtool("check", "rules", ALERTS)
-    for job in (ALERTS.parent / "scrape.yml", AGENT.parent / "chef-failover-prometheus.yml"):
-        assert "SUCCESS" in promtool("check", "config", job)
+    for scrape in SCRAPES:
+        assert "SUCCESS" in promtool("check", "config", scrape)
+
+
+@pytest.mark.parametrize("scrape", SCRAPES, ids=lambda path: path.name)
+def test_each_node_has_an_instance_of_its_own(scrape):
+    def instance(node):
+        filled = yaml.safe_load(scrape.read_text().replace("NODE_NAME", node))
+        ((job,),) = (one["static_configs"] for one in filled["scrape_configs"])
+        assert job["targets"] == ["127.0.0.1:8473"]
+        return job["labels"]["instance"]
+
+    assert [instance(node) for node in ("web-1", "web-2")] == ["web-1", "web-2"]
+    assert 'sed -i "s/NODE_NAME/' in scrape.read_text()
 
 
 def test_promtool_s_unit_tests_of_the_rules_pass():
