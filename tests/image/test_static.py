@@ -1,5 +1,6 @@
 """What can be said about scripts, templates and examples without running them."""
 
+import fnmatch
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.image.ec2 import RELEASES
 from tests.image.packer import TEMPLATE, Packer
 from tests.support.parts import require_program
 
@@ -70,6 +72,23 @@ def test_instances_take_imdsv2_alone():
     assert re.search(r'imds_support *= "v2.0"', source)
     assert re.search(r'http_tokens *= "required"', source)
     assert re.search(r'http_tokens *= "required"', (EXAMPLES / "launch-template.tf").read_text())
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"arch": "x86_64"}, {"ami-0a1", "ami-0a2"}),
+        ({"arch": "arm64"}, {"ami-0a3"}),
+        ({"arch": "x86_64", "kernel": "6.12"}, {"ami-0a6"}),
+    ],
+)
+def test_the_base_has_the_kernel_that_is_asked_for(variables, expected):
+    default = re.search(r'variable "kernel" \{[^}]*default += "(.*?)"', (TEMPLATE / "variables.pkr.hcl").read_text())[1]
+    wanted = re.search(r'^ +name += "(.*?)"', (TEMPLATE / "amazon-ebs.pkr.hcl").read_text(), flags=re.MULTILINE)[1]
+    values = {"${var.kernel}": variables.get("kernel", default), "${local.ec2_arch}": variables["arch"]}
+    for placeholder, value in values.items():
+        wanted = wanted.replace(placeholder, value)
+    assert {ami for ami, (name, *_) in RELEASES.items() if fnmatch.fnmatchcase(name, wanted)} == expected
 
 
 def test_plugins_are_pinned():
