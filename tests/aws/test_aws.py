@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from botocore.utils import get_environ_proxies
 
 import chef_failover
 from chef_failover.aws import call as aws
+from chef_failover.aws import child as aws_child
 from chef_failover.errors import AwsError
 from chef_failover.printable import LIMIT
 from tests.support.daemon_process import until
@@ -328,16 +330,63 @@ def test_nothing_is_left_open(aws_secret, stub):
     until(lambda: left_open() <= before)
 
 
-def test_the_metadata_service_is_asked_without_a_proxy_and_in_its_second_version():
-    from chef_failover.aws import child as aws_child
+@pytest.fixture
+def configured(aws_secret, monkeypatch):
+    """``configured(NAME=value)``: the environment is that, with what the child adds."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
-    environ = {"no_proxy": "internal.example.com", "NO_PROXY": ""}
+    def configure(**environ):
+        os.environ.update(environ)
+        aws_child.configure(os.environ)
+
+    return configure
+
+
+@pytest.mark.parametrize(
+    ("environ", "by_proxy"),
+    [
+        ({}, True),
+        ({"no_proxy": "internal.example.com"}, True),
+        ({"NO_PROXY": "internal.example.com"}, True),
+        ({"no_proxy": "", "NO_PROXY": "*"}, True),
+        ({"no_proxy": "amazonaws.com"}, False),
+        ({"NO_PROXY": "amazonaws.com"}, False),
+        ({"NO_PROXY": "*"}, False),
+    ],
+    ids=str,
+)
+def test_the_metadata_service_is_asked_without_a_proxy(configured, environ, by_proxy):
+    configured(http_proxy="http://proxy:3128", **environ)
+    for host in ("169.254.169.254", "[fd00:ec2::254]"):
+        assert get_environ_proxies(f"http://{host}/latest/api/token") == {}
+    assert bool(get_environ_proxies("https://ssm.us-east-1.amazonaws.com/")) == by_proxy
+    assert ("internal.example.com" in environ.values()) <= (get_environ_proxies("http://internal.example.com/") == {})
+
+
+def test_the_metadata_service_is_asked_in_its_second_version():
+    environ = {}
     aws_child.configure(environ)
-    assert environ == {
-        "no_proxy": "internal.example.com,169.254.169.254",
-        "NO_PROXY": "169.254.169.254",
-        "AWS_EC2_METADATA_V1_DISABLED": "true",
-    }
+    assert environ["AWS_EC2_METADATA_V1_DISABLED"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("service", "region", "more", "endpoint"),
+    [
+        ("s3", "us-east-1", {}, "https://s3.us-east-1.amazonaws.com"),
+        ("s3", "eu-west-1", {}, "https://s3.eu-west-1.amazonaws.com"),
+        ("s3", "us-east-1", {"AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": "legacy"}, "https://s3.us-east-1.amazonaws.com"),
+        ("sts", "us-east-1", {"AWS_STS_REGIONAL_ENDPOINTS": "legacy"}, "https://sts.us-east-1.amazonaws.com"),
+        ("s3", "us-east-1", {"AWS_USE_FIPS_ENDPOINT": "true"}, "https://s3-fips.us-east-1.amazonaws.com"),
+        ("ssm", "us-east-1", {"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://ssm.us-east-1.api.aws"),
+        ("ssm", "us-gov-west-1", {"AWS_USE_FIPS_ENDPOINT": "true"}, "https://ssm.us-gov-west-1.amazonaws.com"),
+        ("secretsmanager", "cn-north-1", {}, "https://secretsmanager.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_each_region_is_asked_at_its_own_endpoint(configured, service, region, more, endpoint):
+    configured(**more)
+    assert aws_child.client(service, region, None, 5.0).meta.endpoint_url == endpoint
 
 
 def test_the_model_is_part_of_the_package():

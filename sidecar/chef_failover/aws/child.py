@@ -21,7 +21,8 @@ from botocore.config import Config
 
 MODELS = Path(__file__).with_name("models")
 """Models of services that botocore does not have any more, written by us."""
-IMDS = "169.254.169.254"
+IMDS = ("169.254.169.254", "[fd00:ec2::254]")
+"""The metadata service, as the host stands in its URL."""
 BODY_LIMIT = 1024 * 1024
 """Bytes of an object; nothing that we ask for is near it."""
 REPLY_LIMIT = 2 * 1024 * 1024
@@ -96,10 +97,16 @@ def client(service: str, region: str, endpoint_url: str | None, timeout_s: float
 
 
 def configure(environ: MutableMapping[str, str]) -> None:
-    """The metadata service is asked in its second version alone, and never by a proxy."""
+    """Set what holds for every client of this process.
+
+    The metadata service is asked in its second version alone, and never by a proxy. Each region is asked at its own
+    endpoints: S3's global one, which botocore takes for us-east-1, is served by no interface endpoint of a VPC.
+    """
     environ.setdefault("AWS_EC2_METADATA_V1_DISABLED", "true")
-    for name in ("no_proxy", "NO_PROXY"):
-        environ[name] = ",".join(filter(None, (environ.get(name), IMDS)))
+    environ["AWS_S3_US_EAST_1_REGIONAL_ENDPOINT"] = environ["AWS_STS_REGIONAL_ENDPOINTS"] = "regional"
+    excepted = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    if excepted != "*":
+        environ["no_proxy"] = ",".join(filter(None, (excepted, *IMDS)))
 
 
 def _error(code: object, message: object, status: int = 0) -> dict[str, Any]:
