@@ -7,20 +7,25 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from botocore.utils import get_environ_proxies
 
 import chef_failover
+from chef_devserver.authority import Authority
 from chef_failover.aws import call as aws
 from chef_failover.aws import child as aws_child
 from chef_failover.errors import AwsError
+from chef_failover.files import SYSTEM_BUNDLES
 from chef_failover.printable import LIMIT
 from tests.support.daemon_process import until
 from tests.support.opsworks_stub import DRIP, HANG_UP, OpsworksStub
@@ -334,12 +339,11 @@ def test_nothing_is_left_open(aws_secret, stub):
 def configured(aws_secret, monkeypatch):
     """``configured(NAME=value)``: the environment is that, with what the child adds."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    for name in ("no_proxy", "NO_PROXY", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
 
-    def configure(**environ):
+    def configure(root=Path("/"), **environ):
         os.environ.update(environ)
-        aws_child.configure(os.environ)
+        aws_child.configure(os.environ, root)
 
     return configure
 
@@ -387,6 +391,54 @@ def test_the_metadata_service_is_asked_in_its_second_version():
 def test_each_region_is_asked_at_its_own_endpoint(configured, service, region, more, endpoint):
     configured(**more)
     assert aws_child.client(service, region, None, 5.0).meta.endpoint_url == endpoint
+
+
+@pytest.fixture
+def parameter_store():
+    """A Parameter Store with TLS: its URL, and the certificate of the authority that signed for it."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"Parameter": {"Value": "servers: a"}}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    authority, context = Authority(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as chain:
+        chain.write(b"".join(authority.certificate()))
+        chain.flush()
+        context.load_cert_chain(chain.name)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever).start()
+        yield f"https://127.0.0.1:{server.server_address[1]}", authority.ca_pem
+        server.shutdown()
+
+
+@pytest.mark.parametrize("place", [*SYSTEM_BUNDLES, None])
+@pytest.mark.parametrize("named", [None, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_aws_is_trusted_by_the_systems_bundle_or_the_one_that_is_named(
+    configured, parameter_store, tmp_path, place, named
+):
+    url, ca_pem = parameter_store
+    (tmp_path / "ca.pem").write_bytes(ca_pem)
+    if place:
+        bundle = tmp_path / "root" / place
+        bundle.parent.mkdir(parents=True)
+        bundle.write_bytes(Authority().ca_pem if named else ca_pem)
+    configured(tmp_path / "root", **({named: str(tmp_path / "ca.pem")} if named else {}))
+    request = {"service": "ssm", "operation": "GetParameter", "parameters": {"Name": "a"}, "region": "us-east-1"}
+    answer = aws_child.answer(request | {"endpoint_url": url, "timeout_s": 20.0})
+    if place or named:
+        assert answer == {"reply": {"Parameter": {"Value": "servers: a"}}}
+    else:  # nothing but what botocore brings along
+        assert "CERTIFICATE_VERIFY_FAILED" in answer["error"]["message"]
 
 
 def test_the_model_is_part_of_the_package():
