@@ -5,6 +5,7 @@ import importlib.metadata
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -18,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
 import chef_failover
@@ -439,6 +441,17 @@ def test_aws_is_trusted_by_the_systems_bundle_or_the_one_that_is_named(
         assert answer == {"reply": {"Parameter": {"Value": "servers: a"}}}
     else:  # nothing but what botocore brings along
         assert "CERTIFICATE_VERIFY_FAILED" in answer["error"]["message"]
+
+
+def test_the_page_on_networks_names_what_is_asked_and_settings_that_exist():
+    page = (PACKAGE.parents[1] / "docs" / "networks.md").read_text()
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    called = set(re.findall(r"""call\(\s*"([a-z0-9-]+)",""", source)) - {"opsworkscm"}  # has an address of its own
+    assert {"s3", "ssm", "secretsmanager"} <= called <= set(re.findall(r"com\.amazonaws\.REGION\.([a-z0-9]+)`", page))
+    known = {name for _, name, *_ in Session.SESSION_VARIABLES.values() if isinstance(name, str)}
+    told = set(re.findall(r"AWS_[A-Z0-9_]+", page))
+    assert told
+    assert told <= known
 
 
 def test_the_model_is_part_of_the_package():
