@@ -132,6 +132,44 @@ def test_promtool_can_read_every_query_of_the_dashboard(tmp_path):
     promtool("check", "rules", path)
 
 
+def declarations():
+    agent = json.loads(AGENT.read_text())
+    return agent["logs"]["metrics_collected"]["prometheus"]["emf_processor"]["metric_declaration"]
+
+
+def test_cloudwatch_gets_the_fleets_figures_and_two_of_each_node():
+    of_a_node = [
+        (name, dimensions)
+        for declaration in declarations()
+        for name in declaration["metric_selectors"]
+        for dimensions in declaration["dimensions"]
+        if "instance" in dimensions
+    ]
+    assert all(dimensions == ["instance"] for _, dimensions in of_a_node)  # else each counts more than once
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert re.search(r"^\| (\d+), as the configuration has it", page, flags=re.MULTILINE)[1] == str(len(of_a_node))
+
+
+def test_what_cloudwatch_costs_is_reckoned_by_its_prices():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| (\d+)\b.* \| ([\d,]+) USD \| ([\d,]+) USD \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 4
+    for metrics, *costs in rows:
+        for nodes, cost in zip((100, 1000), costs, strict=True):
+            count = int(metrics) * nodes
+            expected = 0.3 * min(count, 10_000) + 0.1 * max(count - 10_000, 0)
+            assert float(cost.replace(",", "")) == pytest.approx(expected)
+
+
+def test_what_cloudwatch_tells_apart_are_labels_of_the_metric():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    labels = dict(re.findall(r"^\| `(chef_failover_\w+)` \| \w+ \| (.*?) ?\|", page, flags=re.MULTILINE))
+    for declaration in declarations():
+        for name in declaration["metric_selectors"]:
+            wanted = {one for dimensions in declaration["dimensions"] for one in dimensions} - {"instance", "job"}
+            assert wanted <= set(re.findall(r"`(\w+)`", labels[name.strip("^$")]))
+
+
 def test_panels_do_not_overlap_and_have_their_own_numbers():
     panels = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
