@@ -108,14 +108,36 @@ def test_terraform_fmt():
     run(terraform, "fmt", "-check", "-diff", EXAMPLES)
 
 
+@pytest.mark.parametrize("broken", [None, "rpm", "systemctl", "seal"])
+def test_image_builders_test_ends_with_what_refuses_a_registered_instance(tmp_path, broken):
+    for name in ("rpm", "systemctl", "chef-failover"):
+        stand_in = tmp_path / name
+        stand_in.write_text(
+            f'#!/bin/sh\necho "{name} $*" >>"{tmp_path}/told"\n'
+            f'case "{name} $*" in "rpm -q "*) printf 1.2.3;; esac\n'
+            f'case "{name} $*" in *"{broken}"*) exit 1;; esac\n'
+        )
+        stand_in.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VERSION": "1.2.3"}
+    script = TEMPLATE / "scripts" / "test.sh"
+    ended = subprocess.run(["/bin/sh", script], env=environ, check=False, timeout=30)
+    assert (ended.returncode == 0) == (broken is None)
+    if broken in (None, "seal"):
+        told = (tmp_path / "told").read_text().splitlines()
+        assert told[-2:] == ["systemctl stop chef-failover", "chef-failover seal"]
+
+
 def test_image_builder_takes_the_same_steps_as_packer():
     document = yaml.safe_load((EXAMPLES / "image-builder-component.yaml").read_text())
     steps = [step for phase in document["phases"] for step in phase["steps"]]
     assert document["schemaVersion"] == 1.0
-    assert [phase["name"] for phase in document["phases"]] == ["build", "validate"]
+    assert [phase["name"] for phase in document["phases"]] == ["build", "validate", "test"]
     assert {step["action"] for step in steps} == {"S3Download", "ExecuteBash"}
     said = [command for step in steps if step["action"] == "ExecuteBash" for command in step["inputs"]["commands"]]
-    assert re.findall(r"scripts/(\S+)", "\n".join(said)) == STEPS
+    assert re.findall(r"(\w+\.sh)", "\n".join(said)) == [*STEPS, "test.sh"]
+    downloads = [one for step in steps if step["action"] == "S3Download" for one in step["inputs"]]
+    assert len(downloads) == 4
+    assert {one["expectedBucketOwner"] for one in downloads} == {"{{ BucketOwner }}"}
     assert re.findall(r"scripts/(\S+?)\"", (TEMPLATE / "build.pkr.hcl").read_text()) == STEPS
     parameters = {name for parameter in document["parameters"] for name in parameter}
     assert set(re.findall(r"\{\{ (\w+) \}\}", str(steps))) == parameters

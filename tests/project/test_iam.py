@@ -32,6 +32,7 @@ PLACEHOLDERS = {
 EXAMPLES = re.findall(r"^\| `(\S+)` \| \[\S+\]\((\S+)\.json\) \| `(\S+)` \|$", README, flags=re.MULTILINE)
 """Of the README: a source as config.yml has it, its policy, and the ARN that is filled in."""
 ACCOUNT = "123456789012"
+KEYS = set(KEY_STORES) - {Store.FILE}
 LISTS = {"s3": "s3://fleet/list.yml", "ssm-list": "ssm:/list"}
 """The policies for the fleet's list, and where that is kept then."""
 
@@ -89,7 +90,7 @@ def test_a_policy_allows_what_is_called_and_nothing_else(name):
 
 
 def test_every_policy_is_valid_and_one_of_these():
-    assert {path.stem for path in POLICIES.glob("*.json")} == {"opsworks-cm", *set(KEY_STORES) - {Store.FILE}, *LISTS}
+    assert {path.stem for path in POLICIES.glob("*.json")} == {"opsworks-cm", "image-builder", *KEYS, *LISTS}
     for path in POLICIES.glob("*.json"):
         for statement in statements(path.stem):
             assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
@@ -101,12 +102,19 @@ def test_every_policy_is_valid_and_one_of_these():
                 assert any(word in json.dumps(statement) for word in PLACEHOLDERS)
 
 
-@pytest.mark.parametrize("name", ["secretsmanager", "ssm", *LISTS])
+@pytest.mark.parametrize("name", ["secretsmanager", "ssm", "image-builder", *LISTS])
 def test_a_customer_managed_key_is_used_by_that_service_alone(name):
     (statement,) = (one for one in statements(name) if "kms" in str(one["Action"]))
     assert (statement["Action"], statement["Sid"]) == ("kms:Decrypt", "OnlyIfACustomerManagedKeyEncryptsIt")
-    via = f"{name.removesuffix('-list')}.REGION.amazonaws.com"
+    service = {"image-builder": "s3", "ssm-list": "ssm"}.get(name, name)
+    via = f"{service}.REGION.amazonaws.com"
     assert statement["Condition"] == {"StringEquals": {"kms:ViaService": [via, f"{via}.cn"]}}
+
+
+def test_a_build_reads_its_folder_and_no_validator_s_key():
+    allowed = {one["Action"]: one["Resource"] for one in statements("image-builder")}
+    assert set(allowed) == {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
+    assert allowed["s3:GetObject"] == "arn:PARTITION:s3:::BUCKET/FOLDER/*"
 
 
 def filled(policy, text, partition="aws"):
@@ -121,6 +129,7 @@ def filled(policy, text, partition="aws"):
         "SECRET_NAME": source.place,
         "PARAMETER_WITHOUT_LEADING_SLASH": source.place.removeprefix("/"),
         "KEY_ID": "1234abcd-12ab-34cd-56ef-1234567890ab",
+        "FOLDER": "",
     }
     assert set(values) == PLACEHOLDERS
     said = json.dumps(statements(policy))
