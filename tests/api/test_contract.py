@@ -255,7 +255,7 @@ def test_errors_are_problem_details(http):
 
 
 def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
-    def broken():
+    def broken(*_, **__):
         raise RuntimeError("secret detail")
 
     app = create_app(idle, may_change=False)
@@ -264,6 +264,8 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
     answer = app.test_client().get("/v1/server")
     assert (answer.status_code, answer.json["title"]) == (500, "Internal error")
     assert "secret" not in answer.text
+    assert app.test_client().get("/livez").json["faults"] == 1
+    assert idle.faults.last == "request the question of a run.server: RuntimeError"
 
 
 def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
