@@ -167,12 +167,18 @@ class Watch:
             before = self._live.snapshot
             offline = before.offline if result.is_node_trouble else None
             is_changing = self._live.record(name, result, self._look() if result.never_left_node else offline)
-            was = before.server(name)
-            if was and was.health is Health.DOWN and result.outcome.is_alive:
+            was, now = before.server(name), self._live.snapshot.server(name)
+            if was and was.health is not Health.UP and result.outcome.is_alive:
                 self._ask_others_that_fail(name, before, result.finished_at)
+            elif was and now and was.health > now.health is Health.DOWN and self._is_in_use(name):
+                self._freshen(result.finished_at, 0.0)  # the node moves to one that has answered since
             return is_changing
 
         return report
+
+    def _is_in_use(self, name: str) -> bool:
+        choice = self._live.snapshot.choice
+        return choice is not None and choice.name == name
 
     def _ask_others_that_fail(self, name: str, snapshot: Snapshot, at: float) -> None:
         """Server ``name`` is coming back: the others may be back as well, and none is left for being asked later."""
