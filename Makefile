@@ -67,7 +67,7 @@ wheelhouse: $(VENV)/bin/python ## Fetch the wheels that packages are made of; no
 rpm: ## Make the RPMs in dist/ from the wheelhouse, for x86_64 and aarch64
 	@for arch in $(ARCHES); do packaging/build-rpm $$arch build/wheelhouse/$$arch $(RPMS) || exit 1; done
 
-repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://...
+repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://... [PUBLISH=s3://...]
 	@packaging/make-repo $(RPMS) $(RPMS)/repo
 
 install: ## Install on this node (as root) by hand, or below DESTDIR for a package; both from the wheelhouse
