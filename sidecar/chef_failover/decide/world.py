@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from chef_failover.decide import rights, run_evidence
+from chef_failover.decide import hold_down, rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import lags_from, renewed
 from chef_failover.decide.readiness import heard, missing, sentence
@@ -37,6 +37,7 @@ from chef_failover.model.model import (
     Choice,
     Health,
     NodeCheck,
+    Outcome,
     ProbeResult,
     Registration,
     RegistrationState,
@@ -46,7 +47,7 @@ from chef_failover.model.model import (
     Transition,
 )
 from chef_failover.model.orders import Drain, FleetDrain, Pin
-from chef_failover.model.run_history import Phase, Run, RunEvidence
+from chef_failover.model.run_history import Phase, Run
 
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
@@ -92,13 +93,15 @@ def apply_probe(
         setbacks=0 if serves_node else server.setbacks + 1,
         stay_away_until=-math.inf if serves_node else stay_away_until,
     )
+    if result.outcome is Outcome.NOT_ASSOCIATED and access.health is Health.DOWN:  # it may have been restored empty
+        changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
         changed, snapshot = _look_at_index(snapshot, changed, result, thresholds=thresholds, on=on)
     if liveness.health is not server.liveness.health:
         transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
         if liveness.health is Health.DOWN:
-            changed = attrs.evolve(changed, run_evidence=RunEvidence(saves=server.run_evidence.saves))
+            changed = attrs.evolve(changed, run_evidence=run_evidence.excused(changed.run_evidence))
         snapshot = _remember(snapshot, transition)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
@@ -125,7 +128,9 @@ def apply_reading(
 
 
 def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime) -> Snapshot:
-    """The world after ``run`` has ended, with what it tells of the server that it used."""
+    """The world after ``run`` has ended, with what it used, if it succeeded, and what it tells of its server."""
+    if run.is_success and run.used not in (None, snapshot.used):
+        snapshot = attrs.evolve(snapshot, used=run.used, used_since=now, used_on=on)
     server = snapshot.server(run.server) if run.server is not None else None
     if server is None:
         return snapshot
@@ -268,7 +273,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     if before is None or before.name != choice.name:
         lagging = lags_from(snapshot, choice, now=now)
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
-        return _remember(moved, changed)
+        return _remember(hold_down.after_move(moved, before, choice, now=now) if before else moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
 
@@ -351,8 +356,14 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
         return "none"
     server = snapshot.server(choice.name)
     is_first_try = server is not None and server.registration.attempts <= 1 and is_being_registered(server, now)
-    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try
+    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:
+    """The server in use is DOWN, and the node stays only until another one has answered, which takes a moment."""
+    is_down = choice.standing is Standing.DOWN and choice.name != snapshot.pinned
+    return is_down and any(verdict.standing > Standing.FAILING for verdict in choice.verdicts)
 
 
 def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:

@@ -191,6 +191,18 @@ class NodeCheck:
 
 
 @attrs.frozen
+class Returns:
+    """How this node's returns to one server went; instants of the monotonic clock. What follows is `hold_down`."""
+
+    doublings: int = 0
+    """Of the hold-down, when the server last failed."""
+    failed_at: tuple[float, ...] = ()
+    """When the node left it because it failed, the latest last, and only the last few."""
+    came_back_at: float = -math.inf
+    """When the node last came back; long ago once that return has failed."""
+
+
+@attrs.frozen
 class ServerSnapshot:
     """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
 
@@ -227,6 +239,7 @@ class ServerSnapshot:
 
     On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
     run_evidence: RunEvidence = RunEvidence()
+    returns: Returns = Returns()
     drain: Drain | None = None
     """This node's own."""
     fleet_drain: FleetDrain | None = None
@@ -293,6 +306,11 @@ class ServerSnapshot:
     def has_node_object(self) -> bool | None:
         """Whether it has an object of this node, by the latest reading that could tell; None without any."""
         return self.node_check.has_node_object if self.node_check else None
+
+    @property
+    def has_had_success(self) -> bool:
+        """A run of this node has succeeded there, in this life or before, and the server knows the node since."""
+        return self.run_evidence.has_succeeded
 
     def answered_since(self, instant: float) -> bool:
         """A probe that ended at ``instant`` or later found the server alive."""
@@ -390,6 +408,8 @@ class Snapshot:
     """What this node's last run that succeeded used; None until one has told."""
     used_since: float = -math.inf
     """When runs began to use just that, on the monotonic clock."""
+    used_on: datetime.datetime | None = None
+    """The same in wall time."""
 
     @property
     def pinned(self) -> str | None:
