@@ -39,7 +39,7 @@ from chef_failover.node import offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.server_list.listing import ListedDrain, as_said
-from chef_failover.state.remembered import Remembered, renamed
+from chef_failover.state.remembered import Known, Remembered, renamed
 
 if TYPE_CHECKING:
     from chef_failover.chef.probes import Prober
@@ -191,6 +191,7 @@ def _first_snapshot(
     whose = identity_of(identity, existing.public_pem()) if existing is not None else None
     servers = []
     for server in config.servers:
+        formerly = _known(remembered, server.name, config.chef_server_url(server))
         fresh = ServerSnapshot(
             name=server.name,
             url=server.url,
@@ -199,7 +200,8 @@ def _first_snapshot(
             ca_file=str(server.ca_file) if server.ca_file else None,
             had_useful_node_object=server.name in remembered.with_work,
             lacked_object_at=now if server.name in remembered.without_object else None,
-            liveness=RiseFall(changed_at=_well_since(remembered, server.name, config.chef_server_url(server))),
+            liveness=RiseFall(changed_at=formerly.well_since),
+            returns=formerly.returns,
         )
         evidence = remembered.run_evidence.get((fresh.name, fresh.chef_server_url), RunEvidence())
         fresh = attrs.evolve(fresh, run_evidence=evidence)
@@ -255,9 +257,9 @@ def _new_names(config: Config, remembered: Remembered) -> dict[str, str]:
     return {old: new for old, new in found.items() if old != new}
 
 
-def _well_since(remembered: Remembered, name: str, chef_server_url: str) -> float | None:
+def _known(remembered: Remembered, name: str, chef_server_url: str) -> Known:
     known = remembered.servers.get(name)
-    return known.well_since if known is not None and known.chef_server_url == chef_server_url else None
+    return known if known is not None and known.chef_server_url == chef_server_url else Known(chef_server_url)
 
 
 def _absent_registrations(
