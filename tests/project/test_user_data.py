@@ -77,5 +77,5 @@ def test_its_script_runs_in_order_and_tries_again(document, tmp_path, fails_once
     for name in fails_once:
         (tmp_path / f"fails-{name}").touch()
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    ended = subprocess.run(["/bin/sh", "-c", script], env=environ, check=False, timeout=30)
+    ended = subprocess.run(["/bin/sh", "-c", script], env=environ, check=False, timeout=60)
     assert ((tmp_path / "told").read_text().splitlines(), ended.returncode) == (told, exit_code)

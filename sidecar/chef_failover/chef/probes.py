@@ -66,6 +66,11 @@ class Prober:
         self._index_changed_at = self._status_due_at = -math.inf
         self._licence_notice: str | None = None
 
+    @property
+    def protocol(self) -> str:
+        """The signing protocol that the server takes, as far as probes have found out."""
+        return self._habits.get("protocol", SIGNING_PROTOCOLS[0])
+
     def probe(self) -> ProbeResult:
         """The result, after ``timeout_s`` at the latest. Whatever a server or the network does is a value."""
         started = self._clock()
@@ -108,8 +113,7 @@ class Prober:
     # --- in the node's name -------------------------------------------------------------------------------------------
 
     def _ask_as_node(self, connection: Connection, signer: Signer) -> Finding:
-        protocol = self._habits.get("protocol", SIGNING_PROTOCOLS[0])
-        answer, finding = self._ask_for_client(connection, signer(protocol))
+        answer, finding = self._ask_for_client(connection, signer(self.protocol))
         if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
             return finding
         if self._habits.pop("protocol", None) is None:
@@ -172,7 +176,8 @@ class Prober:
             is_mute = finding is None or finding.outcome.is_alive  # it has no such page, or none that names its parts
             self._status_due_at = now + (HABIT_LIFETIME_S if is_mute else STATUS_SETTLES_S)
             return None
-        if finding.index_fails is not (self._index is not None):
+        is_first = math.isinf(self._index_changed_at)  # news, too: before a reload, it may have been otherwise
+        if is_first or finding.index_fails is not (self._index is not None):
             self._index_changed_at = now
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
         settled_s = now - self._index_changed_at - STATUS_SETTLES_S
