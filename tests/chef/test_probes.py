@@ -81,7 +81,7 @@ def make_prober(ca_file, key):
         target = {"node_name": user, "ca_file": ca_file, "timeout_s": timeout_s}
         resolver, parts = settings.pop("resolver", Resolver()), {}
         for name, value in settings.items():
-            (parts if name in ("clock", "utc_now") else target)[name] = value
+            (parts if name in ("clock", "utc_now", "chance") else target)[name] = value
         clock = {"utc_now": parts["utc_now"]} if "utc_now" in parts else {}
         signer = functools.partial(ChefAuth, user, key, **clock)
         server = ChefServer(Target(url, **target), resolver, trust or TrustStore(()))
@@ -196,7 +196,7 @@ def test_the_node_s_own_client_is_all_that_is_asked_for(server, make_prober):
     prober = make_prober(server.chef_server_url)
     for _ in range(3):
         assert prober.probe().outcome is Outcome.OK
-    assert list(server.requests) == [CLIENT, STATUS] * 3  # within a minute of its start
+    assert list(server.requests) == [CLIENT, STATUS, CLIENT, STATUS, CLIENT]
 
 
 @pytest.mark.parametrize("signs", [False, True])
@@ -225,10 +225,10 @@ def test_a_client_that_may_not_read_itself_is_proven_by_the_default_environment(
         assert (result.outcome, result.is_signed) == (Outcome.OK, True)
     client, environment = ("GET", f"clients/{NODE}"), ("GET", "environments/_default")
     status = ("GET", "/_status")
-    assert sent(chef) == [client, environment, status, environment, status, environment, status]
+    assert sent(chef) == [client, environment, status, environment, status, environment]
     now[0] += HABIT_LIFETIME_S + 1
     prober.probe()
-    assert sent(chef)[7] == client
+    assert sent(chef)[6] == client
 
 
 def test_a_client_that_may_read_nothing_is_turned_away_and_asked_about_again(chef, make_prober_of):
@@ -242,25 +242,30 @@ def test_a_client_that_may_read_nothing_is_turned_away_and_asked_about_again(che
 # The search index: only the status page tells.
 
 
-def test_the_status_page_is_asked_often_at_first_and_then_seldom(server, make_prober):
+def test_the_status_page_is_asked_twice_at_first_and_then_seldom(server, make_prober):
+    now, chances = [1000.0], iter([0.5, 0.5, 0.0, 0.99])
+    prober = make_prober(server.chef_server_url, clock=lambda: now[0], chance=lambda: next(chances))
+    looks = []
+    for _ in range(30):
+        looks.append(prober.probe().index_fails)
+        now[0] += 1800.0
+    assert [at for at, look in enumerate(looks) if look is not None] == [0, 1, 13, 23]
+
+
+def test_the_status_page_is_asked_after_a_run_that_failed_at_its_save(server, make_prober):
     now = [1000.0]
     prober = make_prober(server.chef_server_url, clock=lambda: now[0])
     looks = []
-    for _ in range(130):
-        looks.append(prober.probe().index_fails)
+    for doubted_at in (0.0, 0.0, 0.0, 1101.0, 1101.0):
+        looks.append(prober.probe(doubted_at=doubted_at).index_fails)
         now[0] += 60.0
-    assert [at for at, look in enumerate(looks) if look is not None] == [0, 1, 2, 3, 5, 9, 17, 33, 63, 93, 123]
+    assert looks == [False, False, None, False, None]
 
 
-def test_the_first_look_is_news_and_confirmed_within_a_minute(server, make_prober):
-    """After a reload, an index that failed before it and is well again needs two good looks."""
-    now = [1000.0]
-    prober = make_prober(server.chef_server_url, clock=lambda: now[0])
-    looks = []
-    for _ in range(2):
-        looks.append(prober.probe().index_fails)
-        now[0] += 60.0
-    assert looks == [False, False]
+@pytest.mark.parametrize("status", [429, 503])
+def test_how_long_a_server_wants_to_be_left_alone_is_told(chef, make_prober_of, status):
+    chef.get(f"{URL}/clients/{NODE}", status=status, headers={"Retry-After": "90"})
+    assert make_prober_of().probe().retry_after_s == 90.0
 
 
 def test_an_index_that_fails_or_is_back_is_looked_at_more_often_for_a_while(server, make_prober):
@@ -275,14 +280,14 @@ def test_an_index_that_fails_or_is_back_is_looked_at_more_often_for_a_while(serv
         return found
 
     looks(1)
-    now[0] += STATUS_INTERVAL_S
+    now[0] += 2 * STATUS_INTERVAL_S
     for fault, outcome in ((Fault.STATUS_SOME_FAIL, Outcome.DEGRADED), (None, Outcome.OK)):
         server.fault = fault
         if fault is None:
-            now[0] += STATUS_INTERVAL_S
+            now[0] += 2 * STATUS_INTERVAL_S
         found = looks(20)
         assert {one.outcome for one in found} == {outcome}
-        assert [at for at, one in enumerate(found) if one.index_fails is not None] == [0, 1, 2, 3, 5, 9, 17]
+        assert [at for at, one in enumerate(found) if one.index_fails is not None] == [*range(8), 9, 13]
         assert {one.index_fails for one in found} == {None, fault is not None}
 
 
