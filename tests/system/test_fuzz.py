@@ -144,7 +144,7 @@ def test_of_20_000_requests_none_ends_in_a_net(servers, tmp_path):
         return socket.create_connection(("127.0.0.1", port), timeout=60)
 
     with daemon(path) as running:
-        until(lambda: running.ask("/v1/servers").body["degraded"] is False)
+        until(lambda: running.ask("/v1/server").body["degraded"] is False)
         began = time.monotonic()
         for _ in range(20):
             running.ask("/v1/servers")
