@@ -116,9 +116,10 @@ def assemble(
         on_change=functools.partial(on_change, config),
         counters=counters,
     )
+    probers = {str(server.name): _prober(config, server, machine, live=live, key=key) for server in config.servers}
     watch = Watch(
         live,
-        {str(server.name): _probe(config, server, machine, live=live, key=key) for server in config.servers},
+        {name: functools.partial(_probe, live, name, prober) for name, prober in probers.items()},
         look=functools.partial(
             offline.look, [server.url for server in config.servers], machine.resolver, config.health.timeout
         ),
@@ -145,16 +146,17 @@ def assemble(
                     policy=readiness_policy(config),
                     write_down=write_down,
                     look_at=watch.look_at,
+                    protocol=lambda prober=probers[server.name]: prober().protocol,  # type: ignore[misc]
                 )
 
     ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
     return Assembly(config, node_name, key, live, watch, Upkeeps(upkeeps), ends)
 
 
-def _probe(
+def _prober(
     config: Config, server: Server, machine: Machine, *, live: LiveSnapshot, key: ClientKey | None
-) -> Callable[[], ProbeResult]:
-    """Probes ``server``, by a prober that is made for the first time it does."""
+) -> Callable[[], Prober]:
+    """What probes ``server``, made at first use."""
 
     @functools.cache
     def prober() -> Prober:
@@ -163,11 +165,12 @@ def _probe(
         node_name = key.node_name if key is not None else None
         return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
 
-    def probe() -> ProbeResult:
-        known = live.snapshot.server(server.name)
-        return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
+    return prober
 
-    return probe
+
+def _probe(live: LiveSnapshot, name: str, prober: Callable[[], Prober]) -> ProbeResult:
+    known = live.snapshot.server(name)
+    return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
 
 
 def readiness_policy(config: Config) -> ReadinessPolicy:
