@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from chef_failover.chef.deadline import Deadline, ProbeError, connect
+from chef_failover.chef.lookup import Address
 from chef_failover.errors import MetadataError
 from chef_failover.model.model import Outcome
 
@@ -71,7 +72,7 @@ class Imds:
         timeout_s = min(REQUEST_S, deadline.left_s())
         places = [(parts.hostname, parts.port or 80) for parts in map(urlsplit, self._urls)]
         try:
-            found = [
+            found: list[Address] = [
                 address
                 for host, port in places
                 for address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
