@@ -36,6 +36,7 @@ from chef_failover.model.model import (
     Choice,
     Health,
     NodeCheck,
+    Outcome,
     ProbeResult,
     Registration,
     RegistrationState,
@@ -45,7 +46,7 @@ from chef_failover.model.model import (
     Transition,
 )
 from chef_failover.model.orders import Drain, FleetDrain, Pin
-from chef_failover.model.run_history import Run, RunEvidence
+from chef_failover.model.run_history import Run
 
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
@@ -83,13 +84,15 @@ def apply_probe(
         access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.last_alive_probe
     changed = attrs.evolve(server, liveness=liveness, access=access, last_probe=result, last_alive_probe=proof)
+    if result.outcome is Outcome.NOT_ASSOCIATED and access.health is Health.DOWN:  # it may have been restored empty
+        changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
         changed, snapshot = _look_at_index(snapshot, changed, result, thresholds=thresholds, on=on)
     if liveness.health is not server.liveness.health:
         transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
         changed = attrs.evolve(changed, changed_on=on)
         if liveness.health is Health.DOWN:
-            changed = attrs.evolve(changed, run_evidence=RunEvidence(saves=server.run_evidence.saves))
+            changed = attrs.evolve(changed, run_evidence=run_evidence.excused(changed.run_evidence))
         snapshot = _remember(snapshot, transition)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
@@ -116,7 +119,9 @@ def apply_reading(
 
 
 def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime) -> Snapshot:
-    """The world after ``run`` has ended, with what it tells of the server that it used."""
+    """The world after ``run`` has ended, with what it used, if it succeeded, and what it tells of its server."""
+    if run.is_success and run.used not in (None, snapshot.used):
+        snapshot = attrs.evolve(snapshot, used=run.used, used_since=now, used_on=on)
     server = snapshot.server(run.server) if run.server is not None else None
     if server is None:
         return snapshot

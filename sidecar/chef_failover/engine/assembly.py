@@ -205,6 +205,8 @@ def _first_snapshot(
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
         )
+        is_registered = registration.state is RegistrationState.REGISTERED
+        has_succeeded = same.has_had_success and is_registered  # otherwise it may have been another node's run
         servers.append(
             attrs.evolve(
                 same,
@@ -213,6 +215,7 @@ def _first_snapshot(
                 chef_server_url=fresh.chef_server_url,
                 priority=fresh.priority,
                 registration=registration,
+                run_evidence=attrs.evolve(same.run_evidence, has_succeeded=has_succeeded),
                 drain=None,
                 had_useful_node_object=same.had_useful_node_object or fresh.had_useful_node_object,
                 lacked_object_at=fresh.lacked_object_at if same.lacked_object_at is None else same.lacked_object_at,
@@ -221,6 +224,7 @@ def _first_snapshot(
     choice = None
     if any(server.name == remembered.choice for server in servers):
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
+    use = remembered.use if remembered.use is not None and remembered.use.whose == identity else None
     snapshot = Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(
@@ -233,6 +237,9 @@ def _first_snapshot(
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,
+        used=use.used if use else None,
+        used_since=use.at if use else -math.inf,
+        used_on=use.on if use else None,
     )
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)

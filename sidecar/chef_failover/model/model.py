@@ -279,6 +279,11 @@ class ServerSnapshot:
         """Whether it has an object of this node, by the latest reading that could tell; None without any."""
         return self.node_check.has_node_object if self.node_check else None
 
+    @property
+    def has_had_success(self) -> bool:
+        """A run of this node has succeeded there, in this life or before, and the server knows the node since."""
+        return self.run_evidence.has_succeeded
+
     def answered_since(self, instant: float) -> bool:
         """A probe that ended at ``instant`` or later found the server alive."""
         return self.is_probed_since(instant) and self.last_probe is not None and self.last_probe.outcome.is_alive
@@ -375,6 +380,8 @@ class Snapshot:
     """What this node's last run that succeeded used; None until one has told."""
     used_since: float = -math.inf
     """When runs began to use just that, on the monotonic clock."""
+    used_on: datetime.datetime | None = None
+    """The same in wall time."""
 
     @property
     def pinned(self) -> str | None:
