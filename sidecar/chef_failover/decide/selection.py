@@ -127,11 +127,15 @@ def server_worth_waiting_for(
     Each server without a result since ``runs_from`` is imagined to answer well at this instant and, with ``registers``,
     each registration that is under way to succeed, and each first reading to find what a run needs. If even then the
     choice falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to
-    wait for.
+    wait for. No run waits for a server that asked to be left alone.
     """
     begun = [server for server in snapshot.servers if registers and is_being_registered(server, now)]
     unread = [server for server in snapshot.servers if registers and _is_to_be_read(server, snapshot)]
-    unasked = [server for server in snapshot.servers if server in begun or not server.is_probed_since(runs_from)]
+    unasked = [
+        server
+        for server in snapshot.servers
+        if server in begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
+    ]
     if not unasked and not unread:
         return None
     for server in begun:
@@ -173,6 +177,7 @@ def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, threshol
             if server.health is Health.UP
             and server.last_probe is server.last_alive_probe
             and not server.is_probed_since(runs_from)
+            and now >= server.stay_away_until
         ]
         snapshot = _imagine_answers(snapshot, well, now, thresholds)
     return select(snapshot, now=now, runs_from=runs_from)

@@ -82,6 +82,11 @@ class Outcome(enum.StrEnum):
         return self in (Outcome.NOT_ASSOCIATED, Outcome.CLOCK_SKEW, Outcome.FORBIDDEN, Outcome.WRONG_ORGANIZATION)
 
     @property
+    def is_overload(self) -> bool:
+        """The server answers 429 or 503: it wants fewer requests."""
+        return self in (Outcome.BUSY, Outcome.MAINTENANCE)
+
+    @property
     def is_alive(self) -> bool:
         """Counts as a success for the server's health."""
         return self.serves_node or self.turns_node_away
@@ -110,6 +115,8 @@ class ProbeResult:
     """Whether its status page said that its search index fails; None when that was not asked, or not told."""
     licence_notice: str | None = None
     """What it says of its Chef licence, which has ended; None while it says nothing."""
+    retry_after_s: float = 0.0
+    """For how long the server asked for no more requests, by ``Retry-After``; 0 when it did not."""
 
 
 @attrs.frozen
@@ -200,6 +207,14 @@ class ServerSnapshot:
     last_probe: ProbeResult | None = None
     last_alive_probe: ProbeResult | None = None
     """The latest probe that found the server alive: whether it welcomes this node holds until the next such answer."""
+    setbacks: int = 0
+    """Probes in a row that found no server that serves this node: each doubles the time until the next."""
+    stay_away_until: float = -math.inf
+    """The server asked for no request before this instant of the monotonic clock."""
+    run_ended_at: float = -math.inf
+    """When the last run that used it ended, on the monotonic clock."""
+    save_failed_at: float = -math.inf
+    """When the last run that failed at its save ended there: its search index may fail."""
     registration: Registration = Registration()
     readiness: RiseFall = RiseFall()
     """The same as ``liveness``, of whether what a run of this node needs was found there."""
