@@ -11,7 +11,7 @@ import datetime
 import functools
 import math
 import random
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import attrs
 
@@ -22,12 +22,13 @@ from bench.fleet.server import ChefServer, Kind
 from chef_failover.chef.probes import STATUS_INTERVAL_S
 from chef_failover.config.settings import Config
 from chef_failover.decide import reading, seeding, world
-from chef_failover.decide.health import Pace, Thresholds, next_delay_s
+from chef_failover.decide.asking import MOMENT_S, servers_to_ask
+from chef_failover.decide.health import Thresholds
+from chef_failover.decide.pace import JITTER, Pace, probe_from
 from chef_failover.decide.registration import Answer, Event
 from chef_failover.decide.registration import advance as advance_registration
-from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
-from chef_failover.engine.monitor import FIRST_PROBE_S
-from chef_failover.engine.watch import ANSWER_SLACK_S, HEAD_START_S
+from chef_failover.decide.selection import select_for_run
+from chef_failover.engine.watch import ANSWER_SLACK_S, HEAD_START_S, START_S
 from chef_failover.model import run_history
 from chef_failover.model.model import (
     Health,
@@ -72,27 +73,32 @@ class _Watched:
 
     __slots__ = (
         "asked_at",
+        "began_at",
         "chance",
-        "due_at",
         "index",
-        "is_probing",
-        "is_wanted",
+        "is_awaited",
         "is_working",
         "last_at",
+        "probe_at",
+        "probe_chance",
         "seeded_at",
         "server",
+        "status_asked_at",
         "status_due_at",
         "upkeep_at",
+        "wanted_at",
         "wanted_from",
     )
 
     def __init__(self, index: int, server: ChefServer, rng: random.Random) -> None:
         self.index = index
         self.server = server
-        self.due_at = self.upkeep_at = math.inf
-        self.last_at = self.wanted_from = self.asked_at = self.seeded_at = self.status_due_at = -math.inf
-        self.is_probing = self.is_wanted = self.is_working = False
-        self.chance = rng.random()
+        self.wanted_at = self.upkeep_at = self.probe_at = math.inf
+        self.last_at = self.wanted_from = self.asked_at = self.seeded_at = -math.inf
+        self.status_asked_at = self.status_due_at = -math.inf
+        self.began_at: float | None = None
+        self.is_awaited = self.is_working = False
+        self.chance, self.probe_chance = rng.random(), rng.random()
 
 
 class Node:
@@ -129,6 +135,7 @@ class Node:
         self._validator_key = validator_key
         self._watched = [_Watched(index, server, rng) for index, server in enumerate(servers)]
         self._question: _Question | None = None
+        self._begun_at = -math.inf
         policy = SelectionPolicy(
             settings.config.selection.failback,
             name,
@@ -155,15 +162,15 @@ class Node:
         for one in self._watched:
             probed_at = -self._rng.random() * interval_s
             read_at = -self._rng.random() * reading.INTERVAL_S
-            one.last_at, one.due_at = probed_at, probed_at + interval_s
-            one.status_due_at = -self._rng.random() * STATUS_INTERVAL_S + STATUS_INTERVAL_S
+            one.last_at = probed_at
+            one.status_due_at = self._rng.random() * STATUS_INTERVAL_S
             server = self.snapshot.servers[one.index]
             probe = attrs.evolve(server.last_probe, finished_at=probed_at)
             content = attrs.evolve(server.node_check.content, read_at=read_at, asked_at=read_at)
             check = attrs.evolve(server.node_check, read_at=read_at, content=content)
             server = attrs.evolve(server, last_probe=probe, last_alive_probe=probe, node_check=check)
             self.snapshot = self.snapshot.with_server(server)
-            self._clock.at(one.due_at, self._probe, one)
+        self._plan()
         self._look_after()
 
     def boots(self) -> None:
@@ -173,9 +180,8 @@ class Node:
             server = attrs.evolve(self.snapshot.servers[one.index], registration=unregistered)
             self.snapshot = self.snapshot.with_server(server)
         self.snapshot = world.refresh_choice(self.snapshot, now=self._clock.now, on=self._on)
-        for one in self._watched:
-            one.due_at = self._clock.now + self._rng.uniform(0, FIRST_PROBE_S)
-            self._freshen(one, self._clock.now)
+        self._begun_at = self._clock.now
+        self._plan()
         self._look_after()
 
     def meets(self, index: int) -> None:
@@ -190,29 +196,55 @@ class Node:
         )
         self.snapshot = world.refresh_choice(self.snapshot.with_server(fresh), now=self._clock.now, on=self._on)
         one.last_at = one.status_due_at = -math.inf
-        self._freshen(one, self._clock.now)
+        self._begun_at = self._clock.now
+        self._plan()
         self._look_after()
 
-    # --- probes, as `engine.monitor` does them ------------------------------------------------------------------------
+    # --- probes, as `engine.watch` and `engine.monitor` do them -------------------------------------------------------
 
-    def _freshen(self, one: _Watched, wanted_from: float, within_s: float = 0.0, *, is_wanted: bool = False) -> None:
+    def _plan(self) -> None:
+        for one in self._watched:
+            self._plan_one(one)
+
+    def _plan_one(self, one: _Watched) -> None:
+        now, due_at = self._clock.now, self._probe_due_at(one)
+        if one.began_at is None and (due_at < one.probe_at or one.probe_at < now):
+            one.probe_at = max(now, due_at)
+            self._clock.at(one.probe_at, self._probe, one)
+
+    def _probe_due_at(self, one: _Watched) -> float:
+        server = self.snapshot.servers[one.index]
+        due_at = probe_from(
+            self.snapshot, server, self._settings.pace, chance=one.probe_chance, begun_at=self._begun_at
+        )
+        return min(one.wanted_at, due_at)
+
+    def _freshen(
+        self, one: _Watched, wanted_from: float, within_s: float = 0.0, *, is_awaited: bool = False
+    ) -> float | None:
+        now = self._clock.now
+        if now < self.snapshot.servers[one.index].stay_away_until:
+            return None
         if wanted_from <= one.last_at:
-            return
+            return now
         one.wanted_from = max(one.wanted_from, wanted_from)
-        one.is_wanted |= is_wanted
-        due_at = self._clock.now + within_s
-        if due_at < one.due_at:
-            one.due_at = due_at
-            self._clock.at(due_at, self._probe, one)
+        one.is_awaited |= is_awaited
+        one.wanted_at = min(one.wanted_at, now + within_s)
+        self._plan_one(one)
+        return one.began_at if one.began_at is not None else now
 
     def _probe(self, one: _Watched) -> None:
         now = self._clock.now
-        if one.is_probing or one.due_at > now:
+        if one.began_at is not None or one.probe_at > now:
             return
-        one.is_probing = True
+        one.probe_at = math.inf
+        if self._probe_due_at(one) > now:
+            self._plan_one(one)
+            return
+        one.began_at = now
         is_signed = self.snapshot.servers[one.index].is_registered
-        kind = Kind.QUESTION if one.is_wanted else Kind.PROBE if is_signed else Kind.UNSIGNED
-        one.is_wanted = False
+        kind = Kind.QUESTION if one.is_awaited else Kind.PROBE if is_signed else Kind.UNSIGNED
+        one.is_awaited = False
         reply = one.server.ask(kind)
         limit = now + self._settings.config.health.timeout
         outcome, index_fails = Outcome.OK, None
@@ -223,31 +255,35 @@ class Node:
             outcome = Outcome.READ_TIMEOUT
         elif reply.status != 200:
             outcome = _REFUSALS[reply.status]
-        elif outcome is Outcome.OK and now >= one.status_due_at:
+        elif outcome is Outcome.OK and self._is_status_due(one):
             reply = one.server.ask(Kind.STATUS)
-            one.status_due_at, index_fails = now + STATUS_INTERVAL_S, False
+            one.status_asked_at, index_fails = now, False
+            one.status_due_at = now + STATUS_INTERVAL_S * self._rng.uniform(1 - JITTER, 1 + JITTER)
         at = min(reply.at, limit)
         result = ProbeResult(
             outcome, outcome.value, at, at - now, began_at=now, is_signed=is_signed, index_fails=index_fails
         )
         self._clock.at(at, self._probed, one, result)
 
+    def _is_status_due(self, one: _Watched) -> bool:
+        doubted_at = self.snapshot.servers[one.index].save_failed_at
+        return one.status_asked_at < doubted_at or self._clock.now >= one.status_due_at
+
     def _probed(self, one: _Watched, result: ProbeResult) -> None:
         before = self.snapshot.servers[one.index]
         after = world.apply_probe(
             self.snapshot, before, result, thresholds=self._settings.thresholds, offline=None, on=self._on
         )
-        is_changing = after.servers[one.index].is_changing
-        one.is_probing, one.last_at = False, result.finished_at
-        delay_s = next_delay_s(self._settings.pace, self._rng, is_changing=is_changing)
-        one.due_at = one.last_at if one.wanted_from > one.last_at else one.last_at + delay_s
-        self._clock.at(one.due_at, self._probe, one)
-        if before.health is Health.DOWN and result.outcome.is_alive:
-            for other in self._watched:
-                last = self.snapshot.servers[other.index].last_probe
-                if other is not one and last and not last.outcome.is_alive:
-                    self._freshen(other, result.finished_at)
+        one.last_at, one.began_at, one.probe_chance = result.finished_at, None, self._rng.random()
+        one.wanted_at = one.last_at if one.wanted_from > one.last_at else math.inf
         self._take(after)
+        if before.health is Health.DOWN and after.servers[one.index].health is Health.UP:
+            for other in self._watched:
+                last = after.servers[other.index].last_probe
+                is_used = after.choice is not None and after.choice.name == other.server.name
+                if other is not one and is_used and last and not last.outcome.is_alive:
+                    self._freshen(other, self._clock.now)
+        self._plan()
 
     def _take(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot.choice, snapshot
@@ -351,7 +387,8 @@ class Node:
         former = self.snapshot.servers[one.index].node_check
         one.is_working = True
         reply = server.ask(Kind.READING)
-        if reply.status != 200 or reply.at > now + self._settings.config.health.timeout:
+        is_answered = reply.status == 200 and reply.at <= now + self._settings.config.health.timeout
+        if not is_answered or not server.knows(self.name):
             at = min(reply.at, now + self._settings.config.health.timeout)
             self._clock.at(at, self._have_read, one, NodeCheck(at, trouble="no answer"))
             return
@@ -427,49 +464,37 @@ class Node:
 class _Question:
     """Where a run goes that starts now, as `engine.watch.Watch.choose_for_run` finds out."""
 
-    def __init__(self, node: Node, on_end) -> None:
+    def __init__(self, node: Node, on_end: Callable[[str], None]) -> None:
         self._node = node
         self._on_end = on_end
-        now = node._clock.now
-        config = node._settings.config.health
-        self._runs_from = now - config.fresh_for
-        self._limit = now + config.timeout + ANSWER_SLACK_S
-        self._asked: str | None = None
-        self._is_in_turns = True
-        node._clock.at(self._limit, self.go_on)
+        self._came_at = node._clock.now
+        self._runs_from = self._came_at - node._settings.config.health.fresh_for
+        self._asked: dict[str, float] = {}
 
     def go_on(self) -> None:
         """The world has changed, or time has passed."""
         node = self._node
         if node._question is not self:
             return
-        now = node._clock.now
-        wanted = server_worth_waiting_for(
-            node.snapshot, now=now, runs_from=self._runs_from, thresholds=node._settings.thresholds
+        now, health = node._clock.now, node._settings.config.health
+        thresholds = node._settings.thresholds
+        asking = servers_to_ask(
+            node.snapshot, now=now, runs_from=self._runs_from, thresholds=thresholds, asked=self._asked
         )
-        if self._is_in_turns and wanted is None:
-            self._ask_all(HEAD_START_S)
-        elif self._is_in_turns and wanted != self._asked:
-            self._asked = wanted
-            one = next(one for one in node._watched if one.server.name == wanted)
-            node._clock.at(now + HEAD_START_S, self._no_longer_in_turns, wanted)
-            node._freshen(one, self._runs_from, is_wanted=True)
-        if wanted is None or now >= self._limit:
-            choice = select_for_run(
-                node.snapshot, now=now, runs_from=self._runs_from, thresholds=node._settings.thresholds
-            )
+        for one in node._watched:
+            if one.server.name in asking.awaited:
+                since = node._freshen(one, self._runs_from, is_awaited=True)
+                self._asked.setdefault(one.server.name, now if since is None else since)
+            elif one.server.name in asking.for_later:
+                node._freshen(one, now - MOMENT_S, HEAD_START_S, is_awaited=True)
+        last_asked_at = max([self._came_at, *self._asked.values()])
+        limit = min(last_asked_at, self._came_at + START_S) + health.timeout + ANSWER_SLACK_S
+        if not asking.awaited or now >= limit:
+            choice = select_for_run(node.snapshot, now=now, runs_from=self._runs_from, thresholds=thresholds)
             node._question = None
             self._on_end(choice.name)
-
-    def _no_longer_in_turns(self, wanted: str) -> None:
-        if self._node._question is self and self._is_in_turns and self._asked == wanted:
-            self._ask_all(0.0)
-            self.go_on()
-
-    def _ask_all(self, within_s: float) -> None:
-        self._is_in_turns = False
-        for one in self._node._watched:
-            self._node._freshen(one, self._runs_from, within_s, is_wanted=True)
+        else:
+            node._clock.at(min(limit, asking.again_at), self.go_on)
 
 
 def _is_denied(server: ServerSnapshot) -> bool:

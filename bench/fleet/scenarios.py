@@ -216,9 +216,9 @@ def held_down(scale: Scale) -> Iterator[Row]:
         end = back + 2 * HOUR
         fleet.clock.run_until(end)
         before = standby.load(600, dies)
-        loads = {minute: standby.load(back + 60 * minute, back + 60 * minute + 300) for minute in range(0, 116, 5)}
-        late = [minute + 5 for minute, load in loads.items() if load > before + 0.1 * (1 - before)]
-        said = ", ".join(f"{loads[minute]:.2f} after {minute} min" for minute in (0, 10, 20, 40, 60, 115))
+        loads = {minute: standby.load(back + 60 * minute, back + 60 * minute + 600) for minute in range(0, 111, 10)}
+        late = [minute + 10 for minute, load in loads.items() if load > before + 0.25 * (1 - before)]
+        said = ", ".join(f"{loads[minute]:.2f} after {minute} min" for minute in (0, 10, 20, 40, 60, 110))
         said = f"load {before:.2f} before, {standby.load(back - 900, back):.2f} in the outage, {said}"
         yield Row(
             f"a standby at {rest_load} that the outage overloads: min to its rest", max(late, default=0), 20, said

@@ -14,27 +14,27 @@ NETWORK_S = 0.002
 """There and back."""
 LONGEST_BACKLOG_S = 10.0
 """Beyond that the front answers 503."""
-REFUSAL_CPU_S = 0.001
+REFUSAL_CPU_S = 0.0011
 """What a front spends on TLS and a 503."""
 
 
 class Kind(enum.Enum):
-    """What a request is for; seconds of the server's CPU; bytes both ways, TLS included (see bench/README.md)."""
+    """What a request is for; seconds of the server's CPU, by ``bench.fleet.costs``; bytes both ways, TLS included."""
 
-    RUN = ("chef-client", 0.0091, 700_000 // 15)
-    PROBE = ("probe", 0.0074, 3_200)
+    RUN = ("chef-client", 0.0025, 700_000 // 15)
+    PROBE = ("probe", 0.0020, 3_200)
     """Signed, on a connection of its own."""
-    QUESTION = ("probe for a run", 0.0074, 3_200)
-    UNSIGNED = ("unsigned probe", 0.0028, 3_200)
-    STATUS = ("status", 0.0010, 800)
+    QUESTION = ("probe for a run", 0.0020, 3_200)
+    UNSIGNED = ("unsigned probe", 0.0014, 3_200)
+    STATUS = ("status", 0.0008, 800)
     """On a probe's connection."""
-    READING = ("reading", 0.0112, 154_000)
+    READING = ("reading", 0.0056, 154_000)
     """The node object of 150 kB, on a connection of its own."""
-    PARITY = ("policy group", 0.0040, 6_000)
+    PARITY = ("policy group", 0.0008, 6_000)
     """On a reading's connection."""
-    RIGHTS = ("rights", 0.0020, 1_500)
-    REGISTRATION = ("registration", 0.0080, 4_500)
-    SEED = ("seeding", 0.0091, 5_000)
+    RIGHTS = ("rights", 0.0008, 1_500)
+    REGISTRATION = ("registration", 0.0028, 4_500)
+    SEED = ("seeding", 0.0023, 5_000)
 
     def __init__(self, label: str, cpu_s: float, size: int) -> None:
         self.label = label
