@@ -218,12 +218,18 @@ ENDS = [
     ON,
     ON - datetime.timedelta(days=20_000),
 ]
+USES = [
+    {"run_list": [item] * count, "environment": item, "policy_name": item, "cookbooks": {"a" * 200: "9" * 18 + ".0.0"}}
+    for item in ("a", "\U0001f347" * 255, "")
+    for count in (0, 10)
+]
 ORDERS = [
     ("/v1/servers/{}/drain", {"reason": TEXTS, "for_s": NUMBERS, "force": OTHERS, "on_behalf_of": TEXTS}),
     ("/v1/servers/{}/pin", {"reason": TEXTS, "for_s": NUMBERS, "strict": OTHERS, "on_behalf_of": TEXTS}),
     ("/v1/servers/{}/undrain", {"on_behalf_of": TEXTS}),
     ("/v1/unpin", {"on_behalf_of": TEXTS}),
     ("/v1/runs", {"run_id": TEXTS, "event": ["started", "failed", "succeeded"], "server": TEXTS, "error_class": TEXTS}),
+    ("/v1/runs", {"run_id": TEXTS, "event": ["succeeded"], "used": [*USES, *OTHERS]}),
 ]
 STATE_TEXT = (Path(__file__).parents[1] / "contract" / "state.json").read_text()
 

@@ -85,11 +85,12 @@ def test_every_answer_ends_its_connection(connect, request_bytes):
         GET.replace(b"/livez", b"x://]"),
         GET.replace(b"Host", b"Content-Length: " + b"1" * 5000 + b"\r\nHost"),
         GET.replace(b"Host", b"Expect: 100-continue\r\nContent-Length: " + b"1" * 5000 + b"\r\nHost"),
+        GET.replace(b"Host", b"Expect: 100-continue\r\nContent-Length: x\r\nHost") + b"y" * 20_000,
     ],
-    ids=["bracket", "no address", "no opening", "length", "length expected"],
+    ids=["bracket", "no address", "no opening", "length", "length and body expected", "no length and body expected"],
 )
-def test_what_python_refuses_to_parse_is_a_400_and_no_fault(connect, request_bytes, caplog):
-    """The other hook into waitress's classes: without it, this ends in waitress's own net, and without an answer."""
+def test_what_cannot_be_parsed_is_a_400_and_no_fault(connect, request_bytes, caplog):
+    """Without our parser, this ends in waitress's own net, and without an answer."""
     assert exchange(connect(), request_bytes).startswith(b"HTTP/1.1 400 ")
     assert exchange(connect(), GET + request_bytes).startswith(b"HTTP/1.1 ")
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

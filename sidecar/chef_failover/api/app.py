@@ -20,7 +20,7 @@ from chef_failover.metrics.faults import Faults
 from chef_failover.model.model import Choice, Health, Snapshot
 
 BODY_LIMIT = 64 * 1024
-"""Bytes of a request's body; a run report has a few hundred."""
+"""Bytes of a request's body; a report of a run that tells what it used has 60 kB at the most."""
 BODY_MEMORY = 8 * 1024 * 1024
 """Bytes that parsing it may take."""
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")

@@ -73,11 +73,14 @@ class _Parser(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         try:
-            return int(super().received(data))
+            consumed = int(super().received(data))
         except ValueError:
             self.error = BadRequest("a part of the request makes no sense")
             self.completed = True
-            return len(data)
+            consumed = len(data)
+        if self.error:  # or waitress asks for the body of what it refuses, and parses that as a header
+            self.expect_continue = False
+        return consumed
 
 
 class _Channel(HTTPChannel):

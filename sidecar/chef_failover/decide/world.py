@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from chef_failover.decide import rights, run_evidence
+from chef_failover.decide import hold_down, rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import lags_from, renewed
 from chef_failover.decide.readiness import heard, missing, sentence
@@ -273,7 +273,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     if before is None or before.name != choice.name:
         lagging = lags_from(snapshot, choice, now=now)
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
-        return _remember(moved, changed)
+        return _remember(hold_down.after_move(moved, before, choice, now=now) if before else moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
 
@@ -356,8 +356,14 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
         return "none"
     server = snapshot.server(choice.name)
     is_first_try = server is not None and server.registration.attempts <= 1 and is_being_registered(server, now)
-    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try
+    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:
+    """The server in use is DOWN, and the node stays only until another one has answered, which takes a moment."""
+    is_down = choice.standing is Standing.DOWN and choice.name != snapshot.pinned
+    return is_down and any(verdict.standing > Standing.FAILING for verdict in choice.verdicts)
 
 
 def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:

@@ -187,6 +187,7 @@ class Watch:
         offline = before.offline if result.is_node_trouble else None
         self._live.record(name, result, self._look() if result.never_left_node else offline)
         self._ask_the_one_in_use(name, before)
+        self._ask_the_others(name, before)
         self._plan()
 
     def _ask_the_one_in_use(self, name: str, before: Snapshot) -> None:
@@ -197,3 +198,12 @@ class Watch:
         used = after.server(in_use.name) if has_come_back and in_use and in_use.name != name else None
         if used and used.last_probe and not used.last_probe.outcome.is_alive:
             self._freshen(used.name, self._clock())
+
+    def _ask_the_others(self, name: str, before: Snapshot) -> None:
+        """Once server ``name``, which is in use, has gone DOWN: the node moves to one that has answered since."""
+        after = self._live.snapshot
+        was, now, in_use = before.server(name), after.server(name), after.choice
+        is_in_use = in_use is not None and in_use.name == name
+        if was and now and was.health > now.health is Health.DOWN and is_in_use:
+            for other in after.servers:
+                self._freshen(other.name, self._clock())

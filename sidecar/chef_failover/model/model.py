@@ -191,6 +191,18 @@ class NodeCheck:
 
 
 @attrs.frozen
+class Returns:
+    """How this node's returns to one server went; instants of the monotonic clock. What follows is `hold_down`."""
+
+    doublings: int = 0
+    """Of the hold-down, when the server last failed."""
+    failed_at: tuple[float, ...] = ()
+    """When the node left it because it failed, the latest last, and only the last few."""
+    came_back_at: float = -math.inf
+    """When the node last came back; long ago once that return has failed."""
+
+
+@attrs.frozen
 class ServerSnapshot:
     """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
 
@@ -227,6 +239,7 @@ class ServerSnapshot:
 
     On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
     run_evidence: RunEvidence = RunEvidence()
+    returns: Returns = Returns()
     drain: Drain | None = None
     """This node's own."""
     fleet_drain: FleetDrain | None = None
