@@ -277,13 +277,19 @@ class Node:
         one.last_at, one.began_at, one.probe_chance = result.finished_at, None, self._rng.random()
         one.wanted_at = one.last_at if one.wanted_from > one.last_at else math.inf
         self._take(after)
-        if before.health is Health.DOWN and after.servers[one.index].health is Health.UP:
-            for other in self._watched:
-                last = after.servers[other.index].last_probe
-                is_used = after.choice is not None and after.choice.name == other.server.name
-                if other is not one and is_used and last and not last.outcome.is_alive:
-                    self._freshen(other, self._clock.now)
+        self._ask_others(one, before.health, after)
         self._plan()
+
+    def _ask_others(self, one: _Watched, was: Health, after: Snapshot) -> None:
+        """One server has come back, and so may the one in use, which is DOWN; or the one in use has gone DOWN."""
+        now, in_use = after.servers[one.index].health, after.choice.name
+        for other in self._watched:
+            last = after.servers[other.index].last_probe
+            is_used_and_fails = in_use == other.server.name and last is not None and not last.outcome.is_alive
+            has_come_back = was is Health.DOWN and now is Health.UP and other is not one and is_used_and_fails
+            has_gone_down = was > now is Health.DOWN and in_use == one.server.name
+            if has_come_back or has_gone_down:
+                self._freshen(other, self._clock.now)
 
     def _take(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot.choice, snapshot
