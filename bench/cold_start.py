@@ -10,7 +10,7 @@ import time
 
 from bench import processes
 from bench.figures import Figure, at_most, duration, median
-from bench.fleet import NODE, Fleet, fleet
+from bench.servers import NODE, Fleet, fleet
 from chef_failover.api import client
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.errors import SidecarUnavailableError
