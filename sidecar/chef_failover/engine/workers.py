@@ -13,6 +13,7 @@ from chef_failover.chef.probes import Prober
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide.registration import Spans
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.engine.registrar import Registrar
@@ -72,6 +73,7 @@ def make_upkeep(
     policy: ReadinessPolicy,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
+    spans: Spans,
 ) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
     chef_server = chef_server_for(config, server, key.node_name, machine)
@@ -82,6 +84,7 @@ def make_upkeep(
         registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
+        spans=spans,
         clock=machine.clock,
         utc_now=machine.utc_now,
         rng=machine.rng,

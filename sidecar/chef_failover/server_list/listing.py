@@ -31,6 +31,7 @@ from chef_failover.config.schema import Line, Name, Until
 from chef_failover.config.settings import (
     ChefServerAssociation,
     Config,
+    FleetSettings,
     NoAssociation,
     Server,
     Steps,
@@ -69,6 +70,7 @@ class FleetList:
 
     servers: tuple[Server, ...] = ()
     drains: tuple[ListedDrain, ...] = ()
+    fleet: FleetSettings = FleetSettings()
 
 
 @attrs.frozen
@@ -111,7 +113,8 @@ def effective(config: Config, listings: Iterable[Listing]) -> Effective:
             continue
         names = {server.name for server in servers}
         drains = tuple(drain for drain in listed.drains if drain.server in names)
-        return Effective(attrs.evolve(config, servers=servers), drains, listing, refused, trouble)
+        fleet = config.fleet if listed.fleet.nodes is None else listed.fleet
+        return Effective(attrs.evolve(config, servers=servers, fleet=fleet), drains, listing, refused, trouble)
     return Effective(config, trouble=trouble)
 
 
