@@ -51,7 +51,7 @@ module ChefFailover
 
   begin
     %w[fileutils json securerandom socket].each { |library| require library }
-    %w[document exchange settings run layers client_config facts hooks]
+    %w[document exchange settings run layers client_config facts used hooks]
       .each { |part| require_relative "chef_failover/#{part}" }
     # Last, since client.d calls apply only if it is defined.
     %i[apply facts run_start run_end].each { |name| define_singleton_method(name) { |*args| hooks.public_send(name, *args) } }

@@ -252,7 +252,7 @@ RSpec.describe "A chef-client run" do
     end
 
     it "are those of the contract: started, succeeded" do
-      dispatch(:run_completed, Object.new, run_status)
+      dispatch(:run_completed, FakeNode.new, run_status)
       expect(sidecar.runs).to eq [contract("run_started.json"), contract("run_succeeded.json")]
     end
 

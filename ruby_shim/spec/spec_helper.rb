@@ -140,6 +140,22 @@ class FakeApplication
   end
 end
 
+# As much of Chef::Node as the shim meets, with the attributes as a Hash.
+class FakeNode
+  attr_accessor :chef_environment, :policy_name, :policy_group, :automatic_attrs, :primary_runlist, :override_runlist
+
+  def initialize(run_list = %w[recipe[web::ssl]], cookbooks = { "web" => "1.2.3", "yum" => "7.4.13" }, automatic = {})
+    @primary_runlist = run_list
+    @chef_environment = "production"
+    versions = cookbooks.transform_values { |version| { "version" => version } }
+    @automatic_attrs = { "cookbooks" => versions, "platform" => "amazon" }.merge(automatic)
+  end
+
+  def run_list
+    override_runlist || primary_runlist
+  end
+end
+
 # What the specs say in one word.
 module Places
   def dir

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
 from chef_failover.api import render
-from chef_failover.api.app import create_app
+from chef_failover.api.app import BODY_LIMIT, create_app
 from chef_failover.config import settings as config
 from chef_failover.decide.selection import select
 from chef_failover.decide.steering import with_order
@@ -30,7 +30,8 @@ from chef_failover.model.model import (
     Standing,
 )
 from chef_failover.model.needs import NodeObject
-from chef_failover.model.run_history import Phase, Run, RunEvidence, RunHistory
+from chef_failover.model.run_history import Phase, Run, RunEvidence, RunHistory, Used
+from chef_failover.state import document as state
 from chef_failover.state import written
 from tests.support.builders import ON, drain, pin
 
@@ -75,6 +76,9 @@ def snapshot(contract):
         ),
         SelectionPolicy(600.0, "web-1"),
         choice=Choice("mainserver", Standing.ELIGIBLE),
+        used=Used(("recipe[web::ssl]",), "production", cookbooks={"web": "1.2.3", "yum": "7.4.13"}),
+        used_since=100.0,
+        used_on=ON,
     )
     return refresh_choice(world, now=100.0, on=ON)
 
@@ -170,7 +174,7 @@ def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
     assert rendered["servers"].keys() == wanted["servers"].keys()
     assert shape(rendered["associations"]) == shape(wanted["associations"])
     assert shape(rendered["runs"]) == shape(wanted["runs"])
-    assert rendered["run_evidence"] == wanted["run_evidence"]
+    assert [rendered[key] for key in ("run_evidence", "used")] == [wanted[key] for key in ("run_evidence", "used")]
     assert wanted["servers"]["mainserver"].keys() <= rendered["servers"]["mainserver"].keys()
     assert [shape(entry) for entry in wanted["transitions"][1:]] == [shape(entry) for entry in rendered["transitions"]]
 
@@ -194,6 +198,27 @@ def test_no_server_configured_is_the_contract_to_the_letter(http, expected):
 @pytest.mark.parametrize("name", ["run_started.json", "run_succeeded.json", "run_failed.json"])
 def test_the_shim_s_reports_are_taken(http, expected, name):
     assert http.post("/v1/runs", json=expected(name)).status_code == 202
+
+
+def test_what_a_run_used_is_shown_in_brief(http, expected):
+    assert http.get("/v1/servers").json["used"] is None
+    http.post("/v1/runs", json=expected("run_succeeded.json"))
+    shown = http.get("/v1/servers").json["used"]
+    wanted = expected("servers.json")["used"]
+    assert {**shown, "since": wanted["since"]} == wanted
+
+
+def test_the_longest_report_of_what_a_run_used_is_kept_and_read_again(http, idle, expected, tmp_path):
+    report = expected("run_succeeded.json")
+    report["used"]["run_list"] = [f"role[{number}]" + "\U0001f347" * 14 for number in range(900)]
+    body = json.dumps(report, ensure_ascii=False).encode()
+    assert 0.9 * BODY_LIMIT < len(body) <= BODY_LIMIT
+    assert http.post("/v1/runs", data=body).status_code == 202
+    document = written.kept(idle.snapshot, idle.about, on=ON)
+    state.write(tmp_path / state.FILE_NAME, document)
+    assert (tmp_path / state.FILE_NAME).stat().st_size < 0.3 * state.SIZE_LIMIT
+    remembered = state.read(tmp_path / state.FILE_NAME, ON)
+    assert list(remembered.use.used.run_list) == report["used"]["run_list"]
 
 
 def test_a_run_is_under_way_until_its_end_is_reported(http, idle, expected):
@@ -226,6 +251,8 @@ def test_the_last_runs_have_the_shape_of_the_contract(http, expected):
         ('{"run_id": "1", "event": "failed", "phase": "end"}', "phase must be null or one of start, converge, save"),
         ('{"run_id": "1", "event": "failed", "http_status": 600}', "http_status must be null or a number"),
         ('{"run_id": "1", "event": "failed", "http_status": true}', "http_status must be null or a number"),
+        ('{"run_id": "1", "event": "succeeded", "used": 5}', "used must be null or a JSON object"),
+        ('{"run_id": "", "event": "succeeded", "used": {}}', "200 characters; used.run_list must be a list of at most"),
     ],
 )
 def test_a_report_that_is_none_is_refused_with_all_that_is_wrong(http, body, words):
@@ -242,7 +269,7 @@ def test_errors_are_problem_details(http):
 
 
 def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
-    def broken():
+    def broken(*_, **__):
         raise RuntimeError("secret detail")
 
     app = create_app(idle, may_change=False)
@@ -251,6 +278,8 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
     answer = app.test_client().get("/v1/server")
     assert (answer.status_code, answer.json["title"]) == (500, "Internal error")
     assert "secret" not in answer.text
+    assert app.test_client().get("/livez").json["faults"] == 1
+    assert idle.faults.last == "request the question of a run.server: RuntimeError"
 
 
 def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):

@@ -327,6 +327,9 @@ def test_the_server_in_use_is_never_left_for_being_stale():
 def down(snapshot, name, at):
     for step in range(THRESHOLDS.fall):
         snapshot = probed(snapshot, name, Outcome.REFUSED, at + step)
+    for other in snapshot.servers:
+        if other.health is Health.UP:
+            snapshot = probed(snapshot, other.name, Outcome.OK, at + step)
     return snapshot
 
 

@@ -12,7 +12,7 @@ from chef_failover.decide.selection import select
 from chef_failover.decide.world import apply_run
 from chef_failover.model.model import Health, Outcome, Standing
 from chef_failover.model.needs import ParityMode
-from chef_failover.model.run_history import Phase, Run, RunEvidence
+from chef_failover.model.run_history import Phase, Run, RunEvidence, Used
 from tests.support.builders import ON, bare, drain, pin, probed, server, with_failback, world
 
 UP, DOWN = Health.UP, Health.DOWN
@@ -210,7 +210,7 @@ def test_a_server_that_goes_down_begins_with_a_clean_slate():
     snapshot, at = after(WORKED, TLS)
     for second in range(3):
         snapshot = probed(snapshot, "a", Outcome.REFUSED, at + second)
-    assert snapshot.server("a").run_evidence == RunEvidence(saves=True)
+    assert snapshot.server("a").run_evidence == RunEvidence(saves=True, has_succeeded=True)
 
 
 @pytest.mark.parametrize("name", [None, "elsewhere"])
@@ -241,3 +241,58 @@ def test_a_stale_server_comes_before_one_that_fails_runs():
 def test_whether_a_run_could_save_the_node_is_remembered(runs, saves):
     snapshot, _ = after(*runs)
     assert snapshot.server("a").run_evidence.saves is saves
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([], False),
+        ([WORKED], True),
+        ([TLS, COOKBOOK, SAVE], False),
+        ([WORKED, TLS, TLS], True),
+        ([WORKED, COOKBOOK], True),
+        ([WORKED, {"phase": Phase.SAVE, "http_status": 403}], True),
+    ],
+)
+def test_that_a_run_has_succeeded_there_once_is_remembered(runs, expected):
+    snapshot, _ = after(*runs)
+    assert [one.has_had_success for one in snapshot.servers] == [expected, False]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([Outcome.NOT_ASSOCIATED] * 2, True),
+        ([Outcome.NOT_ASSOCIATED] * 3, False),
+        ([Outcome.NOT_ASSOCIATED] * 3 + [Outcome.OK] * 2, False),
+        ([Outcome.FORBIDDEN] * 3, True),
+        ([Outcome.REFUSED] * 3, True),
+    ],
+)
+def test_a_server_that_does_not_know_the_node_any_more_had_no_run(outcomes, expected):
+    snapshot, at = after(WORKED)
+    for second, outcome in enumerate(outcomes):
+        snapshot = probed(snapshot, "a", outcome, at + second)
+    assert snapshot.server("a").has_had_success is expected
+
+
+OLD, NEW = (Used(("recipe[web]",), "production", cookbooks={"web": version}) for version in ("1.0.0", "1.1.0"))
+
+
+@pytest.mark.parametrize(
+    ("runs", "used", "since"),
+    [
+        ([{**WORKED, "used": OLD}], OLD, 1800.0),
+        ([{**WORKED, "used": OLD}, {**WORKED, "used": attrs.evolve(OLD)}], OLD, 1800.0),
+        ([{**WORKED, "used": OLD}, {**WORKED, "used": NEW}], NEW, 3600.0),
+        ([{**WORKED, "used": OLD}, {**COOKBOOK, "used": NEW}], OLD, 1800.0),
+        ([{**WORKED, "used": OLD}, WORKED, TLS], OLD, 1800.0),
+        ([{**WORKED, "used": OLD}, {**WORKED, "used": NEW}, {**WORKED, "used": OLD}], OLD, 5400.0),
+        ([{**WORKED, "used": OLD}, {**WORKED, "used": NEW, "name": "elsewhere"}], NEW, 3600.0),
+        ([WORKED, {**TLS, "used": OLD}], None, -math.inf),
+    ],
+)
+def test_what_the_last_run_that_succeeded_used_is_known_and_since_when(runs, used, since):
+    snapshot, _ = after(*runs)
+    assert (snapshot.used, snapshot.used_since) == (used, since)
+    assert snapshot.used_on == (ON if used else None)

@@ -1,25 +1,33 @@
 """What a sidecar knows after a restart, a reload, and under a new name of a server."""
 
+import datetime
 import random
 
+import attrs
 import pytest
 
 from chef_failover.config import settings as config
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.world import apply_order, apply_probe
+from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Health, Outcome, ProbeResult
 from chef_failover.model.orders import Drain
+from chef_failover.model.run_history import Used
 from chef_failover.node.machine import Machine
 from chef_failover.state import document as state
 from chef_failover.state import written
 from tests.support.builders import ON
 
+USED = Used(("role[web]",), "production", None, None, None, {"web": "1.2.3"})
+
 BOOT = "b" * 32
 
 
 class Lives:
-    """Sidecars one after another on one disk; ``at`` is the clock of the boot."""
+    """Sidecars one after another on one disk; ``at`` is the clock of the boot, ``on`` the wall's."""
+
+    on = ON
 
     def __init__(self, directory, names=("main", "standby"), failback="10m"):
         self.directory, self.at, self.boot = directory, 5000.0, BOOT
@@ -38,14 +46,14 @@ class Lives:
     def machine(self):
         return Machine(
             clock=lambda: self.at,
-            utc_now=lambda: ON,
+            utc_now=lambda: self.on,
             rng=random.Random(1),
             instance_id=lambda _: None,
             boot_id=lambda: self.boot,
         )
 
     def restart(self, names=("main", "standby")):
-        document = written.kept(self.sidecar.snapshot, self.sidecar.about, on=ON)
+        document = written.kept(self.sidecar.snapshot, self.sidecar.about, on=self.on)
         state.write(self.directory / "state.json", document)
         self.sidecar = Sidecar(self.config(names), self.machine())
 
@@ -139,3 +147,55 @@ def test_a_name_that_goes_to_another_server_takes_nothing_along(lives):
     servers = "servers: [{name: main, url: 'https://c.example'}, {name: standby, url: 'https://b.example'}]"
     lives.sidecar.reload(config.parse(f"{servers}\nstate_dir: {lives.directory}"))
     assert lives.sidecar.snapshot.servers[0].well_since is None
+
+
+def test_that_a_run_has_succeeded_there_outlives_restart_reload_and_reboot(lives):
+    lives.sidecar.report_run(RunReport("1", "succeeded", "standby"))
+    for change in (lambda names: lives.sidecar.reload(lives.config(names)), lives.restart):
+        for names in (("first", "second"), ("second", "first"), ("main", "standby")):
+            change(names)
+            assert [one.has_had_success for one in lives.sidecar.snapshot.servers] == [False, True]
+    lives.boot = "c" * 32
+    lives.restart()
+    assert lives.sidecar.snapshot.server("standby").has_had_success
+    servers = "servers: [{name: main, url: 'https://a.example'}, {name: standby, url: 'https://c.example'}]"
+    lives.sidecar.reload(config.parse(f"{servers}\nstate_dir: {lives.directory}"))
+    assert not lives.sidecar.snapshot.server("standby").has_had_success
+
+
+def test_a_run_under_another_key_is_no_success_of_this_node(tmp_path):
+    lives = Lives(tmp_path)
+    lives.sidecar.report_run(RunReport("1", "succeeded", "main"))
+    lives.restart()
+    assert lives.sidecar.snapshot.server("main").has_had_success
+    by_validator = "association: {provider: chef-server, validator: v, validator_key: 'file:/nowhere'}"
+    servers = f"node: {{name: web-1}}\nservers: [{{name: main, url: 'https://a.example', {by_validator}}}]"
+    registered = Sidecar(config.parse(f"{servers}\nstate_dir: {tmp_path}"), lives.machine())
+    assert not registered.snapshot.server("main").has_had_success
+
+
+def test_what_runs_use_and_since_when_outlives_restart_reload_and_reboot(lives):
+    lives.sidecar.report_run(RunReport("1", "succeeded", "standby", used=USED))
+    since = lives.at
+    lives.at, lives.on = since + 600.0, ON + datetime.timedelta(minutes=10)
+    lives.sidecar.reload(lives.config(("first", "second")))
+    for _ in range(2):
+        snapshot = lives.sidecar.snapshot
+        assert (snapshot.used, snapshot.used_since, snapshot.used_on) == (USED, since, ON)
+        lives.restart()
+    lives.boot, lives.at = "c" * 32, 30.0
+    lives.restart()
+    assert (lives.sidecar.snapshot.used, lives.sidecar.snapshot.used_since) == (USED, 30.0 - 600.0)
+    lives.on = ON - datetime.timedelta(days=1)  # a clock that was set back: not before now
+    lives.restart()
+    assert (lives.sidecar.snapshot.used, lives.sidecar.snapshot.used_since) == (USED, 30.0)
+
+
+def test_another_node_has_used_nothing_yet(lives):
+    lives.sidecar.report_run(RunReport("1", "succeeded", "standby", used=USED))
+    named = attrs.evolve(lives.config(("main", "standby")), node=config.parse("node: {name: web-2}").node)
+    lives.sidecar.reload(named)
+    assert (lives.sidecar.snapshot.used, lives.sidecar.snapshot.used_on) == (None, None)
+    lives.sidecar.report_run(RunReport("2", "succeeded", "standby", used=USED))
+    lives.restart()  # under its former name
+    assert lives.sidecar.snapshot.used is None

@@ -7,7 +7,7 @@ from chef_failover.api import render
 from chef_failover.cli import tables
 from chef_failover.engine.runs import FORGOTTEN_AFTER_S, RunReport, Runs, parse_report
 from chef_failover.model.about import About
-from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
+from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory, Used
 from chef_failover.state import document as state
 from chef_failover.state import written
 from tests.support.builders import ON, server, world
@@ -88,6 +88,7 @@ BEHIND = RunEvidence(2, 50.0, "OpenSSL::SSL::SSLError")
         ("b2", BEHIND, RunEvidence(saves=BEHIND.saves)),  # nobody knows when
         ("b1", attrs.evolve(BEHIND, failed_at=99.0), attrs.evolve(BEHIND, failed_at=90.0)),
         ("b2", RunEvidence(saves=False), RunEvidence(failed_at=90.0, saves=False)),
+        *((boot_id, RunEvidence(has_succeeded=True), RunEvidence(has_succeeded=True)) for boot_id in ("b1", "b2")),
     ],
 )
 def test_a_restart_keeps_what_runs_tell_of_a_server(tmp_path, boot_id, evidence, expected):
@@ -98,7 +99,18 @@ def test_a_restart_keeps_what_runs_tell_of_a_server(tmp_path, boot_id, evidence,
     assert found == {("a", "https://a.example.com/organizations/default"): expected}
 
 
-@pytest.mark.parametrize("more", [{"failed_starts": "two"}, {"saves": "yes"}, {"failed_at": "x"}])
+@pytest.mark.parametrize(("saves", "expected"), [(True, True), (False, False), (None, False)])
+def test_a_run_that_an_older_version_knew_to_have_saved_the_node_succeeded(tmp_path, saves, expected):
+    path = tmp_path / state.FILE_NAME
+    evidence = {"failed_starts": 0, "failed_at": None, "failure": "", "saves": saves}
+    state.write(path, {"run_evidence": {"a": {"chef_server_url": "https://a.example.com", **evidence}}})
+    found = state.read(path, ON).run_evidence["a", "https://a.example.com"]
+    assert (found.saves, found.has_succeeded) == (saves, expected)
+
+
+@pytest.mark.parametrize(
+    "more", [{"failed_starts": "two"}, {"saves": "yes"}, {"failed_at": "x"}, {"succeeded": "yes"}, {"succeeded": 1}]
+)
 def test_evidence_that_is_none_is_dropped_alone(tmp_path, more):
     path = tmp_path / state.FILE_NAME
     document = written.kept(world(server("a", run_evidence=BEHIND)), About("1", boot_id="b1"), on=ON)
@@ -106,7 +118,7 @@ def test_evidence_that_is_none_is_dropped_alone(tmp_path, more):
     state.write(path, document)
     remembered = state.peek(path, ON, at=90.0, boot_id="b1")
     assert not remembered.is_useless
-    assert {one.saves for one in remembered.run_evidence.values()} <= {None}
+    assert {(one.saves, one.has_succeeded) for one in remembered.run_evidence.values()} <= {(None, False)}
 
 
 def test_what_the_shim_tells_of_a_failure_is_kept_with_the_run():
@@ -114,6 +126,16 @@ def test_what_the_shim_tells_of_a_failure_is_kept_with_the_run():
     body = {"run_id": "1", "event": "failed", "server": "main", "error_class": "E", "phase": "save", "http_status": 403}
     runs.report(parse_report(body))
     assert runs.history.last == Run("1", "main", "failed", "E", ON, phase=Phase.SAVE, http_status=403)
+
+
+def test_what_a_run_used_is_told_with_its_end_and_not_kept_in_the_history():
+    told = []
+    runs = Runs(lambda name: None, utc_now=lambda: ON, on_end=told.append)
+    used = {"run_list": ["role[web]"], "environment": "production", "cookbooks": {"web": "1.2.3"}}
+    for number in range(3):
+        runs.report(parse_report({"run_id": str(number), "event": "succeeded", "server": "main", "used": used}))
+    assert {run.used for run in runs.history.runs} == {None}
+    assert told[0].used == Used(("role[web]",), "production", cookbooks={"web": "1.2.3"})
 
 
 @pytest.mark.parametrize(
@@ -157,3 +179,20 @@ def test_status_tells_how_the_last_runs_went(runs, words):
         history = history.add(run)
     text = tables.status(render.servers(world(server("main")), About("1", runs=history), now=1.0))
     assert text.endswith(words) if words else "last run" not in text
+
+
+@pytest.mark.parametrize(
+    ("used", "words"),
+    [
+        (Used(), "environment _default with 0 cookbooks"),
+        (Used(environment="production", cookbooks={"web": "1.0.0"}), "environment production with 1 cookbook"),
+        (
+            Used((), "staging", "web", "staging", "4b3a8f2" * 9, {"web": "1.0.0", "yum": "7.4.13"}),
+            "revision 4b3a8f24b3a8 of policy web in group staging with 2 cookbooks",
+        ),
+    ],
+)
+def test_status_tells_what_runs_use(used, words):
+    snapshot = world(server("main"), used=used, used_since=0.0, used_on=ON)
+    text = tables.status(render.servers(snapshot, About("1"), now=1.0))
+    assert text.endswith(f"\n\nRuns use {words} since 2026-11-22T10:00:00Z.")

@@ -6,10 +6,12 @@ import tracemalloc
 
 import pytest
 
+from chef_failover.chef.used import write
 from chef_failover.model.model import Transition
+from chef_failover.model.run_history import Used
 from chef_failover.node.boot import boot_id
 from chef_failover.state import document as state
-from chef_failover.state.remembered import Remembered
+from chef_failover.state.remembered import KnownUse, Remembered
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, tzinfo=datetime.UTC)
 BEFORE = NOW - datetime.timedelta(hours=1)
@@ -24,6 +26,44 @@ def test_the_contract_file_is_understood(contract):
     assert remembered.problems == ()
     assert remembered.choice == "standbyserver"
     assert [entry.server for entry in remembered.transitions] == ["mainserver", None]
+
+
+WEB = Used(("role[web]",), "production", None, None, None, {"web": "1.2.3"})
+KEPT = {"node": "web-1", "since": "2026-11-22T11:00:00Z", **write(WEB)}
+
+
+@pytest.mark.parametrize("since", ["2026-11-22T11:00:00Z", "2999-01-01T00:00:00Z"])
+def test_what_runs_use_is_remembered_with_the_time_since_when(tmp_path, since):
+    path = tmp_path / "state.json"
+    state.write(path, {"used": {**KEPT, "since": since}})
+    on = BEFORE if since == KEPT["since"] else NOW
+    at = 5000.0 - (NOW - on).total_seconds()
+    assert state.read(path, NOW, at=5000.0).use == KnownUse(WEB, "web-1", at, on)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({key: value} for key in KEPT for value in (5, [5], {"a": 5})),
+        *({key: None} for key in ("node", "since", "run_list", "environment", "cookbooks")),
+        {"since": "yesterday"},
+        {"node": "a\nb"},
+        {"cookbooks": {"web": "new"}},
+    ],
+)
+def test_of_what_runs_use_nothing_is_taken_that_is_not_whole(tmp_path, odd):
+    path = tmp_path / "state.json"
+    state.write(path, {"choice": {"name": "a"}, "used": {**KEPT, **odd}})
+    remembered = state.read(path, NOW)
+    assert (remembered.choice, remembered.use, remembered.problems) == ("a", None, ())
+
+
+@pytest.mark.parametrize("odd", [5, "x", [], True, None, {}])
+def test_what_runs_use_may_be_missing(tmp_path, odd):
+    path = tmp_path / "state.json"
+    state.write(path, {"choice": {"name": "a"}, "used": odd})
+    remembered = state.read(path, NOW)
+    assert (remembered.choice, remembered.use) == ("a", None)
 
 
 @pytest.mark.parametrize(

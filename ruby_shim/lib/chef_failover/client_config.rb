@@ -4,7 +4,7 @@ module ChefFailover
   # Sets Chef::Config, except what the command line sets: it beats everything.
   class ClientConfig
     OPTIONS = { chef_server_url: %w[S server], node_name: %w[N node-name], client_key: %w[k client-key],
-                local_mode: %w[z local-mode] }.freeze
+                local_mode: %w[z local-mode], named_run_list: %w[n named-run-list] }.freeze
     # In target mode (-t) node_name and client_key are another device's. From Chef 19 on the API client has its own there,
     # which Chef takes from those where nobody has set them.
     OF_API_CLIENT = { node_name: :api_client_name, client_key: :api_client_key }.freeze

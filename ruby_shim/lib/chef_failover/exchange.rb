@@ -13,7 +13,7 @@ module ChefFailover
     def call(verb, target, body = nil)
       socket = Socket.new(:UNIX, :STREAM)
       connect(socket)
-      socket.write_nonblock(request(verb, target, body)) # the buffer of a new socket takes a request whole
+      write(socket, request(verb, target, body))
       parse(read(socket))
     rescue SystemCallError, IOError, ArgumentError => e # ArgumentError: the path is too long for a socket
       raise Unusable, e.message
@@ -39,6 +39,15 @@ module ChefFailover
     def request(verb, target, body)
       length = body ? "Content-Type: application/json\r\nContent-Length: #{body.bytesize}\r\n" : ""
       "#{verb} #{target} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n#{length}\r\n#{body}"
+    end
+
+    # At once, where the socket's buffer takes it whole.
+    def write(socket, rest)
+      until rest.empty?
+        IO.select(nil, [socket], nil, left_s)
+        count = socket.write_nonblock(rest, exception: false)
+        rest = rest.byteslice(count, rest.bytesize) unless count == :wait_writable
+      end
     end
 
     # To the end of the connection, as HTTP/1.0 has it.

@@ -50,11 +50,11 @@ module ChefFailover
     end
 
     # The handler of run_completed and run_failed. A reboot comes as a failure after the success: only the first counts.
-    def run_end(event, error = nil)
+    def run_end(event, error = nil, node = nil, *)
       guarded do
         next unless @report
 
-        report(Settings.load(@path), event, error)
+        report(Settings.load(@path), event, error, node && Used.of(node))
         @report = nil
       end
     end
@@ -92,7 +92,7 @@ module ChefFailover
       ::Chef.event_handler do
         made = handler
         on(:run_start) { |*args| ::ChefFailover.run_start(*args) }
-        on(:run_completed) { |*_| ::ChefFailover.run_end("succeeded") }
+        on(:run_completed) { |*args| ::ChefFailover.run_end("succeeded", nil, args.first) }
         on(:run_failed) { |*args| ::ChefFailover.run_end("failed", args.first) }
         Run::PHASES.each { |event, phase| on(event) { |*_| reached.call(phase) } }
       end
@@ -128,9 +128,11 @@ module ChefFailover
       report(settings, "started")
     end
 
-    def report(settings, event, error = nil)
-      body = @report.merge(event: event, **@run.failure(error))
-      @run.ask(settings, REPORT_BUDGET_S, "POST", "/v1/runs", JSON.generate(body))
+    # A sidecar that does not take what a cookbook is called here takes the rest.
+    def report(settings, event, error = nil, used = nil)
+      body = @report.merge(event: event, **@run.failure(error), **(used ? { used: used } : {}))
+      status, = @run.ask(settings, REPORT_BUDGET_S, "POST", "/v1/runs", JSON.generate(body))
+      report(settings, event, error) if used && status == 400
     rescue Unusable => e
       ChefFailover.log(:debug, "the sidecar did not take the report that the run #{event}: #{e.message}")
     end

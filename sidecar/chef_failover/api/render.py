@@ -55,6 +55,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
         "offline": snapshot.offline,
         "pin": _pin(snapshot.pin),
         "runs": _runs_in_brief(about.runs),
+        "used": words.used(snapshot),
         "discovery": discovery(about.discovery, on),
         "servers": [
             {

@@ -22,5 +22,9 @@ COOKBOOK_CHARACTERS = 200
 VERSION_DIGITS = 18
 """Each number in a cookbook's version."""
 REVISION_CHARACTERS = 255
-STAY_AWAY_S = 600.0
+RUN_LIST_ITEMS = 1000
+"""Of one run."""
+NAME_CHARACTERS = 255
+"""An item of a run list; an environment, a policy or its group, as the node's run names them."""
+STAY_AWAY_S = 3600.0
 """How long a server can make us stay away."""

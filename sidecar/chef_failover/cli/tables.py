@@ -12,6 +12,8 @@ Document = dict[str, Any]
 
 STATUS_TRANSITIONS = 6
 """Changes that are shown."""
+_SHORT = 12
+"""Characters of a revision that are shown."""
 
 
 def status(document: Document) -> str:
@@ -48,7 +50,7 @@ def status(document: Document) -> str:
             [(entry["name"], lack) for entry in document["servers"] for lack in entry["lacks"]],
         ),
         _transitions(document["transitions"][-STATUS_TRANSITIONS:]),
-        _runs(document),
+        "\n".join(filter(None, (_runs(document), _used(document)))),
     ]
     return "\n\n".join(section for section in sections if section)
 
@@ -191,6 +193,19 @@ def _runs(document: Document) -> str:
         f" since the last success at {runs['last_success_at']}" if runs["last_success_at"] else ", and none succeeded"
     )
     return f"{words} Failed{since}: {runs['since_success']}."
+
+
+def _used(document: Document) -> str:
+    """What runs use, and since when; empty until one has told."""
+    used = document.get("used")
+    if not used:
+        return ""
+    what = f"environment {used['environment']}"
+    if used["policy_name"] or used["policy_revision"]:
+        revision = str(used["policy_revision"])[:_SHORT]
+        what = f"revision {revision} of policy {used['policy_name']} in group {used['policy_group']}"
+    count = "1 cookbook" if used["cookbooks"] == 1 else f"{used['cookbooks']} cookbooks"
+    return f"Runs use {what} with {count} since {used['since']}."
 
 
 def check(document: Document, config_path: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from chef_failover.decide.health import JITTER
+from chef_failover.decide.pace import JITTER
 from chef_failover.decide.readiness import missing
 from chef_failover.decide.rights import is_barred
 from chef_failover.model.model import ServerSnapshot, Snapshot

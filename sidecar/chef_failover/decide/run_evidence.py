@@ -51,11 +51,11 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
     """What is known by runs once ``run``, which used ``server``, has ended ``at`` that instant."""
     evidence = server.run_evidence
     if run.is_success:
-        return RunEvidence(saves=True)
+        return RunEvidence(saves=True, has_succeeded=True)
     if run.phase in (Phase.CONVERGE, Phase.SAVE):
         is_refused = run.phase is Phase.SAVE and run.http_status == 403
         failed_at = at if is_refused else evidence.failed_at
-        return RunEvidence(failed_at=failed_at, saves=False if is_refused else evidence.saves)
+        return attrs.evolve(excused(evidence), failed_at=failed_at, saves=False if is_refused else evidence.saves)
     last = server.last_probe
     # What only our probes lack explains no failure of chef-client's.
     is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node
@@ -69,6 +69,11 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
         failed_at=at,
         failure=f"{run.error_class or 'an unknown error'}{status}",
     )
+
+
+def excused(evidence: RunEvidence) -> RunEvidence:
+    """``evidence`` without what speaks against the server before a run converges."""
+    return RunEvidence(saves=evidence.saves, has_succeeded=evidence.has_succeeded)
 
 
 def why_behind(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str | None:

@@ -13,7 +13,8 @@ import attrs
 
 from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.urls import place
-from chef_failover.decide.health import Pace, Thresholds
+from chef_failover.decide.health import Thresholds
+from chef_failover.decide.pace import Pace
 from chef_failover.decide.registration import Spans, identity_of, is_urgent, put_off, spans
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
 from chef_failover.decide.world import apply_listed_drains
@@ -166,7 +167,11 @@ def _probe(
         node_name = key.node_name if key is not None else None
         return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
 
-    return lambda: prober().probe()
+    def probe() -> ProbeResult:
+        known = live.snapshot.server(server.name)
+        return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
+
+    return probe
 
 
 def readiness_policy(config: Config) -> ReadinessPolicy:
@@ -206,6 +211,8 @@ def _first_snapshot(
         registration = _first_registration(
             server, remembered.registrations.get((fresh.name, fresh.chef_server_url)), whose
         )
+        is_registered = registration.state is RegistrationState.REGISTERED
+        has_succeeded = same.has_had_success and is_registered  # otherwise it may have been another node's run
         servers.append(
             attrs.evolve(
                 same,
@@ -214,6 +221,7 @@ def _first_snapshot(
                 chef_server_url=fresh.chef_server_url,
                 priority=fresh.priority,
                 registration=registration,
+                run_evidence=attrs.evolve(same.run_evidence, has_succeeded=has_succeeded),
                 drain=None,
                 had_useful_node_object=same.had_useful_node_object or fresh.had_useful_node_object,
                 lacked_object_at=fresh.lacked_object_at if same.lacked_object_at is None else same.lacked_object_at,
@@ -222,6 +230,7 @@ def _first_snapshot(
     choice = None
     if any(server.name == remembered.choice for server in servers):
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
+    use = remembered.use if remembered.use is not None and remembered.use.whose == identity else None
     snapshot = Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(
@@ -234,6 +243,9 @@ def _first_snapshot(
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,
+        used=use.used if use else None,
+        used_since=use.at if use else -math.inf,
+        used_on=use.on if use else None,
     )
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)

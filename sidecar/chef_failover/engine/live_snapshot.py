@@ -6,8 +6,9 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from chef_failover.decide.asking import Asking, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
@@ -48,8 +49,8 @@ class LiveSnapshot:
         """The world as it is now."""
         return self._snapshot
 
-    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> bool:
-        """Take in one probe's result; whether a change of that server is under way."""
+    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> None:
+        """Take in one probe's result."""
         with self._changed:
             before = self._snapshot
             server = next(server for server in before.servers if server.name == name)
@@ -60,7 +61,6 @@ class LiveSnapshot:
             self._changed.notify_all()
         self._counters.probed(name, result)
         self._tell(before, after)
-        return next(server.is_changing for server in after.servers if server.name == name)
 
     def register(self, name: str, registration: Registration) -> None:
         """Take in how the node's registration with one server stands."""
@@ -120,6 +120,17 @@ class LiveSnapshot:
             self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds, registers=registers
         )
 
+    def servers_to_ask(self, runs_from: float, asked: Mapping[str, float], *, registers: bool = True) -> Asking:
+        """Which servers a starting run asks; ``asked`` tells since when it waits for which."""
+        return servers_to_ask(
+            self._snapshot,
+            now=self._clock(),
+            runs_from=runs_from,
+            thresholds=self._thresholds,
+            asked=asked,
+            registers=registers,
+        )
+
     def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now goes, and the world it was chosen in."""
         snapshot = self._snapshot
@@ -132,6 +143,10 @@ class LiveSnapshot:
         with self._changed:
             while condition() and (left_s := limit - self._clock()) > 0:
                 self._changed.wait(left_s)
+
+    def wait_for_change(self, known: Snapshot, timeout_s: float) -> None:
+        """Until the world is another one than ``known``, or ``timeout_s`` is over."""
+        self.wait_while(lambda: self._snapshot is known, timeout_s)
 
     def _tell(self, before: Snapshot, after: Snapshot) -> None:
         """Everybody who has to know of a change, outside the lock."""

@@ -107,7 +107,7 @@ class Registrar:
         if registration.urgent_at < registration.retry_at and self._is_urgent():
             registration = attrs.evolve(registration, retry_at=registration.urgent_at)
             self._live.register(self._name, registration)
-        left_s = registration.retry_at - self._clock()
+        left_s = max(registration.retry_at, server.stay_away_until) - self._clock()
         if left_s > 0 and not self._has_its_key_back():
             return left_s
         if server.health is Health.UNKNOWN:

@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 import cachetools
 
-from chef_failover.model.run_history import Phase, Run, RunHistory
+from chef_failover.chef import used as used_document
+from chef_failover.model.run_history import Phase, Run, RunHistory, Used
 
 RUNS_UNDER_WAY = 64
 FORGOTTEN_AFTER_S = 6 * 3600.0
@@ -30,6 +31,7 @@ class RunReport:
     error_class: str | None = None
     phase: Phase | None = None
     http_status: int | None = None
+    used: Used | None = None
 
 
 @attrs.frozen
@@ -87,7 +89,7 @@ class Runs:
                 self._under_way[report.run_id] = _Started(report, now, on)
             else:
                 run = _ended(report, self._under_way.pop(report.run_id, None), now, on)
-                history = self._history.add(run)
+                history = self._history.add(attrs.evolve(run, used=None))
                 ended = run if history is not self._history else None
                 self._history = history
         if ended is not None:
@@ -119,6 +121,11 @@ def parse_report(body: object) -> RunReport:
         problems.append(f"phase must be null or one of {', '.join(PHASES)}")
     if http_status is not None and not (type(http_status) is int and 100 <= http_status <= 599):
         problems.append("http_status must be null or a number from 100 to 599")
+    used = None
+    try:
+        used = used_document.parse(body["used"]) if body.get("used") is not None else None
+    except ValueError as error:
+        problems.append(str(error))
     if problems:
         raise ValueError("; ".join(problems))
     return RunReport(
@@ -128,6 +135,7 @@ def parse_report(body: object) -> RunReport:
         body.get("error_class"),
         Phase(phase) if phase is not None else None,
         http_status,
+        used,
     )
 
 
@@ -142,6 +150,7 @@ def _ended(report: RunReport, started: _Started | None, now: float, on: datetime
         duration_s=round(now - started.at, 3) if started else None,
         phase=report.phase,
         http_status=report.http_status,
+        used=report.used,
     )
 
 

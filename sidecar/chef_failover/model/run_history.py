@@ -55,7 +55,7 @@ class Run:
     http_status: int | None = None
     """Of the answer that failed it, if one did."""
     used: Used | None = None
-    """Where the shim has told."""
+    """Where the shim has told. Of the runs that are remembered it is forgotten: `Snapshot` has the latest."""
 
     @property
     def is_success(self) -> bool:
@@ -99,3 +99,5 @@ class RunEvidence:
     """What that one failed with, in words."""
     saves: bool | None = None
     """Whether the last run that could tell saved the node there."""
+    has_succeeded: bool = False
+    """A run of this node has succeeded there, and the server has not forgotten the node since."""

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 
 from chef_failover import files, weighed_json
+from chef_failover.chef import used
 from chef_failover.decide.steering import ends_at_after_reboot
 from chef_failover.decide.world import TRANSITIONS_KEPT
 from chef_failover.durations import LONGEST_S
@@ -25,13 +26,14 @@ from chef_failover.model.instance import is_instance_id
 from chef_failover.model.model import Registration, RegistrationState, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
-from chef_failover.state.remembered import Known, Remembered
+from chef_failover.state.remembered import Known, KnownUse, Remembered
 
 SCHEMA = 1
 FILE_NAME = "state.json"
 UNASSOCIATED_FILE_NAME = "unassociated_servers.txt"
 SIZE_LIMIT = 1024 * 1024
-"""Bytes of state.json, as the shim has it. A hundred servers, with the most that is kept of each, have 150 kB."""
+"""Bytes of state.json, as the shim has it. A hundred servers, with the most that is kept of each, have 150 kB, and what
+a run used has 200 kB at the most: three times the body that told it."""
 _MEMORY_LIMIT = 16 * 1024 * 1024
 _NAME_LIMIT = 255
 _WORDS_LIMIT = 4000
@@ -142,6 +144,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         instance_id=instance_id if is_instance_id(instance_id) else None,
         lagging_since=instant.at if document.get("lagging", True) is not False else None,
         servers=_servers(document, instant),
+        use=_use(document.get("used"), instant),
     )
 
 
@@ -154,6 +157,17 @@ def _servers(document: Mapping[str, Any], instant: Instant) -> dict[str, Known]:
             well_since = None if since is None else min(_number(since), instant.at)
             found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since)
     return found
+
+
+def _use(entry: Mapping[str, Any] | None, instant: Instant) -> KnownUse | None:
+    """What is not whole is left out: the next run tells."""
+    if entry is None:
+        return None
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        on = min(parse_instant(entry["since"]), instant.on)
+        at = instant.at - (instant.on - on).total_seconds()
+        return KnownUse(used.parse(entry), _text(entry["node"]), at, on)
+    return None
 
 
 def _is_same_boot(document: Mapping[str, Any], instant: Instant) -> bool:
@@ -242,10 +256,12 @@ def _evidence(
     for name, entry in entries.items():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             failed_at, saves = entry["failed_at"], entry["saves"] if entry["saves"] in (None, True, False) else None
-            evidence = RunEvidence(failed_at=instant.at if saves is False else -math.inf, saves=saves)
+            has_succeeded = entry.get("succeeded", saves) is True  # which older versions do not write
+            failed_by = instant.at if saves is False else -math.inf
+            evidence = RunEvidence(failed_at=failed_by, saves=saves, has_succeeded=has_succeeded)
             if is_same_boot and failed_at is not None:
                 at, count = min(_number(failed_at), instant.at), int(_number(entry["failed_starts"]))
-                evidence = RunEvidence(count, at, _words(entry["failure"]), saves)
+                evidence = RunEvidence(count, at, _words(entry["failure"]), saves, has_succeeded)
             found[_text(name), _text(entry["chef_server_url"], _WORDS_LIMIT)] = evidence
     return found
 

@@ -11,7 +11,7 @@ import attrs
 from chef_failover.decide.readiness import has_useful_node_object
 from chef_failover.model.model import Registration, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
-from chef_failover.model.run_history import RunEvidence, RunHistory
+from chef_failover.model.run_history import RunEvidence, RunHistory, Used
 
 _DEGRADED = " (degraded)"
 _Order = TypeVar("_Order", Drain, Pin)
@@ -23,6 +23,17 @@ class Known:
 
     chef_server_url: str
     well_since: float | None = None
+
+
+@attrs.frozen
+class KnownUse:
+    """What runs of the node ``whose`` use, and since when: ``at`` on the monotonic clock, ``on`` in wall time."""
+
+    used: Used
+    whose: str
+    """As `SelectionPolicy.identity` has it."""
+    at: float
+    on: datetime.datetime
 
 
 @attrs.frozen
@@ -54,6 +65,7 @@ class Remembered:
     """See `Snapshot`."""
     servers: Mapping[str, Known] = attrs.field(factory=dict)
     """By name, all that were configured."""
+    use: KnownUse | None = None
 
 
 def of(snapshot: Snapshot) -> Remembered:
@@ -72,7 +84,14 @@ def of(snapshot: Snapshot) -> Remembered:
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         lagging_since=snapshot.lagging_since,
         servers={server.name: Known(server.chef_server_url) for server in snapshot.servers},
+        use=_use_of(snapshot),
     )
+
+
+def _use_of(snapshot: Snapshot) -> KnownUse | None:
+    if snapshot.used is None or snapshot.used_on is None:
+        return None
+    return KnownUse(snapshot.used, snapshot.policy.identity, snapshot.used_since, snapshot.used_on)
 
 
 def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:

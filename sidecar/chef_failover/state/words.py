@@ -72,6 +72,21 @@ def runs(history: RunHistory) -> Document:
     }
 
 
+def used(snapshot: Snapshot) -> Document | None:
+    """What the last run that succeeded used, in short; None until one has told."""
+    last = snapshot.used
+    if last is None:
+        return None
+    return {
+        "environment": last.environment,
+        "policy_name": last.policy_name,
+        "policy_group": last.policy_group,
+        "policy_revision": last.policy_revision,
+        "cookbooks": len(last.cookbooks),
+        "since": utc(snapshot.used_on),
+    }
+
+
 def run(entry: Run) -> Document:
     """One run that has ended."""
     return {

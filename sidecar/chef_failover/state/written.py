@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 
+from chef_failover.chef import used
 from chef_failover.decide import parity, readiness
 from chef_failover.model.about import About
 from chef_failover.model.model import Health, Registration, ServerSnapshot, Snapshot
@@ -41,6 +42,7 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
         "pin": {**words.pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
         "runs": words.runs(about.runs),
+        "used": _used(snapshot),
         "transitions": [words.transition(entry) for entry in snapshot.transitions],
     }
 
@@ -53,6 +55,13 @@ def _server(snapshot: Snapshot, found: ServerSnapshot) -> words.Document:
         "chef_server_url": found.chef_server_url,
         "well_since": round(since, 3) if since is not None and math.isfinite(since) else None,
     }
+
+
+def _used(snapshot: Snapshot) -> words.Document | None:
+    """Of which node, and since when, besides."""
+    if snapshot.used is None:
+        return None
+    return {"node": snapshot.policy.identity, "since": words.utc(snapshot.used_on), **used.write(snapshot.used)}
 
 
 def unassociated(snapshot: Snapshot) -> tuple[str, ...]:
@@ -80,6 +89,7 @@ def _evidence(evidence: RunEvidence) -> words.Document:
         "failed_at": round(evidence.failed_at, 3) if math.isfinite(evidence.failed_at) else None,
         "failure": evidence.failure,
         "saves": evidence.saves,
+        "succeeded": evidence.has_succeeded,
     }
 
 
