@@ -78,6 +78,7 @@ def snapshot(contract):
         used=Used(("recipe[web::ssl]",), "production", cookbooks={"web": "1.2.3", "yum": "7.4.13"}),
         used_since=100.0,
         used_on=ON,
+        used_server="mainserver",
     )
     return refresh_choice(world, now=100.0, on=ON)
 

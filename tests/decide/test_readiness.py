@@ -4,7 +4,7 @@ import pytest
 from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
 from chef_failover.model.model import Health, NodeCheck, RiseFall
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, holding, server, signed, without
+from tests.support.builders import EMPTY, WEB, bare, holding, proven, server, signed, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
@@ -45,7 +45,7 @@ def test_the_latest_reading_that_could_tell_says_whether_there_is_an_object(more
 def read(check, *, policy=None, state=None, holder=True):
     """Why a server with this reading is not ready, while another has the object."""
     one = attrs.evolve(server("a"), node_check=check, readiness=state or RiseFall())
-    others = [holding("b")] if holder else []
+    others = [proven("b")] if holder else []
     snapshot = bare(one, *others, readiness=policy)
     return why_not_ready(snapshot, one), sentence(snapshot, one)
 
@@ -135,7 +135,7 @@ def said_of(name, *servers, **more):
 
 def test_why_a_missing_object_is_not_created_is_said():
     assert said_of("b", holding("a"), without("b"), current="a") == "has no object of this node"
-    elsewhere = holding("c", health=DOWN)
+    elsewhere = proven("c", health=DOWN)
     assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, current="a") == (
         "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
     )

@@ -4,7 +4,7 @@ import pytest
 from chef_failover.decide.selection import select
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState, RiseFall
 from chef_failover.model.needs import ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, server, without
+from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
@@ -78,8 +78,8 @@ def test_why_a_better_server_is_passed_over(better, sentence):
 @pytest.mark.parametrize(
     ("a", "b", "readiness", "sentence"),
     [
-        (without("a"), holding("b"), ReadinessPolicy(), "has no object of this node"),
-        (holding("a", EMPTY), holding("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
+        (without("a"), proven("b"), ReadinessPolicy(), "has no object of this node"),
+        (holding("a", EMPTY), proven("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
         (
             holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=RiseFall(DOWN)),
             server("b"),

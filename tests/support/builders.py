@@ -20,6 +20,7 @@ from chef_failover.model.model import (
 )
 from chef_failover.model.needs import NodeObject, ParityMode, ReadinessPolicy
 from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.run_history import RunEvidence
 
 ON = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
 THRESHOLDS = Thresholds(rise=2, fall=3)
@@ -71,6 +72,11 @@ def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more)
     more.setdefault("readiness", RiseFall(Health.UP if is_good else Health.DOWN, changed_at=changed_at))
     one = server(name, health, at=at, changed_at=changed_at, last_alive_probe=proof, **more)
     return attrs.evolve(one, last_probe=proof) if health is Health.UP else one
+
+
+def proven(name, *arguments, **more):
+    """Like `holding`, where a run of this node has succeeded."""
+    return holding(name, *arguments, run_evidence=RunEvidence(has_succeeded=True), **more)
 
 
 def without(name, health=Health.UP, **more):

@@ -20,6 +20,7 @@ from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.decide import rights
 from chef_failover.decide.readiness import missing
+from chef_failover.decide.reading import Question
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
 from chef_failover.engine.workers import chef_server_for, make_prober
@@ -104,7 +105,7 @@ def probe_all(config: Config) -> dict[str, Any]:
             return result, None, principal.look(chef_server, private)
         if sign is None or not needs_node_object or not result.outcome.serves_node:
             return result, None, None
-        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), policy), None
+        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), Question(policy)), None
 
     with ThreadPoolExecutor(max_workers=max(1, len(config.servers))) as pool:
         found = list(pool.map(look, config.servers))

@@ -11,6 +11,10 @@ A missing object is only held against a server while another is known to have on
 run creates the object wherever it likes. An empty one is only held against a server while another was read and does
 something: else the run list is empty on purpose.
 
+A standby decides nothing for the others. So the other one is preferred to that server, or a run of this node has
+succeeded on it. What any other standby claims to have displaces no server, or one hostile standby could draw every new
+node to itself.
+
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
 policy must exist on the server. A node with a policy needs no environment: chef-client calls it by the name of the
 policy group (policy_builder/policyfile.rb), under which mostly none exists, and never loads it.
@@ -21,8 +25,9 @@ An object that a run could not save makes a server not ready at once, whatever r
 from __future__ import annotations
 
 from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.preference import is_preferred
 from chef_failover.decide.rights import REFUSED, is_barred, may_save
-from chef_failover.decide.seeding import is_to_be_seeded, nothing_to_seed_from
+from chef_failover.decide.seeding import is_to_be_seeded, why_not_seeded
 from chef_failover.model.model import Health, NodeCheck, RiseFall, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
@@ -36,7 +41,7 @@ def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     if is_barred(snapshot, server):
         return REFUSED
     lack = _lack(snapshot, server)
-    return lack if lack is not None and not _is_excused(snapshot) else None
+    return lack if lack is not None and not _is_excused(snapshot, server) else None
 
 
 def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -49,7 +54,7 @@ def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     if server.readiness.health is Health.UP:
         return None
     lack = missing(snapshot, server)
-    if server.readiness.health is Health.UNKNOWN or _is_excused(snapshot):
+    if server.readiness.health is Health.UNKNOWN or _is_excused(snapshot, server):
         return lack
     return lack or f"was not ready {PROVING}"
 
@@ -61,7 +66,7 @@ def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 def is_new_node(snapshot: Snapshot) -> bool:
     """No server is known to have an object of this node that is not empty: nothing was given to it to do so far."""
-    return not any(_is_known_to_have(server) for server in snapshot.servers)
+    return not _holders(snapshot)
 
 
 def has_useful_node_object(server: ServerSnapshot) -> bool:
@@ -74,7 +79,7 @@ def has_useful_node_object(server: ServerSnapshot) -> bool:
 
 def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> RiseFall:
     """Its readiness after one more reading ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
-    if _is_excused(snapshot):
+    if _is_excused(snapshot, server):
         return RiseFall()  # what was held against it before is no longer
     is_good = _lack(snapshot, server) is None
     comes_back = snapshot.is_choice_remembered
@@ -91,7 +96,11 @@ def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return f"{server.name}: this node probably cannot save its object there, and a run would fail at its very end"
     better = [one for one in snapshot.servers if one.priority < server.priority]
     unasked = [one.name for one in better if one.has_node_object is None and one.health is not Health.UP]
-    if policy.mode is ReadinessMode.OFF or not is_idle or not unasked:
+    if policy.mode is ReadinessMode.OFF or not is_idle:
+        return None
+    if _mere_claims(snapshot, server):
+        return f"{server.name} {_object_sentence(snapshot, server)}; a run there may do nothing"
+    if not unasked:
         return None
     return f"{' and '.join(unasked)} may know this node and cannot be asked; a run on {server.name} may do nothing"
 
@@ -122,10 +131,28 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
 # --- on the way -----------------------------------------------------------------------------------------------------
 
 
-def _is_excused(snapshot: Snapshot) -> bool:
-    """Nothing is held against any server."""
+def _is_excused(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """Nothing is held against it."""
     policy = snapshot.policy.readiness
-    return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new_node(snapshot))
+    is_new = not any(_counts_for(snapshot, one, server) for one in _holders(snapshot))
+    return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new)
+
+
+def _holders(snapshot: Snapshot) -> list[ServerSnapshot]:
+    """The servers that are known to have an object of this node which is not empty."""
+    return [one for one in snapshot.servers if _is_known_to_have(one)]
+
+
+def _counts_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
+    """What ``holder`` has may be held against ``server``."""
+    return holder.has_had_success or not is_preferred(server, holder, snapshot)
+
+
+def _mere_claims(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
+    """The servers whose object of this node is not held against ``server``, which has none or an empty one."""
+    if not is_left_empty(server) or snapshot.policy.readiness.has_policy:
+        return []
+    return [one.name for one in _holders(snapshot) if not _counts_for(snapshot, one, server)]
 
 
 def _is_known_to_have(server: ServerSnapshot) -> bool:
@@ -150,7 +177,8 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return "has no object of this node"
     if check is None or check.node is None:
         return None
-    if not check.node.does_something and any(map(has_useful_node_object, snapshot.servers)):
+    useful = [one for one in snapshot.servers if has_useful_node_object(one)]
+    if not check.node.does_something and any(_counts_for(snapshot, one, server) for one in useful):
         return "its object of this node has an empty run list"
     return _lack_of_object(check.node, check)
 
@@ -173,11 +201,15 @@ def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
     if check is not None and check.trouble:
         return f" ({check.trouble})"
     is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and is_to_be_seeded(snapshot, server)
-    why_not = nothing_to_seed_from(snapshot) if is_ours else None
+    why_not = why_not_seeded(snapshot, server) if is_ours else None
     return f" (it is not created, since {why_not})" if why_not else ""
 
 
 def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    if claims := _mere_claims(snapshot, server):
+        what = "an empty object" if server.has_node_object else "no object"
+        holds = f"{' and '.join(claims)} {'have' if len(claims) > 1 else 'has'}"
+        return f"has {what} of this node; {holds} more, and no run of this node has succeeded there"
     if is_new_node(snapshot):
         if any(one.has_node_object for one in snapshot.servers):
             return "no server is known to have more than an empty object of this node"

@@ -19,30 +19,26 @@ and it moves to none whose latest probe failed. What comes back at once was down
 theirs: before the node leaves a server that is DOWN for one that came UP later, that server is asked once more.
 
 With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
-there is none of these it counts as well: a stale run is better than none. And nobody leaves a well server for one that
-is about to be compared with it: after a restart that takes a moment, and the better one may be stale.
+there is none of these it counts as well: a stale run is better than none.
 
 A server that fails this node's runs, as `run_evidence` has it, stands below the well ones likewise.
 
 A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
 any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
 and pins mean, and how they end, stands in `steering`.
-
-Equal priorities are ordered by rendezvous hashing: each node has its own order, and losing a server
-moves only its nodes.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import math
 from collections.abc import Container, Mapping, Sequence
 
 import attrs
 
 from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.parity import is_awaited, stale
+from chef_failover.decide.parity import stale
+from chef_failover.decide.preference import preference as _preference
+from chef_failover.decide.preference import unit_hash as _unit_hash
 from chef_failover.decide.readiness import heard, is_proving, missing, why_not_ready
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.run_evidence import left_behind_s
@@ -82,7 +78,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     snapshot = in_force(snapshot, now)
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, snapshot, current, runs_from, now) for server in snapshot.servers}
-    lags = _put_stale_ones_back(standings, snapshot, current, now)
+    lags = _put_stale_ones_back(standings, snapshot, now)
     preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
     if current is not None:
@@ -196,7 +192,9 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     """What its first reading finds may tell where a run goes, and is known in a moment."""
     readiness = snapshot.policy.readiness
     is_looked_at = readiness.mode is not ReadinessMode.OFF and not readiness.has_policy
-    return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_awaited(server)
+    last = server.last_alive_probe
+    is_new = server.node_check is None and not server.was_known and last is not None and last.is_signed
+    return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_new
 
 
 def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float, thresholds: Thresholds) -> Snapshot:
@@ -273,31 +271,17 @@ def _welcome(
     return Standing.IMPAIRED if is_impaired else Standing.ELIGIBLE
 
 
-def _put_stale_ones_back(
-    standings: dict[str, Standing], snapshot: Snapshot, current: ServerSnapshot | None, now: float
-) -> dict[str, str]:
+def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now: float) -> dict[str, str]:
     """Lower the stale ones among the ELIGIBLE, if others remain; why, by name. A pinned one is where it is wanted."""
     if snapshot.policy.parity is not ParityMode.REQUIRE:
         return {}
     eligible = [server for server in snapshot.servers if standings[server.name] is Standing.ELIGIBLE]
-    lowered: dict[str, tuple[Standing, str]] = {}
-    for server in eligible:
-        words = stale(snapshot, server, now=now)
-        if server.name == snapshot.pinned:
-            continue
-        if words is not None:
-            lowered[server.name] = Standing.STALE, words
-        elif current in eligible and server is not current and (is_awaited(server) or is_awaited(current)):
-            lowered[server.name] = Standing.NOT_COMPARED, f"not compared with {current.name} yet"
+    said = {server.name: stale(snapshot, server, now=now) for server in eligible if server.name != snapshot.pinned}
+    lowered = {name: words for name, words in said.items() if words is not None}
     if len(lowered) == len(eligible):
         return {}
-    standings |= {name: standing for name, (standing, _) in lowered.items()}
-    return {name: words for name, (_, words) in lowered.items()}
-
-
-def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:
-    """What the configuration says, smaller for better; among equals, each node has an order of its own."""
-    return server.priority, _unit_hash("rendezvous", snapshot.policy.identity, server.name)
+    standings |= dict.fromkeys(lowered, Standing.STALE)
+    return lowered
 
 
 def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snapshot, now: float) -> float:
@@ -306,10 +290,3 @@ def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snap
         return math.inf
     spread = 1 + HOLD_DOWN_SPREAD * _unit_hash("hold-down", snapshot.policy.identity, server.name)
     return max(0.0, snapshot.policy.failback_s * spread - (now - server.well_since))
-
-
-@functools.lru_cache(maxsize=256)
-def _unit_hash(*parts: str) -> float:
-    """A number from 0 to below 1 that the same parts always give, on every node and in every release."""
-    digest = hashlib.sha256("\0".join(parts).encode()).digest()
-    return int.from_bytes(digest[:8]) / 2**64

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from chef_failover.decide.health import Thresholds
+from chef_failover.decide.reading import what_lasts
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
 from chef_failover.decide.world import apply_probe, apply_reading, apply_registration, refresh_choice
@@ -81,7 +82,7 @@ class LiveSnapshot:
         self._tell(before, after)
 
     def take(self, name: str, check: NodeCheck) -> bool:
-        """Take in what a whole reading found on one server; whether a change of that server is under way."""
+        """Take in what a reading found on one server; whether a change of that server is under way."""
         with self._changed:
             before = self._snapshot
             server = before.server(name)
@@ -90,7 +91,8 @@ class LiveSnapshot:
             after = apply_reading(before, server, check, thresholds=self._thresholds, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        self._tell(before, after)
+        if not self._tell(before, after) and what_lasts(before, name) != what_lasts(after, name):
+            self._on_change(after)
         return any(server.is_changing for server in after.servers if server.name == name)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
@@ -133,11 +135,13 @@ class LiveSnapshot:
             while condition() and (left_s := limit - self._clock()) > 0:
                 self._changed.wait(left_s)
 
-    def _tell(self, before: Snapshot, after: Snapshot) -> None:
-        """Everybody who has to know of a change, outside the lock."""
+    def _tell(self, before: Snapshot, after: Snapshot) -> bool:
+        """Everybody who has to know of a change, outside the lock; whether there was one."""
         self._counters.changed(before, after)
-        if log_changes(before, after):
+        is_change = log_changes(before, after)
+        if is_change:
             self._on_change(after)
+        return is_change
 
 
 def log_changes(before: Snapshot, after: Snapshot) -> bool:

@@ -41,9 +41,9 @@ class Upkeep:
         self.wake()
         return True
 
-    def reread_node(self, *, in_doubt: bool) -> None:
-        """A run has ended there, and may have changed the node's object."""
-        self._node_upkeep.ask(in_doubt=in_doubt)
+    def reread_node(self) -> None:
+        """A run has ended there and left open what is there."""
+        self._node_upkeep.ask()
         self.wake()
 
     def step(self) -> float:
@@ -83,11 +83,11 @@ class Upkeeps:
         upkeep = self._by_name.get(name)
         return upkeep is not None and upkeep.retry_now(replaces=replaces)
 
-    def reread_node(self, name: str, *, in_doubt: bool) -> None:
+    def reread_node(self, name: str) -> None:
         """See `Upkeep.reread_node`."""
         upkeep = self._by_name.get(name)
         if upkeep is not None:
-            upkeep.reread_node(in_doubt=in_doubt)
+            upkeep.reread_node()
 
     @property
     def _by_name(self) -> Mapping[str, Upkeep]:

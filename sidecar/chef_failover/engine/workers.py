@@ -13,13 +13,14 @@ from chef_failover.chef.probes import Prober
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide.reading import Question
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
 from chef_failover.model.model import NodeCheck
-from chef_failover.model.needs import NodeObject, ReadinessPolicy
+from chef_failover.model.needs import NodeObject
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
@@ -69,7 +70,6 @@ def make_upkeep(
     *,
     scheduler: Scheduler,
     live: LiveSnapshot,
-    policy: ReadinessPolicy,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
 ) -> Upkeep:
@@ -88,7 +88,7 @@ def make_upkeep(
     )
     signer = signer_by(live, server.name, key)
 
-    def check(in_doubt: bool) -> NodeCheck | None:
+    def check(question: Question) -> NodeCheck | None:
         sign = signer()
         if sign is None:
             return None
@@ -96,9 +96,8 @@ def make_upkeep(
         return node_objects.check(
             chef_server,
             sign(SIGNING_PROTOCOLS[0]),
-            policy,
-            compares=config.parity != "off",
-            former=known.node_check if known and not in_doubt else None,
+            question,
+            former=known.node_check if known else None,
             clock=machine.clock,
             utc_now=machine.utc_now,
         )
