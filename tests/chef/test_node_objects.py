@@ -21,13 +21,13 @@ from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
-from chef_failover.decide.reading import Look, Question
 from chef_failover.decide.seeding import differences, differences_of, wants_seed
 from chef_failover.decide.world import apply_reading
 from chef_failover.model.model import NodeCheck, Outcome
 from chef_failover.model.needs import Content, NodeObject, ReadinessPolicy
+from chef_failover.model.question import Look, Question
 from chef_failover.model.run_history import Used
-from tests.support.builders import ON, THRESHOLDS, bare, server
+from tests.support.builders import ON, bare, server
 from tests.support.chef import CLOCK, URL, check_signature, made_up, sent
 from tests.support.goiardi import Goiardi, public_pem
 
@@ -81,9 +81,9 @@ def test_many_small_values_are_not_parsed_and_the_object_is_known_to_be_there(ch
     assert (found.node, found.has_node_object) == (None, True)
     assert found.trouble.startswith("too large an answer (4.0 MB of so many values")
     assert peak < 25e6
-    known = apply_reading(bare(server("a")), server("a"), found, thresholds=THRESHOLDS, on=ON).servers[0]
+    known = apply_reading(bare(server("a")), server("a"), found, on=ON).servers[0]
     empty = attrs.evolve(server("a"), node_check=NodeCheck(0.0))
-    again = apply_reading(bare(empty), empty, found, thresholds=THRESHOLDS, on=ON).servers[0]
+    again = apply_reading(bare(empty), empty, found, on=ON).servers[0]
     assert (known.has_node_object, again.has_node_object) == (True, True)
 
 
@@ -289,9 +289,11 @@ def test_a_reading_tells_of_object_environment_and_policy(dev, main, auth):
         return node_objects.check(main, auth, Question(policy), clock=lambda: 5.0)
 
     content = Content(5.0, ("webserver", "production"))
-    assert check() == NodeCheck(5.0, policy_found=False, content=content)
+    assert check() == NodeCheck(5.0, policy_found=False, content=content, node_read_at=5.0)
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    assert check() == NodeCheck(5.0, policy_found=True, content=attrs.evolve(content, revision="1a2b3c4d5e"))
+    assert check() == NodeCheck(
+        5.0, policy_found=True, content=attrs.evolve(content, revision="1a2b3c4d5e"), node_read_at=5.0
+    )
     dev.put_node(NODE, policy_name="db", policy_group="production")
     assert check(ReadinessPolicy()).policy_found is False
     dev.put_node(NODE, ["recipe[web]"], chef_environment="qa")

@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
-from chef_failover.model.model import Health, NodeCheck, RiseFall
+from chef_failover.model.model import Health, NodeCheck
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from tests.support.builders import EMPTY, WEB, bare, holding, proven, server, signed, without
 
@@ -42,9 +42,9 @@ def test_the_latest_reading_that_could_tell_says_whether_there_is_an_object(more
     assert attrs.evolve(server("a", UNKNOWN), **more).has_node_object is has
 
 
-def read(check, *, policy=None, state=None, holder=True):
+def read(check, *, policy=None, holder=True):
     """Why a server with this reading is not ready, while another has the object."""
-    one = attrs.evolve(server("a"), node_check=check, readiness=state or RiseFall())
+    one = attrs.evolve(server("a"), node_check=check)
     others = [proven("b")] if holder else []
     snapshot = bare(one, *others, readiness=policy)
     return why_not_ready(snapshot, one), sentence(snapshot, one)
@@ -83,18 +83,6 @@ BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
             NodeCheck(0.0, STAGED, environment_found=False),
             {},
             "environment staging, where its object puts this node, does not exist there",
-            None,
-        ),
-        (
-            NodeCheck(0.0, EMPTY),
-            {"state": RiseFall(UP)},
-            None,
-            "counts as ready until this is said again: its object of this node has an empty run list",
-        ),
-        (
-            NodeCheck(0.0, WEB),
-            {"state": RiseFall(DOWN)},
-            "was not ready until a moment ago, and has yet to prove that this is over",
             None,
         ),
         (
@@ -158,7 +146,6 @@ def test_why_a_missing_object_is_not_created_is_said():
         ([without("a"), server("b", DOWN, had_useful_node_object=True)], False),
         ([without("a"), without("b", had_useful_node_object=True)], True),
         ([without("a"), holding("b", health=DOWN)], False),
-        ([without("a"), server("b", DOWN, readiness=RiseFall(UP))], False),
     ],
 )
 def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new):

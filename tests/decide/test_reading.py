@@ -5,28 +5,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.readiness import missing, why_not_ready
+from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.reading import (
-    CONFIRMING_INTERVAL_S,
     DAY_S,
     LACKING_S,
     SPREAD_S,
     UNREADABLE_S,
-    Look,
-    Question,
     after_run,
     due_at,
     is_asked_by,
     question,
 )
 from chef_failover.decide.seeding import reference, wants_seed
-from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState, RiseFall
+from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
+from chef_failover.model.question import Look, Question
 from chef_failover.model.run_history import Phase, Run, RunEvidence, Used
 from tests.support.builders import EMPTY, ON, WEB, asked, bare, holding, probed, server, was_read, without, world
 
 DOWN, UP = Health.DOWN, Health.UP
-CHANGING = RiseFall(Health.UP, streak=1)
 OFF = ReadinessPolicy(ReadinessMode.OFF)
 POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
 WORKED = RunEvidence(has_succeeded=True, saves=True)
@@ -74,9 +71,6 @@ def unreadable(name="b", misses=1, at=50.0):
         (lacking(misses=10_000), {}, 50.0 + DAY_S / 2),
         (unreadable(), {}, 50.0 + UNREADABLE_S),
         (unreadable(misses=4), {}, 50.0 + 8 * UNREADABLE_S),
-        # a reading that says something new is repeated
-        (holding("b", at=50.0, readiness=CHANGING), {}, 50.0 + CONFIRMING_INTERVAL_S),
-        (attrs.evolve(unreadable(), readiness=CHANGING), {}, 50.0 + UNREADABLE_S),
         # what was due while it was away
         (holding("b", at=50.0, changed_at=2 * DAY_S), {}, 2.5 * DAY_S),
         (holding("b", at=50.0, changed_at=60.0), {}, 50.0 + DAY_S),
@@ -189,13 +183,13 @@ def misses(snapshot):
     return snapshot.server("b").node_check.misses
 
 
-def test_what_is_missing_is_counted_once_it_is_certain():
+def test_what_is_missing_is_counted():
     snapshot = world(holding("a"), asked("b"), current="a")
     found = []
     for at, node in enumerate([None, None, WEB, WEB, WEB, None, None, None, None, WEB, WEB]):
         snapshot = was_read(snapshot, "b", float(at), node)
         found.append(misses(snapshot))
-    assert found == [1, 2, 2, 0, 0, 0, 0, 1, 2, 2, 0]
+    assert found == [1, 2, 0, 0, 0, 1, 2, 3, 4, 0, 0]
 
 
 def test_a_reading_that_failed_is_counted_and_a_new_node_lacks_nothing():
@@ -247,7 +241,7 @@ def test_a_run_list_that_is_empty_on_purpose_says_nothing():
 def test_what_a_run_tells_holds_until_the_object_is_read():
     one = after_run(holding("b", EMPTY), USED, at=70.0)
     assert (one.node_check.node, one.had_useful_node_object) == (None, True)
-    assert missing(bare(holding("a"), one, current="b"), one) is None
+    assert why_not_ready(bare(holding("a"), one, current="b"), one) is None
     assert reference(bare(one, current="b")) is None
     by_policy = after_run(asked("b"), BY_POLICY, at=70.0)
     assert (by_policy.node_check.policy_found, by_policy.node_check.content.revision) == (True, "1a2b")

@@ -81,7 +81,7 @@ def test_why_a_better_server_is_passed_over(better, sentence):
         (without("a"), proven("b"), ReadinessPolicy(), "has no object of this node"),
         (holding("a", EMPTY), proven("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
         (
-            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=RiseFall(DOWN)),
+            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False)),
             server("b"),
             ReadinessPolicy(policy_group="production", policy_name="webserver"),
             "policy webserver is not in policy group production",
@@ -101,10 +101,6 @@ def test_a_server_where_a_run_would_do_nothing(a, b, readiness, sentence):
             attrs.evolve(server("a"), access=RiseFall(DOWN, 1, 0.0)),
             "a is turning this node away: turned this node away until a moment ago, and has yet to prove that this is"
             " over",
-        ),
-        (
-            holding("a", readiness=RiseFall(DOWN, 1, 0.0)),
-            "a is not ready: was not ready until a moment ago, and has yet to prove that this is over",
         ),
         (
             server("a", DOWN, outcome=Outcome.OK),

@@ -91,13 +91,12 @@ POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
         (without("a"), proven("b"), CHECK, ("b", False)),
         (without("a"), holding("b"), None, ("a", False)),  # a standby decides nothing for the others
         (without("a"), holding("b"), OFF, ("a", False)),
-        (without("a", readiness=RiseFall()), holding("b"), POLICY, ("a", False)),
+        (without("a"), holding("b"), POLICY, ("a", False)),
         (without("a"), proven("b", health=DOWN, at=-1.0), None, ("a", True)),
         (without("a"), holding("b", EMPTY), None, ("a", False)),  # an empty one is as good as none
         (holding("a", EMPTY), proven("b"), None, ("b", False)),
         (holding("a", EMPTY), holding("b"), None, ("a", False)),
         (holding("a", EMPTY), holding("b"), OFF, ("a", False)),
-        (holding("a", EMPTY, readiness=RiseFall(UP)), server("b"), None, ("a", False)),
         (holding("a", EMPTY), server("b", had_useful_node_object=True, run_evidence=WORKED), None, ("b", False)),
         (holding("a", EMPTY), server("b", had_useful_node_object=True), None, ("a", False)),
         (holding("a", EMPTY), without("b"), None, ("a", False)),
@@ -123,14 +122,6 @@ def test_a_run_waits_for_a_server_never_heard_of_which_may_have_the_missing_obje
     assert wanted(bare(without("a", at=5.0), server("b", UNKNOWN))) is None  # a standby decides nothing
     assert wanted(bare(holding("a", at=5.0), server("b", UNKNOWN))) is None
     assert wanted(bare(without("a", at=5.0), server("b", DOWN))) is None
-
-
-def test_a_run_trusts_a_server_that_just_became_ready_only_in_need():
-    filled = holding("a", at=5.0, readiness=RiseFall(DOWN, 1, 0.0))
-    assert name_of(bare(filled, holding("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
-    choice = select(bare(filled, holding("b", health=DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
-    assert (choice.name, choice.standing) == ("a", Standing.RISING)
-    assert select(bare(filled, current="a"), now=5.0).standing is Standing.NOT_READY
 
 
 def test_priority_is_what_orders_and_not_the_place():
@@ -412,7 +403,6 @@ def snapshots(draw):
         server(
             name,
             health := draw(healths),
-            readiness=RiseFall(draw(healths), changed_at=draw(st.floats(0, 1000))),
             node_check=draw(checks),
             priority=draw(st.integers(1, 3)),
             changed_at=draw(st.floats(0, 1000)),

@@ -3,11 +3,11 @@
 import random
 
 from chef_failover.chef.deadline import ProbeError
-from chef_failover.decide.reading import Look
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.model.model import NodeCheck, Outcome, SelectionPolicy, Snapshot
 from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Look
 from chef_failover.model.run_history import RunEvidence
 from tests.support.builders import ON, THRESHOLDS, asked
 

@@ -68,8 +68,6 @@ def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more)
     """A server that has this object of the node, or none, as a whole reading said ``at`` that instant."""
     proof = signed(at)
     more.setdefault("node_check", NodeCheck(at, node))
-    is_good = node is not None and node.does_something
-    more.setdefault("readiness", RiseFall(Health.UP if is_good else Health.DOWN, changed_at=changed_at))
     one = server(name, health, at=at, changed_at=changed_at, last_alive_probe=proof, **more)
     return attrs.evolve(one, last_probe=proof) if health is Health.UP else one
 
@@ -131,7 +129,7 @@ def probed(snapshot, name, outcome, at, offline=None, **more):
 def was_read(snapshot, name, at, node=None, **more):
     """The world after a whole reading on ``name`` ended ``at`` that instant."""
     on = ON + datetime.timedelta(seconds=at)
-    return apply_reading(snapshot, snapshot.server(name), NodeCheck(at, node, **more), thresholds=THRESHOLDS, on=on)
+    return apply_reading(snapshot, snapshot.server(name), NodeCheck(at, node, **more), on=on)
 
 
 def with_failback(snapshot, failback_s):

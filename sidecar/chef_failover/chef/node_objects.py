@@ -37,9 +37,9 @@ from chef_failover.chef.deadline import ProbeError, TooLargeError
 from chef_failover.chef.https import Auth, ChefServer, Connection
 from chef_failover.chef.node_document import NotANodeObjectError
 from chef_failover.chef.protocol import segment
-from chef_failover.decide.reading import Look, Question
 from chef_failover.model.model import NodeCheck, Outcome
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Content, NodeObject
+from chef_failover.model.question import Look, Question
 
 TURN_S = 60.0
 """How long a reading waits for others; each of them ends within its own timeout."""

@@ -43,7 +43,7 @@ class Comparison:
 
 def compare(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> Comparison:
     """Compare ``server`` with what the last successful run used."""
-    used, origin = snapshot.used, snapshot.server(snapshot.used_server) if snapshot.used_server else None
+    used, origin = snapshot.used, _origin(snapshot)
     content = server.node_check.content if server.node_check else None
     if snapshot.policy.parity is ParityMode.OFF:
         return Comparison("not compared: parity is off")
@@ -77,16 +77,19 @@ def is_behind(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 def is_compared(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """What it has may be held against it."""
-    origin = snapshot.server(snapshot.used_server) if snapshot.used_server and snapshot.used else None
-    is_off = snapshot.policy.parity is ParityMode.OFF
+    is_off, origin = snapshot.policy.parity is ParityMode.OFF, _origin(snapshot)
     return not is_off and origin is not None and is_preferred(origin, server, snapshot)
 
 
 def origin(snapshot: Snapshot, server: ServerSnapshot | None, used: Used) -> str | None:
     """`Snapshot.used_server` once a run on ``server`` has succeeded that used ``used``; ``snapshot`` is from before."""
-    former = snapshot.server(snapshot.used_server) if snapshot.used_server and snapshot.used == used else None
+    former = _origin(snapshot) if snapshot.used == used else None
     found = [one for one in (former, server) if one is not None]
     return min(found, key=lambda one: preference(one, snapshot)).name if found else None
+
+
+def _origin(snapshot: Snapshot) -> ServerSnapshot | None:
+    return snapshot.server(snapshot.used_server) if snapshot.used_server and snapshot.used else None
 
 
 def _compare(used: Used, content: Content) -> Comparison:

@@ -4,8 +4,8 @@ chef-client creates the node object that it does not find, with an empty run lis
 server without the object is as bad as one that is down, only quieter; and so is one whose object does nothing, because
 that may be just the object that chef-client created there.
 
-What speaks of it is a whole reading, now and then: *is what a run needs there?* Its words go through the same rise and
-fall as everything else that is said of a server. Probes do not look at the object, which can be large.
+What speaks of it is a reading, now and then: *is what a run needs there?* Probes do not look at the object, which can
+be large.
 
 A missing object is only held against a server while another is known to have one: else the node is new, and its first
 run creates the object wherever it likes. An empty one is only held against a server while another was read and does
@@ -24,11 +24,10 @@ An object that a run could not save makes a server not ready at once, whatever r
 
 from __future__ import annotations
 
-from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.preference import is_preferred
 from chef_failover.decide.rights import REFUSED, is_barred, may_save
 from chef_failover.decide.seeding import is_to_be_seeded, why_not_seeded
-from chef_failover.model.model import Health, NodeCheck, RiseFall, ServerSnapshot, Snapshot
+from chef_failover.model.model import Health, NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
 
@@ -36,32 +35,15 @@ PROVING = "until a moment ago, and has yet to prove that this is over"
 """What a server is called whose latest word contradicts what we still hold against it."""
 
 
-def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
-    """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
+def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """What a run would miss there by the latest reading, as words that follow the server's name; None: nothing known.
+
+    Readings are rare, so one is enough.
+    """
     if is_barred(snapshot, server):
         return REFUSED
     lack = _lack(snapshot, server)
     return lack if lack is not None and not _is_excused(snapshot, server) else None
-
-
-def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
-    """Why the settled choice passes it over, as words that follow its name; None when it is ready.
-
-    A server of which nothing was said yet is ready, and the first word counts at once.
-    """
-    if is_barred(snapshot, server):
-        return REFUSED
-    if server.readiness.health is Health.UP:
-        return None
-    lack = missing(snapshot, server)
-    if server.readiness.health is Health.UNKNOWN or _is_excused(snapshot, server):
-        return lack
-    return lack or f"was not ready {PROVING}"
-
-
-def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """Nothing is missing by the latest word, and that was not said often enough yet."""
-    return why_not_ready(snapshot, server) is not None and missing(snapshot, server) is None
 
 
 def is_new_node(snapshot: Snapshot) -> bool:
@@ -77,18 +59,9 @@ def has_useful_node_object(server: ServerSnapshot) -> bool:
     return server.had_useful_node_object if node is None else node.does_something
 
 
-def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> RiseFall:
-    """Its readiness after one more reading ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
-    if _is_excused(snapshot, server):
-        return RiseFall()  # what was held against it before is no longer
-    is_good = _lack(snapshot, server) is None
-    comes_back = snapshot.is_choice_remembered
-    return advance(server.readiness, is_good=is_good, at=at, thresholds=thresholds, comes_back=comes_back)
-
-
 def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run there is to be warned of, as a sentence; None where it finds what it needs, as far as is known."""
-    lack, policy = missing(snapshot, server), snapshot.policy.readiness
+    lack, policy = why_not_ready(snapshot, server), snapshot.policy.readiness
     is_idle = is_left_empty(server) and not policy.has_policy
     if lack is not None:
         return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
@@ -119,9 +92,6 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     why_not = why_not_ready(snapshot, server)
     if why_not is not None:
         return f"{why_not}{_why_not_mended(snapshot, server)}"
-    lack = missing(snapshot, server)
-    if lack is not None:
-        return f"counts as ready until this is said again: {lack}"
     if check is not None and check.trouble:
         return f"cannot be read: {check.trouble}"
     said = _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
@@ -161,12 +131,11 @@ def _is_known_to_have(server: ServerSnapshot) -> bool:
     So one that was made since the last reading counts once it is read.
     """
     check = server.node_check
-    is_ready = server.readiness.health is Health.UP
     if server.has_node_object is False:
-        return is_ready
+        return False
     if check is not None and check.node is not None and not check.node.does_something:
         return False
-    return server.had_useful_node_object or server.has_node_object is True or is_ready
+    return server.had_useful_node_object or server.has_node_object is True
 
 
 def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:

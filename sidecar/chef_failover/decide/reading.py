@@ -14,16 +14,16 @@ is not known what it does, where it differs from what runs use, and where anothe
 
 from __future__ import annotations
 
-import enum
 import math
 
 import attrs
 
 from chef_failover.decide import parity, seeding
-from chef_failover.decide.readiness import has_useful_node_object, missing
+from chef_failover.decide.readiness import has_useful_node_object, why_not_ready
 from chef_failover.decide.rights import is_barred
-from chef_failover.model.model import Health, NodeCheck, RiseFall, ServerSnapshot, Snapshot
-from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
+from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
+from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode
+from chef_failover.model.question import Look, Question
 from chef_failover.model.run_history import Phase, Run, Used
 
 DAY_S = 86400.0
@@ -34,47 +34,10 @@ LACKING_S = 1800.0
 """The first span while something is missing."""
 UNREADABLE_S = 60.0
 """The first span while a server cannot be read."""
-CONFIRMING_INTERVAL_S = 2.0
-"""Seconds until a reading that says something new is repeated."""
 _JITTER = 0.2
 """Readings at rest are spread by a fifth either way."""
 _MISSING = (404, 412)
 """What a server answers to a run that lacks a policy, an environment or a cookbook there."""
-
-
-class Look(enum.Enum):
-    """What is asked of the node object."""
-
-    NOTHING = "nothing"
-    EXISTENCE = "existence"
-    """Whether it is there, by its access control list."""
-    ARRIVAL = "arrival"
-    """The same; and if it is there now, it is read whole."""
-    WHOLE = "whole"
-
-
-@attrs.frozen
-class Question:
-    """What one reading asks."""
-
-    policy: ReadinessPolicy = ReadinessPolicy()
-    """What the configuration says."""
-    look: Look = Look.WHOLE
-    asks_content: bool = True
-    """Ask for the policy or the environment as well."""
-    compares: bool = False
-    """Ask for versions of cookbooks, too."""
-    used: Used | None = None
-    """What runs use, which tells what to ask for while the object there is not known."""
-
-    def content(self, node: NodeObject | None) -> tuple[tuple[str, str] | None, str | None]:
-        """Name and group of the policy that a run there needs, or else its environment; ``node`` is what it has."""
-        for one in (self.policy, node, self.used):
-            if one is not None and one.policy_name is not None and one.policy_group is not None:
-                return (one.policy_name, one.policy_group), None
-            if isinstance(one, NodeObject | Used):
-                return None, one.environment
-        return None, None
 
 
 def due_at(
@@ -106,7 +69,7 @@ def due_at(
         return -math.inf
     if check is not None and server.registration.retry_at > read_at:  # it was registered there since
         return -math.inf
-    return _after_outage(server, _due_at(snapshot, server, check, chance, since), chance)
+    return _after_outage(server, _due_at(snapshot, check, chance, since), chance)
 
 
 def question(snapshot: Snapshot, server: ServerSnapshot) -> Question:
@@ -125,34 +88,25 @@ def question(snapshot: Snapshot, server: ServerSnapshot) -> Question:
     return Question(readiness, look, asks_content, parity.is_compared(snapshot, server), used)
 
 
-def counted(snapshot: Snapshot, server: ServerSnapshot) -> NodeCheck | None:
-    """The reading that ``server`` has, which is its latest, with the `NodeCheck.misses` of those before continued."""
-    check = server.node_check
-    if check is None or (server.readiness.is_changing and not check.trouble):
-        return check
-    lacks = check.trouble or (missing(snapshot, server) and not is_barred(snapshot, server))
-    return attrs.evolve(check, misses=check.misses + 1 if lacks or parity.is_behind(snapshot, server) else 0)
+def counted(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> NodeCheck:
+    """``check``, the latest reading of ``server``, which has it already, with the `NodeCheck.misses` continued."""
+    is_lacking = why_not_ready(snapshot, server) is not None and not is_barred(snapshot, server)
+    is_miss = check.trouble or is_lacking or parity.is_behind(snapshot, server)
+    return attrs.evolve(check, misses=check.misses + 1 if is_miss else 0)
 
 
 def after_run(server: ServerSnapshot, used: Used, *, at: float) -> ServerSnapshot:
     """What is known of ``server`` once a run there has succeeded that used ``used``, ``at`` that instant."""
-    former = server.node_check
-    was_lacking = server.has_node_object is False or server.lacked_object_at is not None
+    former = server.node_check or NodeCheck(-math.inf)
     policy, environment = used.question
     content = Content(at, policy, used.policy_revision, environment, used.cookbooks or None)
-    check = NodeCheck(at, content=content, policy_found=True if used.has_policy else None, has_node_object=True)
-    if former is not None:
-        check = attrs.evolve(check, may_save=True, node=former.node, node_read_at=former.node_read_at)
+    check = NodeCheck(at, former.node, content=content, has_node_object=True, node_read_at=former.node_read_at)
+    check = attrs.evolve(check, policy_found=True if used.has_policy else None)
     if used.does_something:
         node = check.node if check.node is not None and check.node.does_something else None
-        return attrs.evolve(
-            server,
-            node_check=attrs.evolve(check, node=node),
-            readiness=RiseFall(Health.UP, changed_at=server.readiness.changed_at),
-            had_useful_node_object=True,
-            lacked_object_at=None,
-        )
-    if was_lacking:  # as chef-client has just made it
+        check = attrs.evolve(check, node=node)
+        return attrs.evolve(server, node_check=check, had_useful_node_object=True, lacked_object_at=None)
+    if server.has_node_object is False or server.lacked_object_at is not None:  # chef-client has just made it
         check = attrs.evolve(check, node=NodeObject(environment=used.environment), node_read_at=at)
         return attrs.evolve(server, node_check=check, lacked_object_at=at)
     return attrs.evolve(server, node_check=check)
@@ -166,32 +120,16 @@ def is_asked_by(server: ServerSnapshot, run: Run) -> bool:
     return is_missing or server.has_node_object is False
 
 
-def what_lasts(snapshot: Snapshot, name: str) -> object:
-    """What of the readings on that server is remembered over a restart."""
-    server = snapshot.server(name)
-    if server is None:
-        return None
-    return has_useful_node_object(server), server.lacked_object_at is None, parity.is_behind(snapshot, server)
-
-
 def _is_known(server: ServerSnapshot, used: Used | None) -> bool:
     """What the object there does is known, and as runs have it."""
     node = server.node_check.node if server.node_check else None
-    if server.has_node_object is False or node is None:
-        return server.has_node_object is False or has_useful_node_object(server)
-    return node.does_something and (used is None or _does(node) == _does(used))
+    is_as_used = node is None or used is None or node.work == used.work
+    return server.has_node_object is False or (has_useful_node_object(server) and is_as_used)
 
 
-def _does(one: NodeObject | Used) -> object:
-    policy = one.policy_name, one.policy_group
-    return policy if one.has_policy else (policy, one.environment, one.run_list)
-
-
-def _due_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck | None, chance: float, since: float) -> float:
+def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: float) -> float:
     if check is None:
         return since + SPREAD_S * chance
-    if server.readiness.is_changing and not check.trouble:
-        return check.read_at + CONFIRMING_INTERVAL_S * (1 - _JITTER + 2 * _JITTER * chance)
     if check.misses:
         due_at = check.read_at + _span_s(check) * chance
     else:

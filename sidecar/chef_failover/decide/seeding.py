@@ -9,6 +9,7 @@ seen that there was none: chef-client made it because nobody could tell it bette
 from __future__ import annotations
 
 import json
+import math
 
 from chef_failover.decide.preference import is_preferred, preference
 from chef_failover.model.model import Health, ServerSnapshot, Snapshot
@@ -76,7 +77,7 @@ def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 def is_awaited_from(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
     """Its object is to be read whole, since another server is to be given it."""
     found = source(snapshot)
-    if found is None or found.name != holder.name:
+    if found is None or found.name != holder.name or found.has_node_object is False:
         return False
     return any(
         _is_ours_to_mend(snapshot, one) and not _is_read_for(snapshot, holder, one) and _is_model(snapshot, holder, one)
@@ -125,11 +126,9 @@ def _is_ours_to_mend(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 def _is_read_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
     """The object on ``holder`` was read about when that on ``server`` was missed, or cannot be read now."""
     ours, theirs = holder.node_check, server.node_check
-    if theirs is None or not holder.answers_node:
-        return True
-    if ours is None or (ours.node is None and ours.has_node_object is not False):
-        return False
-    return ours.node_read_at >= max(snapshot.used_since, theirs.read_at - FRESH_S)
+    missed_at = theirs.read_at if theirs is not None else -math.inf
+    is_fresh = ours is not None and ours.node_read_at >= max(snapshot.used_since, missed_at - FRESH_S)
+    return is_fresh or not holder.answers_node
 
 
 def _useful_node(server: ServerSnapshot) -> NodeObject | None:

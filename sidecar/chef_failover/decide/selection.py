@@ -39,7 +39,7 @@ from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import stale
 from chef_failover.decide.preference import preference as _preference
 from chef_failover.decide.preference import unit_hash as _unit_hash
-from chef_failover.decide.readiness import heard, is_proving, missing, why_not_ready
+from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.run_evidence import left_behind_s
 from chef_failover.decide.search_index import is_doubtful, why_impaired
@@ -137,7 +137,7 @@ def server_worth_waiting_for(
     imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
     # One that was never heard of may turn out to have the node object that those who answered have not.
     unread += [server for server in unasked if server.health is Health.UNKNOWN and server.node_check is None]
-    imagined = _imagine_readings(imagined, {server.name for server in unread}, now, thresholds)
+    imagined = _imagine_readings(imagined, {server.name for server in unread}, now)
     names |= {server.name for server in unread}
     choice = select(imagined, now=now, runs_from=runs_from)
     return choice.name if choice and choice.name in names else None
@@ -197,13 +197,10 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_new
 
 
-def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float, thresholds: Thresholds) -> Snapshot:
+def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float) -> Snapshot:
     for server in snapshot.servers:
         if server.name in names:
-            imagined = attrs.evolve(server, node_check=NodeCheck(now, _USEFUL))
-            snapshot = snapshot.with_server(imagined)
-            readiness = heard(snapshot, imagined, at=now, thresholds=thresholds)
-            snapshot = snapshot.with_server(attrs.evolve(imagined, readiness=readiness))
+            snapshot = snapshot.with_server(attrs.evolve(server, node_check=NodeCheck(now, _USEFUL)))
     return snapshot
 
 
@@ -259,9 +256,9 @@ def _welcome(
     is_denied = server.access.health is Health.DOWN
     if not server.is_registered or (is_denied if is_settled else server.is_turned_away):
         return Standing.TURNS_NODE_AWAY
-    if (why_not_ready if is_settled else missing)(snapshot, server) is not None:
+    if why_not_ready(snapshot, server) is not None:
         return Standing.NOT_READY
-    if not is_settled and (is_denied or is_proving(snapshot, server)):
+    if not is_settled and is_denied:
         return Standing.RISING
     if server.any_drain is not None:
         return Standing.DRAINED

@@ -10,7 +10,7 @@ import attrs
 
 from chef_failover.decide import parity, reading, rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.readiness import heard, missing, sentence
+from chef_failover.decide.readiness import sentence, why_not_ready
 from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
 from chef_failover.decide.seeding import reference, wants_seed
 from chef_failover.decide.selection import is_being_registered, select
@@ -96,9 +96,7 @@ def apply_probe(
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
 
-def apply_reading(
-    snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, *, thresholds: Thresholds, on: datetime.datetime
-) -> Snapshot:
+def apply_reading(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, *, on: datetime.datetime) -> Snapshot:
     """The world after a reading on ``server``. What an earlier one found holds while nothing can be read."""
     former = server.node_check
     check = attrs.evolve(check, misses=former.misses if former is not None else 0)
@@ -109,12 +107,8 @@ def apply_reading(
     lacked_at = _lacked_at(snapshot, server, check)
     changed = attrs.evolve(server, node_check=check, lacked_object_at=lacked_at, run_evidence=evidence)
     snapshot = snapshot.with_server(changed)
-    if not check.trouble:
-        snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
-    else:
-        snapshot = _tell_of_readiness(snapshot, changed, on=on)
-    read = next(one for one in snapshot.servers if one.name == server.name)
-    snapshot = snapshot.with_server(attrs.evolve(read, node_check=reading.counted(snapshot, read)))
+    counted = attrs.evolve(changed, node_check=reading.counted(snapshot, changed, check))
+    snapshot = _tell_of_readiness(snapshot.with_server(counted), counted, on=on)
     return refresh_choice(snapshot, now=check.read_at, on=on)
 
 
@@ -280,20 +274,11 @@ def _labels(order: Drain | Pin) -> tuple[str, str]:
     return ("in service", "drained") if isinstance(order, Drain) else ("not pinned", "pinned")
 
 
-def _count_readiness(
-    snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds, on: datetime.datetime
-) -> Snapshot:
-    """One more word on whether what a run needs is there; ``server`` is in ``snapshot``, with that word."""
-    state = heard(snapshot, server, at=at, thresholds=thresholds)
-    changed = attrs.evolve(server, readiness=state)
-    return _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
-
-
 def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: datetime.datetime) -> Snapshot:
     """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
-    is_ready = server.readiness.health is not Health.DOWN and not rights.is_barred(snapshot, server)
+    is_ready = why_not_ready(snapshot, server) is None
     labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
-    is_mended = not is_ready and (wants_seed(snapshot, server) or missing(snapshot, server) is None)
+    is_mended = not is_ready and wants_seed(snapshot, server)
     if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
         return snapshot
     return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 
 from chef_failover.decide.health import Thresholds
-from chef_failover.decide.reading import what_lasts
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
 from chef_failover.decide.world import apply_probe, apply_reading, apply_registration, refresh_choice
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
+from chef_failover.state import remembered as memory
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +88,10 @@ class LiveSnapshot:
             server = before.server(name)
             if server is None:
                 return False
-            after = apply_reading(before, server, check, thresholds=self._thresholds, on=self._utc_now())
+            after = apply_reading(before, server, check, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        if not self._tell(before, after) and what_lasts(before, name) != what_lasts(after, name):
+        if not self._tell(before, after) and memory.of(before) != memory.of(after):
             self._on_change(after)
         return any(server.is_changing for server in after.servers if server.name == name)
 

@@ -26,7 +26,7 @@ from chef_failover.metrics.counters import Counters
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.about import About
-from chef_failover.model.model import Choice, RiseFall, ServerSnapshot, Snapshot
+from chef_failover.model.model import Choice, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessPolicy
 from chef_failover.model.run_history import Run, RunEvidence
 from chef_failover.node import clone
@@ -253,9 +253,7 @@ class Sidecar:
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
                 known = tuple(
-                    attrs.evolve(
-                        server, readiness=RiseFall(), node_check=None, run_evidence=RunEvidence(), was_known=False
-                    )
+                    attrs.evolve(server, node_check=None, run_evidence=RunEvidence(), was_known=False)
                     for server in known
                 )
             parts = self._assemble(config, node_name, memory.of(former), known, drains)

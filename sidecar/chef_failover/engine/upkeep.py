@@ -34,7 +34,8 @@ class Upkeep:
         self._task.cancel()
 
     def retry_now(self, *, replaces: bool) -> bool:
-        """Try to register now, as if for the first time; False when that is somebody else's affair."""
+        """Read and register now, as if for the first time; False when registering is somebody else's affair."""
+        self.reread_node()
         if not self._registrar.is_ours:
             return False
         self._registrar.retry_now(replaces=replaces)
@@ -42,7 +43,7 @@ class Upkeep:
         return True
 
     def reread_node(self) -> None:
-        """A run has ended there and left open what is there."""
+        """Read now what a run needs there."""
         self._node_upkeep.ask()
         self.wake()
 

@@ -13,7 +13,6 @@ from chef_failover.chef.probes import Prober
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
-from chef_failover.decide.reading import Question
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.engine.registrar import Registrar
@@ -21,6 +20,7 @@ from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
 from chef_failover.model.model import NodeCheck
 from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Question
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant

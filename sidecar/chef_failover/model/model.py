@@ -181,8 +181,8 @@ class NodeCheck:
     """Whether there is an object of this node there; None when no reading has succeeded."""
 
     @node_read_at.default
-    def _just_now(self) -> float:
-        return self.read_at
+    def _just_now_if_at_all(self) -> float:
+        return self.read_at if self.node is not None else -math.inf
 
     @has_node_object.default
     def _has_what_was_read(self) -> bool | None:
@@ -207,10 +207,8 @@ class ServerSnapshot:
     last_alive_probe: ProbeResult | None = None
     """The latest probe that found the server alive: whether it welcomes this node holds until the next such answer."""
     registration: Registration = Registration()
-    readiness: RiseFall = RiseFall()
-    """The same as ``liveness``, of whether what a run of this node needs was found there."""
     node_check: NodeCheck | None = None
-    """The last whole reading of what a run needs; probes tell nothing of that."""
+    """The last reading of what a run needs; probes tell nothing of that."""
     had_useful_node_object: bool = False
     """A former life found an object of this node there that does something."""
     was_known: bool = False

@@ -58,6 +58,11 @@ class NodeObject:
         """A run by it would configure something."""
         return bool(self.run_list) or self.has_policy
 
+    @property
+    def work(self) -> object:
+        """What a run by it would do: its policy, or else environment and run list."""
+        return (self.policy_name, self.policy_group) if self.has_policy else (self.environment, self.run_list)
+
     def is_left_for(self, other: NodeObject) -> bool:
         """It is as chef-client makes it where there is none, so that ``other`` may take its place."""
         is_bare = not self.does_something and self.normal == "{}"

@@ -50,6 +50,11 @@ class Used:
         return None, self.environment
 
     @property
+    def work(self) -> object:
+        """The same as `NodeObject.work`."""
+        return (self.policy_name, self.policy_group) if self.has_policy else (self.environment, self.run_list)
+
+    @property
     def does_something(self) -> bool:
         """It configured something."""
         return bool(self.run_list) or self.has_policy
