@@ -21,7 +21,7 @@ from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.needs import Content, ParityMode
-from chef_failover.model.run_history import Run, RunHistory
+from chef_failover.model.run_history import Run, RunHistory, Used
 from tests.support.builders import ON, WEB, server, world
 from tests.support.daemon_process import daemon, dev_servers, until, write_config
 from tests.support.parts import require_program
@@ -121,7 +121,9 @@ def test_a_stale_server_could_take_over_all_the_same():
     def one(name, revision):
         return server(name, node_check=NodeCheck(0.0, WEB, content=Content(0.0, ("web", "prod"), revision)))
 
-    given = world(one("a", "new"), one("b", "old"), one("c", "new"), current="a", parity=ParityMode.REQUIRE)
+    servers = one("a", None), one("b", "old"), one("c", "new")
+    used = {"used": Used((), "x", "web", "prod", "new"), "used_server": "a"}
+    given = world(*servers, current="a", parity=ParityMode.REQUIRE, **used)
     found = samples(counters(attrs.evolve(given, servers=(*given.servers, server("d")))))
     shown = {key[1]: value for key, value in found.items() if key[0] == "chef_failover_server_stale"}
     assert shown == {"server=b": 1, "server=c": 0}

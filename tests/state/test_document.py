@@ -46,6 +46,7 @@ def test_what_runs_use_is_remembered_with_the_time_since_when(tmp_path, since):
     "odd",
     [
         *({key: value} for key in KEPT for value in (5, [5], {"a": 5})),
+        {"server": 5},
         *({key: None} for key in ("node", "since", "run_list", "environment", "cookbooks")),
         {"since": "yesterday"},
         {"node": "a\nb"},
@@ -67,13 +68,25 @@ def test_what_runs_use_may_be_missing(tmp_path, odd):
     assert (remembered.choice, remembered.use) == ("a", None)
 
 
-@pytest.mark.parametrize(
-    ("entry", "since"), [({}, 5.0), ({"lagging": False}, None), ({"lagging": True}, 5.0), ({"lagging": "later"}, 5.0)]
-)
-def test_that_the_server_in_use_may_be_stale_is_remembered(tmp_path, entry, since):
+@pytest.mark.parametrize("odd", [{}, {"stale": None}, {"stale": [5, "a\nb"]}])
+def test_which_servers_were_stale_is_remembered(tmp_path, odd):
     path = tmp_path / "state.json"
-    state.write(path, {"choice": {"name": "a"}, **entry})
-    assert state.read(path, NOW, at=5.0).lagging_since == since
+    state.write(path, {"stale": ["b"], **odd})
+    assert state.read(path, NOW).stale == (frozenset() if odd else {"b"})
+
+
+@pytest.mark.parametrize("lagging", [True, False, "later"])
+def test_what_an_older_version_wrote_of_stale_servers_is_taken(tmp_path, lagging):
+    path = tmp_path / "state.json"
+    state.write(path, {"choice": {"name": "a"}, "lagging": lagging})
+    assert (state.read(path, NOW).choice, state.read(path, NOW).problems) == ("a", ())
+
+
+@pytest.mark.parametrize(("server", "expected"), [(None, None), ("b", "b")])
+def test_where_runs_use_what_they_use_is_remembered(tmp_path, server, expected):
+    path = tmp_path / "state.json"
+    state.write(path, {"used": {**KEPT, "server": server}})
+    assert state.read(path, NOW).use.server == expected
 
 
 WHOLE = {"doublings": 2, "failed_at": [1.0, 2.0], "came_back_at": 3.0}
@@ -107,7 +120,7 @@ def test_how_returns_to_a_server_went_is_read_with_care(tmp_path, entry, boot_id
 
 def test_what_is_written_is_read_again_and_no_temporary_file_stays(tmp_path):
     path = tmp_path / "state.json"
-    state.write(path, {"choice": {"name": "a", "since": "2026-11-22T11:00:00Z"}, "transitions": [], "lagging": False})
+    state.write(path, {"choice": {"name": "a", "since": "2026-11-22T11:00:00Z"}, "transitions": []})
     assert state.read(path, NOW) == Remembered("a", BEFORE, ())
     assert list(tmp_path.iterdir()) == [path]
 

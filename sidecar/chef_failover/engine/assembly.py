@@ -146,7 +146,6 @@ def assemble(
                     machine,
                     scheduler=scheduler,
                     live=live,
-                    policy=readiness_policy(config),
                     write_down=write_down,
                     look_at=watch.look_at,
                     protocol=lambda prober=probers[server.name]: prober().protocol,  # type: ignore[misc]
@@ -209,6 +208,8 @@ def _first_snapshot(
             lacked_object_at=now if server.name in remembered.without_object else None,
             liveness=RiseFall(changed_at=formerly.well_since),
             returns=formerly.returns,
+            was_known=server.name in remembered.servers,
+            was_stale=server.name in remembered.stale,
         )
         evidence = remembered.run_evidence.get((fresh.name, fresh.chef_server_url), RunEvidence())
         fresh = attrs.evolve(fresh, run_evidence=evidence)
@@ -244,13 +245,13 @@ def _first_snapshot(
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
-        lagging_since=remembered.lagging_since if choice else None,
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,
         used=use.used if use else None,
         used_since=use.at if use else -math.inf,
         used_on=use.on if use else None,
+        used_server=use.server if use else None,
     )
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)

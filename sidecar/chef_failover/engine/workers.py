@@ -23,7 +23,8 @@ from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
 from chef_failover.model.model import NodeCheck
-from chef_failover.model.needs import NodeObject, ReadinessPolicy
+from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Question
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
@@ -73,7 +74,6 @@ def make_upkeep(
     *,
     scheduler: Scheduler,
     live: LiveSnapshot,
-    policy: ReadinessPolicy,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
     protocol: Callable[[], str],
@@ -101,7 +101,7 @@ def make_upkeep(
     )
     signer = signer_by(live, server.name, key)
 
-    def check(in_doubt: bool) -> NodeCheck | None:
+    def check(question: Question) -> NodeCheck | None:
         sign = signer()
         if sign is None:
             return None
@@ -109,9 +109,8 @@ def make_upkeep(
         return node_objects.check(
             chef_server,
             sign(protocol()),
-            policy,
-            compares=config.parity != "off",
-            former=known.node_check if known and not in_doubt else None,
+            question,
+            former=known.node_check if known else None,
             clock=machine.clock,
             utc_now=machine.utc_now,
         )

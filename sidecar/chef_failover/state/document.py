@@ -144,7 +144,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         with_work=frozenset(filter(_is_text, document.get("with_work") or ())),
         without_object=frozenset(filter(_is_text, document.get("without_object") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
-        lagging_since=instant.at if document.get("lagging", True) is not False else None,
+        stale=frozenset(filter(_is_text, document.get("stale") or ())),
         servers=_servers(document, instant),
         use=_use(document.get("used"), instant),
     )
@@ -179,7 +179,8 @@ def _use(entry: Mapping[str, Any] | None, instant: Instant) -> KnownUse | None:
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         on = min(parse_instant(entry["since"]), instant.on)
         at = instant.at - (instant.on - on).total_seconds()
-        return KnownUse(used.parse(entry), _text(entry["node"]), at, on)
+        server = entry.get("server")
+        return KnownUse(used.parse(entry), _text(entry["node"]), at, on, None if server is None else _text(server))
     return None
 
 

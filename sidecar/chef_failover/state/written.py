@@ -22,7 +22,6 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         "instance_id": about.instance_id,
         "boot_id": about.boot_id,
         "choice": words.use(snapshot, choice, about, on) if choice else None,
-        "lagging": parity.is_lagging(snapshot),
         "associations": {
             name: _registration(url, registration)
             for name, url, registration in (
@@ -33,6 +32,7 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         },
         "with_work": [found.name for found in snapshot.servers if readiness.has_useful_node_object(found)],
         "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
+        "stale": [found.name for found in snapshot.servers if parity.is_behind(snapshot, found)],
         "servers": {found.name: _server(snapshot, found) for found in snapshot.servers},
         "run_evidence": {
             found.name: {"chef_server_url": found.chef_server_url, **_evidence(found.run_evidence)}
@@ -71,7 +71,8 @@ def _used(snapshot: Snapshot) -> words.Document | None:
     """Of which node, and since when, besides."""
     if snapshot.used is None:
         return None
-    return {"node": snapshot.policy.identity, "since": words.utc(snapshot.used_on), **used.write(snapshot.used)}
+    told = {"node": snapshot.policy.identity, "server": snapshot.used_server, "since": words.utc(snapshot.used_on)}
+    return {**told, **used.write(snapshot.used)}
 
 
 def unassociated(snapshot: Snapshot) -> tuple[str, ...]:
