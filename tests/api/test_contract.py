@@ -283,7 +283,7 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
 
 
 def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
-    from tests.support.daemon_process import dev_servers, until, write_config
+    from tests.support.daemon_process import dev_servers, hear_all, write_config
 
     def get(app, target, method="GET"):
         said = {}
@@ -297,8 +297,7 @@ def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
         calm = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
         sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=calm)))
         sidecar.start()
-        sidecar.choose_for_run()
-        until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
+        hear_all(sidecar)
         flask, socket = (
             create_app(sidecar, may_change=True),
             on_socket(sidecar),

@@ -183,12 +183,12 @@ def test_a_name_server_that_is_silent_does_not_hold_up_the_start(monkeypatch):
 
     over = threading.Event()
     monkeypatch.setattr(identity, "LOOKUP_S", 0.1)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(10) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60) and [])
     begun = time.monotonic()
     with pytest.raises(IdentityError, match="does not resolve: no answer within 0 s"):
         identity.fqdn()
     over.set()
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 50
 
 
 def test_what_cannot_be_filled_in_names_the_key_and_what_would_be_right(service, tmp_path):

@@ -13,7 +13,6 @@ import attrs
 from chef_failover.chef import node_objects
 from chef_failover.chef.https import ChefServer, Signer, Target
 from chef_failover.chef.probes import Prober
-from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
 from chef_failover.decide.world import leave_alone
@@ -76,8 +75,12 @@ def make_upkeep(
     policy: ReadinessPolicy,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
+    protocol: Callable[[], str],
 ) -> Upkeep:
-    """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
+    """What registers the node with ``server`` and looks after its object there, by the signing ``protocol`` of probes.
+
+    For ``write_down`` see `assemble`.
+    """
     chef_server = attrs.evolve(
         chef_server_for(config, server, key.node_name, machine),
         leave_alone=functools.partial(live.steer, leave_alone, server.name),
@@ -102,7 +105,7 @@ def make_upkeep(
         known = live.snapshot.server(server.name)
         return node_objects.check(
             chef_server,
-            sign(SIGNING_PROTOCOLS[0]),
+            sign(protocol()),
             policy,
             compares=config.parity != "off",
             former=known.node_check if known and not in_doubt else None,
@@ -111,11 +114,11 @@ def make_upkeep(
         )
 
     def create(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
         return node_objects.create(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     def fill(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
         return node_objects.fill(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     care = NodeUpkeep(

@@ -118,6 +118,11 @@ class ProbeResult:
     retry_after_s: float = 0.0
     """For how long the server asked for no more requests, by ``Retry-After``; 0 when it did not."""
 
+    @property
+    def is_only_our_trouble(self) -> bool:
+        """It tells of this node's own probing alone: nothing of the server, nor of what a run meets there."""
+        return self.is_node_trouble and not self.never_left_node
+
 
 @attrs.frozen
 class RiseFall:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import attrs
 
 from chef_failover.decide.readiness import has_useful_node_object
-from chef_failover.model.model import Registration, Snapshot, Transition
+from chef_failover.model.model import Registration, Returns, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RunEvidence, RunHistory, Used
 
@@ -23,6 +23,7 @@ class Known:
 
     chef_server_url: str
     well_since: float | None = None
+    returns: Returns = Returns()
 
 
 @attrs.frozen
@@ -83,7 +84,7 @@ def of(snapshot: Snapshot) -> Remembered:
         with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         lagging_since=snapshot.lagging_since,
-        servers={server.name: Known(server.chef_server_url) for server in snapshot.servers},
+        servers={server.name: Known(server.chef_server_url, returns=server.returns) for server in snapshot.servers},
         use=_use_of(snapshot),
     )
 
