@@ -103,6 +103,7 @@ ABOUT = About(
         '"9dd4e461268c8034f5c8564e155c67a6"',
         fetched_on=ON,
         confirmed_on=ON,
+        asks_on=ON + datetime.timedelta(seconds=287.5),
         refused=(
             "old: its host chef-old.example.org is not in trusted_hosts of config.yml, nor that of a server there",
         ),

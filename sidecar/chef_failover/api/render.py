@@ -109,6 +109,7 @@ def discovery(standing: ListStanding | None, on: datetime.datetime | None = None
     if standing is None:
         return None
     age_s = (on - standing.confirmed_on).total_seconds() if on and standing.confirmed_on else None
+    next_in_s = (standing.asks_on - on).total_seconds() if on and standing.asks_on else None
     return {
         "source": standing.source,
         "in_use": standing.origin.value,
@@ -117,6 +118,8 @@ def discovery(standing: ListStanding | None, on: datetime.datetime | None = None
         "age_s": None if age_s is None else round(max(0.0, age_s), 1),
         "refused": list(standing.refused),
         "trouble": standing.trouble,
+        "throttled": standing.is_throttled,
+        "next_in_s": None if next_in_s is None else round(max(0.0, next_in_s), 1),
     }
 
 

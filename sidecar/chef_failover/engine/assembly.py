@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import random
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.urls import place
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.pace import Pace
-from chef_failover.decide.registration import identity_of
+from chef_failover.decide.registration import Spans, identity_of, is_urgent, put_off, spans
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
 from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.live_snapshot import LiveSnapshot
@@ -107,9 +108,11 @@ def assemble(
     is_known = any(one.identity is not None for one in held)
     key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
     whose = node_name or socket.gethostname()
+    spread = spans(config.selection.failback, config.fleet.nodes)
     first = _first_snapshot(config, remembered, known, whose, key, now=machine.clock())
+    first = apply_listed_drains(first, as_said(drains), now=machine.clock(), on=machine.utc_now())
     live = LiveSnapshot(
-        apply_listed_drains(first, as_said(drains), now=machine.clock(), on=machine.utc_now()),
+        _with_first_attempts(first, spread, now=machine.clock(), rng=machine.rng),
         Thresholds(config.health.rise, config.health.fall),
         clock=machine.clock,
         utc_now=machine.utc_now,
@@ -147,6 +150,7 @@ def assemble(
                     write_down=write_down,
                     look_at=watch.look_at,
                     protocol=lambda prober=probers[server.name]: prober().protocol,  # type: ignore[misc]
+                    spans=spread,
                 )
 
     ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
@@ -253,6 +257,17 @@ def _first_snapshot(
     return snapshot
 
 
+def _with_first_attempts(snapshot: Snapshot, spread: Spans, *, now: float, rng: random.Random) -> Snapshot:
+    """``snapshot`` with the instants at which registrations that are not urgent are first tried."""
+    for server in snapshot.servers:
+        registration = server.registration
+        is_new = registration.state is RegistrationState.UNREGISTERED and registration.retry_at == -math.inf
+        if is_new and not is_urgent(snapshot, server.name):
+            registration = put_off(registration, spread, now=now, chance=rng.random())
+            snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
+    return snapshot
+
+
 def _new_names(config: Config, remembered: Remembered) -> dict[str, str]:
     """The names that servers have now which had others, by these."""
     names = {place(config.chef_server_url(server)): str(server.name) for server in config.servers}
@@ -281,13 +296,17 @@ def _absent_registrations(
 def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:
     """What was known of the registration, if it is of this very node: another name or key is another node.
 
-    A key that cannot be read now (``whose`` is None) says nothing. What had failed is tried again at once: whoever
-    reloads may just have mended it.
+    A key that cannot be read now (``whose`` is None) says nothing. What had failed is tried again at once, since a
+    person who reloads may just have mended it; but a server that throttles is left alone for as long as before.
     """
     if isinstance(server.association, NoAssociation):
         return Registration()
-    if remembered is None or remembered.identity is None or whose not in (None, remembered.identity):
+    is_untried = remembered is not None and remembered.state is RegistrationState.UNREGISTERED
+    if remembered is None or (remembered.identity is None and not is_untried):
         return Registration(RegistrationState.UNREGISTERED)
-    if remembered.state in (RegistrationState.FAILED, RegistrationState.REFUSED):
-        return attrs.evolve(remembered, attempts=0, retry_at=-math.inf)
+    if remembered.identity is not None and whose not in (None, remembered.identity):
+        return Registration(RegistrationState.UNREGISTERED)
+    has_failed = remembered.state in (RegistrationState.FAILED, RegistrationState.REFUSED)
+    if has_failed and remembered.throttled_since is None:
+        return attrs.evolve(remembered, attempts=0, retry_at=-math.inf, urgent_at=-math.inf)
     return remembered

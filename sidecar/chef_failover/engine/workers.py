@@ -15,6 +15,7 @@ from chef_failover.chef.https import ChefServer, Signer, Target
 from chef_failover.chef.probes import Prober
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide.registration import Spans
 from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
@@ -76,6 +77,7 @@ def make_upkeep(
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
     protocol: Callable[[], str],
+    spans: Spans,
 ) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there, by the signing ``protocol`` of probes.
 
@@ -92,6 +94,7 @@ def make_upkeep(
         registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
+        spans=spans,
         clock=machine.clock,
         utc_now=machine.utc_now,
         rng=machine.rng,

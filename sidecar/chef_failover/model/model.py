@@ -161,6 +161,10 @@ class Registration:
     """Since it was last proven to work."""
     retry_at: float = -math.inf
     """Not to be worked on before this instant of the monotonic clock."""
+    urgent_at: float = -math.inf
+    """The same, once the node has no other server that works."""
+    throttled_since: float | None = None
+    """When the server first refused it for the load, on the monotonic clock; None once it has not."""
     ticket: str | None = None
     """What the provider gave for a request that is under way."""
     identity: str | None = None
