@@ -121,7 +121,10 @@ def assemble(
     )
     watch = Watch(
         live,
-        {str(server.name): _probe(config, server, machine, live=live, key=key) for server in config.servers},
+        {
+            str(server.name): _probe(config, server, machine, live=live, key=key, counters=counters)
+            for server in config.servers
+        },
         look=functools.partial(
             offline.look, [server.url for server in config.servers], machine.resolver, config.health.timeout
         ),
@@ -149,6 +152,7 @@ def assemble(
                     write_down=write_down,
                     look_at=watch.look_at,
                     spans=spread,
+                    count=functools.partial(counters.requested, server.name),
                 )
 
     ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
@@ -156,7 +160,13 @@ def assemble(
 
 
 def _probe(
-    config: Config, server: Server, machine: Machine, *, live: LiveSnapshot, key: ClientKey | None
+    config: Config,
+    server: Server,
+    machine: Machine,
+    *,
+    live: LiveSnapshot,
+    key: ClientKey | None,
+    counters: Counters,
 ) -> Callable[[], ProbeResult]:
     """Probes ``server``, by a prober that is made for the first time it does."""
 
@@ -165,7 +175,9 @@ def _probe(
         from chef_failover.engine import workers  # noqa: PLC0415 - see there
 
         node_name = key.node_name if key is not None else None
-        return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
+        signer = workers.signer_by(live, server.name, key)
+        count = functools.partial(counters.requested, server.name)
+        return workers.make_prober(config, server, node_name, signer, machine, count=count)
 
     def probe() -> ProbeResult:
         known = live.snapshot.server(server.name)
