@@ -40,7 +40,7 @@ from chef_failover.node import offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.server_list.listing import ListedDrain, as_said
-from chef_failover.state.remembered import Remembered, renamed
+from chef_failover.state.remembered import Known, Remembered, renamed
 
 if TYPE_CHECKING:
     from chef_failover.chef.probes import Prober
@@ -119,12 +119,13 @@ def assemble(
         on_change=functools.partial(on_change, config),
         counters=counters,
     )
+    probers = {
+        str(server.name): _prober(config, server, machine, live=live, key=key, counters=counters)
+        for server in config.servers
+    }
     watch = Watch(
         live,
-        {
-            str(server.name): _probe(config, server, machine, live=live, key=key, counters=counters)
-            for server in config.servers
-        },
+        {name: functools.partial(_probe, live, name, prober) for name, prober in probers.items()},
         look=functools.partial(
             offline.look, [server.url for server in config.servers], machine.resolver, config.health.timeout
         ),
@@ -148,9 +149,9 @@ def assemble(
                     machine,
                     scheduler=scheduler,
                     live=live,
-                    policy=readiness_policy(config),
                     write_down=write_down,
                     look_at=watch.look_at,
+                    protocol=lambda prober=probers[server.name]: prober().protocol,  # type: ignore[misc]
                     spans=spread,
                     count=functools.partial(counters.requested, server.name),
                 )
@@ -159,7 +160,7 @@ def assemble(
     return Assembly(config, node_name, key, live, watch, Upkeeps(upkeeps), ends)
 
 
-def _probe(
+def _prober(
     config: Config,
     server: Server,
     machine: Machine,
@@ -167,8 +168,8 @@ def _probe(
     live: LiveSnapshot,
     key: ClientKey | None,
     counters: Counters,
-) -> Callable[[], ProbeResult]:
-    """Probes ``server``, by a prober that is made for the first time it does."""
+) -> Callable[[], Prober]:
+    """What probes ``server``, made at first use."""
 
     @functools.cache
     def prober() -> Prober:
@@ -179,11 +180,12 @@ def _probe(
         count = functools.partial(counters.requested, server.name)
         return workers.make_prober(config, server, node_name, signer, machine, count=count)
 
-    def probe() -> ProbeResult:
-        known = live.snapshot.server(server.name)
-        return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
+    return prober
 
-    return probe
+
+def _probe(live: LiveSnapshot, name: str, prober: Callable[[], Prober]) -> ProbeResult:
+    known = live.snapshot.server(name)
+    return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
 
 
 def readiness_policy(config: Config) -> ReadinessPolicy:
@@ -207,6 +209,7 @@ def _first_snapshot(
     whose = identity_of(identity, existing.public_pem()) if existing is not None else None
     servers = []
     for server in config.servers:
+        formerly = _known(remembered, server.name, config.chef_server_url(server))
         fresh = ServerSnapshot(
             name=server.name,
             url=server.url,
@@ -215,7 +218,10 @@ def _first_snapshot(
             ca_file=str(server.ca_file) if server.ca_file else None,
             had_useful_node_object=server.name in remembered.with_work,
             lacked_object_at=now if server.name in remembered.without_object else None,
-            liveness=RiseFall(changed_at=_well_since(remembered, server.name, config.chef_server_url(server))),
+            liveness=RiseFall(changed_at=formerly.well_since),
+            returns=formerly.returns,
+            was_known=server.name in remembered.servers,
+            was_stale=server.name in remembered.stale,
         )
         evidence = remembered.run_evidence.get((fresh.name, fresh.chef_server_url), RunEvidence())
         fresh = attrs.evolve(fresh, run_evidence=evidence)
@@ -251,13 +257,13 @@ def _first_snapshot(
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
-        lagging_since=remembered.lagging_since if choice else None,
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,
         used=use.used if use else None,
         used_since=use.at if use else -math.inf,
         used_on=use.on if use else None,
+        used_server=use.server if use else None,
     )
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)
@@ -282,9 +288,9 @@ def _new_names(config: Config, remembered: Remembered) -> dict[str, str]:
     return {old: new for old, new in found.items() if old != new}
 
 
-def _well_since(remembered: Remembered, name: str, chef_server_url: str) -> float | None:
+def _known(remembered: Remembered, name: str, chef_server_url: str) -> Known:
     known = remembered.servers.get(name)
-    return known.well_since if known is not None and known.chef_server_url == chef_server_url else None
+    return known if known is not None and known.chef_server_url == chef_server_url else Known(chef_server_url)
 
 
 def _absent_registrations(
