@@ -139,8 +139,11 @@ def test_status_claims_nothing_that_was_not_asked(servers, tmp_path):
 def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_path):
     path = write_config(tmp_path, servers)
     with daemon(path) as running:
-        running.ask("/v1/server")
-        until(lambda: [entry["health"] for entry in running.ask("/v1/servers").body["servers"]] == ["UP", "UP"])
+        until(
+            lambda: (
+                [entry["health"] for entry in running.ask("/v1/servers?refresh=yes").body["servers"]] == ["UP", "UP"]
+            )
+        )
         run("drain", "mainserver", "--reason", "kernel upgrade", "--config", path)
         ended = run("status", "--config", path)
         assert ended.returncode == 0
@@ -349,7 +352,7 @@ def test_wait_gives_a_better_server_its_time_and_no_more_than_there_is(servers, 
     try:
         with daemon(path) as running:
             until(lambda: running.ask("/v1/servers").body["choice"] == "mainserver")
-            until(lambda: running.ask("/v1/servers").body["servers"][1]["health"] == "UP")
+            until(lambda: running.ask("/v1/servers?refresh=yes").body["servers"][1]["health"] == "UP")
             run("pin", "standbyserver", "--config", path)
             ended = run("wait", "--config", path, "--timeout", "3s")
             assert (ended.returncode, ended.stdout.split()[:2]) == (0, ["ready:", "standbyserver"]), ended.stderr

@@ -57,6 +57,20 @@ def test_no_proxy_has_a_say(service, monkeypatch):
     assert Imds(service.url).text(PATH) == imds.INSTANCE_ID
 
 
+def test_where_there_is_no_ipv4_the_address_of_ipv6_is_asked(service, monkeypatch):
+    assert metadata.URLS == ("http://169.254.169.254", "http://[fd00:ec2::254]")
+    with imds.Imds(address="::1") as by_ipv6, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setattr(metadata, "URLS", (dead, by_ipv6.url))
+        assert Imds().text(PATH) == imds.INSTANCE_ID
+        assert by_ipv6.requests[0][2]["Host"] == by_ipv6.url.removeprefix("http://")
+        monkeypatch.setattr(metadata, "URLS", (service.url, by_ipv6.url))
+        before = len(by_ipv6.requests)
+        assert Imds().text(PATH) == imds.INSTANCE_ID
+        assert len(by_ipv6.requests) == before  # IPv4 first
+
+
 def test_a_token_is_used_again_and_an_expired_one_replaced_once(service):
     now = 0.0
     service.clock = lambda: now

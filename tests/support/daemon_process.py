@@ -104,6 +104,15 @@ def write_config(
     return path
 
 
+def hear_all(sidecar, since=None):
+    """Have every server of a sidecar of this process probed that was not since then, and wait for the results."""
+    since = sidecar.now() if since is None else since
+    for server in sidecar.snapshot.servers:
+        if not server.is_probed_since(since):
+            sidecar._look_at(server.name)
+    until(lambda: all(server.is_probed_since(since) for server in sidecar.snapshot.servers))
+
+
 class Daemon:
     """``chef-failover serve`` as a process; ``log`` is what it wrote to stderr so far."""
 

@@ -123,6 +123,12 @@ class Goiardi:
         self.request("POST", path, user, self._key(user), content).raise_for_status()
 
     @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def validator_pem(self) -> Path:
         """The key of the client that may create clients."""
         return self._folder / f"{VALIDATOR}.pem"

@@ -15,6 +15,7 @@ from chef_failover.chef.https import ChefServer, Signer, Target
 from chef_failover.chef.probes import Prober
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide.registration import Spans
 from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
@@ -22,7 +23,8 @@ from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
 from chef_failover.model.model import NodeCheck
-from chef_failover.model.needs import NodeObject, ReadinessPolicy
+from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Question
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
@@ -72,10 +74,10 @@ def make_upkeep(
     *,
     scheduler: Scheduler,
     live: LiveSnapshot,
-    policy: ReadinessPolicy,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
     protocol: Callable[[], str],
+    spans: Spans,
 ) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there, by the signing ``protocol`` of probes.
 
@@ -92,13 +94,14 @@ def make_upkeep(
         registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
+        spans=spans,
         clock=machine.clock,
         utc_now=machine.utc_now,
         rng=machine.rng,
     )
     signer = signer_by(live, server.name, key)
 
-    def check(in_doubt: bool) -> NodeCheck | None:
+    def check(question: Question) -> NodeCheck | None:
         sign = signer()
         if sign is None:
             return None
@@ -106,9 +109,8 @@ def make_upkeep(
         return node_objects.check(
             chef_server,
             sign(protocol()),
-            policy,
-            compares=config.parity != "off",
-            former=known.node_check if known and not in_doubt else None,
+            question,
+            former=known.node_check if known else None,
             clock=machine.clock,
             utc_now=machine.utc_now,
         )
