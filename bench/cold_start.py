@@ -10,7 +10,7 @@ import time
 
 from bench import processes
 from bench.figures import Figure, at_most, duration, median
-from bench.fleet import NODE, Fleet, fleet
+from bench.servers import NODE, Fleet, fleet
 from chef_failover.api import client
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.errors import SidecarUnavailableError
@@ -60,7 +60,7 @@ def _is_associated(config) -> bool:
     except SidecarUnavailableError:
         return False
     entries = document.get("servers", ())
-    return bool(entries) and not document["degraded"] and all(one["association"] == "associated" for one in entries)
+    return any(one["chosen"] and one["association"] == "associated" for one in entries) and not document["degraded"]
 
 
 def _requests_of_association(server) -> int:

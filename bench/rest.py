@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import processes
 from bench.figures import Figure, at_most, duration, median
-from bench.fleet import NODE, Fleet, fleet
+from bench.servers import NODE, Fleet, fleet
 from chef_failover.chef.libcrypto import PrivateKey
 
 GROUP = "d"

@@ -66,7 +66,7 @@ def test_with_stderr_closed_an_error_does_not_go_where_scripts_read(tmp_path):
     path.write_text("node:\n  colour: red\n")
     shell = ["sh", "-c", '"$@" 2>&-', "sh"]
     ended = subprocess.run(
-        [*shell, *command("server", "--config", path)], stdout=subprocess.PIPE, check=False, timeout=30
+        [*shell, *command("server", "--config", path)], stdout=subprocess.PIPE, check=False, timeout=60
     )
     assert (ended.returncode, ended.stdout) == (2, b"")
 
@@ -231,7 +231,7 @@ def test_status_watch_goes_on_until_interrupted(servers, tmp_path):
         watching = subprocess.Popen(command("status", "--watch", "--config", path), stdout=subprocess.PIPE, text=True)
         assert "Using mainserver" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 130
+        assert watching.wait(60) == 130
         watching.stdout.close()
 
 
@@ -334,7 +334,7 @@ def test_wait_goes_on_while_the_sidecar_has_not_reloaded_yet(servers, tmp_path):
         )
         assert waiting.stderr.readline() == "waiting: no server is configured\n"
         running.send(signal.SIGHUP)
-        assert waiting.wait(30) == 0
+        assert waiting.wait(60) == 0
         waiting.stderr.close()
 
 

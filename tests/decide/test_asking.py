@@ -7,7 +7,7 @@ from chef_failover.decide.asking import MOMENT_S, SILENCE_S, server_to_settle, s
 from chef_failover.decide.selection import server_worth_waiting_for
 from chef_failover.decide.world import leave_alone
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
-from tests.support.builders import ON, THRESHOLDS, bare, drain, holding, pin, probed, server, without
+from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 NOW = 1000.0
@@ -32,7 +32,7 @@ def names(snapshot, **more):
         ((server("a", DOWN), server("b", DOWN), server("c")), "c", ("c", "ab")),
         ((server("a", DOWN), server("b", DOWN)), "a", ("a", "")),
         ((server("a", changed_at=900.0), server("b")), "b", ("b", "a")),
-        ((without("a"), holding("b")), "b", ("b", "a")),
+        ((without("a"), proven("b")), "b", ("b", "a")),
         ((server("a", drain=drain("a")), server("b")), "b", ("b", "")),
         ((server("a", registration=Registration(RegistrationState.REFUSED)), server("b")), "b", ("b", "a")),
         ((server("a", DOWN, at=NOW - 1), server("b")), "b", ("b", "")),

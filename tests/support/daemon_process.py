@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 1s, rise: 2, fall: 3}"
 
 
-def until(condition, timeout_s=30.0):
+def until(condition, timeout_s=60.0):
     """Poll until ``condition()`` is true, and give its value."""
     limit = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -150,7 +150,7 @@ class Daemon:
     def stop(self, number=signal.SIGTERM):
         """Its exit code after ``number``."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def restart(self):
         self.process = self._start()

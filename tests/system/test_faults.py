@@ -258,7 +258,7 @@ def test_a_hundred_at_once_start_one_round(servers, make_sidecar):
     gate = threading.Barrier(100)
 
     def ask():
-        gate.wait(10)
+        gate.wait(60)
         return sidecar.choose_for_run(0)[1].name
 
     with ThreadPoolExecutor(100) as pool:

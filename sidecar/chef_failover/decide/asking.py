@@ -90,7 +90,7 @@ def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float
     in_use = after.server(after.choice.name) if after.choice else None
     if after.offline or in_use is None or in_use.liveness.changed_at is None or in_use.health is not Health.DOWN:
         return None
-    if found is not None and found.health is Health.UP and (was is None or was.health is Health.DOWN):
+    if was is not None and found is not None and was.health < found.health is Health.UP:
         return in_use.name
     since = in_use.liveness.changed_at
     return server_worth_waiting_for(after, now=now, runs_from=since, thresholds=thresholds, registers=False)
