@@ -11,7 +11,7 @@ RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
 PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
 # The rooms that decide must be covered whole, every branch.
-DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/metrics/moves.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
+DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check test-packaging lint man bench lock parts wheelhouse rpm repo install clean
@@ -67,7 +67,7 @@ wheelhouse: $(VENV)/bin/python ## Fetch the wheels that packages are made of; no
 rpm: ## Make the RPMs in dist/ from the wheelhouse, for x86_64 and aarch64
 	@for arch in $(ARCHES); do packaging/build-rpm $$arch build/wheelhouse/$$arch $(RPMS) || exit 1; done
 
-repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://...
+repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://... [PUBLISH=s3://...]
 	@packaging/make-repo $(RPMS) $(RPMS)/repo
 
 install: ## Install on this node (as root) by hand, or below DESTDIR for a package; both from the wheelhouse

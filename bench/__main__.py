@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "sidecar")]
 
-from bench import cold_start, crowd, detection, figures, parts, recipe, rest, shim  # noqa: E402
+from bench import cold_start, crowd, detection, figures, flood, parts, recipe, rest, shim  # noqa: E402
 from bench.figures import Figure, Skipped  # noqa: E402
 
 _RESULT = ROOT / "build" / "bench.json"
@@ -41,6 +41,7 @@ def main() -> int:
         take("b: shim against the recipe", beside.measure)
         take("d: rest", resting.measure)
     take("f: among readers", crowd.measure)  # which leave no processor to anybody else
+    take("f: after a flood", flood.measure)
     results.sort(key=lambda result: result.group)
     print(figures.table(results))
     figures.write(_RESULT, results, time.monotonic() - started)

@@ -35,7 +35,7 @@ def measure() -> list[Figure]:
     """The figures; `MissingPartError` without ruby."""
     ruby = parts.require("ruby")
     with fleet() as servers:
-        port = _free_port()
+        port = free_port()
         health = "interval: 1s, retry_interval: 200ms, fresh_for: 1h"
         config = servers.config("crowd", health=health, loopback=f'"127.0.0.1:{port}"')
         with processes.sidecar(config) as sidecar:
@@ -69,7 +69,8 @@ def _death_of(main: DevServer) -> Iterator[None]:
         timer.cancel()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]

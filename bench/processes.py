@@ -38,6 +38,10 @@ class Sidecar:
         """UNKNOWN, UP or DOWN of each server."""
         return {server["name"]: server["health"] for server in self.get("/v1/servers").get("servers", ())}
 
+    def log_lines(self) -> int:
+        """How many lines it has written so far."""
+        return len(self._log.read_text().splitlines())
+
     def is_answering(self) -> bool:
         """Whether ``GET /v1/server`` gives a server."""
         try:

@@ -18,7 +18,7 @@ source "amazon-ebs" "node" {
     owners      = ["amazon"]
     most_recent = true
     filters = {
-      name                = "al2023-ami-2023.*-kernel-*-${local.ec2_arch}"
+      name                = "al2023-ami-2023.*-kernel-${var.kernel}-${local.ec2_arch}"
       architecture        = local.ec2_arch
       root-device-type    = "ebs"
       virtualization-type = "hvm"

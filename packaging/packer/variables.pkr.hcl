@@ -19,6 +19,12 @@ variable "arch" {
   default     = "x86_64"
 }
 
+variable "kernel" {
+  type        = string
+  description = "The kernel of the Amazon Linux 2023 to start from, such as 6.1 or 6.12. Amazon publishes an image of each."
+  default     = "6.1"
+}
+
 variable "region" {
   type    = string
   default = "us-east-1"

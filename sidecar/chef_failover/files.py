@@ -7,6 +7,9 @@ import os
 import stat
 from pathlib import Path
 
+SYSTEM_BUNDLES = ("etc/pki/tls/certs/ca-bundle.crt", "etc/ssl/certs/ca-certificates.crt")
+"""Below the root: the certificates that the system trusts, on Amazon Linux and Fedora, and on Debian."""
+
 
 def read(path: Path, limit: int, *, may_be_link: bool = False) -> bytes:
     """Return what the regular file at ``path`` holds: ``limit`` bytes at the most.

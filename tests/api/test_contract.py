@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
 from chef_failover.api import render
-from chef_failover.api.app import create_app
+from chef_failover.api.app import BODY_LIMIT, create_app
 from chef_failover.config import settings as config
 from chef_failover.decide.selection import select
 from chef_failover.decide.steering import with_order
@@ -31,6 +31,7 @@ from chef_failover.model.model import (
 )
 from chef_failover.model.needs import NodeObject
 from chef_failover.model.run_history import Phase, Run, RunEvidence, RunHistory, Used
+from chef_failover.state import document as state
 from chef_failover.state import written
 from tests.support.builders import ON, drain, pin
 
@@ -207,6 +208,19 @@ def test_what_a_run_used_is_shown_in_brief(http, expected):
     assert {**shown, "since": wanted["since"]} == wanted
 
 
+def test_the_longest_report_of_what_a_run_used_is_kept_and_read_again(http, idle, expected, tmp_path):
+    report = expected("run_succeeded.json")
+    report["used"]["run_list"] = [f"role[{number}]" + "\U0001f347" * 14 for number in range(900)]
+    body = json.dumps(report, ensure_ascii=False).encode()
+    assert 0.9 * BODY_LIMIT < len(body) <= BODY_LIMIT
+    assert http.post("/v1/runs", data=body).status_code == 202
+    document = written.kept(idle.snapshot, idle.about, on=ON)
+    state.write(tmp_path / state.FILE_NAME, document)
+    assert (tmp_path / state.FILE_NAME).stat().st_size < 0.3 * state.SIZE_LIMIT
+    remembered = state.read(tmp_path / state.FILE_NAME, ON)
+    assert list(remembered.use.used.run_list) == report["used"]["run_list"]
+
+
 def test_a_run_is_under_way_until_its_end_is_reported(http, idle, expected):
     http.post("/v1/runs", json=expected("run_started.json"))
     assert [run.server for run in idle.runs.under_way] == ["standbyserver"]
@@ -255,7 +269,7 @@ def test_errors_are_problem_details(http):
 
 
 def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
-    def broken():
+    def broken(*_, **__):
         raise RuntimeError("secret detail")
 
     app = create_app(idle, may_change=False)
@@ -264,6 +278,8 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
     answer = app.test_client().get("/v1/server")
     assert (answer.status_code, answer.json["title"]) == (500, "Internal error")
     assert "secret" not in answer.text
+    assert app.test_client().get("/livez").json["faults"] == 1
+    assert idle.faults.last == "request the question of a run.server: RuntimeError"
 
 
 def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from chef_failover.decide.world import apply_listed_drains, apply_probe, refresh
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import ConfigError
 from chef_failover.instants import FIRST
+from chef_failover.model.about import Origin
 from chef_failover.model.model import Outcome, ProbeResult
 from chef_failover.node.machine import Machine
 from chef_failover.server_list import cache as list_cache
@@ -137,19 +139,36 @@ def broken(rng, text):
     return text
 
 
+OWN = config.parse(json.dumps({"servers": [{"name": f"s{n}", "url": f"https://s{n}"} for n in range(3)],
+                               "trusted_hosts": ["*.example.com"], "discovery": {"source": "file:/list"}}))  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(10))
-def test_no_text_is_anything_but_accepted_or_refused(seed):
+def test_no_text_is_anything_but_refused_or_accepted_and_started_with(seed, tmp_path):
+    """5,000 of them, over all seeds: 2,500 configurations and 2,500 lists."""
     rng = random.Random(seed)
-    accepted = 0
+    started = {"config": 0, "list": 0}
     for _ in range(250):
         oddness = rng.choice([0.0, 0.3])
         texts = [json.dumps(some_config(rng, oddness)), json.dumps(some_list(rng, oddness))]
         if rng.random() < 0.4:
             texts = [broken(rng, text) for text in texts]
-        accepted += is_accepted(config.parse, texts[0]) + is_accepted(
-            listing.parse, texts[1], "file:/list", config.Config()
-        )
-    assert accepted > 20
+        if is_accepted(config.parse, texts[0]):
+            start_with(attrs.evolve(config.parse(texts[0]), state_dir=tmp_path / "none"))
+            started["config"] += 1
+        if is_accepted(listing.parse, texts[1], "file:/list", config.Config()):
+            list_cache.write(tmp_path, Listing("file:/list", texts[1], "1", ON))
+            started["list"] += start_with(attrs.evolve(OWN, state_dir=tmp_path))
+    assert min(started.values()) > 5, started
+
+
+def start_with(parsed):
+    """As the daemon does before it probes; whether the list that was kept is used."""
+    sidecar = Sidecar(parsed, Clocks().machine())
+    json.dumps(render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now()))
+    assert sidecar.faults.count == 0, sidecar.faults.last
+    standing = sidecar.about.discovery
+    return standing is not None and standing.origin is Origin.CACHE
 
 
 def is_accepted(parse, *arguments):
@@ -199,12 +218,18 @@ ENDS = [
     ON,
     ON - datetime.timedelta(days=20_000),
 ]
+USES = [
+    {"run_list": [item] * count, "environment": item, "policy_name": item, "cookbooks": {"a" * 200: "9" * 18 + ".0.0"}}
+    for item in ("a", "\U0001f347" * 255, "")
+    for count in (0, 10)
+]
 ORDERS = [
     ("/v1/servers/{}/drain", {"reason": TEXTS, "for_s": NUMBERS, "force": OTHERS, "on_behalf_of": TEXTS}),
     ("/v1/servers/{}/pin", {"reason": TEXTS, "for_s": NUMBERS, "strict": OTHERS, "on_behalf_of": TEXTS}),
     ("/v1/servers/{}/undrain", {"on_behalf_of": TEXTS}),
     ("/v1/unpin", {"on_behalf_of": TEXTS}),
     ("/v1/runs", {"run_id": TEXTS, "event": ["started", "failed", "succeeded"], "server": TEXTS, "error_class": TEXTS}),
+    ("/v1/runs", {"run_id": TEXTS, "event": ["succeeded"], "used": [*USES, *OTHERS]}),
 ]
 STATE_TEXT = (Path(__file__).parents[1] / "contract" / "state.json").read_text()
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import logging
 import os
 import socket
 import threading
@@ -77,6 +78,25 @@ def test_every_answer_ends_its_connection(connect, request_bytes):
 
 
 @pytest.mark.parametrize(
+    "request_bytes",
+    [
+        GET.replace(b"/livez", b"http://["),
+        GET.replace(b"/livez", b"http://[x]/livez"),
+        GET.replace(b"/livez", b"x://]"),
+        GET.replace(b"Host", b"Content-Length: " + b"1" * 5000 + b"\r\nHost"),
+        GET.replace(b"Host", b"Expect: 100-continue\r\nContent-Length: " + b"1" * 5000 + b"\r\nHost"),
+        GET.replace(b"Host", b"Expect: 100-continue\r\nContent-Length: x\r\nHost") + b"y" * 20_000,
+    ],
+    ids=["bracket", "no address", "no opening", "length", "length and body expected", "no length and body expected"],
+)
+def test_what_cannot_be_parsed_is_a_400_and_no_fault(connect, request_bytes, caplog):
+    """Without our parser, this ends in waitress's own net, and without an answer."""
+    assert exchange(connect(), request_bytes).startswith(b"HTTP/1.1 400 ")
+    assert exchange(connect(), GET + request_bytes).startswith(b"HTTP/1.1 ")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
     "behind", [GET, GET * 300, b"garbage\r\n\r\n", b"\x00\xff" * 100], ids=["one", "many", "garbage", "bytes"]
 )
 def test_what_is_pipelined_behind_a_request_is_dropped(connect, behind):
@@ -140,6 +160,8 @@ def test_localhost_is_both_families():
     try:
         for host in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
             assert b'"/livez"' in exchange(socket.create_connection((host, port), timeout=10), GET + b"garbage\r\n\r\n")
+            refused = exchange(socket.create_connection((host, port), timeout=10), GET.replace(b"/livez", b"http://["))
+            assert refused.startswith(b"HTTP/1.1 400 ")
     finally:
         listener.close()
     with contextlib.suppress(OSError):

@@ -5,20 +5,29 @@ import importlib.metadata
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.session import Session
+from botocore.utils import get_environ_proxies
 
 import chef_failover
+from chef_devserver.authority import Authority
 from chef_failover.aws import call as aws
+from chef_failover.aws import child as aws_child
 from chef_failover.errors import AwsError
+from chef_failover.files import SYSTEM_BUNDLES
 from chef_failover.printable import LIMIT
 from tests.support.daemon_process import until
 from tests.support.opsworks_stub import DRIP, HANG_UP, OpsworksStub
@@ -328,16 +337,121 @@ def test_nothing_is_left_open(aws_secret, stub):
     until(lambda: left_open() <= before)
 
 
-def test_the_metadata_service_is_asked_without_a_proxy_and_in_its_second_version():
-    from chef_failover.aws import child as aws_child
+@pytest.fixture
+def configured(aws_secret, monkeypatch):
+    """``configured(NAME=value)``: the environment is that, with what the child adds."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
 
-    environ = {"no_proxy": "internal.example.com", "NO_PROXY": ""}
+    def configure(root=Path("/"), **environ):
+        os.environ.update(environ)
+        aws_child.configure(os.environ, root)
+
+    return configure
+
+
+@pytest.mark.parametrize(
+    ("environ", "by_proxy"),
+    [
+        ({}, True),
+        ({"no_proxy": "internal.example.com"}, True),
+        ({"NO_PROXY": "internal.example.com"}, True),
+        ({"no_proxy": "", "NO_PROXY": "*"}, True),
+        ({"no_proxy": "amazonaws.com"}, False),
+        ({"NO_PROXY": "amazonaws.com"}, False),
+        ({"NO_PROXY": "*"}, False),
+    ],
+    ids=str,
+)
+def test_the_metadata_service_is_asked_without_a_proxy(configured, environ, by_proxy):
+    configured(http_proxy="http://proxy:3128", **environ)
+    for host in ("169.254.169.254", "[fd00:ec2::254]"):
+        assert get_environ_proxies(f"http://{host}/latest/api/token") == {}
+    assert bool(get_environ_proxies("https://ssm.us-east-1.amazonaws.com/")) == by_proxy
+    assert ("internal.example.com" in environ.values()) <= (get_environ_proxies("http://internal.example.com/") == {})
+
+
+def test_the_metadata_service_is_asked_in_its_second_version():
+    environ = {}
     aws_child.configure(environ)
-    assert environ == {
-        "no_proxy": "internal.example.com,169.254.169.254",
-        "NO_PROXY": "169.254.169.254",
-        "AWS_EC2_METADATA_V1_DISABLED": "true",
-    }
+    assert environ["AWS_EC2_METADATA_V1_DISABLED"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("service", "region", "more", "endpoint"),
+    [
+        ("s3", "us-east-1", {}, "https://s3.us-east-1.amazonaws.com"),
+        ("s3", "eu-west-1", {}, "https://s3.eu-west-1.amazonaws.com"),
+        ("s3", "us-east-1", {"AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": "legacy"}, "https://s3.us-east-1.amazonaws.com"),
+        ("sts", "us-east-1", {"AWS_STS_REGIONAL_ENDPOINTS": "legacy"}, "https://sts.us-east-1.amazonaws.com"),
+        ("s3", "us-east-1", {"AWS_USE_FIPS_ENDPOINT": "true"}, "https://s3-fips.us-east-1.amazonaws.com"),
+        ("ssm", "us-east-1", {"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://ssm.us-east-1.api.aws"),
+        ("ssm", "us-gov-west-1", {"AWS_USE_FIPS_ENDPOINT": "true"}, "https://ssm.us-gov-west-1.amazonaws.com"),
+        ("secretsmanager", "cn-north-1", {}, "https://secretsmanager.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_each_region_is_asked_at_its_own_endpoint(configured, service, region, more, endpoint):
+    configured(**more)
+    assert aws_child.client(service, region, None, 5.0).meta.endpoint_url == endpoint
+
+
+@pytest.fixture
+def parameter_store():
+    """A Parameter Store with TLS: its URL, and the certificate of the authority that signed for it."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"Parameter": {"Value": "servers: a"}}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    authority, context = Authority(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as chain:
+        chain.write(b"".join(authority.certificate()))
+        chain.flush()
+        context.load_cert_chain(chain.name)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever).start()
+        yield f"https://127.0.0.1:{server.server_address[1]}", authority.ca_pem
+        server.shutdown()
+
+
+@pytest.mark.parametrize("place", [*SYSTEM_BUNDLES, None])
+@pytest.mark.parametrize("named", [None, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_aws_is_trusted_by_the_systems_bundle_or_the_one_that_is_named(
+    configured, parameter_store, tmp_path, place, named
+):
+    url, ca_pem = parameter_store
+    (tmp_path / "ca.pem").write_bytes(ca_pem)
+    if place:
+        bundle = tmp_path / "root" / place
+        bundle.parent.mkdir(parents=True)
+        bundle.write_bytes(Authority().ca_pem if named else ca_pem)
+    configured(tmp_path / "root", **({named: str(tmp_path / "ca.pem")} if named else {}))
+    request = {"service": "ssm", "operation": "GetParameter", "parameters": {"Name": "a"}, "region": "us-east-1"}
+    answer = aws_child.answer(request | {"endpoint_url": url, "timeout_s": 20.0})
+    if place or named:
+        assert answer == {"reply": {"Parameter": {"Value": "servers: a"}}}
+    else:  # nothing but what botocore brings along
+        assert "CERTIFICATE_VERIFY_FAILED" in answer["error"]["message"]
+
+
+def test_the_page_on_networks_names_what_is_asked_and_settings_that_exist():
+    page = (PACKAGE.parents[1] / "docs" / "networks.md").read_text()
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    called = set(re.findall(r"""call\(\s*"([a-z0-9-]+)",""", source)) - {"opsworkscm"}  # has an address of its own
+    assert {"s3", "ssm", "secretsmanager"} <= called <= set(re.findall(r"com\.amazonaws\.REGION\.([a-z0-9]+)`", page))
+    known = {name for _, name, *_ in Session.SESSION_VARIABLES.values() if isinstance(name, str)}
+    told = set(re.findall(r"AWS_[A-Z0-9_]+", page))
+    assert told
+    assert told <= known
 
 
 def test_the_model_is_part_of_the_package():

@@ -25,6 +25,7 @@ from chef_failover.chef.answers import (
     judge_status,
     key_of_principal,
     licence_notice,
+    retry_after_s,
 )
 from chef_failover.model.model import Outcome
 
@@ -621,3 +622,32 @@ PEM = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"
 )
 def test_the_key_by_which_a_server_knows_a_client(told, key):
     assert key_of_principal(told, "web-1") == key
+
+
+DATE = "Sun, 22 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "expected_s"),
+    [
+        (503, {"retry-after": "120"}, 120.0),
+        (429, {"retry-after": " 120 "}, 120.0),
+        (429, {"retry-after": "9" * 400}, 3600.0),
+        (200, {"retry-after": "120"}, 0.0),
+        (500, {"retry-after": "120"}, 0.0),
+        (503, {}, 0.0),
+        (503, {"retry-after": "1.5"}, 0.0),
+        (503, {"retry-after": "Sun, 22 Nov 2026 10:02:00 GMT", "date": DATE}, 120.0),
+        (503, {"retry-after": "Sun, 22 Nov 2026 09:58:00 GMT", "date": DATE}, 0.0),
+        (503, {"retry-after": "Sun, 22 Nov 2099 10:00:00 GMT", "date": DATE}, 3600.0),
+        (503, {"retry-after": "Sun, 22 Nov 2026 10:02:00 GMT"}, 0.0),
+        (503, {"retry-after": "Sun, 99 Nov 2026 10:02:00 GMT", "date": DATE}, 0.0),
+    ],
+)
+def test_how_long_a_server_wants_to_be_left_alone(status, headers, expected_s):
+    assert retry_after_s(answer(status, headers=headers)) == expected_s
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_no_word_of_a_server_keeps_this_node_away_for_longer_than_an_hour(asked, date):
+    assert 0 <= retry_after_s(answer(503, headers={"retry-after": asked, "date": date})) <= 3600

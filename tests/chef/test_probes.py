@@ -81,7 +81,7 @@ def make_prober(ca_file, key):
         target = {"node_name": user, "ca_file": ca_file, "timeout_s": timeout_s}
         resolver, parts = settings.pop("resolver", Resolver()), {}
         for name, value in settings.items():
-            (parts if name in ("clock", "utc_now") else target)[name] = value
+            (parts if name in ("clock", "utc_now", "chance") else target)[name] = value
         clock = {"utc_now": parts["utc_now"]} if "utc_now" in parts else {}
         signer = functools.partial(ChefAuth, user, key, **clock)
         server = ChefServer(Target(url, **target), resolver, trust or TrustStore(()))
@@ -239,13 +239,29 @@ def test_a_client_that_may_read_nothing_is_turned_away_and_asked_about_again(che
 
 
 def test_the_status_page_is_asked_at_first_and_then_seldom(server, make_prober):
+    now, chances = [1000.0], iter([0.5, 0.0, 0.99])
+    prober = make_prober(server.chef_server_url, clock=lambda: now[0], chance=lambda: next(chances))
+    looks = []
+    for _ in range(30):
+        looks.append(prober.probe().index_fails)
+        now[0] += 1800.0
+    assert [at for at, look in enumerate(looks) if look is not None] == [0, 12, 22]
+
+
+def test_the_status_page_is_asked_after_a_run_that_failed_at_its_save(server, make_prober):
     now = [1000.0]
     prober = make_prober(server.chef_server_url, clock=lambda: now[0])
     looks = []
-    for _ in range(130):
-        looks.append(prober.probe().index_fails)
+    for doubted_at in (0.0, 0.0, 1001.0, 1001.0):
+        looks.append(prober.probe(doubted_at=doubted_at).index_fails)
         now[0] += 60.0
-    assert [at for at, look in enumerate(looks) if look is not None] == [0, 30, 60, 90, 120]
+    assert looks == [False, None, False, None]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_how_long_a_server_wants_to_be_left_alone_is_told(chef, make_prober_of, status):
+    chef.get(f"{URL}/clients/{NODE}", status=status, headers={"Retry-After": "90"})
+    assert make_prober_of().probe().retry_after_s == 90.0
 
 
 def test_an_index_that_fails_or_is_back_is_looked_at_more_often_for_a_while(server, make_prober):
@@ -260,14 +276,14 @@ def test_an_index_that_fails_or_is_back_is_looked_at_more_often_for_a_while(serv
         return found
 
     looks(1)
-    now[0] += STATUS_INTERVAL_S
+    now[0] += 2 * STATUS_INTERVAL_S
     for fault, outcome in ((Fault.STATUS_SOME_FAIL, Outcome.DEGRADED), (None, Outcome.OK)):
         server.fault = fault
         if fault is None:
-            now[0] += STATUS_INTERVAL_S
+            now[0] += 2 * STATUS_INTERVAL_S
         found = looks(20)
         assert {one.outcome for one in found} == {outcome}
-        assert [at for at, one in enumerate(found) if one.index_fails is not None] == [0, 1, 2, 3, 5, 9, 17]
+        assert [at for at, one in enumerate(found) if one.index_fails is not None] == [*range(8), 9, 13]
         assert {one.index_fails for one in found} == {None, fault is not None}
 
 

@@ -24,7 +24,7 @@ def test_an_empty_file_is_a_valid_configuration_without_servers():
     for text in ("", "# nothing\n", "servers: []", "node:\nservers:\n"):
         parsed = config.parse(text)
         assert parsed == config.Config()
-    assert parsed.health.interval == 60.0
+    assert parsed.health.interval == 2700.0
     assert parsed.selection.failback == 600.0
     assert parsed.listen.loopback == HostPort("127.0.0.1", 8473)
 

@@ -5,12 +5,14 @@ import logging
 import logging.handlers
 import os
 import sys
+import threading
 import time
 
 import pytest
 
 from chef_failover.daemon import logs
 from chef_failover.engine.live_snapshot import log_changes
+from chef_failover.metrics.faults import Faults
 from chef_failover.model.model import Health, Outcome
 from chef_failover.printable import printable
 from tests.support.builders import probed, server, world
@@ -125,7 +127,7 @@ def pipe():
 @pytest.fixture
 def queued(pipe):
     """A logger behind a queue of three, and its handler."""
-    handler = logs.Lines(3, logs.Stream(pipe.descriptor))
+    handler = logs.Lines(3, logs.Stream(pipe.descriptor), Faults())
     log = logging.Logger("x")
     log.addHandler(handler)
     return log, handler
@@ -169,6 +171,27 @@ def test_a_reader_that_has_gone_is_no_fault(pipe, queued):
         log.info("in vain")
     handler.flush()
     assert handler.queue.empty()
+
+
+def test_what_only_the_log_hears_of_is_counted(monkeypatch, pipe):
+    faults = Faults()
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "stderr", None)
+    logs.from_a_thread(logging.INFO, faults)
+    try:
+        logging.getLogger("waitress").error("uncaptured python exception, closing channel")
+        assert (faults.count, faults.last) == (1, "request, in waitress")
+        logging.getLogger("waitress").warning("total open connections reached the connection limit")
+        ending = threading.Thread(target=[].pop, name="listen.socket")
+        ending.start()
+        ending.join()
+        assert (faults.count, faults.last) == (2, "thread listen.socket: IndexError")
+        log = logging.Logger("x")
+        log.addHandler(logs.Lines(3, logs.Stream(pipe.descriptor), faults))
+        log.info("%d", "no number")
+        assert (faults.count, faults.last) == (3, "line of the log by x: TypeError")
+    finally:
+        logging.getLogger("waitress").filters.clear()
 
 
 def test_what_anybody_can_have_said_is_said_so_often_and_the_rest_is_counted():

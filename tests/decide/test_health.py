@@ -1,10 +1,8 @@
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.health import Pace, Thresholds, advance, next_delay_s
+from chef_failover.decide.health import Thresholds, advance
 from chef_failover.model.model import Health, RiseFall
 
 LETTER = {Health.UP: "U", Health.DOWN: "D", Health.UNKNOWN: "?"}
@@ -60,11 +58,3 @@ def test_health_is_what_the_last_long_enough_streak_said(results, rise, fall):
         state = advance(state, is_good=alive, at=float(at), thresholds=Thresholds(rise, fall))
         assert state.health is expected
         assert 0 <= state.streak < max(rise, fall)
-
-
-@given(st.integers(), st.integers(0, 2))
-def test_probes_come_quicker_while_a_change_is_under_way(seed, streak):
-    pace = Pace(interval_s=60.0, retry_interval_s=2.0)
-    delay = next_delay_s(pace, random.Random(seed), is_changing=bool(streak))
-    base = 2.0 if streak else 60.0
-    assert base * 0.8 <= delay <= base * 1.2

@@ -232,6 +232,9 @@ def test_a_stale_standby_is_better_than_any_that_is_not_well(worse):
 def down(snapshot, name, at):
     for step in range(THRESHOLDS.fall):
         snapshot = probed(snapshot, name, Outcome.REFUSED, at + step)
+    for other in snapshot.servers:
+        if other.health is Health.UP:
+            snapshot = probed(snapshot, other.name, Outcome.OK, at + step)
     return snapshot
 
 

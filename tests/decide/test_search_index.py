@@ -206,6 +206,6 @@ def test_what_it_lacks_and_what_would_have_to_change():
     assert outlook.shortcomings(snapshot, snapshot.server("a"), now=0.0, on=ON) == (f"is impaired: {SENTENCE}",)
     choice = select(snapshot, now=0.0)
     wants = outlook.conditions_for_use(snapshot, choice.verdicts[0], choice, now=0.0)
-    assert wants == "its search index must work; it must then stay well for about 10 min"
+    assert wants == "its search index must work; it must then stay well for about 13 min"
     assert snapshot.server("b").well_since == 0.0
     assert attrs.evolve(server("a"), index=RiseFall(UP, changed_at=-math.inf)).well_since == 0.0

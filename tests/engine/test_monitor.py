@@ -5,10 +5,9 @@ import threading
 
 import pytest
 
-from chef_failover.decide.health import Pace, Thresholds, advance
 from chef_failover.engine.monitor import Monitor
 from chef_failover.engine.scheduler import Scheduler
-from chef_failover.model.model import Outcome, ProbeResult, RiseFall
+from chef_failover.model.model import Outcome, ProbeResult
 from tests.support.daemon_process import until
 
 
@@ -20,13 +19,14 @@ class Clock:
 
 
 class Server:
-    """A scripted server: + answers, - refuses, ! is a fault of ours."""
+    """A scripted server: + answers, - refuses, ! is an internal error. After each it is due in ``delay_s``."""
 
     def __init__(self, script, clock):
         self.script = iter(script)
         self.clock = clock
-        self.state = RiseFall()
-        self.probes = 0
+        self.delay_s = 60.0
+        self.last_at = clock()
+        self.results, self.probes, self.chances = [], 0, set()
 
     def probe(self):
         self.probes += 1
@@ -36,20 +36,24 @@ class Server:
         return ProbeResult(Outcome.OK if sign == "+" else Outcome.REFUSED, "", self.clock())
 
     def report(self, result):
-        alive = result.outcome.is_alive
-        self.state = advance(self.state, is_good=alive, at=result.finished_at, thresholds=Thresholds(2, 3))
-        return self.state.is_changing
+        self.results.append(result)
+        self.last_at = result.finished_at
+
+    def due_at(self, chance):
+        self.chances.add(chance)
+        return self.last_at + self.delay_s
 
 
-def make(script, pace=None, seed=1):
+def make(script, seed=1):
     clock = Clock()
     server = Server(script, clock)
     monitor = Monitor(
         "main",
         probe=server.probe,
         report=server.report,
-        pace=pace or Pace(60.0, 2.0),
+        due_at=server.due_at,
         limit_s=3.0,
+        retry_s=2.0,
         scheduler=Scheduler(clock),
         rng=random.Random(seed),
     )
@@ -62,40 +66,42 @@ def probe(monitor, clock):
     return monitor.step()
 
 
-def test_the_first_probe_is_at_a_random_offset_within_one_interval():
-    assert 1000.0 <= make("")[0].due_at <= 1060.0
-    assert len({make("", seed=seed)[0].due_at for seed in range(10)}) == 10
+def test_it_probes_when_it_is_due_with_a_new_chance_each_time():
+    monitor, server, clock = make("+-+")
+    for count in (1, 2, 3):
+        assert probe(monitor, clock) == 60.0 == monitor.due_at - clock.now
+        assert (server.probes, len(server.chances)) == (count, count + 1)
+    assert len({make("", seed=seed)[0]._chance for seed in range(10)}) == 10
 
 
-def test_probes_come_at_the_interval_and_quicker_while_a_change_is_under_way():
-    monitor, _, clock = make("+-+---+")
-    delays = []
-    for _ in range(7):
-        delays.append(probe(monitor, clock))
-        assert delays[-1] == monitor.due_at - clock.now
-    quick = [delay < 5 for delay in delays]
-    assert quick == [False, True, False, True, True, False, True]
-    assert all(1.6 <= delay <= 2.4 or 48 <= delay <= 72 for delay in delays)
+def test_what_is_known_meanwhile_counts():
+    monitor, server, clock = make("+")
+    server.delay_s = 90.0  # a run has ended there
+    clock.now += 60
+    assert monitor.step() == 30.0
+    assert server.probes == 0
 
 
-def test_a_fault_of_ours_says_nothing_of_the_server_and_is_tried_again_soon():
+def test_an_internal_error_says_nothing_of_the_server_and_it_is_probed_again_soon():
     monitor, server, clock = make("+!+")
     probe(monitor, clock)
-    before = server.state
+    before = server.results[:]
     with pytest.raises(RuntimeError, match="a bug"):
         probe(monitor, clock)
-    assert server.state == before
+    assert server.results == before
     assert monitor.due_at == clock.now + 2.0
+    assert monitor.step() == 2.0
     probe(monitor, clock)
     assert server.probes == 3
 
 
 @pytest.fixture
 def running():
-    monitor, server, clock = make("+" * 1000, Pace(3600.0, 3600.0))
+    monitor, server, clock = make("+" * 1000)
     scheduler = monitor._task.scheduler
     scheduler.start()
-    monitor.start()
+    server.delay_s = 3600.0
+    monitor.plan()
     yield monitor, server, clock
     monitor.stop()
     assert scheduler.stop(5.0)
@@ -114,7 +120,7 @@ def test_who_wants_fresher_results_wakes_it_and_many_wake_it_once(running):
 
 
 def test_who_can_wait_a_moment_does_not_wake_it_and_never_delays_it():
-    monitor, _, clock = make("+", Pace(3600.0, 3600.0))
+    monitor, _, clock = make("+")
     monitor.freshen(clock.now, within_s=0.5)
     assert monitor.due_at == clock.now + 0.5
     monitor.freshen(clock.now, within_s=0.1)
@@ -123,17 +129,17 @@ def test_who_can_wait_a_moment_does_not_wake_it_and_never_delays_it():
     probe(monitor, clock)
     due_at = monitor.due_at
     monitor.freshen(clock.now)  # what was probed at this very instant is fresh
-    assert monitor.due_at == due_at > clock.now + 1000
+    assert monitor.due_at == due_at == clock.now + 60
 
 
 def test_who_asks_while_the_result_is_taken_in_is_not_lost():
-    monitor, server, clock = make("++", Pace(3600.0, 3600.0))
+    monitor, server, clock = make("++")
     report = server.report
 
     def take_long(result):
         clock.now += 1
         monitor.freshen(clock.now)  # a run has failed since
-        return report(result)
+        report(result)
 
     monitor._report = take_long
     assert probe(monitor, clock) <= 0

@@ -189,9 +189,9 @@ def test_a_fault_is_counted_said_once_and_then_with_its_count(scheduler, clock, 
     with caplog.at_level(logging.ERROR):
         for count in range(1, 4):
             task.wake()
-            until(lambda count=count: scheduler.faults == count and task.settle(10))
+            until(lambda count=count: scheduler.faults.count == count and task.settle(10))
     assert task.due_at == clock.now + 7.0
-    assert scheduler.last_fault == "probe of main: RuntimeError"
+    assert scheduler.faults.last == "probe of main: RuntimeError"
     assert caplog.text.count("internal error: probe of main failed") == caplog.text.count("RuntimeError: a bug") == 1
     monkeypatch.setattr(module, "SAID_EVERY_S", 0.0)
     task.wake()

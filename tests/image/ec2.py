@@ -16,12 +16,14 @@ from tests.support.daemon_process import until
 REGION = "us-east-1"
 RELEASES = {
     "ami-0a1": ("al2023-ami-2023.8.20250101.0-kernel-6.1-x86_64", "x86_64", "2025-01-01T00:00:00Z"),
-    "ami-0a2": ("al2023-ami-2023.9.20260101.0-kernel-6.12-x86_64", "x86_64", "2026-01-01T00:00:00Z"),
-    "ami-0a3": ("al2023-ami-2023.9.20260101.0-kernel-6.12-arm64", "arm64", "2026-01-01T00:00:00Z"),
+    "ami-0a2": ("al2023-ami-2023.9.20260101.0-kernel-6.1-x86_64", "x86_64", "2026-01-01T00:00:00Z"),
+    "ami-0a3": ("al2023-ami-2023.9.20260101.0-kernel-6.1-arm64", "arm64", "2026-01-01T00:00:00Z"),
     "ami-0a4": ("al2023-ami-minimal-2023.9.20260601.0-kernel-6.12-x86_64", "x86_64", "2026-06-01T00:00:00Z"),
     "ami-0a5": ("amzn2-ami-hvm-2.0.20260601.0-x86_64-gp2", "x86_64", "2026-06-01T00:00:00Z"),
+    "ami-0a6": ("al2023-ami-2023.9.20260102.0-kernel-6.12-x86_64", "x86_64", "2026-01-02T00:00:00Z"),
+    "ami-0a7": ("al2023-ami-2023.9.20260102.0-kernel-6.12-arm64", "arm64", "2026-01-02T00:00:00Z"),
 }
-"""What Amazon offers: only the second is the newest full Amazon Linux 2023 for x86_64."""
+"""What Amazon offers: only the second is the newest full Amazon Linux 2023 with kernel 6.1 for x86_64."""
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """What can be said about scripts, templates and examples without running them."""
 
+import fnmatch
+import json
 import re
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.image.ec2 import RELEASES
 from tests.image.packer import TEMPLATE, Packer
 from tests.support.parts import require_program
 
@@ -72,14 +75,59 @@ def test_instances_take_imdsv2_alone():
     assert re.search(r'http_tokens *= "required"', (EXAMPLES / "launch-template.tf").read_text())
 
 
-def test_plugins_are_pinned():
-    versions = re.findall(r'version = "(.*?)"', (TEMPLATE / "plugins.pkr.hcl").read_text())
-    assert len(versions) == 1
-    assert re.fullmatch(r"= \d+\.\d+\.\d+", versions[0])
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"arch": "x86_64"}, {"ami-0a1", "ami-0a2"}),
+        ({"arch": "arm64"}, {"ami-0a3"}),
+        ({"arch": "x86_64", "kernel": "6.12"}, {"ami-0a6"}),
+    ],
+)
+def test_the_base_has_the_kernel_that_is_asked_for(variables, expected):
+    default = re.search(r'variable "kernel" \{[^}]*default += "(.*?)"', (TEMPLATE / "variables.pkr.hcl").read_text())[1]
+    wanted = re.search(r'^ +name += "(.*?)"', (TEMPLATE / "amazon-ebs.pkr.hcl").read_text(), flags=re.MULTILINE)[1]
+    values = {"${var.kernel}": variables.get("kernel", default), "${local.ec2_arch}": variables["arch"]}
+    for placeholder, value in values.items():
+        wanted = wanted.replace(placeholder, value)
+    assert {ami for ami, (name, *_) in RELEASES.items() if fnmatch.fnmatchcase(name, wanted)} == expected
+
+
+def test_the_plugin_is_pinned_at_one_with_the_fixes_of_1_8_2():
+    (pinned,) = re.findall(r'version = "= (\d+)\.(\d+)\.(\d+)"', (TEMPLATE / "plugins.pkr.hcl").read_text())
+    assert tuple(map(int, pinned)) >= (1, 8, 2)
 
 
 def test_user_data_is_valid_for_cloud_init():
     run(require_program("cloud-init", "cloud-init"), "schema", "--config-file", EXAMPLES / "user-data-of-ami.yml")
+
+
+def test_the_launch_template_allows_what_its_instances_use():
+    """The secrets, their keys, the agent's log group and Session Manager, in every partition."""
+    source = (EXAMPLES / "launch-template.tf").read_text()
+    policy = json.loads((ROOT / "packaging" / "iam" / "secretsmanager.json").read_text())
+    logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+    actions = re.findall(r"actions += \[(.*?)\]", source)
+    assert [re.findall(r'"(.*?)"', one) for one in actions[1:]] == [
+        *([statement["Action"]] for statement in policy["Statement"]),
+        logs,
+    ]
+    agent = json.loads((EXAMPLES / "cloudwatch" / "amazon-cloudwatch-agent.json").read_text())
+    assert f'default     = "{agent["logs"]["metrics_collected"]["prometheus"]["log_group_name"]}"' in source
+    assert "policy/AmazonSSMManagedInstanceCore" in source
+    assert "arn:aws:" not in re.sub(r"error_message.*", "", source)
+    assert "update_default_version = true" in source
+
+
+def test_variables_of_the_launch_template_are_described_and_validated():
+    blocks = re.findall(
+        r'^variable "(\w+)" \{\n(.*?)^\}', (EXAMPLES / "launch-template.tf").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert {name for name, text in blocks if "validation {" in text} == {
+        "validator_secrets",
+        "kms_keys",
+        "architecture",
+    }
+    assert all("description = " in text for _, text in blocks)
 
 
 def test_terraform_fmt():
@@ -89,14 +137,36 @@ def test_terraform_fmt():
     run(terraform, "fmt", "-check", "-diff", EXAMPLES)
 
 
+@pytest.mark.parametrize("broken", [None, "rpm", "systemctl", "seal"])
+def test_image_builders_test_ends_with_what_refuses_a_registered_instance(tmp_path, broken):
+    for name in ("rpm", "systemctl", "chef-failover"):
+        stand_in = tmp_path / name
+        stand_in.write_text(
+            f'#!/bin/sh\necho "{name} $*" >>"{tmp_path}/told"\n'
+            f'case "{name} $*" in "rpm -q "*) printf 1.2.3;; esac\n'
+            f'case "{name} $*" in *"{broken}"*) exit 1;; esac\n'
+        )
+        stand_in.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VERSION": "1.2.3"}
+    script = TEMPLATE / "scripts" / "test.sh"
+    ended = subprocess.run(["/bin/sh", script], env=environ, check=False, timeout=30)
+    assert (ended.returncode == 0) == (broken is None)
+    if broken in (None, "seal"):
+        told = (tmp_path / "told").read_text().splitlines()
+        assert told[-2:] == ["systemctl stop chef-failover", "chef-failover seal"]
+
+
 def test_image_builder_takes_the_same_steps_as_packer():
     document = yaml.safe_load((EXAMPLES / "image-builder-component.yaml").read_text())
     steps = [step for phase in document["phases"] for step in phase["steps"]]
     assert document["schemaVersion"] == 1.0
-    assert [phase["name"] for phase in document["phases"]] == ["build", "validate"]
+    assert [phase["name"] for phase in document["phases"]] == ["build", "validate", "test"]
     assert {step["action"] for step in steps} == {"S3Download", "ExecuteBash"}
     said = [command for step in steps if step["action"] == "ExecuteBash" for command in step["inputs"]["commands"]]
-    assert re.findall(r"scripts/(\S+)", "\n".join(said)) == STEPS
+    assert re.findall(r"(\w+\.sh)", "\n".join(said)) == [*STEPS, "test.sh"]
+    downloads = [one for step in steps if step["action"] == "S3Download" for one in step["inputs"]]
+    assert len(downloads) == 4
+    assert {one["expectedBucketOwner"] for one in downloads} == {"{{ BucketOwner }}"}
     assert re.findall(r"scripts/(\S+?)\"", (TEMPLATE / "build.pkr.hcl").read_text()) == STEPS
     parameters = {name for parameter in document["parameters"] for name in parameter}
     assert set(re.findall(r"\{\{ (\w+) \}\}", str(steps))) == parameters

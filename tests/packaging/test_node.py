@@ -164,6 +164,7 @@ def test_hardening_holds_and_systemd_finds_no_fault(installed):
         installed.run(f"systemd-analyze security --threshold=12 {SERVICE}.service >/dev/null; echo $?").strip() == "0"
     )
     pid = installed.show(SERVICE, "MainPID")
+    assert installed.run(f"cat /proc/{pid}/root/proc/sys/kernel/osrelease").strip()  # so it sees fips_enabled, too
     status = installed.run(f"cat /proc/{pid}/status")
     assert re.search(r"^CapBnd:\s+0+$", status, flags=re.MULTILINE)
     assert re.search(r"^Seccomp:\s+2$", status, flags=re.MULTILINE)

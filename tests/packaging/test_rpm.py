@@ -177,7 +177,7 @@ def test_all_scripts_pass_shellcheck(rpm, tmp_path):
 def test_the_units_are_tight_without_running(unpacked):
     systemd_analyze = require_program("systemd-analyze", "systemd")
     unit = unpacked("x86_64") / "usr/lib/systemd/system/chef-failover.service"
-    call(systemd_analyze, "security", "--offline=true", "--threshold=14", unit)
+    call(systemd_analyze, "security", "--offline=true", "--threshold=12", unit)
 
 
 @pytest.mark.parametrize("shipped", VERSIONS)

@@ -118,6 +118,23 @@ def test_links_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_ausearch_is_asked_for_one_command_at_a_time():
+    asked = [command for page in PAGES for command in re.findall(r"`(ausearch -[^`]+)`", page.read_text())]
+    assert asked
+    assert all(len(re.findall(r" -c ", command)) == 1 for command in asked)
+
+
+def test_the_policies_in_the_pages_are_json():
+    blocks = [
+        json.loads(textwrap.dedent(block))
+        for page in PAGES
+        for block in re.findall(
+            r"^ *```json\n( *\{\n +\"Version\".*?)```", page.read_text(), flags=re.DOTALL | re.MULTILINE
+        )
+    ]
+    assert [block["Statement"][0]["Action"] for block in blocks] == ["s3:GetObject"]
+
+
 def test_never_and_immediately_are_what_the_readme_says():
     assert config.parse("selection: {failback: never}").selection.failback == math.inf
     assert config.parse("selection: {failback: immediately}").selection.failback == 0.0

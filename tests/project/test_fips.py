@@ -1,12 +1,18 @@
 """Where OpenSSL is in FIPS mode there are few digests, and asking for another one raises."""
 
+import configparser
 import os
+import subprocess
+from pathlib import Path
 
 import requests
 
 from chef_devserver.authority import Authority
 from chef_devserver.server import DevServer
 from tests.support.daemon_process import daemon, free_port, until, write_config
+from tests.support.parts import require_program
+
+UNIT = Path(__file__).parents[2] / "packaging" / "chef-failover.service"
 
 FIPS = """
 import hashlib
@@ -36,3 +42,14 @@ def test_a_sidecar_wants_no_digest_that_fips_mode_lacks(tmp_path):
                 assert requests.get(f"http://{loopback}{page}", timeout=10).status_code == 200
             assert sidecar.stop() == 0
         assert "FIPS" not in sidecar.log
+
+
+def test_the_unit_lets_openssl_see_fips_mode_and_is_as_tight_as_before():
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str
+    parser.read_string(UNIT.read_text())
+    settings = dict(parser["Service"])
+    assert settings.get("ProcSubset", "all") == "all"
+    assert not settings.keys() & {"InaccessiblePaths", "TemporaryFileSystem", "RootDirectory", "RootImage"}
+    systemd_analyze = require_program("systemd-analyze", "systemd")
+    subprocess.run([systemd_analyze, "security", "--offline=true", "--threshold=12", UNIT], check=True, timeout=60)

@@ -1,16 +1,20 @@
 """The IAM policies allow exactly what the code calls."""
 
+import fnmatch
 import json
 import random
+import re
 from pathlib import Path
 
 import attrs
+import boto3
 import pytest
+from moto import mock_aws
 
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.config.schema import ListSource, Name
-from chef_failover.config.settings import DiscoverySettings
-from chef_failover.config.source import KEY_STORES, Store, parse_key_source, parse_list_source
+from chef_failover.config.settings import DiscoverySettings, parse
+from chef_failover.config.source import KEY_STORES, Store, parse_key_source, parse_list_source, parse_source
 from chef_failover.errors import AwsError, ValidatorKeyError
 from chef_failover.registration import validator_key
 from chef_failover.registration.base import Registrant
@@ -19,7 +23,16 @@ from chef_failover.server_list import fetch as list_fetch
 
 POLICIES = Path(__file__).parents[2] / "packaging" / "iam"
 IAM_PREFIX = {"opsworkscm": "opsworks-cm"}
-PLACEHOLDERS = ("REGION", "ACCOUNT", "SECRET_NAME", "PARAMETER_NAME", "KEY_ID", "BUCKET")
+README = (POLICIES / "README.md").read_text()
+PLACEHOLDERS = {
+    name
+    for row in re.findall(r"^\| (`[A-Z_`, ]+`) \|", README, flags=re.MULTILINE)
+    for name in re.findall("[A-Z_]+", row)
+}
+EXAMPLES = re.findall(r"^\| `(\S+)` \| \[\S+\]\((\S+)\.json\) \| `(\S+)` \|$", README, flags=re.MULTILINE)
+"""Of the README: a source as config.yml has it, its policy, and the ARN that is filled in."""
+ACCOUNT = "123456789012"
+KEYS = set(KEY_STORES) - {Store.FILE}
 LISTS = {"s3": "s3://fleet/list.yml", "ssm-list": "ssm:/list"}
 """The policies for the fleet's list, and where that is kept then."""
 
@@ -77,22 +90,93 @@ def test_a_policy_allows_what_is_called_and_nothing_else(name):
 
 
 def test_every_policy_is_valid_and_one_of_these():
-    assert {path.stem for path in POLICIES.iterdir()} == {"opsworks-cm", *set(KEY_STORES) - {Store.FILE}, *LISTS}
-    for path in POLICIES.iterdir():
+    assert {path.stem for path in POLICIES.glob("*.json")} == {"opsworks-cm", "image-builder", *KEYS, *LISTS}
+    for path in POLICIES.glob("*.json"):
         for statement in statements(path.stem):
             assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
             assert statement["Sid"].isalnum()
             assert statement["Effect"] == "Allow"
             for arn in as_list(statement["Resource"]):
                 # OpsWorks CM has no resources for these actions: IAM takes nothing but the asterisk.
-                assert arn.startswith("arn:aws:") or path.stem == "opsworks-cm"
+                assert arn.startswith("arn:PARTITION:") or path.stem == "opsworks-cm"
                 assert any(word in json.dumps(statement) for word in PLACEHOLDERS)
 
 
-@pytest.mark.parametrize("name", ["secretsmanager", "ssm", *LISTS])
+@pytest.mark.parametrize("name", ["secretsmanager", "ssm", "image-builder", *LISTS])
 def test_a_customer_managed_key_is_used_by_that_service_alone(name):
     (statement,) = (one for one in statements(name) if "kms" in str(one["Action"]))
     assert (statement["Action"], statement["Sid"]) == ("kms:Decrypt", "OnlyIfACustomerManagedKeyEncryptsIt")
-    assert statement["Condition"] == {
-        "StringEquals": {"kms:ViaService": f"{name.removesuffix('-list')}.REGION.amazonaws.com"}
+    service = {"image-builder": "s3", "ssm-list": "ssm"}.get(name, name)
+    via = f"{service}.REGION.amazonaws.com"
+    assert statement["Condition"] == {"StringEquals": {"kms:ViaService": [via, f"{via}.cn"]}}
+
+
+def test_a_build_reads_its_folder_and_no_validator_s_key():
+    allowed = {one["Action"]: one["Resource"] for one in statements("image-builder")}
+    assert set(allowed) == {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
+    assert allowed["s3:GetObject"] == "arn:PARTITION:s3:::BUCKET/FOLDER/*"
+
+
+def filled(policy, text, partition="aws"):
+    """The resources of ``policy``, with its placeholders replaced as its README says for the source ``text``."""
+    source = (parse_list_source if policy in LISTS else parse_key_source)(text)
+    values = {
+        "PARTITION": partition,
+        "REGION": "us-east-1",
+        "ACCOUNT": ACCOUNT,
+        "BUCKET": source.place,
+        "OBJECT_KEY": source.part or "",
+        "SECRET_NAME": source.place,
+        "PARAMETER_WITHOUT_LEADING_SLASH": source.place.removeprefix("/"),
+        "KEY_ID": "1234abcd-12ab-34cd-56ef-1234567890ab",
+        "FOLDER": "",
     }
+    assert set(values) == PLACEHOLDERS
+    said = json.dumps(statements(policy))
+    for name in sorted(values, key=len, reverse=True):
+        said = said.replace(name, values[name])
+    return [arn for one in json.loads(said) for arn in as_list(one["Resource"])]
+
+
+def arn_of(text):
+    """What AWS, in moto's words, calls what is kept where ``text`` says."""
+    source = parse_source(text, set(Store), "it")
+    name, region = source.place, {"region_name": "us-east-1"}
+    if source.store is Store.S3:
+        return f"arn:aws:s3:::{name}/{source.part}"  # nothing in S3's API tells it
+    if source.store is Store.SECRETS_MANAGER:
+        return boto3.client("secretsmanager", **region).create_secret(Name=name, SecretString="x")["ARN"]
+    ssm = boto3.client("ssm", **region)
+    ssm.put_parameter(Name=name, Value="x", Type="SecureString")
+    return ssm.get_parameter(Name=name)["Parameter"]["ARN"]
+
+
+def sources_of_the_pages():
+    """What README.md's examples have, each with its policy."""
+    for block in re.findall(r"```yaml\n(.*?)```", (POLICIES.parents[1] / "README.md").read_text(), flags=re.DOTALL):
+        parsed = parse(block)
+        keys = [getattr(server.association, "validator_key", None) for server in parsed.servers]
+        yield from ((str(key), key.store.value) for key in keys if key and key.store is not Store.FILE)
+        if (where := parsed.discovery.source) and where.store is not Store.FILE:
+            yield str(where), "s3" if where.store is Store.S3 else "ssm-list"
+
+
+@pytest.mark.parametrize(("text", "policy"), sorted({*sources_of_the_pages(), *(one[:2] for one in EXAMPLES)}))
+def test_a_policy_that_is_filled_in_matches_what_config_yml_names(text, policy, aws_secret):
+    with mock_aws():
+        arn = arn_of(text)
+    first, *keys = filled(policy, text)
+    assert fnmatch.fnmatchcase(arn, first)
+    assert not any("//" in one or re.search("[A-Z]{3}", one) for one in (first, *keys))
+
+
+def test_the_examples_are_what_comes_of_filling_in():
+    assert {policy for _, policy, _ in EXAMPLES} == {"secretsmanager", "ssm", *LISTS}
+    for text, policy, arn in EXAMPLES:
+        assert filled(policy, text)[0] == arn
+
+
+def test_a_policy_serves_every_partition():
+    for text, policy, arn in EXAMPLES:
+        for partition in ("aws-us-gov", "aws-cn"):
+            assert filled(policy, text, partition)[0] == arn.replace("arn:aws:", f"arn:{partition}:")

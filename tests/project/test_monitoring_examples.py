@@ -19,6 +19,7 @@ EXAMPLES = ROOT / "packaging" / "examples"
 ALERTS = EXAMPLES / "prometheus" / "alerts.yml"
 DASHBOARD = EXAMPLES / "grafana" / "chef-failover.json"
 AGENT = EXAMPLES / "cloudwatch" / "amazon-cloudwatch-agent.json"
+SCRAPES = (ALERTS.parent / "scrape.yml", AGENT.parent / "chef-failover-prometheus.yml")
 NAME = re.compile(r"\bchef_failover_[a-z_]+")
 
 
@@ -100,8 +101,20 @@ def promtool(*arguments):
 
 def test_promtool_accepts_the_rules_and_the_scrape_jobs():
     assert "SUCCESS" in promtool("check", "rules", ALERTS)
-    for job in (ALERTS.parent / "scrape.yml", AGENT.parent / "chef-failover-prometheus.yml"):
-        assert "SUCCESS" in promtool("check", "config", job)
+    for scrape in SCRAPES:
+        assert "SUCCESS" in promtool("check", "config", scrape)
+
+
+@pytest.mark.parametrize("scrape", SCRAPES, ids=lambda path: path.name)
+def test_each_node_has_an_instance_of_its_own(scrape):
+    def instance(node):
+        filled = yaml.safe_load(scrape.read_text().replace("NODE_NAME", node))
+        ((job,),) = (one["static_configs"] for one in filled["scrape_configs"])
+        assert job["targets"] == ["127.0.0.1:8473"]
+        return job["labels"]["instance"]
+
+    assert [instance(node) for node in ("web-1", "web-2")] == ["web-1", "web-2"]
+    assert 'sed -i "s/NODE_NAME/' in scrape.read_text()
 
 
 def test_promtool_s_unit_tests_of_the_rules_pass():
@@ -117,6 +130,44 @@ def test_promtool_can_read_every_query_of_the_dashboard(tmp_path):
     path = tmp_path / "queries.yml"
     path.write_text(yaml.safe_dump(document))
     promtool("check", "rules", path)
+
+
+def declarations():
+    agent = json.loads(AGENT.read_text())
+    return agent["logs"]["metrics_collected"]["prometheus"]["emf_processor"]["metric_declaration"]
+
+
+def test_cloudwatch_gets_the_fleets_figures_and_two_of_each_node():
+    of_a_node = [
+        (name, dimensions)
+        for declaration in declarations()
+        for name in declaration["metric_selectors"]
+        for dimensions in declaration["dimensions"]
+        if "instance" in dimensions
+    ]
+    assert all(dimensions == ["instance"] for _, dimensions in of_a_node)  # else each counts more than once
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert re.search(r"^\| (\d+), as the configuration has it", page, flags=re.MULTILINE)[1] == str(len(of_a_node))
+
+
+def test_what_cloudwatch_costs_is_reckoned_by_its_prices():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| (\d+)\b.* \| ([\d,]+) USD \| ([\d,]+) USD \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 4
+    for metrics, *costs in rows:
+        for nodes, cost in zip((100, 1000), costs, strict=True):
+            count = int(metrics) * nodes
+            expected = 0.3 * min(count, 10_000) + 0.1 * max(count - 10_000, 0)
+            assert float(cost.replace(",", "")) == pytest.approx(expected)
+
+
+def test_what_cloudwatch_tells_apart_are_labels_of_the_metric():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    labels = dict(re.findall(r"^\| `(chef_failover_\w+)` \| \w+ \| (.*?) ?\|", page, flags=re.MULTILINE))
+    for declaration in declarations():
+        for name in declaration["metric_selectors"]:
+            wanted = {one for dimensions in declaration["dimensions"] for one in dimensions} - {"instance", "job"}
+            assert wanted <= set(re.findall(r"`(\w+)`", labels[name.strip("^$")]))
 
 
 def test_panels_do_not_overlap_and_have_their_own_numbers():

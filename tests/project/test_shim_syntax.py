@@ -56,6 +56,7 @@ def test_all_files_are_looked_at():
         "lib/chef_failover/layers.rb",
         "lib/chef_failover/run.rb",
         "lib/chef_failover/settings.rb",
+        "lib/chef_failover/used.rb",
         "lib/chef_failover.rb",
         "ohai/chef_failover.rb",
     ]

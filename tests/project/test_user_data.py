@@ -1,4 +1,4 @@
-"""The first boot, as packaging/examples/user-data.yml has it: read as cloud-init reads it, and its commands run."""
+"""The first boot, as packaging/examples/user-data*.yml have it: read as cloud-init reads it, and its commands run."""
 
 import json
 import shlex
@@ -12,15 +12,24 @@ from chef_failover.cli.main import commands
 from chef_failover.config import settings as config
 from chef_failover.config.settings import ChefServerAssociation
 
-USER_DATA = Path(__file__).parents[2] / "packaging" / "examples" / "user-data.yml"
+EXAMPLES = Path(__file__).parents[2] / "packaging" / "examples"
+USER_DATA = EXAMPLES / "user-data.yml"
 STAND_IN = """#!/bin/sh
-echo "{name} $*" >>"{told}"
-[ ! -e "{failures}-{name}" ] || {{ rm "{failures}-{name}"; exit 1; }}
+echo "{name} $*" >>"{folder}/told"
+[ ! -s "{folder}/{name}-ends" ] || {{
+  code=$(head -n 1 "{folder}/{name}-ends")
+  sed -i 1d "{folder}/{name}-ends"
+  exit "$code"
+}}
 """
-"""Tells how it was called, and fails once where a file asks for it."""
+"""Tells how it was called, and ends with the codes of a file, one after the other, then with 0."""
 WAIT = "chef-failover wait --associated --timeout 10m"
 RUN = "chef-client -j /etc/chef/first-boot.json"
 START = ["systemctl enable chef-failover", "systemctl restart --no-block chef-failover"]
+UNITS = ["systemctl cat chef-client.service", "systemctl cat chef-client.timer"]
+TIMER = ["systemctl daemon-reload", "systemctl enable --now chef-client.timer"]
+INSTALL = "install -m 0644 /usr/share/doc/chef-failover/examples/{} /etc/systemd/system/"
+NO_FAILURES = (EXAMPLES / "chef-client.service").read_text().partition("SuccessExitStatus=")[2].split("\n")[0].split()
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +68,54 @@ def test_its_commands_exist():
         assert (context.params["associated"], context.params["timeout_s"]) == (True, 600)
 
 
-@pytest.mark.parametrize(
-    ("fails_once", "told", "exit_code"),
-    [
-        ((), [*START, WAIT, RUN], 0),
-        (("chef-client",), [*START, WAIT, RUN, "sleep 30", WAIT, RUN], 0),
-        (("chef-failover",), [*START, WAIT, "sleep 30", WAIT, RUN], 0),
-        (("systemctl",), START[:1], 1),
-    ],
-)
-def test_its_script_runs_in_order_and_tries_again(document, tmp_path, fails_once, told, exit_code):
-    (script,) = document["runcmd"]
-    names = {"told": tmp_path / "told", "failures": tmp_path / "fails"}
-    for name in ("systemctl", "chef-failover", "chef-client", "sleep"):
-        (tmp_path / name).write_text(STAND_IN.format(name=name, **names))
-        (tmp_path / name).chmod(0o755)
-    for name in fails_once:
-        (tmp_path / f"fails-{name}").touch()
-    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+def run_script(path, folder, **ends):
+    """What its commands, which are stand-ins, are told, and its exit code; ``chef_client=[1]``: that fails once."""
+    (script,) = yaml.safe_load(path.read_text())["runcmd"]
+    for name in ("systemctl", "chef-failover", "chef-client", "sleep", "install"):
+        (folder / name).write_text(STAND_IN.format(name=name, folder=folder))
+        (folder / name).chmod(0o755)
+    for name, codes in ends.items():
+        (folder / f"{name.replace('_', '-')}-ends").write_text("".join(f"{code}\n" for code in codes))
+    environ = {"PATH": f"{folder}:/usr/bin:/bin"}
     ended = subprocess.run(["/bin/sh", "-c", script], env=environ, check=False, timeout=30)
-    assert ((tmp_path / "told").read_text().splitlines(), ended.returncode) == (told, exit_code)
+    return (folder / "told").read_text().splitlines(), ended.returncode
+
+
+@pytest.mark.parametrize(
+    ("ends", "told", "exit_code"),
+    [
+        ({}, [*START, WAIT, RUN, *UNITS, *TIMER], 0),
+        ({"chef_client": [1]}, [*START, WAIT, RUN, "sleep 30", WAIT, RUN, *UNITS, *TIMER], 0),
+        ({"chef_failover": [1]}, [*START, WAIT, "sleep 30", WAIT, RUN, *UNITS, *TIMER], 0),
+        ({"chef_client": [1, 1, 1]}, [*START, *[WAIT, RUN, "sleep 30"] * 2, WAIT, RUN], 1),
+        ({"systemctl": [1]}, START[:1], 1),
+        (
+            {"systemctl": [0, 0, 1]},
+            [*START, WAIT, RUN, UNITS[0], INSTALL.format("chef-client.service"), UNITS[1], *TIMER],
+            0,
+        ),
+    ],
+    ids=str,
+)
+def test_its_script_runs_in_order_and_tries_again(tmp_path, ends, told, exit_code):
+    assert run_script(USER_DATA, tmp_path, **ends) == (told, exit_code)
+
+
+@pytest.mark.parametrize("path", [USER_DATA, EXAMPLES / "user-data-of-ami.yml"], ids=lambda path: path.name)
+@pytest.mark.parametrize("code", [0, *map(int, NO_FAILURES)])
+def test_what_is_no_failure_for_the_unit_is_none_at_the_first_boot(tmp_path, path, code):
+    told, exit_code = run_script(path, tmp_path, chef_client=[code])
+    assert [command.split()[0] for command in told if "systemctl" not in command] == ["chef-failover", "chef-client"]
+    assert (told[-1], exit_code) == (TIMER[-1], 0)
+
+
+@pytest.mark.parametrize("path", [USER_DATA, EXAMPLES / "user-data-of-ami.yml"], ids=lambda path: path.name)
+def test_a_first_run_that_fails_for_good_starts_no_timer(tmp_path, path):
+    told, exit_code = run_script(path, tmp_path, chef_client=[43, 43, 43])
+    assert exit_code == 1
+    assert not any("timer" in command for command in told)
+
+
+def test_the_units_that_are_installed_are_examples():
+    assert all((EXAMPLES / command.split()[-1]).exists() for command in UNITS)
+    assert NO_FAILURES == ["35", "37", "40", "41"]

@@ -131,6 +131,7 @@ end
 # One run, with the handlers that there are when it begins.
 class Run
   Status = Struct.new(:run_id)
+  Node = Struct.new(:run_list, :primary_runlist, :chef_environment, :policy_name, :policy_group, :automatic_attrs)
 
   def initialize
     @handlers = Chef::Config[:event_handlers].dup
@@ -143,7 +144,7 @@ class Run
     dispatch(:run_start, Chef::VERSION, @status)
     @automatic = run_ohai
     Chef::Config[:local_mode] ? converge : load_and_save
-    dispatch(:run_completed, nil, @status)
+    dispatch(:run_completed, node_of(@document || {}), @status)
     say("succeeded")
   rescue StandardError => e
     dispatch(:run_failed, e, @status)
@@ -155,11 +156,18 @@ class Run
 
   def load_and_save
     name = Chef::Config[:node_name] || raise("no node name")
-    node = load(name)
+    @document = node = load(name)
     node["run_list"] = Chef::Config[:runlist] if Chef::Config[:runlist]
     converge
     normal = { "tags" => [] }.merge(node["normal"] || {})
     @server.put("nodes/#{name}", node.merge("automatic" => @automatic, "normal" => normal))
+  end
+
+  # As chef-client has it at the end. There are no cookbooks here.
+  def node_of(document)
+    primary = document["run_list"] || []
+    policy = %w[policy_name policy_group].map { |name| document[name] }
+    Node.new(Chef::Config[:override_runlist] || primary, primary, document["chef_environment"] || "_default", *policy, @automatic)
   end
 
   def run_ohai
@@ -237,6 +245,7 @@ class Application
       parser.on("-l", "--log_level LEVEL") { |level| options[:log_level] = level.to_sym }
       parser.on("-i", "--interval SECONDS", Integer) { |seconds| options[:interval] = seconds }
       parser.on("-z", "--local-mode") { options[:local_mode] = true }
+      parser.on("-o", "--override-runlist LIST", Array) { |items| options[:override_runlist] = items }
       parser.on("-r", "--runlist LIST", Array) { |items| options[:runlist] = items }
       parser.on("-j", "--json-attributes FILE") { |file| options[:runlist] = JSON.parse(File.read(file))["run_list"] }
       parser.on("--once") { options[:once] = true }

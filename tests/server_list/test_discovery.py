@@ -135,10 +135,27 @@ def test_the_parameter_store_tells_its_version(moto, moto_server):
 
     put("servers: a")
     where = settings("ssm:/chef/servers", endpoint_url=moto_server)
-    assert list_fetch.fetch(where) == Fetched("servers: a", "1")
-    assert list_fetch.fetch(where, "1") == Unchanged()
+    first = list_fetch.fetch(where)
+    assert (first.text, first.version.partition("-")[0]) == ("servers: a", "1")
+    assert list_fetch.fetch(where, first.version) == Unchanged()
     put("servers: b")
-    assert list_fetch.fetch(where, "1") == Fetched("servers: b", "2")
+    second = list_fetch.fetch(where, first.version)
+    assert (second.text, second.version.partition("-")[0]) == ("servers: b", "2")
+
+
+def test_a_parameter_that_was_created_again_is_new_at_the_same_version(moto, moto_server):
+    where, said = settings("ssm:/chef/servers", endpoint_url=moto_server), []
+    for value in ("servers: a", "servers: b"):
+        moto("ssm", "PutParameter", Name="/chef/servers", Value=value, Type="String")
+        said.append(list_fetch.fetch(where, said[-1].version if said else None))
+        moto("ssm", "DeleteParameter", Name="/chef/servers")
+    assert [one.text for one in said] == ["servers: a", "servers: b"]
+    assert [one.version.partition("-")[0] for one in said] == ["1", "1"]
+
+
+def test_a_parameter_that_is_no_text_is_said():
+    answer = list_fetch.fetch(settings("ssm:/a"), None, lambda *_, **__: {"Parameter": {"Value": "\ud800"}})
+    assert answer == Trouble("ssm:/a: is not UTF-8 text")
 
 
 def test_a_file_is_as_new_as_its_times(tmp_path):

@@ -4,6 +4,7 @@ import datetime
 import math
 import tracemalloc
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +111,15 @@ def test_the_list_takes_the_place_of_the_servers_and_of_nothing_else():
     assert [now.config.priority(server) for server in now.config.servers] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("said", "interval_s"),
+    [("", 2700.0), ("health: {}", 2700.0), ("health: {interval: 1h}", 3600.0), ("health: {interval: 10ms}", 10.0)],
+)
+def test_the_list_may_say_how_often_servers_are_probed(said, interval_s):
+    now = effective(OWN, [listing("servers:\n" + one() + said)])
+    assert now.config.health == attrs.evolve(OWN.health, interval=interval_s)
+
+
 GOOD = listed(one())
 BAD = {
     "": "s3://fleet/servers.yml:1: is empty",
@@ -120,7 +130,9 @@ BAD = {
     "servers: [": "not valid YAML",
     "- a": "names no server",
     "servers:\n- {name: a, url: 'http://a'}\n- {name: a}": ":3: servers[1].name: 'a' already names servers[0]",
-    "servers:\n" + one() + "state_dir: /tmp": ":3: state_dir: unknown key; known here: servers, drains",
+    "servers:\n" + one() + "state_dir: /tmp": ":3: state_dir: unknown key; known here: servers, drains, health",
+    "servers:\n" + one() + "health: {interval: 5}": "health.interval: 5 is not a duration",
+    "servers:\n" + one() + "health: {timeout: 9s}": "health.timeout: unknown key; known here: interval",
     "servers:\n" + one() + "drains: [{server: b}]": "drains[0].server: 'b' is no server of this list",
     "servers:\n" + one() + "drains: [{server: a}]": "drains: leaves no server",
     "servers:\n" + one() + one("b") + "drains: [{server: a}, {server: a}]": "drained by drains[0] already",

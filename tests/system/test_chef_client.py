@@ -742,6 +742,27 @@ def test_a_new_node_s_first_run_is_no_trouble_in_the_log(tmp_path, kind, servers
         assert "degraded" not in sidecar.log
 
 
+def test_a_run_tells_what_it_used(tmp_path, kind, servers, drawn, key):
+    """One that is asked for another run list, for this time, tells nothing."""
+    node = f"i-0used-{kind.name}"
+    for server in servers:
+        server.register(node, public_pem(drawn), run_list=(f"role[{ROLE}]",))
+        server.put_role(ROLE)
+    machine = Machine(tmp_path, kind, servers, key, node)
+    with (
+        daemon(machine.write_config("sidecar.yml", socket="beyond.sock")) as sidecar,
+        relay(machine.socket, beyond=machine.root / "beyond.sock") as between,
+    ):
+        assert machine.run() == 0, machine.output
+        assert machine.run("-o", f"role[{ROLE}],role[{ROLE}]") == 0, machine.output
+        known = json.loads((machine.root / "state.json").read_text())["used"]
+        assert sidecar.process.poll() is None
+    used = {"run_list": [f"role[{ROLE}]"], "environment": "_default", "cookbooks": {}}
+    nothing = {"policy_name": None, "policy_group": None, "policy_revision": None}
+    assert [one.get("used") for one in between.reports if one["event"] == "succeeded"] == [used | nothing, None]
+    assert known == {"node": node, "since": known["since"], **used, **nothing}
+
+
 def test_after_a_restart_every_server_has_been_probed_within_seconds(machine):
     """The interval is a minute."""
     with daemon(machine.config) as sidecar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from http import HTTPStatus
 from typing import Any
 
@@ -15,10 +16,11 @@ from chef_failover.api.question import Question
 from chef_failover.api.steering_api import steering
 from chef_failover.engine.runs import parse_report
 from chef_failover.engine.sidecar import Sidecar
+from chef_failover.metrics.faults import Faults
 from chef_failover.model.model import Choice, Health, Snapshot
 
 BODY_LIMIT = 64 * 1024
-"""Bytes of a request's body; a run report has a few hundred."""
+"""Bytes of a request's body; a report of a run that tells what it used has 60 kB at the most."""
 BODY_MEMORY = 8 * 1024 * 1024
 """Bytes that parsing it may take."""
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -56,7 +58,7 @@ def create_app(sidecar: Sidecar, *, may_change: bool) -> flask.Flask:
     else:
         app.before_request(_refuse_all_but_reading)
     app.register_error_handler(HTTPException, _problem_of)
-    app.register_error_handler(Exception, _problem_of_ours)
+    app.register_error_handler(Exception, functools.partial(_internal_error, sidecar.faults))
     return app
 
 
@@ -123,7 +125,8 @@ def _signs_of_life(sidecar: Sidecar) -> flask.Blueprint:
         late = sidecar.late()
         if late:
             return _problem(503, "A task hangs", f"far over its time: {', '.join(late)}")
-        return {"schema": render.SCHEMA, "status": "ok", "faults": sidecar.faults, "last_fault": sidecar.last_fault}
+        faults = sidecar.faults
+        return {"schema": render.SCHEMA, "status": "ok", "faults": faults.count, "last_fault": faults.last}
 
     @api.get("/readyz")
     def readyz() -> flask.typing.ResponseReturnValue:
@@ -199,6 +202,7 @@ def _problem_of(error: HTTPException) -> flask.Response:
     return response
 
 
-def _problem_of_ours(error: Exception) -> Any:  # noqa: ANN401
-    flask.current_app.logger.error("a request broke by a fault of ours", exc_info=error)
-    return _problem(500, "Internal error", "a fault of the sidecar's; its log has the details")
+def _internal_error(faults: Faults, error: Exception) -> Any:  # noqa: ANN401
+    faults.add(f"request {flask.request.endpoint}", error)
+    flask.current_app.logger.error("internal error: a request failed", exc_info=error)
+    return _problem(500, "Internal error", "the sidecar's log has the details")

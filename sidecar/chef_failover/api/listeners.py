@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
-from waitress.server import UnixWSGIServer, create_server
+from waitress.parser import HTTPRequestParser
+from waitress.server import BaseWSGIServer, create_server
 from waitress.task import WSGITask
+from waitress.utilities import BadRequest
 
 from chef_failover.config.urls import HostPort
 from chef_failover.errors import AlreadyRunningError, ListenError
@@ -62,7 +64,32 @@ class _UnixTask(WSGITask):
         return environ
 
 
-class _UnixChannel(HTTPChannel):
+class _Parser(HTTPRequestParser):
+    """A request as it comes in. What Python refuses to parse in it is the client's mistake.
+
+    waitress 3.0.2 lets the ValueError out of its parser, logs a traceback and closes the connection: for a target such
+    as ``http://[``, which urlsplit refuses, and for a Content-Length of more digits than int takes.
+    """
+
+    def received(self, data: bytes) -> int:
+        try:
+            consumed = int(super().received(data))
+        except ValueError:
+            self.error = BadRequest("a part of the request makes no sense")
+            self.completed = True
+            consumed = len(data)
+        if self.error:  # or waitress asks for the body of what it refuses, and parses that as a header
+            self.expect_continue = False
+        return consumed
+
+
+class _Channel(HTTPChannel):
+    """The one hook into waitress: the classes that a connection is made of."""
+
+    parser_class = _Parser
+
+
+class _UnixChannel(_Channel):
     task_class = _UnixTask
 
 
@@ -99,9 +126,11 @@ class Listener:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(f"{key} {address}: {reason}") from error
-        self._server = create_server(one_request(app), **options)
-        if isinstance(self._server, UnixWSGIServer):
-            self._server.channel_class = _UnixChannel
+        served: dict[int, Any] = {}
+        self._server = create_server(one_request(app), map=served, **options)
+        for server in served.values():
+            if isinstance(server, BaseWSGIServer):
+                server.channel_class = _UnixChannel if isinstance(address, Path) else _Channel
         self._thread = threading.Thread(target=self._run, name=key, daemon=True)
 
     def start(self) -> None:
@@ -109,7 +138,7 @@ class Listener:
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether it answers; False before `start`, after `close`, and when its loop has ended by a fault of ours."""
+        """Whether it answers; False before `start`, after `close`, and when its loop has ended by an internal error."""
         return self._thread.is_alive()
 
     def is_in_place(self) -> bool:

@@ -19,9 +19,12 @@ import botocore.session
 from botocore import exceptions, xform_name
 from botocore.config import Config
 
+from chef_failover.files import SYSTEM_BUNDLES
+
 MODELS = Path(__file__).with_name("models")
 """Models of services that botocore does not have any more, written by us."""
-IMDS = "169.254.169.254"
+IMDS = ("169.254.169.254", "[fd00:ec2::254]")
+"""The metadata service, as the host stands in its URL."""
 BODY_LIMIT = 1024 * 1024
 """Bytes of an object; nothing that we ask for is near it."""
 REPLY_LIMIT = 2 * 1024 * 1024
@@ -95,11 +98,22 @@ def client(service: str, region: str, endpoint_url: str | None, timeout_s: float
     )
 
 
-def configure(environ: MutableMapping[str, str]) -> None:
-    """The metadata service is asked in its second version alone, and never by a proxy."""
+def configure(environ: MutableMapping[str, str], root: Path = Path("/")) -> None:
+    """Set what holds for every client of this process.
+
+    The metadata service is asked in its second version alone, and never by a proxy. Each region is asked at its own
+    endpoints: S3's global one, which botocore takes for us-east-1, is served by no interface endpoint of a VPC.
+    The system's certificates below ``root`` are trusted, unless ``environ`` names others; botocore's own know nothing
+    of what an admin adds or withdraws.
+    """
     environ.setdefault("AWS_EC2_METADATA_V1_DISABLED", "true")
-    for name in ("no_proxy", "NO_PROXY"):
-        environ[name] = ",".join(filter(None, (environ.get(name), IMDS)))
+    environ["AWS_S3_US_EAST_1_REGIONAL_ENDPOINT"] = environ["AWS_STS_REGIONAL_ENDPOINTS"] = "regional"
+    bundle = next((path for name in SYSTEM_BUNDLES if (path := root / name).is_file()), None)
+    if bundle and not environ.keys() & {"AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}:
+        environ["AWS_CA_BUNDLE"] = str(bundle)
+    excepted = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    if excepted != "*":
+        environ["no_proxy"] = ",".join(filter(None, (excepted, *IMDS)))
 
 
 def _error(code: object, message: object, status: int = 0) -> dict[str, Any]:

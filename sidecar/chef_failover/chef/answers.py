@@ -297,10 +297,7 @@ def is_cookbook(name: object) -> bool:
 
 def time_told(answer: Answer) -> datetime.datetime | None:
     """The server's own time, in UTC; None when it does not tell."""
-    try:
-        return email.utils.parsedate_to_datetime(answer.headers["date"]).astimezone(datetime.UTC)
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return None
+    return _date(answer.headers.get("date", ""))
 
 
 def licence_notice(answer: Answer) -> str | None:
@@ -316,9 +313,26 @@ def licence_notice(answer: Answer) -> str | None:
 
 
 def retry_after_s(answer: Answer) -> float:
-    """How long the server asks us to stay away; 0 when it does not, or not in seconds."""
-    text = answer.headers.get("retry-after", "")
-    return min(limits.STAY_AWAY_S, float(text)) if text.isascii() and text.isdigit() else 0.0
+    """For how many seconds a server that answers 429 or 503 wants no more requests; 0 when it does not say.
+
+    At most `limits.STAY_AWAY_S`. A date counts from the server's own, so that no clock of this node matters.
+    Source: RFC 9110, 10.2.3.
+    """
+    if answer.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return 0.0
+    text = answer.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(limits.STAY_AWAY_S, float(text))
+    until, now = _date(text), time_told(answer)
+    return min(limits.STAY_AWAY_S, max(0.0, (until - now).total_seconds())) if until and now else 0.0
+
+
+def _date(text: str) -> datetime.datetime | None:
+    """An HTTP date, in UTC; None when ``text`` is none."""
+    try:
+        return email.utils.parsedate_to_datetime(text).astimezone(datetime.UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:

@@ -32,7 +32,7 @@ from urllib3.connection import HTTPSConnection
 
 from chef_failover import __version__, weighed_json
 from chef_failover.chef import limits, names
-from chef_failover.chef.answers import Answer
+from chef_failover.chef.answers import Answer, retry_after_s
 from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, TooLargeError, connect, raise_if_exhausted
 from chef_failover.chef.lookup import Address, Resolver
 from chef_failover.chef.own_trouble import EXHAUSTED
@@ -101,11 +101,15 @@ class Target:
 
 @attrs.frozen
 class ChefServer:
-    """What it takes to speak to ``target``."""
+    """What it takes to speak to ``target``.
+
+    ``leave_alone`` is told for how many seconds the server wants no more requests, whenever an answer says so.
+    """
 
     target: Target
     resolver: Resolver
     trust: TrustStore
+    leave_alone: Callable[[float], object] = lambda _: None
 
     def open(self) -> contextlib.closing[Connection]:
         """A connection until ``timeout_s`` from now, as a context manager; the first request connects it.
@@ -125,22 +129,23 @@ class ChefServer:
             proxy_url = self.target.proxy_url
         except ValueError as error:
             raise ProbeError(Outcome.REFUSED, str(error), is_node_trouble=True) from error
-        return contextlib.closing(Connection(self.target, self.resolver, trust, proxy_url))
+        return contextlib.closing(Connection(self, trust, proxy_url))
 
 
 class Connection(requests.adapters.HTTPAdapter):
-    """Sends requests to ``target``, through the proxy if there is one, until its time is over."""
+    """Sends requests to ``server``, through the proxy if there is one, until its time is over."""
 
     certificate_expires_on: datetime.datetime | None = None
     """When the server's certificate ends; None before it has shown one that can be trusted."""
 
-    def __init__(self, target: Target, resolver: Resolver, trust: Trust, proxy_url: str | None) -> None:
+    def __init__(self, server: ChefServer, trust: Trust, proxy_url: str | None) -> None:
         super().__init__()
         trust.context.sslsocket_class = _TlsSocket
-        self.target = target
+        self.target = target = server.target
+        self._leave_alone = server.leave_alone
         self._proxies = {"https": proxy_url} if proxy_url else {}
         self._connect = functools.partial(
-            _HttpsConnection, Deadline(target.timeout_s), resolver, trust, target.host, self._meet_certificate
+            _HttpsConnection, Deadline(target.timeout_s), server.resolver, trust, target.host, self._meet_certificate
         )
 
     def request(
@@ -177,7 +182,10 @@ class Connection(requests.adapters.HTTPAdapter):
         if is_success:
             _expect_bearable(body, limit)
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, lower, bytes(body), unquote(urlsplit(url).path))
+        answer = Answer(response.status_code, lower, bytes(body), unquote(urlsplit(url).path))
+        if span_s := retry_after_s(answer):
+            self._leave_alone(span_s)
+        return answer
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Has the pool of the base class, with a proxy or without, connect as we do."""

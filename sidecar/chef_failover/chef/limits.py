@@ -26,5 +26,5 @@ RUN_LIST_ITEMS = 1000
 """Of one run."""
 NAME_CHARACTERS = 255
 """An item of a run list; an environment, a policy or its group, as the node's run names them."""
-STAY_AWAY_S = 600.0
+STAY_AWAY_S = 3600.0
 """How long a server can make us stay away."""

@@ -6,7 +6,8 @@ default environment does as well. Without a key, or before the node is known the
 node's name, which needs no signature and still comes past maintenance, licence and organization.
 
 Neither tells of the search index, without which no run can save its node. Only ``/_status`` does, so that is asked now
-and then on the same connection, and more often for a while after it has said something new. It is all that a node
+and then on the same connection, after a run that failed at its save, and more often for a while after it has said
+something new. It is all that a node
 without a name can ask, and the last resort where a server has no principals.
 
 Sources: github.com/chef/chef-server chef_wm_named_client.erl, chef_wm_named_principal.erl, chef_wm_status.erl,
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import random
 import time
 from collections.abc import Callable
 
@@ -29,21 +31,24 @@ from chef_failover.chef.answers import Answer, Finding
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
+from chef_failover.decide.pace import JITTER
 from chef_failover.model.model import Outcome, ProbeResult
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT
 
 HABIT_LIFETIME_S = 3 * 86400.0
 """How long we remember what a server could not do, so that an upgraded one is asked again."""
-STATUS_INTERVAL_S = 1800.0
-"""How often ``/_status`` is asked beside what else a probe asks, while it says the same as ever."""
-STATUS_SETTLES_S = 60.0
+STATUS_INTERVAL_S = 6 * 3600.0
+"""How often ``/_status`` is asked beside what else a probe asks, while it says the same as ever, give or take a fifth.
+
+A run that fails at its save has it asked sooner."""
+STATUS_SETTLES_S = 300.0
 """For so long after it has said something new, each probe asks it: what is new must be said several times to count."""
 
 
 class Prober:
     """Probes one server. ``signer`` gives None as long as there is no usable key.
 
-    ``clock`` is the monotonic clock of the whole daemon, so that results can be compared.
+    ``clock`` is the monotonic clock of the whole daemon, so that results can be compared; ``chance`` is for the jitter.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Prober:
         signer: Callable[[], Signer | None],
         clock: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._server = server
         self._target = server.target
@@ -60,15 +66,22 @@ class Prober:
         self._signer = signer
         self._clock = clock
         self._utc_now = utc_now
+        self._chance = chance
         self._habits: cachetools.TTLCache[str, str] = cachetools.TTLCache(8, HABIT_LIFETIME_S, timer=clock)
         self._index: Finding | None = None
         """What was said of a search index that fails; None while it does not."""
-        self._index_changed_at = self._status_due_at = -math.inf
+        self._index_changed_at = self._status_due_at = self._status_asked_at = -math.inf
         self._licence_notice: str | None = None
+        self._retry_after_s = 0.0
 
-    def probe(self) -> ProbeResult:
-        """The result, after ``timeout_s`` at the latest. Whatever a server or the network does is a value."""
+    def probe(self, *, doubted_at: float = -math.inf) -> ProbeResult:
+        """The result, after ``timeout_s`` at the latest. Whatever a server or the network does is a value.
+
+        ``doubted_at``: what ``/_status`` said before this instant no longer counts.
+        """
         started = self._clock()
+        if self._status_asked_at < doubted_at:
+            self._status_due_at = -math.inf
         signer = self._signer() if self._target.node_name else None
         try:
             with self._server.open() as connection:
@@ -98,11 +111,13 @@ class Prober:
             certificate_expires_on=certificate_expires_on,
             index_fails=index_fails,
             licence_notice=self._licence_notice,
+            retry_after_s=self._retry_after_s,
         )
 
     def _get(self, connection: Connection, url: str, auth: Auth | None = None) -> Answer:
         answer = connection.request("GET", url, auth)
         self._licence_notice = answers.licence_notice(answer)
+        self._retry_after_s = answers.retry_after_s(answer)
         return answer
 
     # --- in the node's name -------------------------------------------------------------------------------------------
@@ -163,6 +178,7 @@ class Prober:
         now = self._clock()
         if now < self._status_due_at:
             return None
+        self._status_asked_at = now
         try:
             finding = answers.judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
         except ProbeError:  # what it was asked for has been answered, and stays so
@@ -176,5 +192,6 @@ class Prober:
             self._index_changed_at = now
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
         settled_s = now - self._index_changed_at - STATUS_SETTLES_S
-        self._status_due_at = now + min(STATUS_INTERVAL_S, max(0.0, settled_s))
+        varied = 1 - JITTER + 2 * JITTER * self._chance()
+        self._status_due_at = now + min(STATUS_INTERVAL_S * varied, max(0.0, settled_s))
         return finding.index_fails

@@ -27,14 +27,13 @@ import cachetools
 
 from chef_failover.chef import installed
 from chef_failover.chef.own_trouble import EXHAUSTED
+from chef_failover.files import SYSTEM_BUNDLES
 
 if TYPE_CHECKING:
     import ssl
 
 log = logging.getLogger(__name__)
 
-_SYSTEM_BUNDLES = ("etc/pki/tls/certs/ca-bundle.crt", "etc/ssl/certs/ca-certificates.crt")
-"""For a Python whose OpenSSL is not the system's; one that is reads the same."""
 _FIRST_PEM = re.compile(rb".*?-----BEGIN (X509 )?CERTIFICATE-----.*?-----END (X509 )?CERTIFICATE-----", re.DOTALL)
 
 
@@ -90,7 +89,8 @@ class TrustStore:
             OSError: ``ca_file`` holds no certificate, which Ruby refuses, too.
         """
         client = installed.client(self._root, self._which)
-        places = [self._root / name for name in _SYSTEM_BUNDLES]
+        # For a Python whose OpenSSL is not the system's; one that is reads the same.
+        places = [self._root / name for name in SYSTEM_BUNDLES]
         if client.openssl:
             # Our environment is not chef-client's, so SSL_CERT_FILE names no other.
             places = [client.openssl / "cert.pem", client.openssl / "certs/cacert.pem"]

@@ -114,7 +114,7 @@ class Server:
 class HealthSettings:
     """When and how servers are probed. ``proxy`` "environment" sends probes through ``https_proxy``."""
 
-    interval: Seconds = Seconds(60.0)
+    interval: Seconds = Seconds(2700.0)
     retry_interval: Seconds = Seconds(2.0)
     timeout: Timeout = Timeout(3.0)
     rise: Count = Count(2)

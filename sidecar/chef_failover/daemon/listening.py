@@ -55,7 +55,7 @@ class Listening:
             self._open_socket_again()
 
     def dead(self) -> tuple[str, ...]:
-        """The keys of listeners that answer no more, by a fault of ours."""
+        """The keys of listeners that answer no more, by an internal error."""
         return tuple(listener.key for listener in self._all() if not listener.is_alive())
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import logging
 import math
@@ -19,7 +20,10 @@ import time
 from collections.abc import Callable
 from logging.handlers import QueueHandler, QueueListener
 
+from chef_failover.metrics.faults import Faults
 from chef_failover.printable import VALUE_LIMIT, printable, visible
+
+log = logging.getLogger(__name__)
 
 FIELDS = ("server", "from", "to", "reason")
 """What a transition's line has beside its words; ``server`` is null when the choice has changed."""
@@ -40,12 +44,24 @@ def to_stderr(level: int) -> None:
         _begin(level, handler)
 
 
-def from_a_thread(level: int) -> None:
-    """Write what is of ``level`` or above as text from a thread of its own, for which nobody waits: for the daemon."""
+def from_a_thread(level: int, faults: Faults) -> None:
+    """Write what is of ``level`` or above as text from a thread of its own, for which nobody waits: for the daemon.
+
+    ``faults`` counts what only the log hears of: exceptions that waitress caught or that ended a thread, and lines that
+    could not be made.
+    """
+    logging.getLogger("waitress").addFilter(Counted(faults))
+    threading.excepthook = functools.partial(_thread_ended, faults)
     if sys.stderr is not None:
         for name in _OF_REQUESTS:
             logging.getLogger(name).addFilter(Seldom())
-        _begin(level, Lines(MOST_WAITING, Stream(sys.stderr.fileno())))
+        _begin(level, Lines(MOST_WAITING, Stream(sys.stderr.fileno()), faults))
+
+
+def _thread_ended(faults: Faults, ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "?"
+    faults.add(f"thread {name}", ended.exc_value)
+    log.error("internal error: the thread %s has ended", name, exc_info=ended.exc_value)
 
 
 def use(log_format: str) -> None:
@@ -91,10 +107,11 @@ class Stream(logging.Handler):
 class Lines(QueueHandler):
     """Hands lines to ``stream`` through a queue of ``size``, which a thread empties."""
 
-    def __init__(self, size: int, stream: Stream) -> None:
+    def __init__(self, size: int, stream: Stream, faults: Faults) -> None:
         super().__init__(queue.Queue(size))
         self.setFormatter(TextFormatter())
         self._stream = stream
+        self._faults = faults
         self._put = 0
         self._dropped = 0
         QueueListener(self.queue, stream).start()
@@ -111,6 +128,10 @@ class Lines(QueueHandler):
         except queue.Full:
             self._dropped += 1
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Count a line that cannot be made. logging itself would write to stderr, and wait for who reads that."""
+        self._faults.add(f"line of the log by {record.name}", sys.exception())
+
     def flush(self) -> None:
         """Wait for the lines that are not written yet, `FLUSH_S` at the most. `logging` calls this when Python ends."""
         ends_at = time.monotonic() + FLUSH_S
@@ -120,6 +141,20 @@ class Lines(QueueHandler):
     def _put_nowait(self, record: logging.LogRecord) -> None:
         self.queue.put_nowait(record)
         self._put += 1
+
+
+class Counted(logging.Filter):
+    """Counts the errors that waitress catches by itself, and lets all records pass."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__()
+        self._faults = faults
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True."""
+        if record.levelno >= logging.ERROR:
+            self._faults.add("request, in waitress", record.exc_info[1] if record.exc_info else None)
+        return True
 
 
 class Seldom(logging.Filter):

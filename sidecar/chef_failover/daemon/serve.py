@@ -23,6 +23,7 @@ from chef_failover.daemon.listening import TEND_EVERY_S, Listening
 from chef_failover.daemon.systemd import Notifier
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import ChefFailoverError, NotAcceptedError
+from chef_failover.metrics.faults import Faults
 from chef_failover.node import accepted
 from chef_failover.node.accepted import Accepted
 from chef_failover.node.machine import Machine
@@ -41,7 +42,8 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     """
     # Blocked here, before any thread exists, signals are taken one at a time by a thread below, never in a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, _RELOADS})
-    logs.from_a_thread(logging.INFO)
+    faults = Faults()
+    logs.from_a_thread(logging.INFO, faults)
     work = _Work(config_path, accepted.for_sidecar(config_path))
     config = work.accepted.config
     logs.use(config.log_format)
@@ -50,7 +52,7 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     _lock(config)
     systemd = Notifier()
     machine = Machine(node_name=work.node_name, on_change=lambda snapshot: systemd.status(render.status_line(snapshot)))
-    sidecar = Sidecar(config, machine)
+    sidecar = Sidecar(config, machine, faults)
     listening = Listening(config.listen, sidecar)
     listening.start()
     _say_started(sidecar, config_path)
@@ -161,7 +163,8 @@ def _reload(sidecar: Sidecar, work: _Work) -> None:
     except Exception as error:
         work.accepted = former
         if not isinstance(error, ChefFailoverError):
-            log.exception("a reload broke by a fault of ours")
+            sidecar.faults.add("reload", error)
+            log.exception("internal error: a reload failed")
         sidecar.reload_refused()
         for line in error.lines if isinstance(error, ChefFailoverError) else [str(error)]:
             log.error("the configuration in use stays, since the new one is no good: %s", line)

@@ -7,14 +7,10 @@ first result counts at once, since any answer beats none.
 from __future__ import annotations
 
 import math
-import random
 
 import attrs
 
 from chef_failover.model.model import Health, RiseFall
-
-JITTER = 0.2
-"""Probes are spread by a fifth either way, so that a fleet never beats in step."""
 
 
 @attrs.frozen
@@ -23,14 +19,6 @@ class Thresholds:
 
     rise: int
     fall: int
-
-
-@attrs.frozen
-class Pace:
-    """Seconds between probes: in a steady state, and while a change is under way."""
-
-    interval_s: float
-    retry_interval_s: float
 
 
 def advance(state: RiseFall, *, is_good: bool, at: float, thresholds: Thresholds, comes_back: bool = True) -> RiseFall:
@@ -51,9 +39,3 @@ def advance(state: RiseFall, *, is_good: bool, at: float, thresholds: Thresholds
     if streak < (thresholds.rise if is_good else thresholds.fall):
         return attrs.evolve(state, streak=streak)
     return RiseFall(toward, changed_at=at)
-
-
-def next_delay_s(pace: Pace, rng: random.Random, *, is_changing: bool) -> float:
-    """Seconds to wait before the next probe."""
-    base = pace.retry_interval_s if is_changing else pace.interval_s
-    return base * rng.uniform(1 - JITTER, 1 + JITTER)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import math
 
-from chef_failover.decide import parity, rights
+from chef_failover.decide import hold_down, parity, rights
 from chef_failover.decide.readiness import PROVING, why_not_ready
 from chef_failover.decide.run_evidence import left_behind_s, why_behind
 from chef_failover.decide.search_index import why_impaired
@@ -84,9 +84,10 @@ def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, 
     was_down = server.health is Health.DOWN or (server.well_since is not None and server.well_since > -math.inf)
     is_held_down = was_down and verdict.is_better and snapshot.policy.failback_s > 0 and snapshot.pinned != verdict.name
     if is_held_down and mended not in ([], [_UNDRAIN]):
-        wants.append(_hold_down(snapshot.policy.failback_s, verdict.name, "it must then stay well for about"))
+        then_s = hold_down.left_s(server, snapshot.policy, well_since=now, now=now)
+        wants.append(_hold_down(then_s, server, now, "it must then stay well for about"))
     elif verdict.hold_down_s > 0 and verdict.standing is Standing.ELIGIBLE:
-        wants.append(_hold_down(verdict.hold_down_s, verdict.name, "it must stay well for another"))
+        wants.append(_hold_down(verdict.hold_down_s, server, now, "it must stay well for another"))
     left_s = left_behind_s(snapshot, server, now=now)
     if left_s > 0:
         passes = "" if math.isinf(left_s) else f"another {in_words(left_s)} must pass, or "
@@ -131,10 +132,10 @@ def _mended(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
     return found
 
 
-def _hold_down(seconds: float, name: str, words: str) -> str:
+def _hold_down(seconds: float, server: ServerSnapshot, now: float, words: str) -> str:
     if math.isinf(seconds):
-        return f"failback is never, so a person must say it: chef-failover pin {name}"
-    return f"{words} {in_words(seconds)}"
+        return f"failback is never, so a person must say it: chef-failover pin {server.name}"
+    return f"{words} {in_words(seconds)}{hold_down.why_longer(server, now=now)}"
 
 
 def _before(verdict: Verdict, choice: Choice) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from chef_failover.decide import hold_down
 from chef_failover.decide.readiness import PROVING, why_not_ready
 from chef_failover.decide.run_evidence import why_behind
 from chef_failover.decide.search_index import why_impaired
@@ -97,7 +98,7 @@ def _sentence_of_standing(
 ) -> str:
     match verdict.standing:
         case Standing.ELIGIBLE:
-            return _sentence_of_eligible(verdict, server, choice, snapshot.pinned)
+            return _sentence_of_eligible(verdict, server, choice, snapshot, now)
         case Standing.TURNS_NODE_AWAY:
             return _sentence_of_refusal(server)
         case Standing.FAILING | Standing.DOWN if verdict.is_reachable:
@@ -119,13 +120,18 @@ def _sentence_of_refusal(server: ServerSnapshot) -> str:
     return f"turned this node away {PROVING}"
 
 
-def _sentence_of_eligible(verdict: Verdict, server: ServerSnapshot, choice: Choice, pinned_to: str | None) -> str:
+def _sentence_of_eligible(
+    verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float
+) -> str:
     if verdict.name == choice.name:
         return f"in use{_unless_it_failed(server) or f', {server.detail}'}"
-    if verdict.is_better and choice.name == pinned_to:
-        return f"would be used, if this node were not pinned to {pinned_to}"
+    if verdict.is_better and choice.name == snapshot.pinned:
+        return f"would be used, if this node were not pinned to {snapshot.pinned}"
     if math.isinf(verdict.hold_down_s):
         return "UP again, but failback is never"
     if verdict.hold_down_s > 0:
-        return f"UP again; the node moves back in {in_words(verdict.hold_down_s)} if it stays so"
+        left, why_longer = in_words(verdict.hold_down_s), hold_down.why_longer(server, now=now)
+        if why_longer:
+            return f"UP again; it must stay well for another {left}{why_longer}"
+        return f"UP again; the node moves back in {left} if it stays so"
     return f"could take over{_unless_it_failed(server) or f', {server.detail}'}"

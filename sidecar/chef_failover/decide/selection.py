@@ -12,11 +12,10 @@ Two questions are asked of the same list:
   answer its latest probe is passed over at once, for any that did: waiting for the third failure would cost this run
   minutes, and going elsewhere costs nothing. The settled choice stays, so the next run comes back without a hold-down.
 
-The hold-down: a server that comes before the one in use must have been UP for ``failback`` before the node moves back,
-and up to half as long again, by a hash of node and server, so that a fleet does not return all at once. A server that
-was never DOWN has no hold-down. Between servers that all fail there is nothing to gain by moving, so the node stays;
-and it moves to none whose latest probe failed. What comes back at once was down for one reason, which was none of
-theirs: before the node leaves a server that is DOWN for one that came UP later, that server is asked once more.
+A server that comes before the one in use must have been UP for its hold-down, as `hold_down` has it, before the node
+moves back. A server that was never DOWN has none. Between servers that all fail there is nothing to gain by moving, so
+the node stays; and it moves to none whose latest probe failed. It leaves a DOWN server for one that has answered since,
+and that had come UP before the other last failed: what goes or comes back at once does so for one reason.
 
 With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
 there is none of these it counts as well: a stale run is better than none.
@@ -30,15 +29,14 @@ and pins mean, and how they end, stands in `steering`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Mapping, Sequence
 
 import attrs
 
+from chef_failover.decide import hold_down
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.parity import stale
-from chef_failover.decide.preference import preference as _preference
-from chef_failover.decide.preference import unit_hash as _unit_hash
+from chef_failover.decide.preference import preference
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.run_evidence import left_behind_s
@@ -60,8 +58,6 @@ from chef_failover.model.needs import NodeObject, ParityMode, ReadinessMode
 
 PROOF_S = 5.0
 """Seconds within which a registration must go on to be waited for, and after it a probe that is signed with it."""
-HOLD_DOWN_SPREAD = 0.5
-"""The hold-down of a node lasts ``failback`` and up to this part of it more."""
 _USEFUL = NodeObject(run_list=("something",))
 
 
@@ -79,13 +75,15 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, snapshot, current, runs_from, now) for server in snapshot.servers}
     lags = _put_stale_ones_back(standings, snapshot, now)
-    preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
+    preferences = {server.name: preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
     if current is not None:
         for server in snapshot.servers:
             is_better = preferences[server.name] < preferences[current.name]
             if is_better and standings[server.name] is standings[current.name]:
-                hold_downs[server.name] = _hold_down_left_s(server, standings[server.name], snapshot, now)
+                is_well = standings[server.name] is Standing.ELIGIBLE
+                well_since = server.well_since if is_well else None
+                hold_downs[server.name] = hold_down.left_s(server, snapshot.policy, well_since=well_since, now=now)
     pinned = snapshot.pinned
     pinned_strictly = pinned if snapshot.pin and snapshot.pin.is_strict else None
     best = min(
@@ -98,7 +96,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             preferences[server.name],
         ),
     )
-    if current is not None and runs_from is None and best.name != pinned and _stays(current, best, snapshot, standings):
+    if current is not None and runs_from is None and best.name != pinned and _stays(current, best, standings):
         best = current
     verdicts = tuple(
         Verdict(
@@ -123,11 +121,15 @@ def server_worth_waiting_for(
     Each server without a result since ``runs_from`` is imagined to answer well at this instant and, with ``registers``,
     each registration that is under way to succeed, and each first reading to find what a run needs. If even then the
     choice falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to
-    wait for.
+    wait for. No run waits for a server that asked to be left alone.
     """
     begun = [server for server in snapshot.servers if registers and is_being_registered(server, now)]
     unread = [server for server in snapshot.servers if registers and _is_to_be_read(server, snapshot)]
-    unasked = [server for server in snapshot.servers if server in begun or not server.is_probed_since(runs_from)]
+    unasked = [
+        server
+        for server in snapshot.servers
+        if server in begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
+    ]
     if not unasked and not unread:
         return None
     for server in begun:
@@ -169,6 +171,7 @@ def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, threshol
             if server.health is Health.UP
             and server.last_probe is server.last_alive_probe
             and not server.is_probed_since(runs_from)
+            and now >= server.stay_away_until
         ]
         snapshot = _imagine_answers(snapshot, well, now, thresholds)
     return select(snapshot, now=now, runs_from=runs_from)
@@ -210,24 +213,21 @@ def _standing(
     return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from, now))
 
 
-def _stays(
-    current: ServerSnapshot, best: ServerSnapshot, snapshot: Snapshot, standings: Mapping[str, Standing]
-) -> bool:
+def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str, Standing]) -> bool:
     """Whether the node stays on ``current``, which is DOWN, though ``best`` stands better.
 
-    Where nobody answers there is nothing to gain. What came back while ``current`` was DOWN may have been down with it:
-    ``current`` is left once it has failed after that.
+    Where no server answers there is nothing to gain. An answer from before ``current`` went DOWN tells nothing, since
+    ``best`` may have gone with it; and what brought ``best`` back may have brought ``current`` back. A person who
+    drained ``current`` wants it left all the same.
     """
-    if standings[current.name] is not Standing.DOWN or current.liveness.changed_at is None:
+    went_down_at, came_up_at = current.liveness.changed_at, best.liveness.changed_at
+    last, answer = current.last_probe, best.last_alive_probe
+    if standings[current.name] is not Standing.DOWN or went_down_at is None:
         return False
-    up_since, last = best.liveness.changed_at, current.last_probe
-    if standings[best.name] <= Standing.FAILING or last is None:
+    if standings[best.name] <= Standing.FAILING or last is None or answer is None or came_up_at is None:
         return True
-    changes = [entry for entry in snapshot.transitions if entry.server == best.name and entry.after == Health.UP.name]
-    if up_since is None or not changes or changes[-1].before != Health.DOWN.name:
-        return False
-    has_failed_since = not last.outcome.is_alive and min(last.began_at, last.finished_at) >= up_since
-    return up_since > current.liveness.changed_at and not has_failed_since
+    has_failed_since = not last.outcome.is_alive and min(last.began_at, last.finished_at) >= came_up_at
+    return current.any_drain is None and (answer.finished_at < went_down_at or not has_failed_since)
 
 
 def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
@@ -279,11 +279,3 @@ def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now
         return {}
     standings |= dict.fromkeys(lowered, Standing.STALE)
     return lowered
-
-
-def _hold_down_left_s(server: ServerSnapshot, standing: Standing, snapshot: Snapshot, now: float) -> float:
-    """Seconds until the node may move from the server in use to this better one, which stands as well."""
-    if standing is not Standing.ELIGIBLE or server.well_since is None:
-        return math.inf
-    spread = 1 + HOLD_DOWN_SPREAD * _unit_hash("hold-down", snapshot.policy.identity, server.name)
-    return max(0.0, snapshot.policy.failback_s * spread - (now - server.well_since))

@@ -27,7 +27,7 @@ from collections.abc import Iterable
 import attrs
 
 from chef_failover.durations import in_words
-from chef_failover.model.model import Snapshot
+from chef_failover.model.model import Health, Snapshot
 from chef_failover.model.orders import Drain, FleetDrain, Order, Pin
 
 CLOCK_SLACK_S = 2.0
@@ -93,14 +93,15 @@ def replaced_by(snapshot: Snapshot, order: Drain | Pin) -> Drain | Pin | None:
 
 
 def taken_from(snapshot: Snapshot, ended: Iterable[Drain | Pin]) -> str | None:
-    """With ``failback: never``, the server that one of these orders took the node from; None otherwise."""
+    """With ``failback: never``, the server that one of these orders took the node from; None otherwise, or if DOWN."""
     if not math.isinf(snapshot.policy.failback_s) or snapshot.choice is None:
         return None
     for order in ended:
         is_in_effect = isinstance(order, Drain) or snapshot.choice.name == order.server
         was_there = isinstance(order, Pin) or order.in_use == order.server
-        if order.in_use and is_in_effect and was_there and snapshot.server(order.in_use):
-            return order.in_use
+        server = snapshot.server(order.in_use) if order.in_use and is_in_effect and was_there else None
+        if server is not None and server.health is not Health.DOWN:
+            return server.name
     return None
 
 

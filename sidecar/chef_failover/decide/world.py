@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from chef_failover.decide import parity, reading, rights, run_evidence
+from chef_failover.decide import hold_down, parity, reading, rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.readiness import sentence, why_not_ready
 from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
@@ -45,7 +46,7 @@ from chef_failover.model.model import (
     Transition,
 )
 from chef_failover.model.orders import Drain, FleetDrain, Pin
-from chef_failover.model.run_history import Run
+from chef_failover.model.run_history import Phase, Run
 
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
@@ -74,15 +75,23 @@ def apply_probe(
     )
     liveness, access = server.liveness, server.access
     at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
-    is_alive = result.outcome.is_alive
+    is_alive, serves_node = result.outcome.is_alive, result.outcome.serves_node
     is_counted = is_alive or not (offline or result.is_node_trouble or result.began_at < snapshot.online_since)
     if is_counted:
         liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
-        is_served = result.outcome.serves_node
-        access = advance(access, is_good=is_served, at=at, thresholds=thresholds, comes_back=comes_back)
+        access = advance(access, is_good=serves_node, at=at, thresholds=thresholds, comes_back=comes_back)
     proof = result if is_alive else server.last_alive_probe
-    changed = attrs.evolve(server, liveness=liveness, access=access, last_probe=result, last_alive_probe=proof)
+    stay_away_until = at + result.retry_after_s if result.retry_after_s else server.stay_away_until
+    changed = attrs.evolve(
+        server,
+        liveness=liveness,
+        access=access,
+        last_probe=result,
+        last_alive_probe=proof,
+        setbacks=0 if serves_node else server.setbacks + 1,
+        stay_away_until=-math.inf if serves_node else stay_away_until,
+    )
     if result.outcome is Outcome.NOT_ASSOCIATED and access.health is Health.DOWN:  # it may have been restored empty
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
@@ -121,11 +130,24 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
         snapshot = attrs.evolve(snapshot, used=run.used, used_since=now, used_on=on)
     if server is None:
         return snapshot
-    changed = attrs.evolve(server, run_evidence=run_evidence.heard(snapshot, server, run, at=now))
+    changed = attrs.evolve(
+        server,
+        run_evidence=run_evidence.heard(snapshot, server, run, at=now),
+        run_ended_at=now,
+        save_failed_at=now if run.phase is Phase.SAVE and not run.is_success else server.save_failed_at,
+    )
     if run.is_success and run.used is not None:
         changed = reading.after_run(changed, run.used, at=now)
     snapshot = _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
     return refresh_choice(snapshot, now=now, on=on)
+
+
+def leave_alone(snapshot: Snapshot, name: str, span_s: float, *, now: float, on: datetime.datetime) -> Snapshot:  # noqa: ARG001
+    """The world after that server asked, in answer to whatever request, for no more of them for ``span_s``."""
+    server = snapshot.server(name)
+    if server is None:
+        return snapshot
+    return snapshot.with_server(attrs.evolve(server, stay_away_until=max(server.stay_away_until, now + span_s)))
 
 
 def apply_registration(
@@ -240,7 +262,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     changed = Transition(on, None, _last_choice(snapshot, now), _label(snapshot, choice, now), choice.reason)
     if before is None or before.name != choice.name:
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False)
-        return _remember(moved, changed)
+        return _remember(hold_down.after_move(moved, before, choice, now=now) if before else moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
 
@@ -314,8 +336,14 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
         return "none"
     server = snapshot.server(choice.name)
     is_first_try = server is not None and server.registration.attempts <= 1 and is_being_registered(server, now)
-    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try
+    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:
+    """The server in use is DOWN, and the node stays only until another one has answered, which takes a moment."""
+    is_down = choice.standing is Standing.DOWN and choice.name != snapshot.pinned
+    return is_down and any(verdict.standing > Standing.FAILING for verdict in choice.verdicts)
 
 
 def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:

@@ -12,7 +12,8 @@ import attrs
 
 from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.urls import place
-from chef_failover.decide.health import Pace, Thresholds
+from chef_failover.decide.health import Thresholds
+from chef_failover.decide.pace import Pace
 from chef_failover.decide.registration import identity_of
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
 from chef_failover.decide.world import apply_listed_drains
@@ -58,12 +59,9 @@ class Assembly:
     """Ends the drains and pins whose time is over."""
 
     def start(self) -> None:
-        """Begin to probe and to register. A node that is not registered yet does not wait for its turn to probe."""
+        """Begin to probe and to register."""
         self.watch.start()
         self.ends.wake()
-        for server in self.live.snapshot.servers:
-            if not server.is_registered:
-                self.watch.look_at(server.name)
         self.upkeeps.start()
 
     def wake(self) -> None:
@@ -164,7 +162,11 @@ def _probe(
         node_name = key.node_name if key is not None else None
         return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
 
-    return lambda: prober().probe()
+    def probe() -> ProbeResult:
+        known = live.snapshot.server(server.name)
+        return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
+
+    return probe
 
 
 def readiness_policy(config: Config) -> ReadinessPolicy:

@@ -6,8 +6,9 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from chef_failover.decide.asking import Asking, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
@@ -49,8 +50,8 @@ class LiveSnapshot:
         """The world as it is now."""
         return self._snapshot
 
-    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> bool:
-        """Take in one probe's result; whether a change of that server is under way."""
+    def record(self, name: str, result: ProbeResult, offline: str | None = None) -> None:
+        """Take in one probe's result."""
         with self._changed:
             before = self._snapshot
             server = next(server for server in before.servers if server.name == name)
@@ -61,7 +62,6 @@ class LiveSnapshot:
             self._changed.notify_all()
         self._counters.probed(name, result)
         self._tell(before, after)
-        return next(server.is_changing for server in after.servers if server.name == name)
 
     def register(self, name: str, registration: Registration) -> None:
         """Take in how the node's registration with one server stands."""
@@ -81,19 +81,18 @@ class LiveSnapshot:
         self._counters.registered(name, server.registration, registration)
         self._tell(before, after)
 
-    def take(self, name: str, check: NodeCheck) -> bool:
-        """Take in what a reading found on one server; whether a change of that server is under way."""
+    def take(self, name: str, check: NodeCheck) -> None:
+        """Take in what a reading found on one server."""
         with self._changed:
             before = self._snapshot
             server = before.server(name)
             if server is None:
-                return False
+                return
             after = apply_reading(before, server, check, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
         if not self._tell(before, after) and memory.of(before) != memory.of(after):
             self._on_change(after)
-        return any(server.is_changing for server in after.servers if server.name == name)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
         """Let somebody's word have its effect; the world after it.
@@ -122,6 +121,17 @@ class LiveSnapshot:
             self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds, registers=registers
         )
 
+    def servers_to_ask(self, runs_from: float, asked: Mapping[str, float], *, registers: bool = True) -> Asking:
+        """Which servers a starting run asks; ``asked`` tells since when it waits for which."""
+        return servers_to_ask(
+            self._snapshot,
+            now=self._clock(),
+            runs_from=runs_from,
+            thresholds=self._thresholds,
+            asked=asked,
+            registers=registers,
+        )
+
     def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now goes, and the world it was chosen in."""
         snapshot = self._snapshot
@@ -134,6 +144,10 @@ class LiveSnapshot:
         with self._changed:
             while condition() and (left_s := limit - self._clock()) > 0:
                 self._changed.wait(left_s)
+
+    def wait_for_change(self, known: Snapshot, timeout_s: float) -> None:
+        """Until the world is another one than ``known``, or ``timeout_s`` is over."""
+        self.wait_while(lambda: self._snapshot is known, timeout_s)
 
     def _tell(self, before: Snapshot, after: Snapshot) -> bool:
         """Everybody who has to know of a change, outside the lock; whether there was one."""

@@ -1,7 +1,7 @@
 """Shell: when things are done. Tasks say when they are due next, and two small pools of threads do them.
 
-So threads do not grow with servers, seven servers that hang delay no other, and none delays a waiting run. This is the
-one place where every exception of the daemon's own work ends: a fault of ours costs one step, never a loop.
+So threads do not grow with servers, seven servers that hang delay no other, and none delays a waiting run. Every
+exception of the daemon's own work ends here: an internal error costs one step, never a loop.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 
 import attrs
+
+from chef_failover.metrics.faults import Faults
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +83,14 @@ class Task:
 
 
 class Scheduler:
-    """Does what its tasks have to do, from `start` to `stop`. ``clock`` gives monotonic seconds."""
+    """Does what its tasks have to do, from `start` to `stop`.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    ``clock`` gives monotonic seconds; ``faults`` counts the steps that break by an internal error.
+    """
+
+    def __init__(self, clock: Callable[[], float], faults: Faults | None = None) -> None:
         self.clock = clock
-        self.faults = 0
-        """How many steps broke by a fault of ours."""
-        self.last_fault: str | None = None
-        """The task and the class of the last of them."""
+        self.faults = faults or Faults()
         self.probes, self.work = Pool("probes"), Pool("work")
         """One pool for what has a tight limit, and one for what may take longer."""
         self._tasks: set[Task] = set()
@@ -216,9 +218,7 @@ class Scheduler:
         try:
             return task.step()
         except Exception as error:
-            with self._changed:
-                self.faults += 1
-                self.last_fault = f"{task.name}: {type(error).__name__}"
+            self.faults.add(task.name, error)
             task.unsaid += 1
             now = time.monotonic()
             if now >= task.said_at + SAID_EVERY_S:

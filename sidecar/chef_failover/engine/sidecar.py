@@ -23,6 +23,7 @@ from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.engine.runs import RunReport, Runs
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.faults import Faults
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.about import About
@@ -48,14 +49,17 @@ LAST_SAVE_S = 0.3
 class Sidecar:
     """Watches the servers of ``config``, or of the fleet's list that it names, from `start` to `stop`.
 
+    ``faults`` counts its internal errors, together with those around it.
+
     Raises:
         IdentityError: the node's name cannot be found out.
     """
 
-    def __init__(self, config: Config, machine: Machine | None = None) -> None:
+    def __init__(self, config: Config, machine: Machine | None = None, faults: Faults | None = None) -> None:
         self._machine = machine or Machine()
+        self.faults = faults or Faults()
         self._state_path = config.state_dir / state.FILE_NAME
-        self._scheduler = Scheduler(self._machine.clock)
+        self._scheduler = Scheduler(self._machine.clock, self.faults)
         self._saver = Saver(self._save)
         self._saving = self._scheduler.task("state.json", self._saver.step)
         self._textfile = Textfile(self._metrics)
@@ -146,7 +150,7 @@ class Sidecar:
             snapshot=self.snapshot,
             history=self.runs.history,
             runs_under_way=len(self.runs.under_way),
-            faults=self._scheduler.faults,
+            faults=self.faults.count,
             fingerprint=self.config.fingerprint,
             now=self.now(),
         )
@@ -154,16 +158,6 @@ class Sidecar:
     def late(self) -> tuple[str, ...]:
         """What hangs: see `Scheduler.late`."""
         return self._scheduler.late()
-
-    @property
-    def faults(self) -> int:
-        """How many steps broke by a fault of ours."""
-        return self._scheduler.faults
-
-    @property
-    def last_fault(self) -> str | None:
-        """What last broke by a fault of ours."""
-        return self._scheduler.last_fault
 
     def refresh(self, *, waits: bool = True) -> None:
         """See `Watch.refresh`."""
@@ -236,9 +230,10 @@ class Sidecar:
         """What ``make`` makes. A list that was kept and breaks that is dropped, or it would break every start."""
         try:
             return make()
-        except Exception:
+        except Exception as error:
             if not self._discovery.uses_kept_list:
                 raise
+            self.faults.add("the list that was kept", error)
             log.exception(
                 "the list that was kept cannot be started with, and is dropped; config.yml's servers are used"
             )

@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from chef_failover.decide.health import Pace
+from chef_failover.decide.asking import MOMENT_S, Asking
+from chef_failover.decide.pace import Pace, probe_from
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
 from chef_failover.engine.scheduler import Scheduler
@@ -20,13 +21,13 @@ ANSWER_SLACK_S = 0.25
 START_S = 0.5
 """How long a run's question may wait for probing to begin: with that the shim, which grants a second, still waits."""
 HEAD_START_S = 0.01
-"""How much earlier than the others the server is probed that a run waits for."""
+"""How much earlier than the others the server is probed that a run waits for.
+
+Three TLS handshakes at once on a small machine take twice as long as one."""
 KEY_PERIOD_S = 0.05
 """How often we look for a key that is to come."""
-
-
 LOOK_S = 10.0
-"""A person who looks has what is older than this probed anew: so often at the most, whoever looks and how often."""
+"""What is older than this is probed for a person who looks."""
 
 
 class Watch:
@@ -36,7 +37,7 @@ class Watch:
         live: takes the results.
         probes: for each server by name, what probes it.
         look: tells why this node has no network, or None; asked only after a probe that never left the node.
-        pace: between probes.
+        pace: of background probes.
         timeout_s: of one probe.
         fresh_for_s: how old a result may be to start a run on it.
         lacks_key: whether the node has no key yet and will get one, without which no run works.
@@ -64,24 +65,26 @@ class Watch:
         self._lacks_key = lacks_key
         self._clock = scheduler.clock
         self._is_started = threading.Event()
+        self._pace = pace
+        self._begun_at = self._clock()
         self._monitors = {
             name: Monitor(
                 name,
                 probe=probe,
-                report=self._reporter(name),
-                pace=pace,
+                report=functools.partial(self._take, name),
+                due_at=functools.partial(self._due_at, name),
                 limit_s=2 * timeout_s,  # and a look at this node's own network
+                retry_s=pace.first_step_s,
                 scheduler=scheduler,
                 rng=rng,
-                is_known=any(server.name == name and server.last_probe for server in live.snapshot.servers),
             )
             for name, probe in probes.items()
         }
 
     def start(self) -> None:
         """Begin probing."""
-        for monitor in self._monitors.values():
-            monitor.start()
+        self._begun_at = self._clock()
+        self._plan()
         self._is_started.set()
 
     def stop(self) -> None:
@@ -90,9 +93,8 @@ class Watch:
             monitor.stop()
 
     def look_at(self, name: str) -> None:
-        """Probe that server now, whatever its last result; unknown names are nobody's."""
-        if name in self._monitors:
-            self._monitors[name].freshen(self._clock())
+        """Probe that server now, whatever its last result, unless it asked to be left alone; others are ignored."""
+        self._freshen(name, self._clock())
 
     def refresh(self, *, waits: bool = True) -> None:
         """For a person who looks: have every server probed whose last result is older than `LOOK_S`.
@@ -102,27 +104,37 @@ class Watch:
         if not self._is_started.wait(START_S):
             return
         looks_from = self._clock() - LOOK_S
-        self._freshen(looks_from, 0.0)
+        asked = [name for name in self._monitors if self._freshen(name, looks_from) is not None]
         if waits:
             self._live.wait_while(
-                lambda: not all(server.is_probed_since(looks_from) for server in self._live.snapshot.servers),
+                lambda: any(
+                    server.name in asked and not server.is_probed_since(looks_from)
+                    for server in self._live.snapshot.servers
+                ),
                 self._timeout_s + ANSWER_SLACK_S,
             )
 
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now should go, from results that are fresh, and the world it was chosen in.
 
-        Takes one probe's timeout at most, from `start` on; much less when the preferred server answers. Results count
-        that are no older than ``fresh_for``, and than ``max_age_s``: the run may know what happened before that. Only a
-        question that no other follows (``is_final``) waits for a registration under way, and for a key that is to come.
+        Takes one probe's timeout at most, from `start` on, and a little more where a server that was asked later has
+        yet to answer; much less when the server that the run wants answers. Results count that are no older than
+        ``fresh_for``, and than ``max_age_s``: the run may know what happened before that. Only a question that no other
+        follows (``is_final``) waits for a registration under way, and for a key that is to come.
         """
-        runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
+        came_at = self._clock()
+        runs_from = came_at - min(self._fresh_for_s, max_age_s)
         self._is_started.wait(START_S)
-        limit = self._clock() + self._timeout_s + ANSWER_SLACK_S
-        server_worth_waiting_for = functools.partial(self._live.server_worth_waiting_for, runs_from, registers=is_final)
-        self._freshen_in_turns(runs_from, server_worth_waiting_for)
-        while (wanted := server_worth_waiting_for()) and (left_s := limit - self._clock()) > 0:
-            self._live.wait_while(lambda: server_worth_waiting_for() == wanted, left_s)
+        begun_at, asked = self._clock(), dict[str, float]()
+        while True:
+            known = self._live.snapshot
+            asking = self._ask(runs_from, asked, registers=is_final)
+            last_asked_at = max([begun_at, *asked.values()])
+            limit = min(last_asked_at, came_at + START_S) + self._timeout_s + ANSWER_SLACK_S
+            left_s = min(limit, asking.again_at) - self._clock()
+            if not asking.awaited or self._clock() >= limit:
+                break
+            self._live.wait_for_change(known, left_s)
         while is_final and self._lacks_key() and self._clock() < limit:
             time.sleep(KEY_PERIOD_S)
         return self._live.select_for_run(runs_from)
@@ -130,52 +142,68 @@ class Watch:
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
         """For a run that asks again when it starts: where it would go by what is known, while probes for it begin.
 
-        None if that speaks for no server, or if one that nobody has heard of yet could change it.
+        None if that speaks for no server, or if one that was never probed could change it.
         """
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
-        wanted = self._live.server_worth_waiting_for(runs_from)
-        if wanted:
-            self._monitors[wanted].freshen(runs_from, is_awaited=True)
-        self._freshen(runs_from, HEAD_START_S)
-        if not wanted:
+        if not self._ask(runs_from, {}).awaited:
             return self._live.select_for_run(runs_from)
         if self._live.server_worth_waiting_for(-math.inf, registers=False):
             return None
         snapshot, choice = self._live.select_for_run(-math.inf)
         return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
 
-    def _freshen_in_turns(self, runs_from: float, server_worth_waiting_for: Callable[[], str | None]) -> None:
-        """Have all servers probed whose result is too old, the one a run waits for a moment before the others.
+    def _ask(self, runs_from: float, asked: dict[str, float], *, registers: bool = True) -> Asking:
+        """Have those servers probed that a run asks now, and note in ``asked`` since when it waits for which."""
+        asking = self._live.servers_to_ask(runs_from, asked, registers=registers)
+        for name in asking.awaited:
+            since = self._freshen(name, runs_from, is_awaited=True)
+            asked.setdefault(name, self._clock() if since is None else since)
+        for name in asking.for_later:
+            self._freshen(name, self._clock() - MOMENT_S, HEAD_START_S)
+        return asking
 
-        Three TLS handshakes at once on a small machine take twice as long as one. As in Happy Eyeballs (RFC 8305) the
-        head start is too short to delay anybody, and long enough for a server nearby to have answered; one that fails
-        within it passes it on to the next. Once nothing is waited for, the answer goes out before the others' turn.
-        """
-        former = None
-        while (wanted := server_worth_waiting_for()) and wanted != former:
-            self._monitors[wanted].freshen(runs_from, is_awaited=True)
-            self._live.wait_while(lambda: server_worth_waiting_for() == wanted, HEAD_START_S)
-            former = wanted
-        self._freshen(runs_from, 0.0 if wanted else HEAD_START_S)
+    def _freshen(
+        self, name: str, wanted_from: float, within_s: float = 0.0, *, is_awaited: bool = False
+    ) -> float | None:
+        """See `Monitor.freshen`; None if that server is unknown or asked to be left alone."""
+        server = self._live.snapshot.server(name)
+        if name not in self._monitors or server is None or self._clock() < server.stay_away_until:
+            return None
+        return self._monitors[name].freshen(wanted_from, within_s, is_awaited=is_awaited)
 
-    def _freshen(self, runs_from: float, within_s: float) -> None:
+    def _due_at(self, name: str, chance: float) -> float:
+        snapshot = self._live.snapshot
+        server = snapshot.server(name)
+        if server is None:
+            return math.inf
+        return probe_from(snapshot, server, self._pace, chance=chance, begun_at=self._begun_at)
+
+    def _plan(self) -> None:
         for monitor in self._monitors.values():
-            monitor.freshen(runs_from, within_s)
+            monitor.plan()
 
-    def _reporter(self, name: str) -> Callable[[ProbeResult], bool]:
-        def report(result: ProbeResult) -> bool:
-            before = self._live.snapshot
-            offline = before.offline if result.is_node_trouble else None
-            is_changing = self._live.record(name, result, self._look() if result.never_left_node else offline)
-            was = before.server(name)
-            if was and was.health is Health.DOWN and result.outcome.is_alive:
-                self._ask_others_that_fail(name, before, result.finished_at)
-            return is_changing
+    def _take(self, name: str, result: ProbeResult) -> None:
+        before = self._live.snapshot
+        offline = before.offline if result.is_node_trouble else None
+        self._live.record(name, result, self._look() if result.never_left_node else offline)
+        self._ask_the_one_in_use(name, before)
+        self._ask_the_others(name, before)
+        self._plan()
 
-        return report
+    def _ask_the_one_in_use(self, name: str, before: Snapshot) -> None:
+        """Once server ``name`` has come back, see whether the one in use, which is DOWN, has come back with it."""
+        after = self._live.snapshot
+        was, now, in_use = before.server(name), after.server(name), after.choice
+        has_come_back = was and now and was.health is Health.DOWN and now.health is Health.UP
+        used = after.server(in_use.name) if has_come_back and in_use and in_use.name != name else None
+        if used and used.last_probe and not used.last_probe.outcome.is_alive:
+            self._freshen(used.name, self._clock())
 
-    def _ask_others_that_fail(self, name: str, snapshot: Snapshot, at: float) -> None:
-        """Server ``name`` is coming back: the others may be back as well, and none is left for being asked later."""
-        for server in snapshot.servers:
-            if server.name != name and server.last_probe and not server.last_probe.outcome.is_alive:
-                self._monitors[server.name].freshen(at)
+    def _ask_the_others(self, name: str, before: Snapshot) -> None:
+        """Once server ``name``, which is in use, has gone DOWN: the node moves to one that has answered since."""
+        after = self._live.snapshot
+        was, now, in_use = before.server(name), after.server(name), after.choice
+        is_in_use = in_use is not None and in_use.name == name
+        if was and now and was.health > now.health is Health.DOWN and is_in_use:
+            for other in after.servers:
+                self._freshen(other.name, self._clock())

@@ -5,7 +5,10 @@ The daemon loads all of it after READY: no answer needs it, and it is a tenth of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+
+import attrs
 
 from chef_failover.chef import node_objects
 from chef_failover.chef.https import ChefServer, Signer, Target
@@ -13,6 +16,7 @@ from chef_failover.chef.probes import Prober
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.engine.registrar import Registrar
@@ -48,7 +52,7 @@ def make_prober(
 ) -> Prober:
     """What probes ``server`` as ``config`` says."""
     chef_server = chef_server_for(config, server, node_name, machine)
-    return Prober(chef_server, signer=signer, clock=machine.clock, utc_now=machine.utc_now)
+    return Prober(chef_server, signer=signer, clock=machine.clock, utc_now=machine.utc_now, chance=machine.rng.random)
 
 
 def signer_by(live: LiveSnapshot, name: str, key: ClientKey | None) -> Callable[[], Signer | None]:
@@ -74,7 +78,10 @@ def make_upkeep(
     look_at: Callable[[str], None],
 ) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
-    chef_server = chef_server_for(config, server, key.node_name, machine)
+    chef_server = attrs.evolve(
+        chef_server_for(config, server, key.node_name, machine),
+        leave_alone=functools.partial(live.steer, leave_alone, server.name),
+    )
     registrar = Registrar(
         server.name,
         live=live,
@@ -116,7 +123,6 @@ def make_upkeep(
         check=check,
         create=create,
         fill=fill,
-        look_at=look_at,
         clock=machine.clock,
         rng=machine.rng,
     )

@@ -186,7 +186,7 @@ def of_runs(measured: Measured) -> Iterator[Metric]:
 def of_ourselves(measured: Measured) -> Iterator[Metric]:
     """The sidecar itself."""
     yield CounterMetricFamily(
-        "chef_failover_faults", "Tasks that failed with an internal error, and were tried again.", measured.faults
+        "chef_failover_faults", "Internal errors: of tasks, requests, reloads, threads and the log.", measured.faults
     )
     yield GaugeMetricFamily(
         "chef_failover_config_hash",

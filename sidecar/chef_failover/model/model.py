@@ -80,6 +80,11 @@ class Outcome(enum.StrEnum):
         return self in (Outcome.NOT_ASSOCIATED, Outcome.CLOCK_SKEW, Outcome.FORBIDDEN, Outcome.WRONG_ORGANIZATION)
 
     @property
+    def is_overload(self) -> bool:
+        """The server answers 429 or 503: it wants fewer requests."""
+        return self in (Outcome.BUSY, Outcome.MAINTENANCE)
+
+    @property
     def is_alive(self) -> bool:
         """Counts as a success for the server's health."""
         return self.serves_node or self.turns_node_away
@@ -108,6 +113,8 @@ class ProbeResult:
     """Whether its status page said that its search index fails; None when that was not asked, or not told."""
     licence_notice: str | None = None
     """What it says of its Chef licence, which has ended; None while it says nothing."""
+    retry_after_s: float = 0.0
+    """For how long the server asked for no more requests, by ``Retry-After``; 0 when it did not."""
 
 
 @attrs.frozen
@@ -190,6 +197,18 @@ class NodeCheck:
 
 
 @attrs.frozen
+class Returns:
+    """How this node's returns to one server went; instants of the monotonic clock. What follows is `hold_down`."""
+
+    doublings: int = 0
+    """Of the hold-down, when the server last failed."""
+    failed_at: tuple[float, ...] = ()
+    """When the node left it because it failed, the latest last, and only the last few."""
+    came_back_at: float = -math.inf
+    """When the node last came back; long ago once that return has failed."""
+
+
+@attrs.frozen
 class ServerSnapshot:
     """One server at one instant. ``priority`` is smaller for better; ``changed_on`` is wall time of the last change."""
 
@@ -206,6 +225,14 @@ class ServerSnapshot:
     last_probe: ProbeResult | None = None
     last_alive_probe: ProbeResult | None = None
     """The latest probe that found the server alive: whether it welcomes this node holds until the next such answer."""
+    setbacks: int = 0
+    """Probes in a row that found no server that serves this node: each doubles the time until the next."""
+    stay_away_until: float = -math.inf
+    """The server asked for no request before this instant of the monotonic clock."""
+    run_ended_at: float = -math.inf
+    """When the last run that used it ended, on the monotonic clock."""
+    save_failed_at: float = -math.inf
+    """When the last run that failed at its save ended there: its search index may fail."""
     registration: Registration = Registration()
     node_check: NodeCheck | None = None
     """The last reading of what a run needs; probes tell nothing of that."""
@@ -220,6 +247,7 @@ class ServerSnapshot:
 
     On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
     run_evidence: RunEvidence = RunEvidence()
+    returns: Returns = Returns()
     drain: Drain | None = None
     """This node's own."""
     fleet_drain: FleetDrain | None = None

@@ -1,11 +1,13 @@
 """I/O: the fleet's list, asked for where it is kept, and only had again when it has changed.
 
-S3 answers to If-None-Match without the list. The Parameter Store cannot: it tells a version with the value. A file is
-as new as its times.
+S3 answers to If-None-Match without the list. The Parameter Store cannot: it tells a version with the value, and counts
+from 1 again when a parameter is deleted and created, as Terraform does, so a digest of the value stands next to it. A
+file is as new as its times.
 """
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 
@@ -44,6 +46,8 @@ Answer = Fetched | Unchanged | Trouble
 
 _VERSION_LIMIT = 200
 """Characters of what tells one version from another."""
+_DIGEST_LENGTH = 16
+"""Characters of a value's SHA-256; 64 bits."""
 
 _MISSING = ("NoSuchKey", "NoSuchBucket", "ParameterNotFound", "ParameterVersionNotFound")
 _FORBIDDEN = ("AccessDenied", "AccessDeniedException", "InvalidKeyId", "KMS.AccessDeniedException")
@@ -68,7 +72,7 @@ def fetch(settings: DiscoverySettings, version: str | None = None, call: aws.Cal
         return Trouble(f"{source}: cannot be read: {error.strerror}", is_passing=True)
     except AwsError as error:
         return Unchanged() if error.status == 304 else _judge(source, region, error)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return Trouble(f"{source}: is not UTF-8 text")
 
 
@@ -98,9 +102,11 @@ def _from_parameter_store(
 ) -> Answer:
     parameters = {"Name": source.place, "WithDecryption": True}
     reply = call("ssm", "GetParameter", parameters, region=region, endpoint_url=endpoint_url).get("Parameter", {})
-    value, now = reply.get("Value"), str(reply.get("Version"))[:_VERSION_LIMIT]
+    value = reply.get("Value")
     if not isinstance(value, str):
         return Trouble(f"{source}: the Parameter Store answers without a value", is_passing=True)
+    digest = hashlib.sha256(value.encode()).hexdigest()[:_DIGEST_LENGTH]
+    now = f"{str(reply.get('Version'))[:_VERSION_LIMIT]}-{digest}"
     return Unchanged() if now == version else Fetched(value, now)
 
 

@@ -13,6 +13,8 @@ would open a file of this node, or send this node's signature somewhere, config.
 - ``validator_key: file:``: one that config.yml has, or one in /etc/chef-failover, where only root puts files.
 - ``endpoint_url``: one that config.yml has.
 
+It may also set ``health.interval``, of which the servers bear the cost, to 10 s or longer.
+
 A list that is not valid as a whole is not used at all. One mistake in a file that ten thousand nodes read must not
 leave each of them with another part of it.
 """
@@ -27,10 +29,11 @@ from pathlib import PurePath
 import attrs
 import yaml
 
-from chef_failover.config.schema import Line, Name, Until
+from chef_failover.config.schema import Line, Name, Seconds, Until
 from chef_failover.config.settings import (
     ChefServerAssociation,
     Config,
+    HealthSettings,
     NoAssociation,
     Server,
     Steps,
@@ -43,6 +46,8 @@ from chef_failover.errors import ConfigError, Problem
 
 SIZE_LIMIT = 256 * 1024
 """Bytes of a list."""
+SHORTEST_INTERVAL = Seconds(10.0)
+"""Who may write the list has no node probe more often than that, whatever it says."""
 _DEEPEST = 20
 _MOST_VALUES = 10_000
 """Keys and values of a list: a hundred servers with all that can be set, each drained, have 5,000."""
@@ -64,11 +69,19 @@ class ListedDrain:
 
 
 @attrs.frozen
+class ListedHealth:
+    """What the list says of ``health``; None leaves it to config.yml."""
+
+    interval: Seconds | None = None
+
+
+@attrs.frozen
 class FleetList:
     """The list as it is written."""
 
     servers: tuple[Server, ...] = ()
     drains: tuple[ListedDrain, ...] = ()
+    health: ListedHealth = ListedHealth()
 
 
 @attrs.frozen
@@ -111,8 +124,16 @@ def effective(config: Config, listings: Iterable[Listing]) -> Effective:
             continue
         names = {server.name for server in servers}
         drains = tuple(drain for drain in listed.drains if drain.server in names)
-        return Effective(attrs.evolve(config, servers=servers), drains, listing, refused, trouble)
+        used = attrs.evolve(config, servers=servers, health=_health(listed, config))
+        return Effective(used, drains, listing, refused, trouble)
     return Effective(config, trouble=trouble)
+
+
+def _health(listed: FleetList, config: Config) -> HealthSettings:
+    interval = listed.health.interval
+    if interval is None:
+        return config.health
+    return attrs.evolve(config.health, interval=max(interval, SHORTEST_INTERVAL))
 
 
 def _in_brief(error: ConfigError) -> str:

@@ -32,7 +32,8 @@ SCHEMA = 1
 FILE_NAME = "state.json"
 UNASSOCIATED_FILE_NAME = "unassociated_servers.txt"
 SIZE_LIMIT = 1024 * 1024
-"""Bytes of state.json, as the shim has it. A hundred servers, with the most that is kept of each, have 150 kB."""
+"""Bytes of state.json, as the shim has it. A hundred servers, with the most that is kept of each, have 150 kB, and what
+a run used has 200 kB at the most: three times the body that told it."""
 _MEMORY_LIMIT = 16 * 1024 * 1024
 _NAME_LIMIT = 255
 _WORDS_LIMIT = 4000

@@ -1,0 +1,89 @@
+"""Pure: which servers a run that starts asks.
+
+It asks the server that it wants, and in a healthy world no other: ten thousand runs that start at once are no load for
+a standby. If that server fails, the run wants the next one. If it is silent for a quarter of a second, the next one is
+asked as well (Happy Eyeballs, RFC 8305), and so on; the run still waits for the better answer.
+
+A server that the run would prefer and does not use (DOWN, held down, not ready, turning the node away) is asked too,
+and the run does not wait for its answer: so the next run knows that it is back. That spreads the first good probe of a
+returning server over the fleet's runs. What was probed a moment ago is left alone, and so is a server that is drained.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+
+import attrs
+
+from chef_failover.decide.health import Thresholds
+from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
+from chef_failover.model.model import Outcome, ProbeResult, ServerSnapshot, Snapshot
+
+SILENCE_S = 0.25
+"""How long a server may be silent before a run asks the next one as well."""
+MOMENT_S = 10.0
+"""A result no older than this is not renewed for the sake of a later run."""
+
+
+@attrs.frozen
+class Asking:
+    """Names of servers: those whose answers the run waits for, the best first, and those that are asked for later."""
+
+    awaited: tuple[str, ...] = ()
+    for_later: tuple[str, ...] = ()
+    again_at: float = math.inf
+    """When silence adds a server, on the monotonic clock; infinite when only an answer changes something."""
+
+
+def servers_to_ask(
+    snapshot: Snapshot,
+    *,
+    now: float,
+    runs_from: float,
+    thresholds: Thresholds,
+    asked: Mapping[str, float],
+    registers: bool = True,
+) -> Asking:
+    """Return which servers a run that starts ``now`` asks. Nothing is awaited once no answer could change its choice.
+
+    Args:
+        snapshot: the world.
+        now: the monotonic clock, seconds.
+        runs_from: the oldest instant whose results count for the run.
+        thresholds: rise and fall.
+        asked: since when the run waits for each server that it has asked, by name.
+        registers: the run also waits for registrations and first readings that are under way.
+    """
+    awaited: list[str] = []
+    again_at, supposed = math.inf, snapshot
+    while again_at == math.inf:
+        wanted = server_worth_waiting_for(
+            supposed, now=now, runs_from=runs_from, thresholds=thresholds, registers=registers
+        )
+        server = supposed.server(wanted) if wanted is not None and wanted not in awaited else None
+        if server is None:
+            break
+        awaited.append(server.name)
+        silent_from = asked.get(server.name, now) + SILENCE_S
+        if now < silent_from:
+            again_at = silent_from
+        supposed = supposed.with_server(_supposed_to_fail(server, now))
+    choice = select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=thresholds)
+    ranked = [verdict.name for verdict in choice.verdicts] if choice else []
+    used = awaited[-1] if awaited else choice.name if choice else None
+    preferred = {*itertools.takewhile(lambda name: name != used, ranked), snapshot.pinned} - {*awaited}
+    if used == snapshot.pinned:
+        preferred = set()
+    for_later = [server.name for server in snapshot.servers if server.name in preferred and _is_of_use(server, now)]
+    return Asking(tuple(awaited), tuple(for_later), again_at)
+
+
+def _supposed_to_fail(server: ServerSnapshot, now: float) -> ServerSnapshot:
+    return attrs.evolve(server, last_probe=ProbeResult(Outcome.READ_TIMEOUT, "", now, began_at=now))
+
+
+def _is_of_use(server: ServerSnapshot, now: float) -> bool:
+    is_known = server.is_probed_since(now - MOMENT_S)
+    return not is_known and server.any_drain is None and now >= server.stay_away_until

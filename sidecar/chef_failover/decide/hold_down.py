@@ -1,0 +1,108 @@
+"""Pure: how long a server that failed must stay well before this node comes back to it.
+
+The first time that is ``failback``. Whenever the node has come back and has to leave again within a day, the hold-down
+doubles, up to `LONGEST_S`; each day after the last failure takes one doubling back. So a server that comes and goes
+keeps the node for a while, and then no longer. Up to `LONGEST_S` such a server could still move the node every four
+hours; therefore, once it has failed `MOST_A_DAY` times in a day, the hold-down also lasts until that day is over.
+
+A failure is that the node leaves the server because of how it is: DOWN, failing runs, impaired, not ready, turning the
+node away. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server does while the
+node is elsewhere only begins its time of being well anew.
+
+Each node adds a part of the hold-down, up to once more, by a hash of its name and the server's: a large return is a
+ramp as long as the hold-down itself. With ``failback: immediately`` there is no hold-down, and with ``never`` it does
+not end; neither learns.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from chef_failover.decide.spread import unit_hash
+from chef_failover.model.model import Choice, Returns, SelectionPolicy, ServerSnapshot, Snapshot, Standing
+
+LONGEST_S = 4 * 3600.0
+"""The longest that a hold-down grows to, before the spread."""
+DAY_S = 86400.0
+MOST_A_DAY = 4
+"""Failures in a day after which the node stays away for the rest of it. With the returns these are eight moves."""
+_FAILED = frozenset(
+    {
+        Standing.DOWN,
+        Standing.FAILING,
+        Standing.TURNS_NODE_AWAY,
+        Standing.NOT_READY,
+        Standing.FAILS_RUNS,
+        Standing.IMPAIRED,
+    }
+)
+
+
+def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float) -> Snapshot:
+    """``snapshot`` with what the move from ``before`` to ``choice`` tells of these two servers."""
+    left = next((one for one in choice.verdicts if one.name == before.name), None)
+    if left is None or not 0 < snapshot.policy.failback_s < math.inf:
+        return snapshot
+    former, taken = snapshot.server(left.name), snapshot.server(choice.name)
+    if former is not None and left.standing in _FAILED:
+        returns = _failed(former.returns, snapshot.policy.failback_s, now)
+        snapshot = snapshot.with_server(attrs.evolve(former, returns=returns))
+    if taken is not None and not left.is_better:
+        snapshot = snapshot.with_server(attrs.evolve(taken, returns=attrs.evolve(taken.returns, came_back_at=now)))
+    return snapshot
+
+
+def length_s(server: ServerSnapshot, policy: SelectionPolicy, *, now: float) -> float:
+    """For how many seconds the server must stay well before this node comes back; infinite for never."""
+    return _base_s(server, policy, now) * (1 + _share(server, policy))
+
+
+def left_s(server: ServerSnapshot, policy: SelectionPolicy, *, well_since: float | None, now: float) -> float:
+    """Seconds until this node may come back to a server that is well since that instant, None for not at all."""
+    if well_since is None or math.isinf(policy.failback_s):
+        return math.inf
+    failed_at, base_s = server.returns.failed_at, _base_s(server, policy, now)
+    if _doublings(server.returns, now):
+        well_since = max(well_since, failed_at[-1])
+    if base_s and len(failed_at) == MOST_A_DAY:
+        well_since = max(well_since, failed_at[0] + DAY_S - base_s)
+    return max(0.0, length_s(server, policy, now=now) - (now - well_since))
+
+
+def failures(server: ServerSnapshot, *, now: float) -> int:
+    """How often this node left it in the last 24 hours because it failed; of more than `MOST_A_DAY` just these."""
+    return sum(now - at < DAY_S for at in server.returns.failed_at)
+
+
+def why_longer(server: ServerSnapshot, *, now: float) -> str:
+    """Why its hold-down is longer than ``failback``, as words that follow how long it is; empty while it is not."""
+    count, has_doubled = failures(server, now=now), _doublings(server.returns, now) > 0
+    if count == MOST_A_DAY or (has_doubled and count > 1):
+        return f", since it failed {count} times in 24 h"
+    return ", since it failed after the node had come back" if has_doubled else ""
+
+
+def _base_s(server: ServerSnapshot, policy: SelectionPolicy, now: float) -> float:
+    """The hold-down before the spread."""
+    grown_s = min(policy.failback_s * 2.0 ** _doublings(server.returns, now), LONGEST_S)
+    return max(policy.failback_s, grown_s)
+
+
+def _share(server: ServerSnapshot, policy: SelectionPolicy) -> float:
+    """How much of the hold-down this node adds to it."""
+    return unit_hash("hold-down", policy.identity, server.name)
+
+
+def _doublings(returns: Returns, now: float) -> int:
+    """Those that are left after the days of peace."""
+    if not returns.failed_at:
+        return 0
+    return max(0, returns.doublings - int((now - returns.failed_at[-1]) // DAY_S))
+
+
+def _failed(returns: Returns, failback_s: float, now: float) -> Returns:
+    most = math.ceil(math.log2(max(1.0, LONGEST_S / failback_s)))
+    has_relapsed = now - returns.came_back_at < DAY_S
+    return Returns(min(most, _doublings(returns, now) + has_relapsed), (*returns.failed_at, now)[-MOST_A_DAY:])
