@@ -104,6 +104,7 @@ ABOUT = About(
         '"9dd4e461268c8034f5c8564e155c67a6"',
         fetched_on=ON,
         confirmed_on=ON,
+        asks_on=ON + datetime.timedelta(seconds=287.5),
         refused=(
             "old: its host chef-old.example.org is not in trusted_hosts of config.yml, nor that of a server there",
         ),
@@ -283,7 +284,7 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
 
 
 def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
-    from tests.support.daemon_process import dev_servers, until, write_config
+    from tests.support.daemon_process import dev_servers, hear_all, write_config
 
     def get(app, target, method="GET"):
         said = {}
@@ -297,8 +298,7 @@ def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
         calm = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
         sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=calm)))
         sidecar.start()
-        sidecar.choose_for_run()
-        until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
+        hear_all(sidecar)
         flask, socket = (
             create_app(sidecar, may_change=True),
             on_socket(sidecar),

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from chef_failover.api.app import create_app
 from chef_failover.config import settings as config
+from chef_failover.decide.spread import unit_hash
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.metrics import exposition as metrics
 from chef_failover.metrics.counters import Counters
@@ -27,6 +28,7 @@ from tests.support.parts import require_program
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 ENDS = ON + datetime.timedelta(days=90)
+HOLD_DOWN_S = round(600 * (1 + unit_hash("hold-down", "web-1", "main")), 1)
 
 
 def counters(snapshot, **more):
@@ -80,6 +82,7 @@ def test_what_is_shown(full, accept):
         ("chef_failover_server_outcome", "outcome=refused", "server=main"): 1,
         ("chef_failover_server_association", "server=other", "state=failed"): 1,
         ("chef_failover_server_ready", "server=other"): 1,
+        ("chef_failover_server_hold_down_seconds", "server=main"): HOLD_DOWN_S,
         ("chef_failover_server_certificate_expiry_timestamp_seconds", "server=main"): ENDS.timestamp(),
         ("chef_failover_server_probe_age_seconds", "server=main"): 0.5,
         ("chef_failover_probes_total", "outcome=refused", "server=main"): 1,

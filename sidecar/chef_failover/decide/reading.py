@@ -19,6 +19,7 @@ import math
 import attrs
 
 from chef_failover.decide import parity, seeding
+from chef_failover.decide.pace import JITTER
 from chef_failover.decide.readiness import has_useful_node_object, why_not_ready
 from chef_failover.decide.rights import is_barred
 from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
@@ -34,8 +35,6 @@ LACKING_S = 1800.0
 """The first span while something is missing."""
 UNREADABLE_S = 60.0
 """The first span while a server cannot be read."""
-_JITTER = 0.2
-"""Readings at rest are spread by a fifth either way."""
 _MISSING = (404, 412)
 """What a server answers to a run that lacks a policy, an environment or a cookbook there."""
 
@@ -131,7 +130,7 @@ def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: f
     if check.misses:
         due_at = check.read_at + _span_s(check) * chance
     else:
-        due_at = check.read_at + DAY_S * (1 - _JITTER + 2 * _JITTER * chance)
+        due_at = check.read_at + DAY_S * (1 - JITTER + 2 * JITTER * chance)
     if snapshot.used_since > check.read_at and not check.trouble:
         return min(due_at, snapshot.used_since + SPREAD_S * chance)
     return due_at

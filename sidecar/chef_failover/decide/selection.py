@@ -235,7 +235,7 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
         return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
     last = server.last_probe
     # What keeps only us from asking keeps no run from working there.
-    is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node
+    is_ours_alone = last is not None and last.is_only_our_trouble
     if server.health is Health.UP:
         is_settled = runs_from is None and (server is current or last is None or last.outcome.is_alive)
         return Standing.ELIGIBLE if is_settled or is_ours_alone else Standing.FAILING

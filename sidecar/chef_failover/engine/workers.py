@@ -13,9 +13,9 @@ import attrs
 from chef_failover.chef import node_objects
 from chef_failover.chef.https import ChefServer, Signer, Target
 from chef_failover.chef.probes import Prober
-from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide.registration import Spans
 from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
@@ -76,8 +76,13 @@ def make_upkeep(
     live: LiveSnapshot,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
+    protocol: Callable[[], str],
+    spans: Spans,
 ) -> Upkeep:
-    """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
+    """What registers the node with ``server`` and looks after its object there, by the signing ``protocol`` of probes.
+
+    For ``write_down`` see `assemble`.
+    """
     chef_server = attrs.evolve(
         chef_server_for(config, server, key.node_name, machine),
         leave_alone=functools.partial(live.steer, leave_alone, server.name),
@@ -89,6 +94,7 @@ def make_upkeep(
         registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
+        spans=spans,
         clock=machine.clock,
         utc_now=machine.utc_now,
         rng=machine.rng,
@@ -102,7 +108,7 @@ def make_upkeep(
         known = live.snapshot.server(server.name)
         return node_objects.check(
             chef_server,
-            sign(SIGNING_PROTOCOLS[0]),
+            sign(protocol()),
             question,
             former=known.node_check if known else None,
             clock=machine.clock,
@@ -110,11 +116,11 @@ def make_upkeep(
         )
 
     def create(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
         return node_objects.create(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     def fill(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
         return node_objects.fill(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     care = NodeUpkeep(

@@ -116,6 +116,11 @@ class ProbeResult:
     retry_after_s: float = 0.0
     """For how long the server asked for no more requests, by ``Retry-After``; 0 when it did not."""
 
+    @property
+    def is_only_our_trouble(self) -> bool:
+        """It tells of this node's own probing alone: nothing of the server, nor of what a run meets there."""
+        return self.is_node_trouble and not self.never_left_node
+
 
 @attrs.frozen
 class RiseFall:
@@ -154,6 +159,10 @@ class Registration:
     """Since it was last proven to work."""
     retry_at: float = -math.inf
     """Not to be worked on before this instant of the monotonic clock."""
+    urgent_at: float = -math.inf
+    """The same, once the node has no other server that works."""
+    throttled_since: float | None = None
+    """When the server first refused it for the load, on the monotonic clock; None once it has not."""
     ticket: str | None = None
     """What the provider gave for a request that is under way."""
     identity: str | None = None

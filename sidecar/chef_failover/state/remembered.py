@@ -10,7 +10,7 @@ import attrs
 
 from chef_failover.decide.parity import is_behind
 from chef_failover.decide.readiness import has_useful_node_object
-from chef_failover.model.model import Registration, Snapshot, Transition
+from chef_failover.model.model import Registration, Returns, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RunEvidence, RunHistory, Used
 
@@ -24,6 +24,7 @@ class Known:
 
     chef_server_url: str
     well_since: float | None = None
+    returns: Returns = Returns()
 
 
 @attrs.frozen
@@ -86,7 +87,7 @@ def of(snapshot: Snapshot) -> Remembered:
         with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         stale=frozenset(server.name for server in snapshot.servers if is_behind(snapshot, server)),
-        servers={server.name: Known(server.chef_server_url) for server in snapshot.servers},
+        servers={server.name: Known(server.chef_server_url, returns=server.returns) for server in snapshot.servers},
         use=_use_of(snapshot),
     )
 

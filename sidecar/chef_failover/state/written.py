@@ -53,8 +53,18 @@ def _server(snapshot: Snapshot, found: ServerSnapshot) -> words.Document:
     return {
         **words.server_facts(snapshot, found),
         "chef_server_url": found.chef_server_url,
-        "well_since": round(since, 3) if since is not None and math.isfinite(since) else None,
+        "well_since": _at(since),
+        "returns": {
+            "doublings": found.returns.doublings,
+            "failed_at": [round(at, 3) for at in found.returns.failed_at],
+            "came_back_at": _at(found.returns.came_back_at),
+        },
     }
+
+
+def _at(instant: float | None) -> float | None:
+    """On the monotonic clock of this boot; None for never."""
+    return round(instant, 3) if instant is not None and math.isfinite(instant) else None
 
 
 def _used(snapshot: Snapshot) -> words.Document | None:
@@ -87,7 +97,7 @@ def _evidence(evidence: RunEvidence) -> words.Document:
     """As state.json has it; when a run failed is told by the monotonic clock of this boot."""
     return {
         "failed_starts": evidence.failed_starts,
-        "failed_at": round(evidence.failed_at, 3) if math.isfinite(evidence.failed_at) else None,
+        "failed_at": _at(evidence.failed_at),
         "failure": evidence.failure,
         "saves": evidence.saves,
         "succeeded": evidence.has_succeeded,
