@@ -6,7 +6,7 @@ from chef_failover.decide.asking import MOMENT_S, SILENCE_S, servers_to_ask
 from chef_failover.decide.selection import server_worth_waiting_for
 from chef_failover.decide.world import leave_alone
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
-from tests.support.builders import ON, THRESHOLDS, bare, drain, proven, pin, probed, server, without
+from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 NOW = 1000.0
