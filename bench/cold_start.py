@@ -46,7 +46,7 @@ def _time_to_associated(servers: Fleet, name: str) -> float:
     for server in servers.servers:
         server.state.clients.pop(NODE, None)
         server.requests.clear()
-    config = servers.config(name, registers=True)
+    config = servers.config(name, health="interval: 1s", registers=True)
     (config.parent / "client.pem").write_bytes(PrivateKey.generate().private_pem())
     started = time.monotonic()
     with processes.sidecar(config) as sidecar:

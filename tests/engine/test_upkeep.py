@@ -38,7 +38,7 @@ def test_what_is_asked_before_the_start_is_not_lost():
     assert not all_of_them.retry_now("nobody", replaces=False)
     all_of_them.start()
     scheduler.start()
-    assert made[0].stepped.wait(10)
+    assert made[0].stepped.wait(60)
     all_of_them.stop()
     assert scheduler.stop(10)
     assert len(made) == 1

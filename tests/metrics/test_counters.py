@@ -16,7 +16,7 @@ DRAINED = {"drain": drain("main")}
 def down(snapshot, name):
     for at in range(3):
         snapshot = probed(snapshot, name, Outcome.REFUSED, float(at))
-    return snapshot
+    return probed(snapshot, "other", Outcome.OK, 2.0)
 
 
 MAIN, OTHER = server("main"), server("other")

@@ -77,7 +77,7 @@ def run_script(path, folder, **ends):
     for name, codes in ends.items():
         (folder / f"{name.replace('_', '-')}-ends").write_text("".join(f"{code}\n" for code in codes))
     environ = {"PATH": f"{folder}:/usr/bin:/bin"}
-    ended = subprocess.run(["/bin/sh", "-c", script], env=environ, check=False, timeout=30)
+    ended = subprocess.run(["/bin/sh", "-c", script], env=environ, check=False, timeout=60)
     return (folder / "told").read_text().splitlines(), ended.returncode
 
 

@@ -14,7 +14,7 @@ from chef_failover.chef.signing import ChefAuth, load_key
 from tests.support.daemon_process import free_port
 from tests.support.parts import require_program
 
-READY_S = 20.0
+READY_S = 60.0
 VALIDATOR = "chef-validator"
 
 

@@ -15,6 +15,7 @@ from chef_failover.decide.steering import next_end
 from chef_failover.decide.world import apply_probe, apply_reading, apply_registration, refresh_choice
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
+from chef_failover.state import remembered as memory
 
 log = logging.getLogger(__name__)
 
@@ -81,16 +82,17 @@ class LiveSnapshot:
         self._tell(before, after)
 
     def take(self, name: str, check: NodeCheck) -> bool:
-        """Take in what a whole reading found on one server; whether a change of that server is under way."""
+        """Take in what a reading found on one server; whether a change of that server is under way."""
         with self._changed:
             before = self._snapshot
             server = before.server(name)
             if server is None:
                 return False
-            after = apply_reading(before, server, check, thresholds=self._thresholds, on=self._utc_now())
+            after = apply_reading(before, server, check, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        self._tell(before, after)
+        if not self._tell(before, after) and memory.of(before) != memory.of(after):
+            self._on_change(after)
         return any(server.is_changing for server in after.servers if server.name == name)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
@@ -148,11 +150,13 @@ class LiveSnapshot:
         """Until the world is another one than ``known``, or ``timeout_s`` is over."""
         self.wait_while(lambda: self._snapshot is known, timeout_s)
 
-    def _tell(self, before: Snapshot, after: Snapshot) -> None:
-        """Everybody who has to know of a change, outside the lock."""
+    def _tell(self, before: Snapshot, after: Snapshot) -> bool:
+        """Everybody who has to know of a change, outside the lock; whether there was one."""
         self._counters.changed(before, after)
-        if log_changes(before, after):
+        is_change = log_changes(before, after)
+        if is_change:
             self._on_change(after)
+        return is_change
 
 
 def log_changes(before: Snapshot, after: Snapshot) -> bool:

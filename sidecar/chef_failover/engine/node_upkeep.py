@@ -1,4 +1,4 @@
-"""Shell: reads the node's object on one server when that is due, and creates it where it is missing.
+"""Shell: reads what a run needs on one server when that is due, and creates the node's object where it is missing.
 
 An object that exists is never changed, but for one that a run has left empty: what differs is shown, and a person
 decides.
@@ -29,8 +29,7 @@ class NodeUpkeep:
     Args:
         name: of the server.
         live: what is known, and where the result goes.
-        check: reads it whole; None while there is no key to sign with. With True it relies on nothing that was read
-            before.
+        check: reads there what is asked; None while there is no key to sign with.
         create: creates it there; False when it exists by now. May raise ProbeError.
         fill: gives it to the empty one there; False when that is no longer empty. May raise ProbeError.
         look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
@@ -43,7 +42,7 @@ class NodeUpkeep:
         name: str,
         *,
         live: LiveSnapshot,
-        check: Callable[[bool], NodeCheck | None],
+        check: Callable[[reading.Question], NodeCheck | None],
         create: Callable[[NodeObject], bool],
         fill: Callable[[NodeObject], bool],
         look_at: Callable[[str], None],
@@ -59,12 +58,11 @@ class NodeUpkeep:
         self._clock = clock
         self._rng = rng
         self._chance = rng.random()
+        self._since = clock()
         self._asked_at = self._seeded_at = -math.inf
-        self._is_in_doubt = False
 
-    def ask(self, *, in_doubt: bool = False) -> None:
-        """Have it read again, however fresh the last reading is; ``in_doubt`` of that one, since a run has failed."""
-        self._is_in_doubt |= in_doubt
+    def ask(self) -> None:
+        """Have it read again, however fresh the last reading is."""
         self._asked_at = self._clock()
 
     def step(self) -> float:
@@ -73,13 +71,14 @@ class NodeUpkeep:
         server = snapshot.server(self._name)
         if server is None:
             return math.inf
-        left_s = reading.due_at(snapshot, server, chance=self._chance, asked_at=self._asked_at) - self._clock()
+        due_at = reading.due_at(snapshot, server, chance=self._chance, since=self._since, asked_at=self._asked_at)
+        left_s = due_at - self._clock()
         if left_s > 0:
             reference = seeding.reference(snapshot)
             if reference is None or server.node_check is None or not seeding.wants_seed(snapshot, server):
                 return left_s
             # What was created and is not found (a replica behind, a damaged index) is not created again and again.
-            pause_s = self._seeded_at + reading.RETRY_INTERVAL_S * (1 + self._chance) - self._clock()
+            pause_s = self._seeded_at + reading.UNREADABLE_S * (1 + self._chance) - self._clock()
             if pause_s > 0:
                 return min(left_s, pause_s)
             self._seeded_at = self._clock()
@@ -87,8 +86,7 @@ class NodeUpkeep:
             seed = self._create if server.node_check.node is None else self._fill
             self._seed(seed, reference, server.node_check, source.name if source else "")
             return 0.0
-        in_doubt, self._is_in_doubt = self._is_in_doubt, False
-        check = self._check(in_doubt)
+        check = self._check(reading.question(snapshot, server))
         if check is None:
             return math.inf
         self._chance = self._rng.random()

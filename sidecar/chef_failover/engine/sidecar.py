@@ -16,6 +16,7 @@ import attrs
 
 from chef_failover import __version__
 from chef_failover.config.settings import Config
+from chef_failover.decide import reading
 from chef_failover.decide.world import apply_listed_drains, apply_run
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
 from chef_failover.engine.live_snapshot import log_changes
@@ -26,7 +27,7 @@ from chef_failover.metrics.faults import Faults
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.about import About
-from chef_failover.model.model import Choice, RiseFall, ServerSnapshot, Snapshot
+from chef_failover.model.model import Choice, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessPolicy
 from chef_failover.model.run_history import Run, RunEvidence
 from chef_failover.node import clone
@@ -173,8 +174,6 @@ class Sidecar:
     def report_run(self, report: RunReport) -> None:
         """Take in what the shim says of a chef-client run."""
         self.runs.report(report)
-        if report.event != "started" and report.server is not None:
-            self._parts.upkeeps.reread_node(report.server, in_doubt=report.event == "failed")
 
     def associate(self, name: str, *, replaces: bool = False) -> bool:
         """Try to register with that server at once; False when registering there is somebody else's affair.
@@ -249,7 +248,7 @@ class Sidecar:
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
                 known = tuple(
-                    attrs.evolve(server, readiness=RiseFall(), node_check=None, run_evidence=RunEvidence())
+                    attrs.evolve(server, node_check=None, run_evidence=RunEvidence(), was_known=False)
                     for server in known
                 )
             parts = self._assemble(config, node_name, memory.of(former), known, drains)
@@ -303,7 +302,10 @@ class Sidecar:
 
     def _run_ended(self, run: Run) -> None:
         with self._swapping:  # or a reload would go on without it
+            server = self.snapshot.server(run.server) if run.server is not None else None
             self._parts.live.steer(apply_run, run)
+            if server is not None and reading.is_asked_by(server, run):
+                self._parts.upkeeps.reread_node(server.name)
         self.counters.ran(run.server, run.result)
         self._save_soon()
         self._telling.wake()

@@ -194,7 +194,7 @@ class Watch:
         """Once server ``name`` has come back, see whether the one in use, which is DOWN, has come back with it."""
         after = self._live.snapshot
         was, now, in_use = before.server(name), after.server(name), after.choice
-        has_come_back = was and now and was.health is Health.DOWN and now.health is Health.UP
+        has_come_back = was and now and was.health < now.health is Health.UP
         used = after.server(in_use.name) if has_come_back and in_use and in_use.name != name else None
         if used and used.last_probe and not used.last_probe.outcome.is_alive:
             self._freshen(used.name, self._clock())

@@ -13,9 +13,9 @@ import attrs
 from chef_failover.chef import node_objects
 from chef_failover.chef.https import ChefServer, Signer, Target
 from chef_failover.chef.probes import Prober
-from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, Server
+from chef_failover.decide.registration import Spans
 from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
@@ -23,7 +23,8 @@ from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
 from chef_failover.model.model import NodeCheck
-from chef_failover.model.needs import NodeObject, ReadinessPolicy
+from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Question
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
@@ -73,11 +74,15 @@ def make_upkeep(
     *,
     scheduler: Scheduler,
     live: LiveSnapshot,
-    policy: ReadinessPolicy,
     write_down: Callable[[], None],
     look_at: Callable[[str], None],
+    protocol: Callable[[], str],
+    spans: Spans,
 ) -> Upkeep:
-    """What registers the node with ``server`` and looks after its object there. For ``write_down`` see `assemble`."""
+    """What registers the node with ``server`` and looks after its object there, by the signing ``protocol`` of probes.
+
+    For ``write_down`` see `assemble`.
+    """
     chef_server = attrs.evolve(
         chef_server_for(config, server, key.node_name, machine),
         leave_alone=functools.partial(live.steer, leave_alone, server.name),
@@ -89,33 +94,33 @@ def make_upkeep(
         registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
+        spans=spans,
         clock=machine.clock,
         utc_now=machine.utc_now,
         rng=machine.rng,
     )
     signer = signer_by(live, server.name, key)
 
-    def check(in_doubt: bool) -> NodeCheck | None:
+    def check(question: Question) -> NodeCheck | None:
         sign = signer()
         if sign is None:
             return None
         known = live.snapshot.server(server.name)
         return node_objects.check(
             chef_server,
-            sign(SIGNING_PROTOCOLS[0]),
-            policy,
-            compares=config.parity != "off",
-            former=known.node_check if known and not in_doubt else None,
+            sign(protocol()),
+            question,
+            former=known.node_check if known else None,
             clock=machine.clock,
             utc_now=machine.utc_now,
         )
 
     def create(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
         return node_objects.create(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     def fill(node: NodeObject) -> bool:
-        auth = ChefAuth(key.node_name, key.ensure(), utc_now=machine.utc_now)
+        auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
         return node_objects.fill(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
 
     care = NodeUpkeep(
