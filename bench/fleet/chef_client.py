@@ -70,7 +70,7 @@ class Run:
             self._done += 1
             self._tries = 0
             if self._done == REQUESTS:
-                self._server.seed(self._node)  # a node that is new is given its policy when it is set up
+                self._server.save(self._node)
                 self._clock.at(reply.at, self._on_end, None)
             else:
                 self._clock.at(reply.at + self._rng.expovariate(1 / PAUSE_S), self._ask)

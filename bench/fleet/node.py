@@ -48,6 +48,7 @@ from chef_failover.model.question import Look
 BEGAN_ON = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 POLICY = ("webserver", "production")
 OBJECT = NodeObject(policy_name=POLICY[0], policy_group=POLICY[1])
+NOTHING = run_history.Used()
 REVISION = "4f1c" * 16
 USED = run_history.Used(policy_name=POLICY[0], policy_group=POLICY[1], policy_revision=REVISION)
 _REFUSALS = {0: Outcome.REFUSED, 429: Outcome.BUSY, 503: Outcome.MAINTENANCE}
@@ -132,7 +133,7 @@ class Node:
         """When the settled choice moved."""
         self.turned_away_at: dict[str, float] = {}
         """When each server was first found not to know this node."""
-        self.runs = self.failed_runs = 0
+        self.runs = self.failed_runs = self.idle_runs = 0
         self._clock = clock
         self._rng = rng
         self._settings = settings
@@ -433,7 +434,8 @@ class Node:
             looks = (Kind.READING, Kind.RIGHTS)
         check = known.node_check or NodeCheck(-math.inf, has_node_object=None)
         if looks:
-            node = OBJECT if Kind.READING in looks else check.node if is_there else None
+            read = NodeObject() if self.name in server.empty else OBJECT
+            node = read if Kind.READING in looks else check.node if is_there else None
             read_at = now if Kind.READING in looks else check.node_read_at
             check = attrs.evolve(
                 check, node=node, node_read_at=read_at, has_node_object=is_there, may_save=is_there or None
@@ -486,7 +488,9 @@ class Node:
 
     def _run_ended(self, one: _Watched, again: bool, failure: Failure | None) -> None:
         now = self._clock.now
+        is_idle = failure is None and self.name in one.server.empty
         self.failed_runs += failure is not None
+        self.idle_runs += is_idle
         run = run_history.Run(
             f"{self.name}-{self.runs}",
             one.server.name,
@@ -495,7 +499,7 @@ class Node:
             self._on,
             phase=failure.phase if failure else None,
             http_status=failure.http_status if failure else None,
-            used=None if failure else USED,
+            used=None if failure else NOTHING if is_idle else USED,
         )
         if reading.is_asked_by(self.snapshot.servers[one.index], run):
             one.asked_at = now

@@ -83,10 +83,12 @@ def missing_policy(scale: Scale) -> Iterator[Row]:
     lacking, well = fleet.servers[1:]
     lacking.has_policy = False
     fleet.clock.run_until(3 * DAY)
-    days = [[server.requests(READINGS, day * DAY, (day + 1) * DAY) for server in (lacking, well)] for day in range(3)]
-    said = ", ".join(f"{there / max(1, rest):.2g}" for there, rest in days)
+    there, rest = (
+        [server.requests(READINGS, day * DAY, (day + 1) * DAY) for day in range(3)] for server in (lacking, well)
+    )
+    said = ", ".join(f"{one / max(1, other):.2g}" for one, other in zip(there, rest, strict=True))
     what = "a policy is missing on a standby: readings there : in rest, on the third day"
-    yield ratio_of_counts(what, *days[-1], 1.2, f"day by day {said}")
+    yield ratio_of_counts(what, there[-1], rest[-1], 1.2, f"day by day {said}")
 
 
 def all_start(scale: Scale) -> Iterator[Row]:
@@ -247,13 +249,15 @@ def restored(scale: Scale) -> Iterator[Row]:
         all_done_at = max(server.seeded_at.get(node.name, math.inf) for node in fleet.nodes)
         said = f"the last node {(all_done_at - at) / 60:.0f} min after the server was back, when its turn had come"
         yield Row("  ... done, after a node was first turned away, min", max(took) / 60, 30, said)
+        idle = sum(node.idle_runs for node in fleet.nodes)
+        yield Row("  ... runs that did nothing, for want of the node's object", idle, None, f"of {fleet.size} nodes")
 
 
 def registrations(scale: Scale) -> Iterator[Row]:
     """A fleet boots in one second, and five registrations a second are allowed."""
     for nodes, unknown_bar in ((1_000, 2.0), (10_000, 5.0), (100_000, 10.0)):
         for known, bar in ((None, unknown_bar), (nodes, 2.0)):
-            config = Config(fleet=FleetSettings(known and FleetSize(known)))
+            config = Config(fleet=FleetSettings(FleetSize(known) if known else None))
             fleet = Fleet(scale.simulated(500, most=nodes), scale.seed, Settings(config))
             # The burst does not shrink: chance gathers as many arrivals whatever the time they take.
             bucket = Bucket(fleet.clock, 5 * fleet.size / nodes, 10)
