@@ -60,7 +60,7 @@ def _is_associated(config) -> bool:
     except SidecarUnavailableError:
         return False
     entries = document.get("servers", ())
-    return bool(entries) and not document["degraded"] and all(one["association"] == "associated" for one in entries)
+    return any(one["chosen"] and one["association"] == "associated" for one in entries) and not document["degraded"]
 
 
 def _requests_of_association(server) -> int:

@@ -141,7 +141,7 @@ def test_a_return_that_held_for_a_day_and_failed_then_doubles_nothing():
     assert returns_of(dies(back, 1400.0 + DAY_S)) == Returns(0, (2.0, 1402.0 + DAY_S))
 
 
-def test_what_a_server_does_while_the_node_is_elsewhere_is_no_failure_and_only_begins_its_time_anew():
+def test_what_a_server_does_while_the_node_is_elsewhere_is_no_failure():
     snapshot = dies(pair(), 0.0)
     for begin in range(100, 5000, 500):
         snapshot = dies(recovers(snapshot, float(begin)), begin + 400.0)

@@ -108,7 +108,7 @@ def test_a_restart_alone_brings_nobody_back_sooner(lives):
     assert lives.choice == "standby"
 
 
-def test_what_a_server_did_to_its_returns_is_known_in_the_next_life_and_after_a_reload(lives):
+def test_how_returns_went_is_known_in_the_next_life_and_after_a_reload(lives):
     lives.go_on(1200, UP, UP)
     assert lives.choice == "main"
     lives.go_on(60, DOWN, UP)

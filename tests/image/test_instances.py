@@ -113,6 +113,7 @@ def test_each_instance_has_an_identity_of_its_own(instances, metadata):
 
 def test_each_instance_is_registered_with_both_servers(instances):
     for instance in instances:
+        instance.run("chef-failover wait --associated --all --timeout 1m", 90)
         assert [server["association"] for server in status(instance)["servers"]] == ["associated"] * 2
 
 

@@ -16,7 +16,7 @@ from chef_failover.config import settings as config
 from chef_failover.decide.spread import unit_hash
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.metrics import exposition as metrics
-from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.counters import Counters, Purpose
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
@@ -65,6 +65,7 @@ def full():
     after = world(main, server("other", at=8.0, last_alive_probe=proof), third, current="main")
     counted.changed(before, after)
     counted.registered("other", Registration(RegistrationState.REQUESTED), Registration(RegistrationState.FAILED))
+    counted.requested("other", Purpose.PROBE)
     counted.ran("main", "failed")
     return counted
 
@@ -92,6 +93,7 @@ def test_what_is_shown(full, accept):
         ("chef_failover_probe_duration_seconds_bucket", "le=0.05", "server=other"): 1,
         ("chef_failover_probe_duration_seconds_bucket", "le=+Inf", "server=other"): 1,
         ("chef_failover_association_attempts_total", "result=failed", "server=other"): 1,
+        ("chef_failover_requests_total", "purpose=probe", "server=other"): 1,
         ("chef_failover_degraded",): 1,
         ("chef_failover_offline",): 0,
         ("chef_failover_choice_timestamp_seconds",): ON.timestamp(),

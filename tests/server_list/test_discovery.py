@@ -517,7 +517,7 @@ def test_a_server_that_leaves_and_returns_is_not_registered_with_again(servers, 
         return [one for one in servers[1].requests if one[0] == "POST" and "/clients" in one[1]]
 
     with daemon(path) as running:
-        until(lambda: associated(running) == ["associated", "associated"])
+        assert run("wait", "--associated", "--all", "--timeout", "20s", "--config", path).returncode == 0
         count = len(posts())
         assert count >= 1
         replace(source, listed(tmp_path, servers[0], registers=True))

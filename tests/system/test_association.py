@@ -50,7 +50,7 @@ def test_a_node_with_nothing_but_its_configuration_registers_everywhere(servers,
     assert (tmp_path / "unassociated_servers.txt").read_text() == ""
 
 
-def test_a_new_node_registers_with_the_server_it_prefers_and_takes_its_time_for_the_rest(servers, tmp_path):
+def test_a_new_node_registers_with_main_and_takes_its_time_for_the_rest(servers, tmp_path):
     path = write_config(tmp_path, servers, health="{interval: 1h}", node=NODE, registers=True)
     with daemon(path) as sidecar:
         until(lambda: associations(sidecar) == {"mainserver": "associated", "standbyserver": "unassociated"})

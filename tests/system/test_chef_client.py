@@ -443,6 +443,8 @@ def test_first_boot(tmp_path, kind, servers, is_main_up):
         assert {note["url"] for note in machine.notes} == {used.url}
         assert machine.has_run_on(used)
         other.start()
+        ended = run("wait", "--associated", "--all", "--timeout", "60s", "--config", machine.config)
+        assert ended.returncode == 0, ended.stderr
         key = load_key(machine.key)
         until(lambda: other.request("GET", f"clients/{node}", node, key).status_code == 200, 60)
         assert sidecar.process.poll() is None
@@ -734,6 +736,8 @@ def test_a_new_node_s_first_run_is_no_trouble_in_the_log(tmp_path, kind, servers
     main, standby = servers
     with daemon(machine.config) as sidecar:
         assert machine.run("-j", tmp_path / "first.json") == 0, machine.output
+        ended = run("wait", "--associated", "--all", "--timeout", "60s", "--config", machine.config)
+        assert ended.returncode == 0, ended.stderr
         key = load_key(machine.key)
         until(lambda: standby.request("GET", f"nodes/{node}", node, key).status_code == 200, 30)
         until(lambda: all(one["ready"] for one in sidecar.ask("/v1/servers").body["servers"]))

@@ -28,7 +28,7 @@ WAIT_PERIOD_S = 0.5
 @config_option
 @json_option
 @click.option("--associated", is_flag=True, help="Wait also until the node is registered with the server in use.")
-@click.option("--all", "with_all", is_flag=True, help="With --associated: with every server.")
+@click.option("--all", "with_all", is_flag=True, help="With --associated: with every server, and at once.")
 @timeout_option
 def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, timeout_s: float) -> None:
     """Wait until this node has a Chef server that works; for user data and scripts."""

@@ -119,7 +119,10 @@ def assemble(
         on_change=functools.partial(on_change, config),
         counters=counters,
     )
-    probers = {str(server.name): _prober(config, server, machine, live=live, key=key) for server in config.servers}
+    probers = {
+        str(server.name): _prober(config, server, machine, live=live, key=key, counters=counters)
+        for server in config.servers
+    }
     watch = Watch(
         live,
         {name: functools.partial(_probe, live, name, prober) for name, prober in probers.items()},
@@ -150,6 +153,7 @@ def assemble(
                     look_at=watch.look_at,
                     protocol=lambda prober=probers[server.name]: prober().protocol,  # type: ignore[misc]
                     spans=spread,
+                    count=functools.partial(counters.requested, server.name),
                 )
 
     ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
@@ -157,7 +161,13 @@ def assemble(
 
 
 def _prober(
-    config: Config, server: Server, machine: Machine, *, live: LiveSnapshot, key: ClientKey | None
+    config: Config,
+    server: Server,
+    machine: Machine,
+    *,
+    live: LiveSnapshot,
+    key: ClientKey | None,
+    counters: Counters,
 ) -> Callable[[], Prober]:
     """What probes ``server``, made at first use."""
 
@@ -166,7 +176,9 @@ def _prober(
         from chef_failover.engine import workers  # noqa: PLC0415 - see there
 
         node_name = key.node_name if key is not None else None
-        return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
+        signer = workers.signer_by(live, server.name, key)
+        count = functools.partial(counters.requested, server.name)
+        return workers.make_prober(config, server, node_name, signer, machine, count=count)
 
     return prober
 

@@ -19,6 +19,7 @@ from chef_failover.decide import reading, seeding
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.model.model import NodeCheck
 from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Question
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class NodeUpkeep:
         name: str,
         *,
         live: LiveSnapshot,
-        check: Callable[[reading.Question], NodeCheck | None],
+        check: Callable[[Question], NodeCheck | None],
         create: Callable[[NodeObject], bool],
         fill: Callable[[NodeObject], bool],
         look_at: Callable[[str], None],

@@ -15,14 +15,15 @@ from pathlib import Path
 import attrs
 
 from chef_failover import __version__
-from chef_failover.config.settings import Config
+from chef_failover.config.settings import Config, DiscoverySettings
+from chef_failover.config.source import Store
 from chef_failover.decide import reading
 from chef_failover.decide.world import apply_listed_drains, apply_run
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
 from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.engine.runs import RunReport, Runs
 from chef_failover.engine.scheduler import Scheduler
-from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.counters import Counters, Purpose
 from chef_failover.metrics.faults import Faults
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
@@ -32,6 +33,7 @@ from chef_failover.model.needs import ReadinessPolicy
 from chef_failover.model.run_history import Run, RunEvidence
 from chef_failover.node import clone
 from chef_failover.node.machine import Machine
+from chef_failover.server_list import fetch as list_fetch
 from chef_failover.server_list.discovery import Discovery
 from chef_failover.server_list.listing import Effective, ListedDrain, as_said
 from chef_failover.state import document as state
@@ -83,7 +85,11 @@ class Sidecar:
             on_end=self._run_ended,
         )
         self._discovery = Discovery(
-            config, self._go_on_if_changed, utc_now=self._machine.utc_now, rng=self._machine.rng
+            config,
+            self._go_on_if_changed,
+            fetch=self._fetch_list,
+            utc_now=self._machine.utc_now,
+            rng=self._machine.rng,
         )
         self._following = self._scheduler.task("the fleet's list", self._discovery.step)
         now = self._discovery.effective_for(config)
@@ -221,6 +227,11 @@ class Sidecar:
         said = as_said(now.drains)
         with self._swapping:
             self._parts.live.steer(apply_listed_drains, said)
+
+    def _fetch_list(self, settings: DiscoverySettings, version: str | None) -> list_fetch.Answer:
+        if settings.source is not None and settings.source.store is not Store.FILE:
+            self.counters.requested("", Purpose.LIST)
+        return list_fetch.fetch(settings, version)
 
     def _with_upkeeps(self) -> Assembly:
         self._parts.upkeeps.make()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
+from chef_failover.aws import call as aws
 from chef_failover.chef import node_objects
 from chef_failover.chef.https import ChefServer, Signer, Target
 from chef_failover.chef.probes import Prober
@@ -22,6 +24,7 @@ from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.scheduler import Scheduler
 from chef_failover.engine.upkeep import Upkeep
+from chef_failover.metrics.counters import Purpose
 from chef_failover.model.model import NodeCheck
 from chef_failover.model.needs import NodeObject
 from chef_failover.model.question import Question
@@ -29,6 +32,9 @@ from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.providers import make_provider
+
+Count = Callable[[Purpose], object]
+"""Is told each request that is made, with its purpose."""
 
 
 def chef_server_for(config: Config, server: Server, node_name: str | None, machine: Machine) -> ChefServer:
@@ -49,10 +55,19 @@ def make_prober(
     node_name: str | None,
     signer: Callable[[], Signer | None],
     machine: Machine,
+    *,
+    count: Count = lambda _: None,
 ) -> Prober:
     """What probes ``server`` as ``config`` says."""
-    chef_server = chef_server_for(config, server, node_name, machine)
+    chef_server = attrs.evolve(
+        chef_server_for(config, server, node_name, machine), count=lambda _: count(Purpose.PROBE)
+    )
     return Prober(chef_server, signer=signer, clock=machine.clock, utc_now=machine.utc_now, chance=machine.rng.random)
+
+
+def _purpose_of(url: str) -> Purpose:
+    """What is asked beside the node's object and its ``_acl`` is for `parity`, and for what a run needs."""
+    return Purpose.READING if "/nodes" in url else Purpose.PARITY
 
 
 def signer_by(live: LiveSnapshot, name: str, key: ClientKey | None) -> Callable[[], Signer | None]:
@@ -78,6 +93,7 @@ def make_upkeep(
     look_at: Callable[[str], None],
     protocol: Callable[[], str],
     spans: Spans,
+    count: Count,
 ) -> Upkeep:
     """What registers the node with ``server`` and looks after its object there, by the signing ``protocol`` of probes.
 
@@ -86,11 +102,18 @@ def make_upkeep(
     chef_server = attrs.evolve(
         chef_server_for(config, server, key.node_name, machine),
         leave_alone=functools.partial(live.steer, leave_alone, server.name),
+        count=lambda url: count(_purpose_of(url)),
     )
+
+    def call(*arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
+        count(Purpose.REGISTRATION)
+        return aws.call(*arguments, **named)
+
+    registering = attrs.evolve(chef_server, count=lambda _: count(Purpose.REGISTRATION))
     registrar = Registrar(
         server.name,
         live=live,
-        provider=make_provider(config, server, chef_server, utc_now=machine.utc_now, rng=machine.rng),
+        provider=make_provider(config, server, registering, utc_now=machine.utc_now, rng=machine.rng, call=call),
         registrant=lambda: Registrant(key.node_name, key.ensure()),
         write_down=write_down,
         look_at=look_at,
