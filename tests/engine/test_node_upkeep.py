@@ -38,7 +38,6 @@ class World:
             check=self.check,
             create=self.create,
             fill=self.fill,
-            look_at=lambda _: None,
             clock=lambda: self.now,
             rng=random.Random(3),
         )

@@ -81,19 +81,18 @@ class LiveSnapshot:
         self._counters.registered(name, server.registration, registration)
         self._tell(before, after)
 
-    def take(self, name: str, check: NodeCheck) -> bool:
-        """Take in what a reading found on one server; whether a change of that server is under way."""
+    def take(self, name: str, check: NodeCheck) -> None:
+        """Take in what a reading found on one server."""
         with self._changed:
             before = self._snapshot
             server = before.server(name)
             if server is None:
-                return False
+                return
             after = apply_reading(before, server, check, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
         if not self._tell(before, after) and memory.of(before) != memory.of(after):
             self._on_change(after)
-        return any(server.is_changing for server in after.servers if server.name == name)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
         """Let somebody's word have its effect; the world after it.
