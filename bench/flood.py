@@ -9,7 +9,7 @@ from __future__ import annotations
 from bench import parts, processes
 from bench.crowd import free_port
 from bench.figures import Figure, at_most, duration, percentile
-from bench.fleet import fleet
+from bench.servers import fleet
 from tests.support.flood import flood
 
 GROUP = "f"
