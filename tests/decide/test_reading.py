@@ -71,6 +71,8 @@ def unreadable(name="b", misses=1, at=50.0):
         (lacking(misses=10_000), {}, 50.0 + DAY_S / 2),
         (unreadable(), {}, 50.0 + UNREADABLE_S),
         (unreadable(misses=4), {}, 50.0 + 8 * UNREADABLE_S),
+        # it asked to be left alone
+        (holding("b", at=50.0, stay_away_until=9e9), {"asked_at": 51.0}, 9e9 + UNREADABLE_S / 2),
         # what was due while it was away
         (holding("b", at=50.0, changed_at=2 * DAY_S), {}, 2.5 * DAY_S),
         (holding("b", at=50.0, changed_at=60.0), {}, 50.0 + DAY_S),

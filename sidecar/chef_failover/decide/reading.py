@@ -58,17 +58,15 @@ def due_at(
     if is_off or not server.answers_node:
         return math.inf
     read_at = check.read_at if check is not None else -math.inf
-    is_model = seeding.is_awaited_from(snapshot, server)
-    if asked_at > read_at or (is_model and not (check and check.trouble)):
-        return -math.inf
     is_in_use = snapshot.choice is not None and snapshot.choice.name == server.name
-    if is_in_use and server.has_had_success and not is_model:
+    is_model = seeding.is_awaited_from(snapshot, server)
+    is_new = not server.was_known if check is None else server.registration.retry_at > read_at
+    if is_in_use and server.has_had_success and not is_model and asked_at <= read_at:
         return math.inf
-    if check is None and not server.was_known:
-        return -math.inf
-    if check is not None and server.registration.retry_at > read_at:  # it was registered there since
-        return -math.inf
-    return _after_outage(server, _due_at(snapshot, check, chance, since), chance)
+    due_at = _after_outage(server, _due_at(snapshot, check, chance, since), chance)
+    if asked_at > read_at or is_new or (is_model and not (check and check.trouble)):
+        due_at = -math.inf
+    return max(due_at, server.stay_away_until + UNREADABLE_S * chance)
 
 
 def question(snapshot: Snapshot, server: ServerSnapshot) -> Question:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from chef_failover.decide.asking import Asking, servers_to_ask
+from chef_failover.decide.asking import Asking, server_to_settle, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
@@ -81,19 +81,18 @@ class LiveSnapshot:
         self._counters.registered(name, server.registration, registration)
         self._tell(before, after)
 
-    def take(self, name: str, check: NodeCheck) -> bool:
-        """Take in what a reading found on one server; whether a change of that server is under way."""
+    def take(self, name: str, check: NodeCheck) -> None:
+        """Take in what a reading found on one server."""
         with self._changed:
             before = self._snapshot
             server = before.server(name)
             if server is None:
-                return False
+                return
             after = apply_reading(before, server, check, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
         if not self._tell(before, after) and memory.of(before) != memory.of(after):
             self._on_change(after)
-        return any(server.is_changing for server in after.servers if server.name == name)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
         """Let somebody's word have its effect; the world after it.
@@ -132,6 +131,10 @@ class LiveSnapshot:
             asked=asked,
             registers=registers,
         )
+
+    def server_to_settle(self, before: Snapshot, name: str) -> str | None:
+        """The server to ask at once since a probe of ``name`` has changed ``before``; None for none."""
+        return server_to_settle(before, self._snapshot, name, now=self._clock(), thresholds=self._thresholds)
 
     def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now goes, and the world it was chosen in."""

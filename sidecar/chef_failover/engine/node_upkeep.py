@@ -33,7 +33,6 @@ class NodeUpkeep:
         check: reads there what is asked; None while there is no key to sign with.
         create: creates it there; False when it exists by now. May raise ProbeError.
         fill: gives it to the empty one there; False when that is no longer empty. May raise ProbeError.
-        look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
         clock: monotonic seconds, the same as that of ``live``.
         rng: for the jitter.
     """
@@ -46,7 +45,6 @@ class NodeUpkeep:
         check: Callable[[Question], NodeCheck | None],
         create: Callable[[NodeObject], bool],
         fill: Callable[[NodeObject], bool],
-        look_at: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
     ) -> None:
@@ -55,7 +53,6 @@ class NodeUpkeep:
         self._check = check
         self._create = create
         self._fill = fill
-        self._look_at = look_at
         self._clock = clock
         self._rng = rng
         self._chance = rng.random()
@@ -73,9 +70,10 @@ class NodeUpkeep:
         if server is None:
             return math.inf
         due_at = reading.due_at(snapshot, server, chance=self._chance, since=self._since, asked_at=self._asked_at)
-        left_s = due_at - self._clock()
+        alone_s = server.stay_away_until - self._clock()
+        left_s = max(alone_s, due_at - self._clock())
         if left_s > 0:
-            reference = seeding.reference(snapshot)
+            reference = seeding.reference(snapshot) if alone_s <= 0 else None
             if reference is None or server.node_check is None or not seeding.wants_seed(snapshot, server):
                 return left_s
             # What was created and is not found (a replica behind, a damaged index) is not created again and again.
@@ -91,8 +89,7 @@ class NodeUpkeep:
         if check is None:
             return math.inf
         self._chance = self._rng.random()
-        if self._live.take(self._name, check):
-            self._look_at(self._name)
+        self._live.take(self._name, check)
         return 0.0
 
     def _seed(self, seed: Callable[[NodeObject], bool], reference: NodeObject, check: NodeCheck, source: str) -> None:

@@ -152,7 +152,6 @@ def make_upkeep(
         check=check,
         create=create,
         fill=fill,
-        look_at=look_at,
         clock=machine.clock,
         rng=machine.rng,
     )

@@ -118,7 +118,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_stale",
-        "1 while a run would get an older policy or older cookbooks there than on the server in use, 0 while not; "
+        "1 while a run would get another policy or older cookbooks there than runs use, 0 while not; "
         "absent while nobody can tell.",
         ["server"],
         (((name,), found.is_stale) for name, found in compared.items() if found.is_stale is not None),
