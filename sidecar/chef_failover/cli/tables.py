@@ -81,6 +81,15 @@ def status_of(document: Document, name: str) -> str | None:
     return "\n\n".join([*sections, *filter(None, [_transitions(mine[-STATUS_TRANSITIONS:])])])
 
 
+def standby(document: Document) -> str:
+    """Whether another server could take over now, by which, or what is in the way at each."""
+    name = document["standby"]
+    if name is not None:
+        return "\n".join((f"{name} could take over now.", *(f"  but {lack}" for lack in document["but"])))
+    rows = [(f"  {entry['name']}", "; ".join(entry["lacks"])) for entry in document["servers"]]
+    return "\n".join((f"No other server could take over now: {document['reason']}.", *([_table(rows)] if rows else ())))
+
+
 def offline(document: Document) -> tuple[str, ...]:
     """That this node has no network, which comes before all else that is said; nothing while it has."""
     why = document.get("offline")
