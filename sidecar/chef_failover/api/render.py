@@ -158,6 +158,7 @@ def _as_standby(snapshot: Snapshot, found: ServerSnapshot, now: float) -> Docume
     standing = next((verdict.standing.name.lower() for verdict in verdicts if verdict.name == found.name), None)
     ends_on = found.last_probe.certificate_expires_on if found.last_probe else None
     return {
+        "priority": found.priority,
         "standing": standing,
         "stale": bool(parity.compare(snapshot, found, now=now).is_stale),
         "has_object": found.has_node_object,

@@ -60,12 +60,13 @@ _BY_STANDING = {
 
 @attrs.frozen
 class Standby:
-    """One server other than the one in use. ``obstacle`` None: it could take the node over now."""
+    """One server of a node. ``obstacle`` None: it could take the node over now; of two, the smaller priority does."""
 
     name: str
     obstacle: Obstacle | None = None
     cautions: tuple[Caution, ...] = ()
     is_drained: bool = False
+    priority: int = 0
 
 
 def judge(name: str, entry: Mapping[str, Any], *, is_drained: bool, on: datetime.datetime) -> Standby:
@@ -74,13 +75,13 @@ def judge(name: str, entry: Mapping[str, Any], *, is_drained: bool, on: datetime
     Raises:
         LookupError, TypeError, ValueError: it is not what a sidecar of this version says.
     """
-    return Standby(name, _obstacle(entry), tuple(_cautions(entry, on)), is_drained)
+    return Standby(name, _obstacle(entry), tuple(_cautions(entry, on)), is_drained, int(entry.get("priority", 0)))
 
 
 def first_of(standbys: tuple[Standby, ...]) -> Standby | None:
-    """The one that would be used, of ``standbys`` in order of preference: a drained one only if no other is left."""
+    """The one that would be used; a drained one only if no other is left. Equal ones are taken as they stand."""
     usable = [standby for standby in standbys if standby.obstacle is None]
-    return min(usable, key=lambda standby: standby.is_drained, default=None)
+    return min(usable, key=lambda standby: (standby.is_drained, standby.priority), default=None)
 
 
 def of_node(document: Mapping[str, Any], *, on: datetime.datetime) -> dict[str, Any]:
@@ -93,7 +94,8 @@ def of_node(document: Mapping[str, Any], *, on: datetime.datetime) -> dict[str, 
         LookupError, TypeError, ValueError: as `judge`.
     """
     others = [entry for entry in document["servers"] if entry["name"] != document["choice"]]
-    reason, standbys = _unknowable(document, others), ()
+    reason = _unknowable(document, others)
+    standbys: tuple[Standby, ...] = ()
     if reason is None:
         standbys = tuple(judge(one["name"], one, is_drained=one["drain"] is not None, on=on) for one in others)
     best = first_of(standbys)
