@@ -695,8 +695,8 @@ def test_a_main_that_fails_is_no_better_than_a_standby_that_is_not_ready(tmp_pat
     machine = Machine(tmp_path, kind, servers, key, node)
     machine.write_config(more="readiness: check")
     with daemon(machine.config) as sidecar:
-        until(lambda: sidecar.ask("/v1/servers").body["servers"][1]["lacks"] == ["has no object of this node"])
-        until(lambda: sidecar.ask("/v1/servers").body["servers"][0]["readiness"] == "has an object of this node")
+        until(lambda: sidecar.ask("/v1/servers?refresh=yes").body["servers"][1]["lacks"] == ["has no object of this node"])
+        until(lambda: sidecar.ask("/v1/servers?refresh=yes").body["servers"][0]["readiness"] == "has an object of this node")
         main.kill()
         for _ in range(2):
             assert machine.run() == 0, machine.output
@@ -779,7 +779,9 @@ def test_tags_that_chef_client_adds_are_no_difference(machine, main, standby):
         assert main.request("GET", f"nodes/{NODE}", NODE, load_key(machine.key)).json()["normal"] == {"tags": []}
         sidecar.stop()
         sidecar.restart()
-        until(lambda: all(is_read(one) for one in sidecar.ask("/v1/servers").body["servers"]))
+        for name in ("mainserver", "standbyserver"):
+            sidecar.ask(f"/v1/servers/{name}/associate", method="POST", body={})  # and read what is there
+        until(lambda: all(is_read(one) for one in sidecar.ask("/v1/servers?refresh=yes").body["servers"]))
         assert [one["differences"] for one in sidecar.ask("/v1/servers").body["servers"]] == [[], []]
 
 
@@ -799,7 +801,7 @@ def test_a_policy_group_that_is_missing_in_chef_zero_s_words(tmp_path, kind, emb
     policy = "policy_name: web, policy_group: prod"
     machine.config.write_text(text.replace("organization: null", f"organization: null, {policy}"))
     with daemon(machine.config) as sidecar:
-        until(lambda: not sidecar.ask("/v1/servers").body["servers"][1]["ready"])
+        until(lambda: not sidecar.ask("/v1/servers?refresh=yes").body["servers"][1]["ready"])
         lacks = sidecar.ask("/v1/servers").body["servers"][1]["lacks"]
         assert lacks == ["policy web is not in policy group prod"]
         assert machine.run() == 0, machine.output
@@ -854,9 +856,7 @@ def test_a_client_made_anew_from_its_key_conflict_to_a_run_that_saves(tmp_path, 
         return run("status", "--config", machine.config).stdout
 
     def have_read_again(name):
-        """A failure of which nothing is known says nothing, but makes the sidecar look."""
-        body = {"run_id": f"look at {name}", "event": "failed", "server": name}
-        assert sidecar.ask("/v1/runs", method="POST", body=body).status == 202
+        assert run("associate", name, "--config", machine.config).returncode == 0
 
     with daemon(machine.config) as sidecar:
         until(lambda: [entry["association"] for entry in servers()] == ["refused"] * 2)
