@@ -25,7 +25,7 @@ SETTLES_S = 4.0
 LIMIT_MB = 48.0
 BARE_MB = 36.0
 """What the bare process weighs where the limit was set; the two give the limit as a ratio."""
-CPU_LIMIT_PERCENT = 0.2
+CPU_LIMIT_PERCENT = 0.1
 START_LIMIT_S = 1.0
 STARTS = 7
 _BARE = str(Path(__file__).parent / "bare.py")

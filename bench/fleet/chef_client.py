@@ -43,24 +43,34 @@ class Failure:
 
 
 class Run:
-    """A run that begins now; ``on_end`` gets None if it succeeds."""
+    """A run of ``node`` that begins now; ``on_end`` gets None if it succeeds."""
 
     def __init__(
-        self, clock: Clock, rng: random.Random, server: ChefServer, on_end: Callable[[Failure | None], None]
+        self,
+        clock: Clock,
+        rng: random.Random,
+        server: ChefServer,
+        node: str,
+        on_end: Callable[[Failure | None], None],
     ) -> None:
         self._clock = clock
         self._rng = rng
         self._server = server
+        self._node = node
         self._on_end = on_end
         self._done = self._tries = 0
         self._ask()
 
     def _ask(self) -> None:
         reply = self._server.ask(Kind.RUN)
-        if reply.status == 200:
+        if reply.status == 200 and not self._server.knows(self._node):
+            phase = Phase.START if self._done < _STARTS else Phase.CONVERGE
+            self._clock.at(reply.at, self._on_end, Failure("Net::HTTPClientException", phase, 401))
+        elif reply.status == 200:
             self._done += 1
             self._tries = 0
             if self._done == REQUESTS:
+                self._server.save(self._node)
                 self._clock.at(reply.at, self._on_end, None)
             else:
                 self._clock.at(reply.at + self._rng.expovariate(1 / PAUSE_S), self._ask)

@@ -59,10 +59,10 @@ class Fleet:
                 )
             )
 
-    def settle(self, *, runs: bool = True, lacks: Iterable[str] = ()) -> None:
-        """The fleet has been at work for days, with its runs spread evenly; the policy was never on ``lacks``."""
+    def settle(self, *, runs: bool = True) -> None:
+        """The fleet has been at work for days, with its runs spread evenly."""
         for number, node in enumerate(self.nodes):
-            node.has_run_for_days(lacks)
+            node.has_run_for_days()
             if runs:
                 self.clock.at((number + self.rng.random()) / self.size * CYCLE_S, node.run)
         self.rng.shuffle(self.nodes)

@@ -11,7 +11,7 @@ import datetime
 import functools
 import math
 import random
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -25,9 +25,10 @@ from chef_failover.decide import reading, seeding, world
 from chef_failover.decide.asking import MOMENT_S, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.pace import JITTER, Pace, probe_from
-from chef_failover.decide.registration import Answer, Event
+from chef_failover.decide.registration import Answer, Event, is_urgent, put_off, spans
 from chef_failover.decide.registration import advance as advance_registration
 from chef_failover.decide.selection import select_for_run
+from chef_failover.engine.registrar import LOOK_S
 from chef_failover.engine.watch import ANSWER_SLACK_S, HEAD_START_S, START_S
 from chef_failover.model import run_history
 from chef_failover.model.model import (
@@ -42,12 +43,14 @@ from chef_failover.model.model import (
     Snapshot,
 )
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
-from chef_failover.registration.chef_server import CROWD_SPAN_S
+from chef_failover.model.question import Look
 
 BEGAN_ON = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 POLICY = ("webserver", "production")
 OBJECT = NodeObject(policy_name=POLICY[0], policy_group=POLICY[1])
+NOTHING = run_history.Used()
 REVISION = "4f1c" * 16
+USED = run_history.Used(policy_name=POLICY[0], policy_group=POLICY[1], policy_revision=REVISION)
 _REFUSALS = {0: Outcome.REFUSED, 429: Outcome.BUSY, 503: Outcome.MAINTENANCE}
 
 
@@ -128,7 +131,9 @@ class Node:
         self.name = name
         self.moves: list[float] = []
         """When the settled choice moved."""
-        self.runs = self.failed_runs = 0
+        self.turned_away_at: dict[str, float] = {}
+        """When each server was first found not to know this node."""
+        self.runs = self.failed_runs = self.idle_runs = 0
         self._clock = clock
         self._rng = rng
         self._settings = settings
@@ -136,6 +141,8 @@ class Node:
         self._watched = [_Watched(index, server, rng) for index, server in enumerate(servers)]
         self._question: _Question | None = None
         self._begun_at = -math.inf
+        self._looks_from = [-math.inf] * len(servers)
+        self._spans = spans(settings.config.selection.failback, settings.config.fleet.nodes)
         policy = SelectionPolicy(
             settings.config.selection.failback,
             name,
@@ -152,22 +159,21 @@ class Node:
 
     # --- how it begins ------------------------------------------------------------------------------------------------
 
-    def has_run_for_days(self, lacks: Iterable[str] = ()) -> None:
-        """Everything is known, and was last looked at when chance has it. The policy was never on ``lacks``."""
+    def has_run_for_days(self) -> None:
+        """Everything is known, and was last looked at when chance has it."""
         nobody = attrs.evolve(self.snapshot.policy, identity="")
-        known = _known(self.snapshot.servers, nobody, self._settings.thresholds, frozenset(lacks))
+        known = _known(self.snapshot.servers, nobody, self._settings.thresholds)
         known = attrs.evolve(known, policy=self.snapshot.policy, choice=None)
         self.snapshot = world.refresh_choice(known, now=self._clock.now, on=self._on)
         interval_s = self._settings.pace.interval_s
         for one in self._watched:
             probed_at = -self._rng.random() * interval_s
-            read_at = -self._rng.random() * reading.INTERVAL_S
+            read_at = -self._rng.random() * reading.DAY_S
             one.last_at = probed_at
             one.status_due_at = self._rng.random() * STATUS_INTERVAL_S
             server = self.snapshot.servers[one.index]
             probe = attrs.evolve(server.last_probe, finished_at=probed_at)
-            content = attrs.evolve(server.node_check.content, read_at=read_at, asked_at=read_at)
-            check = attrs.evolve(server.node_check, read_at=read_at, content=content)
+            check = attrs.evolve(server.node_check, read_at=read_at, node_read_at=read_at)
             server = attrs.evolve(server, last_probe=probe, last_alive_probe=probe, node_check=check)
             self.snapshot = self.snapshot.with_server(server)
         self._plan()
@@ -179,10 +185,7 @@ class Node:
         for one in self._watched:
             server = attrs.evolve(self.snapshot.servers[one.index], registration=unregistered)
             self.snapshot = self.snapshot.with_server(server)
-        self.snapshot = world.refresh_choice(self.snapshot, now=self._clock.now, on=self._on)
-        self._begun_at = self._clock.now
-        self._plan()
-        self._look_after()
+        self._begin()
 
     def meets(self, index: int) -> None:
         """The server of that place has just come into the fleet's list, unknown and unregistered, since that is new."""
@@ -194,9 +197,21 @@ class Node:
             self.snapshot.servers[index].priority,
             registration=Registration(RegistrationState.UNREGISTERED),
         )
-        self.snapshot = world.refresh_choice(self.snapshot.with_server(fresh), now=self._clock.now, on=self._on)
+        self.snapshot = self.snapshot.with_server(fresh)
         one.last_at = one.status_due_at = -math.inf
-        self._begun_at = self._clock.now
+        self._begin()
+
+    def _begin(self) -> None:
+        """As `engine.assembly` begins: what is not urgent is put off."""
+        now = self._begun_at = self._clock.now
+        self.snapshot = world.refresh_choice(self.snapshot, now=now, on=self._on)
+        for one in self._watched:
+            self._looks_from[one.index] = now + self._rng.random() * self._spans.boot_s
+            server = self.snapshot.servers[one.index]
+            if not server.is_registered and not is_urgent(self.snapshot, server.name):
+                chance = self._rng.random()
+                registration = put_off(server.registration, self._spans, now=now, chance=chance)
+                self.snapshot = self.snapshot.with_server(attrs.evolve(server, registration=registration))
         self._plan()
         self._look_after()
 
@@ -253,6 +268,8 @@ class Node:
             outcome = Outcome.NOT_ASSOCIATED
         if reply.at > limit:
             outcome = Outcome.READ_TIMEOUT
+        elif outcome is Outcome.NOT_ASSOCIATED:
+            self.turned_away_at.setdefault(one.server.name, now)
         elif reply.status != 200:
             outcome = _REFUSALS[reply.status]
         elif outcome is Outcome.OK and self._is_status_due(one):
@@ -314,23 +331,30 @@ class Node:
 
     def _due_at(self, one: _Watched) -> float:
         server = self.snapshot.servers[one.index]
-        return min(self._registration_due_at(server), self._reading_due_at(one, server), self._seed_due_at(one, server))
+        return min(
+            self._registration_due_at(one, server), self._reading_due_at(one, server), self._seed_due_at(one, server)
+        )
 
-    def _registration_due_at(self, server: ServerSnapshot) -> float:
-        if server.health is not Health.UP:
+    def _registration_due_at(self, one: _Watched, server: ServerSnapshot) -> float:
+        if server.health is Health.DOWN:
             return math.inf
-        if not server.is_registered:
-            return server.registration.retry_at
-        return -math.inf if _is_denied(server) else math.inf
+        if server.is_registered:
+            return -math.inf if server.health is Health.UP and _is_denied(server) else math.inf
+        registration = server.registration
+        due_at = registration.retry_at
+        if registration.urgent_at < due_at and is_urgent(self.snapshot, server.name):
+            due_at = registration.urgent_at
+        due_at = max(due_at, server.stay_away_until)
+        return max(due_at, self._looks_from[one.index]) if server.health is Health.UNKNOWN else due_at
 
     def _reading_due_at(self, one: _Watched, server: ServerSnapshot) -> float:
-        return reading.due_at(self.snapshot, server, chance=one.chance, asked_at=one.asked_at)
+        return reading.due_at(self.snapshot, server, chance=one.chance, since=self._begun_at, asked_at=one.asked_at)
 
     def _seed_due_at(self, one: _Watched, server: ServerSnapshot) -> float:
         is_wanted = server.node_check is not None and seeding.wants_seed(self.snapshot, server)
         if not is_wanted or seeding.reference(self.snapshot) is None:
             return math.inf
-        return one.seeded_at + reading.RETRY_INTERVAL_S * (1 + one.chance)
+        return one.seeded_at + reading.UNREADABLE_S * (1 + one.chance)
 
     def _upkeep(self, one: _Watched) -> None:
         now = self._clock.now
@@ -338,8 +362,12 @@ class Node:
             return
         one.upkeep_at = math.inf
         server = self.snapshot.servers[one.index]
-        if self._registration_due_at(server) <= now:
-            if server.is_registered:
+        if self._registration_due_at(one, server) <= now:
+            if server.health is Health.UNKNOWN:
+                self._looks_from[one.index] = now + LOOK_S
+                self._freshen(one, now)
+                self._look_after()
+            elif server.is_registered:
                 self._enter(one, Answer(Event.LOSE, "does not know this node"))
             else:
                 self._register(one)
@@ -355,12 +383,12 @@ class Node:
         self._enter(one, Answer(Event.BEGIN))
         now, limit_s = self._clock.now, self._settings.config.health.timeout
         reply = one.server.ask(Kind.PROBE)  # as the node: is it known already?
-        answer = Answer(Event.FAIL, "no answer")
+        answer = Answer(Event.FAIL, "no answer", is_throttled=reply.status in (429, 503))
         if reply.status == 200 and reply.at <= now + limit_s:
             if one.server.knows(self.name):
                 answer = Answer(Event.CONFIRM, "it knows this node")
             elif self._validator_key is not None and not self._validator_key.take():
-                answer = Answer(Event.FAIL, "the key's store throttles")
+                answer = Answer(Event.FAIL, "the key's store throttles", is_throttled=True)
             else:
                 reply = one.server.ask(Kind.REGISTRATION)
                 answer = self._answer(one, reply.status)
@@ -372,7 +400,7 @@ class Node:
         if status == 201:
             return Answer(Event.CONFIRM, "registered")
         if status in (429, 503):
-            return Answer(Event.FAIL, "throttled", first_span_s=CROWD_SPAN_S)
+            return Answer(Event.FAIL, "throttled", is_throttled=True)
         return Answer(Event.FAIL, "no answer")
 
     def _registered(self, one: _Watched, answer: Answer) -> None:
@@ -384,39 +412,54 @@ class Node:
     def _enter(self, one: _Watched, answer: Answer) -> None:
         server = self.snapshot.servers[one.index]
         now, on = self._clock.now, self._on
-        registration = advance_registration(server.registration, answer, now=now, on=on, chance=self._rng.random())
+        registration = advance_registration(
+            server.registration,
+            answer,
+            now=now,
+            on=on,
+            chance=self._rng.random(),
+            spans=self._spans,
+            is_urgent=is_urgent(self.snapshot, server.name),
+        )
         self._take(world.apply_registration(self.snapshot, server, registration, now=now, on=on))
 
     def _read(self, one: _Watched) -> None:
-        """As `chef.node_objects.check` asks: the object, what its policy group has unless that is known, its rights."""
+        """As `chef.node_objects.check` asks, on one connection."""
         now, server = self._clock.now, one.server
-        former = self.snapshot.servers[one.index].node_check
+        known = self.snapshot.servers[one.index]
+        question = reading.question(self.snapshot, known)
+        is_there = server.has_object(self.name)
+        looks: tuple[Kind, ...] = () if question.look is Look.NOTHING else (Kind.RIGHTS,)
+        if is_there and question.look in (Look.WHOLE, Look.ARRIVAL):
+            looks = (Kind.READING, Kind.RIGHTS)
+        check = known.node_check or NodeCheck(-math.inf, has_node_object=None)
+        if looks:
+            read = NodeObject() if self.name in server.empty else OBJECT
+            node = read if Kind.READING in looks else check.node if is_there else None
+            read_at = now if Kind.READING in looks else check.node_read_at
+            check = attrs.evolve(
+                check, node=node, node_read_at=read_at, has_node_object=is_there, may_save=is_there or None
+            )
+        policy, environment = question.content(check.node) if question.asks_content else (None, None)
         one.is_working = True
-        reply = server.ask(Kind.READING)
-        is_answered = reply.status == 200 and reply.at <= now + self._settings.config.health.timeout
-        if not is_answered or not server.knows(self.name):
-            at = min(reply.at, now + self._settings.config.health.timeout)
-            self._clock.at(at, self._have_read, one, NodeCheck(at, trouble="no answer"))
-            return
-        node = policy_found = content = may_save = None
-        if server.has_object(self.name):
-            wanted = Content(reply.at, policy=POLICY, revision=REVISION if server.has_policy else None)
-            is_known = former is not None and former.policy_found is not False
-            if former is not None and is_known and reading.is_recent(former.content, wanted):
-                policy_found, content = former.policy_found, former.content
-            else:
-                server.ask(Kind.PARITY)
-                policy_found, content = server.has_policy, wanted
-            reply = server.ask(Kind.RIGHTS)
-            node, may_save = OBJECT, True
-        check = NodeCheck(reply.at, node, policy_found, content=content, may_save=may_save)
+        limit = now + self._settings.config.health.timeout
+        for kind in (*looks, Kind.PARITY) if policy else looks:
+            reply = server.ask(kind)
+            if reply.status != 200 or reply.at > limit or not server.knows(self.name):
+                at = min(reply.at, limit)
+                self._clock.at(at, self._have_read, one, NodeCheck(at, trouble="no answer"))
+                return
+        if question.asks_content:
+            content = Content(reply.at, policy, REVISION if server.has_policy else None, environment)
+            policy_found = server.has_policy if policy else None
+            check = attrs.evolve(check, policy_found=policy_found, content=content)
+        check = attrs.evolve(check, read_at=reply.at, trouble="")
         self._clock.at(reply.at, self._have_read, one, check)
 
     def _have_read(self, one: _Watched, check: NodeCheck) -> None:
         one.is_working = False
         one.chance = self._rng.random()
-        server = self.snapshot.servers[one.index]
-        after = world.apply_reading(self.snapshot, server, check, thresholds=self._settings.thresholds, on=self._on)
+        after = world.apply_reading(self.snapshot, self.snapshot.servers[one.index], check, on=self._on)
         if after.servers[one.index].is_changing:
             self._freshen(one, self._clock.now)
         self._take(after)
@@ -441,11 +484,13 @@ class Node:
         self._question = None
         self.runs += 1
         one = next(one for one in self._watched if one.server.name == name)
-        Run(self._clock, self._rng, one.server, functools.partial(self._run_ended, one, again))
+        Run(self._clock, self._rng, one.server, self.name, functools.partial(self._run_ended, one, again))
 
     def _run_ended(self, one: _Watched, again: bool, failure: Failure | None) -> None:
         now = self._clock.now
+        is_idle = failure is None and self.name in one.server.empty
         self.failed_runs += failure is not None
+        self.idle_runs += is_idle
         run = run_history.Run(
             f"{self.name}-{self.runs}",
             one.server.name,
@@ -454,8 +499,10 @@ class Node:
             self._on,
             phase=failure.phase if failure else None,
             http_status=failure.http_status if failure else None,
+            used=None if failure else NOTHING if is_idle else USED,
         )
-        one.asked_at = now
+        if reading.is_asked_by(self.snapshot.servers[one.index], run):
+            one.asked_at = now
         self._take(world.apply_run(self.snapshot, run, now=now, on=self._on))
         if failure:
             self._freshen(one, now)
@@ -511,18 +558,15 @@ def _is_denied(server: ServerSnapshot) -> bool:
 
 
 @functools.cache
-def _known(
-    servers: tuple[ServerSnapshot, ...], policy: SelectionPolicy, thresholds: Thresholds, lacks: Container[str]
-) -> Snapshot:
-    """The world in which each server was found well, and read, days ago."""
+def _known(servers: tuple[ServerSnapshot, ...], policy: SelectionPolicy, thresholds: Thresholds) -> Snapshot:
+    """The world in which each server was found well, and read, days ago, and runs have succeeded on the first."""
     snapshot, at = Snapshot(servers, policy), -3 * 86400.0
-    for index, name in enumerate(server.name for server in servers):
+    for index in range(len(servers)):
         result = ProbeResult(Outcome.OK, "ok", at, 0.01, began_at=at, is_signed=True, index_fails=False)
         server = snapshot.servers[index]
         snapshot = world.apply_probe(snapshot, server, result, thresholds=thresholds, offline=None, on=BEGAN_ON)
-        has_policy = name not in lacks
-        content = Content(at, policy=POLICY, revision=REVISION if has_policy else None)
-        check = NodeCheck(at, OBJECT, policy_found=has_policy, content=content, may_save=True)
-        server = snapshot.servers[index]
-        snapshot = world.apply_reading(snapshot, server, check, thresholds=thresholds, on=BEGAN_ON)
-    return attrs.evolve(snapshot, transitions=())
+        content = Content(at, POLICY, REVISION)
+        check = NodeCheck(at, OBJECT, policy_found=True, content=content, may_save=True)
+        snapshot = world.apply_reading(snapshot, snapshot.servers[index], check, on=BEGAN_ON)
+    run = run_history.Run("before", servers[0].name, "succeeded", None, BEGAN_ON, used=USED)
+    return attrs.evolve(world.apply_run(snapshot, run, now=at, on=BEGAN_ON), transitions=())

@@ -30,9 +30,9 @@ class Kind(enum.Enum):
     """On a probe's connection."""
     READING = ("reading", 0.0056, 154_000)
     """The node object of 150 kB, on a connection of its own."""
-    PARITY = ("policy group", 0.0008, 6_000)
-    """On a reading's connection."""
-    RIGHTS = ("rights", 0.0008, 1_500)
+    PARITY = ("policy group", 0.0020, 6_000)
+    RIGHTS = ("rights", 0.0020, 4_000)
+    """As much as a probe, though some share a connection with another request."""
     REGISTRATION = ("registration", 0.0028, 4_500)
     SEED = ("seeding", 0.0023, 5_000)
 
@@ -74,6 +74,10 @@ class ChefServer:
         """Who is registered; None for everybody."""
         self.objects: set[str] | None = None
         """The nodes that have their object here; None for all."""
+        self.empty: set[str] = set()
+        """Those whose object here does nothing, since a run has made it."""
+        self.seeded_at: dict[str, float] = {}
+        """When the object of each node was made here."""
         self.counts: collections.Counter[tuple[Kind, int]] = collections.Counter()
         """Requests by kind and second."""
         self.work: collections.Counter[int] = collections.Counter()
@@ -133,8 +137,16 @@ class ChefServer:
 
     def seed(self, node: str) -> None:
         """That node's object has been made here."""
-        if self.objects is not None:
+        if self.objects is not None and (node not in self.objects or node in self.empty):
             self.objects.add(node)
+            self.empty.discard(node)
+            self.seeded_at[node] = self._clock.now
+
+    def save(self, node: str) -> None:
+        """A run of that node ends here: where there was no object, there is an empty one now."""
+        if not self.has_object(node):
+            self.objects.add(node)
+            self.empty.add(node)
 
     def requests(self, kinds: Iterable[Kind], begin: float, end: float) -> int:
         """How many of these kinds came from ``begin`` to before ``end``, in whole seconds."""

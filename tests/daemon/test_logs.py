@@ -33,6 +33,7 @@ def test_a_transition_has_its_parts_as_fields(lines):
     for at in range(3):
         after = probed(after, "main", Outcome.REFUSED, float(at))
     assert after.server("main").health is Health.DOWN
+    after = probed(after, "other", Outcome.OK, 3.0)
     assert log_changes(before, after)
     health, choice = lines()
     assert health["message"] == "main UP->DOWN refused"

@@ -3,6 +3,7 @@
 import random
 
 from chef_failover.chef.deadline import ProbeError
+from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.model.model import NodeCheck, Outcome, SelectionPolicy, Snapshot
@@ -126,3 +127,13 @@ def test_without_a_key_nothing_is_read():
     world = World(True)
     world.care._check = lambda question: None
     assert world.care.step() == float("inf")
+
+
+def test_a_server_that_asked_to_be_left_alone_is_neither_read_nor_given_anything():
+    world = World(create=True, is_missing=True)
+    world.live.steer(leave_alone, "b", 600.0)
+    assert world.care.step() >= 600.0
+    assert (world.read, world.created) == (0, 0)
+    world.now += 600.0
+    world.care.step()
+    assert world.read + world.created == 1

@@ -24,7 +24,7 @@ def upkeeps(made, scheduler):
         registrar: Any = SimpleNamespace(
             is_ours=True, retry_now=lambda *, replaces: done.hurried.append(replaces), step=step
         )
-        care: Any = SimpleNamespace(ask=lambda: done.reread.append(True), step=lambda: math.inf)
+        care: Any = SimpleNamespace(ask=lambda: done.reread.append("asked"), step=lambda: math.inf)
         yield Upkeep("mainserver", registrar, care, scheduler)
 
     return Upkeeps(make)
@@ -42,7 +42,7 @@ def test_what_is_asked_before_the_start_is_not_lost():
     all_of_them.stop()
     assert scheduler.stop(10)
     assert len(made) == 1
-    assert (made[0].reread, made[0].hurried) == ([True, True], [False])
+    assert (made[0].reread, made[0].hurried) == (["asked"] * 2, [False]), "retry_now reads as well"
 
 
 def test_what_needs_none_makes_none():

@@ -124,6 +124,16 @@ def test_the_first_run_made_the_node_on_the_main_server(instances, servers):
         assert node_object(main, instance)["automatic"]["ohai_time"] > 0
 
 
+def test_the_runs_that_follow_come_from_the_timer(instances, servers):
+    """It would start them when it likes, in the midst of what is tested next, so it ends here."""
+    main, _ = servers
+    for instance in instances:
+        assert instance.run("systemctl is-enabled chef-client.timer") == "enabled"
+        assert instance.run("systemctl show -P Triggers chef-client.timer") == "chef-client.service"
+        instance.run("systemctl disable --now chef-client.timer && systemctl start chef-client", 300)
+        assert f"the run on {main.url} succeeded" in instance.run("journalctl -b -u chef-client -o cat --no-pager")
+
+
 def test_what_a_start_takes_is_told(instances, record_property):
     """Some restarts, and the very first boot: figures for people, beside a yardstick of the same minute."""
     other, instance = instances

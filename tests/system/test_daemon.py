@@ -404,6 +404,7 @@ def test_a_hundred_servers_work_within_the_limits_of_the_unit(servers, tmp_path)
         config_path.write_text(text.replace("health:", more + "health:", 1))
         with daemon(config_path) as running:
             assert name(running) == "mainserver"
+            running.ask("/v1/servers?refresh=yes")
             seen = []
 
             def all_are_judged():

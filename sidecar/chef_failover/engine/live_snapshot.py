@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from chef_failover.decide.asking import Asking, servers_to_ask
+from chef_failover.decide.asking import Asking, server_to_settle, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
@@ -131,6 +131,10 @@ class LiveSnapshot:
             asked=asked,
             registers=registers,
         )
+
+    def server_to_settle(self, before: Snapshot, name: str) -> str | None:
+        """The server to ask at once since a probe of ``name`` has changed ``before``; None for none."""
+        return server_to_settle(before, self._snapshot, name, now=self._clock(), thresholds=self._thresholds)
 
     def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now goes, and the world it was chosen in."""

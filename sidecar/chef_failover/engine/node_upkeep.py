@@ -70,9 +70,10 @@ class NodeUpkeep:
         if server is None:
             return math.inf
         due_at = reading.due_at(snapshot, server, chance=self._chance, since=self._since, asked_at=self._asked_at)
-        left_s = due_at - self._clock()
+        alone_s = server.stay_away_until - self._clock()
+        left_s = max(alone_s, due_at - self._clock())
         if left_s > 0:
-            reference = seeding.reference(snapshot)
+            reference = seeding.reference(snapshot) if alone_s <= 0 else None
             if reference is None or server.node_check is None or not seeding.wants_seed(snapshot, server):
                 return left_s
             # What was created and is not found (a replica behind, a damaged index) is not created again and again.
