@@ -25,7 +25,7 @@ from chef_failover.decide import reading, seeding, world
 from chef_failover.decide.asking import MOMENT_S, server_to_settle, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.pace import JITTER, Pace, probe_from
-from chef_failover.decide.registration import Answer, Event, is_urgent, put_off, spans
+from chef_failover.decide.registration import Answer, Event, hurried, is_urgent, put_off, spans
 from chef_failover.decide.registration import advance as advance_registration
 from chef_failover.decide.selection import select_for_run
 from chef_failover.engine.registrar import LOOK_S
@@ -202,15 +202,15 @@ class Node:
         self._begin()
 
     def _begin(self) -> None:
-        """As `engine.assembly` begins: what is not urgent is put off."""
+        """As `engine.assembly` begins: first attempts to register are spread."""
         now = self._begun_at = self._clock.now
         self.snapshot = world.refresh_choice(self.snapshot, now=now, on=self._on)
         for one in self._watched:
             self._looks_from[one.index] = now + self._rng.random() * self._spans.boot_s
             server = self.snapshot.servers[one.index]
-            if not server.is_registered and not is_urgent(self.snapshot, server.name):
-                chance = self._rng.random()
-                registration = put_off(server.registration, self._spans, now=now, chance=chance)
+            if not server.is_registered:
+                hurries, chance = is_urgent(self.snapshot, server.name), self._rng.random()
+                registration = put_off(server.registration, self._spans, now=now, chance=chance, is_urgent=hurries)
                 self.snapshot = self.snapshot.with_server(attrs.evolve(server, registration=registration))
         self._plan()
         self._look_after()
@@ -465,8 +465,18 @@ class Node:
     def run(self, again: bool = True) -> None:
         """Start a run of chef-client now; with ``again`` the next one follows."""
         if self._question is None:
+            self._hurry()
             self._question = _Question(self, functools.partial(self._start, again))
             self._question.go_on()
+
+    def _hurry(self) -> None:
+        """As `engine.sidecar`: a first registration that the run needs is tried at once."""
+        now = self._clock.now
+        for server in self.snapshot.servers:
+            is_late = not server.is_registered and server.registration.retry_at > now
+            if is_late and is_urgent(self.snapshot, server.name):
+                registration = hurried(server.registration, now=now)
+                self._take(world.apply_registration(self.snapshot, server, registration, now=now, on=self._on))
 
     def _start(self, again: bool, name: str) -> None:
         self._question = None
