@@ -50,7 +50,9 @@ def _time_to_associated(servers: Fleet, name: str) -> float:
     (config.parent / "client.pem").write_bytes(PrivateKey.generate().private_pem())
     started = time.monotonic()
     with processes.sidecar(config) as sidecar:
-        processes.until(lambda: _is_associated(config) and sidecar.is_answering())
+        processes.until(sidecar.is_answering)
+        client.ask(config.parent / "sidecar.sock", "/v1/server")  # as a run or ``chef-failover wait`` does
+        processes.until(lambda: _is_associated(config))
         return time.monotonic() - started
 
 

@@ -21,7 +21,12 @@ def main() -> int:
 
     names = [scenario.__name__ for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(prog="python -m bench.fleet", description="Simulate a fleet.")
-    parser.add_argument("--nodes", type=int, default=10_000, help="the fleet that the sample stands for (10000)")
+    parser.add_argument(
+        "--nodes",
+        type=int,
+        default=10_000,
+        help="the fleet that the sample stands for (10000); a larger one is told to the sidecars as fleet.nodes",
+    )
     parser.add_argument("--sample", type=float, default=1.0, help="multiplies the nodes that are simulated (1.0)")
     parser.add_argument("--seed", type=int, default=17, help="of all chance (17)")
     parser.add_argument("scenarios", nargs="*", choices=[[], *names], metavar="SCENARIO", help=", ".join(names))

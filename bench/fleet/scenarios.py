@@ -20,6 +20,7 @@ from bench.fleet.server import OURS, READINGS, ChefServer, Kind, peak
 from chef_failover.config.schema import FleetSize, ListSource, Name
 from chef_failover.config.settings import Config, DiscoverySettings, FleetSettings
 from chef_failover.config.source import parse_list_source
+from chef_failover.decide.fleet import MADE_FOR
 from chef_failover.server_list.discovery import Discovery
 from chef_failover.server_list.fetch import Trouble, Unchanged
 
@@ -29,7 +30,10 @@ DAY = 24 * HOUR
 
 @attrs.frozen
 class Scale:
-    """``nodes`` is the fleet that is spoken of, ``sample`` multiplies the nodes that are simulated."""
+    """``nodes`` is the fleet that is spoken of, ``sample`` multiplies the nodes that are simulated.
+
+    What its sidecars do has to hold for 10,000 nodes of which they are not told; a larger fleet says its size to them.
+    """
 
     nodes: int = 10_000
     sample: float = 1.0
@@ -37,11 +41,17 @@ class Scale:
 
     def simulated(self, nodes: int, most: float = math.inf) -> int:
         """How many nodes are simulated where ``nodes`` is the usual number, ``most`` at the most."""
-        return int(min(max(20, nodes * self.sample), most))
+        return int(min(max(8, nodes * self.sample), most))
 
     def fleet(self, nodes: int) -> Fleet:
         """A fleet of that usual number."""
-        return Fleet(self.simulated(nodes), self.seed)
+        return Fleet(self.simulated(nodes), self.seed, self.settings)
+
+    @property
+    def settings(self) -> Settings:
+        """Of the sidecars."""
+        size = FleetSize(self.nodes) if self.nodes > MADE_FOR else None
+        return Settings(Config(fleet=FleetSettings(size)))
 
 
 @functools.cache
@@ -334,7 +344,7 @@ def list_reads(scale: Scale) -> Iterator[Row]:
 
 def boot(scale: Scale) -> Iterator[Row]:
     """2,000 instances boot in one second."""
-    fleet = Fleet(scale.simulated(2_000, most=2_000), scale.seed)
+    fleet = Fleet(scale.simulated(2_000, most=2_000), scale.seed, scale.settings)
     factor = fleet.size / 2_000
     for name in ("main", "standby", "standby-2"):
         server = fleet.server(name)

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from chef_devserver import authentication, rights
+from chef_devserver import authentication, rights, search
 from chef_devserver.call import Call
 from chef_devserver.messages import Response, error_response
 
@@ -56,7 +56,9 @@ def bad_body(call: Call) -> Response | None:
         return error_response(400, "invalid JSON")
     if not isinstance(content, dict):
         return error_response(400, "Incorrect JSON type for request body")
-    if call.route.permission:
+    if call.route.resource[0] == "search":
+        message = search.bad_body(content)
+    elif call.route.permission:
         message = rights.bad_change(call.route.permission, content)
     else:
         message = _bad_node(call, content) if call.route.resource[0] == "nodes" else _bad_client(call, content)

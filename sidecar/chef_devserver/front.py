@@ -26,6 +26,8 @@ METHODS = {
     ("clients",): ("GET", "POST"),
     ("clients", "NAME"): ("GET", "PUT", "DELETE"),
     ("principals", "NAME"): ("GET",),
+    ("search", "NAME"): ("GET", "POST"),
+    ("environments",): ("GET",),
     ("environments", "NAME"): ("GET",),
     ("environments", "NAME", "cookbooks"): ("GET",),
     ("cookbooks",): ("GET",),

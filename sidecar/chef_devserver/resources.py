@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chef_devserver import clients, nodes
+from chef_devserver import clients, nodes, search
 from chef_devserver.call import Call
 from chef_devserver.messages import Response, error_response, json_response
 from chef_devserver.state import ChefState
@@ -23,6 +23,8 @@ def perform(state: ChefState, call: Call) -> Response:
             return nodes.answer(state, call)
         case "clients":
             return clients.answer(state, call)
+        case "search":
+            return search.answer(state, call)
         case _:
             return _shared(state, call)
 
@@ -32,6 +34,8 @@ def _shared(state: ChefState, call: Call) -> Response:
     name, resource = call.route.name, call.route.resource
     if resource[0] == "policy_groups":
         return _policy_group(state, call)
+    if resource == ("environments",):
+        return json_response(200, {one: call.uri("environments", one) for one in sorted(state.environments)})
     if resource == ("cookbooks", "_latest"):
         uris = {one: f"{call.uri('cookbooks', one)}/{version}" for one, version in state.cookbooks.items()}
         return json_response(200, uris)

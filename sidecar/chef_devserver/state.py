@@ -56,6 +56,7 @@ class ChefState:
     node object by name and ``acls`` who may do what with it, ``policies`` the revision of each policy by its group and
     name, ``cookbooks`` the only version of each, the same in all environments; ``protocols`` is what the server
     accepts, ``{"1.0", "1.1"}`` for an old one. ``speaks_chef_zero`` has it say what is not there in chef-zero's words.
+    ``unindexed`` has the nodes that the search index has lost, or never got (chef-server 2387, 3109).
     ``authz_ids`` tells two clients of one name apart: who is deleted and made anew has another one. ``crashed_reports``
     counts the reports to the data collector that ended in the server's error log.
     """
@@ -73,6 +74,7 @@ class ChefState:
     cookbooks: dict[str, str] = attrs.field(factory=dict)
     protocols: frozenset[str] = frozenset({"1.0", "1.1", "1.3"})
     speaks_chef_zero: bool = False
+    unindexed: set[str] = attrs.field(factory=set)
     crashed_reports: int = 0
     _serial: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False, repr=False)
 

@@ -58,6 +58,16 @@ class SealError(ChefFailoverError):
     """This node is not to be sealed, or could not be in whole."""
 
 
+class CredentialsError(ChefFailoverError):
+    """What the command line or ``~/.chef/credentials`` says of an account on a Chef server cannot be used."""
+
+    exit_code = EXIT_USAGE
+
+
+class SearchError(ChefFailoverError):
+    """A Chef server did not give all that was searched for."""
+
+
 class SidecarUnavailableError(ChefFailoverError):
     """Nobody answered on the sidecar's socket."""
 

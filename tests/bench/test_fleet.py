@@ -5,17 +5,25 @@ import pytest
 from bench.fleet.aws import Bucket
 from bench.fleet.clock import Clock
 from bench.fleet.report import Row, ratio_of_counts
-from bench.fleet.scenarios import SCENARIOS, Scale
+from bench.fleet.scenarios import SCENARIOS, Scale, boot
 from bench.fleet.server import ChefServer, Kind
 
 SMALL = Scale(sample=0.2)
+SLACK = 0.2
+"""What so small a sample may exceed a bar by. ``make simulate`` is strict."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_a_small_fleet_stays_within_the_bars(scenario):
-    rows = list(scenario(SMALL))
+    rows = [row for row in scenario(SMALL) if row.bar is not None]
     assert rows
-    assert [row for row in rows if row.is_met is False] == []
+    assert [row for row in rows if row.figure > (1 + SLACK) * row.bar + row.chance] == []
+
+
+def test_the_same_seed_gives_the_same_figures():
+    first, second = ([row.figure for row in boot(Scale(sample=0.05))] for _ in range(2))
+    assert first == second
+    assert first != [row.figure for row in boot(Scale(sample=0.05, seed=18))]
 
 
 def test_events_happen_in_the_order_of_their_instants():
@@ -37,19 +45,17 @@ def test_a_bucket_lets_its_burst_through_and_then_its_rate():
 
 def test_a_server_refuses_beyond_its_backlog_and_works_for_who_has_left():
     clock = Clock()
-    server = ChefServer(clock, "main", cores=0.01)
-    replies = [server.ask(Kind.RUN) for _ in range(30)]
-    assert [reply.status for reply in replies[:11]] == [200] * 11
-    assert replies[-1].status == 503
+    server = ChefServer(clock, "main", cores=Kind.RUN.cpu_s)  # a second for each request
+    assert [server.ask(Kind.RUN).status for _ in range(12)] == [200] * 11 + [503]
     clock.run_until(5.0)
-    assert 4 < server.ask(Kind.RUN).at - clock.now < 8
+    assert 6 < server.ask(Kind.RUN).at - clock.now < 8
     clock.run_until(60.0)
-    assert server.ask(Kind.RUN).at - clock.now < 1
+    assert server.ask(Kind.RUN).at - clock.now < 1.1
 
 
 def test_a_dead_server_refuses_and_comes_back_with_an_empty_queue():
     clock = Clock()
-    server = ChefServer(clock, "main", cores=0.01)
+    server = ChefServer(clock, "main", cores=Kind.RUN.cpu_s)
     for _ in range(5):
         server.ask(Kind.RUN)
     server.stop()

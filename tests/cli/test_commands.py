@@ -173,6 +173,26 @@ def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_p
         assert "Last changes:" in ended.stdout
 
 
+def test_status_tells_scripts_whether_another_server_could_take_over(servers, tmp_path):
+    path = write_config(tmp_path, servers)
+    with daemon(path) as running:
+        until(lambda: [entry["health"] for entry in running.ask("/v1/servers").body["servers"]] == ["UP", "UP"])
+        ended = run("status", "--standby", "--config", path)
+        assert (ended.returncode, ended.stdout) == (0, "standbyserver could take over now.\n")
+        servers[1].stop()
+        until(lambda: running.ask("/v1/servers").body["servers"][1]["health"] == "DOWN")
+        ended = run("status", "--standby", "--config", path)
+        assert ended.returncode == 1
+        assert ended.stdout.splitlines() == [
+            "No other server could take over now: each has something in the way.",
+            "  standbyserver  is DOWN: connection refused",
+        ]
+        told = json.loads(run("status", "--standby", "--json", "--config", path).stdout)
+        assert (told["standby"], told["servers"][0]["obstacle"]) == (None, "down")
+    assert "the sidecar is down" in run("status", "--standby", "--config", path).stdout
+    assert run("status", "--standby", "--watch", "--config", path).returncode == 2
+
+
 def test_status_starts_without_the_heavy_libraries():
     code = "import sys, chef_failover.cli.look; print([m for m in ('flask', 'boto3', 'requests') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

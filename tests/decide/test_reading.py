@@ -155,6 +155,16 @@ def test_a_reading_asks_for_what_is_not_known(one, more, look, asks_content):
     assert (asks.look, asks.asks_content) == (look, asks_content)
 
 
+def test_a_reading_that_was_asked_for_asks_for_everything():
+    main = holding("a", at=50.0, run_evidence=WORKED)
+    snapshot = bare(main, lacking(at=9000.0), current="a")
+    for asked_at, whole in ((49.0, False), (51.0, True)):
+        assert question(snapshot, main, asked_at=asked_at).asks_content is whole
+        standby = question(snapshot, snapshot.server("b"), asked_at=asked_at + 8950.0)
+        assert ((standby.look is Look.WHOLE) == standby.asks_content) is True
+        assert standby.asks_content is whole
+
+
 def test_versions_are_asked_for_only_where_they_are_compared():
     servers = [holding(name) for name in "ab"]
     for at, compares in ((None, []), ("a", ["b"]), ("b", [])):
@@ -232,6 +242,11 @@ def test_a_run_that_did_nothing_where_there_was_no_object_has_left_an_empty_one(
     assert wants_seed(snapshot, one)
     given = after_run(holding("b", lacked_object_at=60.0), Used(), at=70.0)  # and over the one that was made meanwhile
     assert wants_seed(bare(holding("a", at=60.0), given, current="a"), given)
+
+
+def test_a_run_by_another_run_list_than_was_read_tells_that_the_object_has_changed():
+    assert after_run(holding("b"), USED, at=70.0).node_check.node == WEB
+    assert after_run(holding("b", OTHER), USED, at=70.0).node_check.node is None
 
 
 def test_a_run_list_that_is_empty_on_purpose_says_nothing():

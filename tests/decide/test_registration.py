@@ -16,12 +16,14 @@ from chef_failover.decide.registration import (
     LONGEST_SPAN_S,
     REFUSED_SPAN_S,
     TABLE,
+    URGENT_S,
     USUAL,
     Answer,
     Event,
     IllegalTransitionError,
     Spans,
     advance,
+    hurried,
     identity_of,
     is_urgent,
     put_off,
@@ -126,24 +128,32 @@ def test_what_is_not_urgent_has_time_until_it_is(script, most_s):
 
 def test_a_first_attempt_falls_anywhere_within_failback():
     new = put_off(Registration(UNREGISTERED), Spans(leisure_s=600.0), now=100.0, chance=0.5)
-    assert (new.retry_at, new.urgent_at) == (400.0, -math.inf)
+    assert (new.retry_at, new.urgent_at) == (400.0, 100.0 + URGENT_S / 2)
+    urgent = put_off(Registration(UNREGISTERED), USUAL, now=100.0, chance=0.5, is_urgent=True)
+    assert urgent.retry_at == urgent.urgent_at == 100.0 + URGENT_S / 2
+
+
+def test_a_run_hurries_a_first_attempt_and_no_other():
+    new = put_off(Registration(UNREGISTERED), USUAL, now=100.0, chance=0.5, is_urgent=True)
+    assert hurried(new, now=101.0).retry_at == 101.0
+    for other in (Registration(), FAILED_ONCE, LOST_AGAIN, Registration(REQUESTED)):
+        assert hurried(other, now=101.0) == other
 
 
 @pytest.mark.parametrize(
-    ("failback_s", "nodes", "leisure_s", "throttled_s", "boot_s"),
+    ("failback_s", "nodes", "found"),
     [
-        (600.0, None, 600.0, 285.0, 5.0),
-        (60.0, None, 60.0, 285.0, 5.0),
-        (0.0, None, LEISURE_S, 285.0, 5.0),
-        (math.inf, None, LEISURE_S, 285.0, 5.0),
-        (600.0, 10, 600.0, 60.0, 5.0),
-        (600.0, 10_000, 600.0, 2850.0, 5.0),
-        (600.0, 100_000, 6000.0, 28_500.0, 50.0),
+        (600.0, None, Spans(600.0, 285.0, 5.0, 15.0)),
+        (60.0, None, Spans(60.0, 285.0, 5.0, 15.0)),
+        (0.0, None, USUAL),
+        (math.inf, None, USUAL),
+        (600.0, 10, Spans(600.0, 60.0, 5.0, 15.0)),
+        (600.0, 10_000, Spans(600.0, 2850.0, 5.0, 15.0)),
+        (600.0, 100_000, Spans(6000.0, 28_500.0, 50.0, 150.0)),
     ],
 )
-def test_spans_by_failback_and_the_size_of_the_fleet(failback_s, nodes, leisure_s, throttled_s, boot_s):
-    found = spans(failback_s, nodes)
-    assert attrs.astuple(found) == pytest.approx((leisure_s, throttled_s, boot_s))
+def test_spans_by_failback_and_the_size_of_the_fleet(failback_s, nodes, found):
+    assert attrs.astuple(spans(failback_s, nodes)) == pytest.approx(attrs.astuple(found))
 
 
 def test_a_pause_that_the_server_asks_for_comes_before_the_jitter():

@@ -11,7 +11,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__
 # From the ground up: a room uses only rooms before it, and what stands on the ground only what is before it there.
 ROOMS = [
     *("errors", "printable", "durations", "instants", "weighed_json", "turns", "files"),
-    *("model", "config", "decide", "aws", "chef", "state", "node", "server_list", "registration", "metrics"),
+    *("model", "config", "decide", "aws", "chef", "fleet", "state", "node", "server_list", "registration", "metrics"),
     *("engine", "api", "doctor", "daemon", "cli"),
 ]
 FORBIDDEN_IN_PURE = {

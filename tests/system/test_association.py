@@ -90,7 +90,7 @@ def test_a_restart_knows_its_associations_and_asks_nobody(servers, tmp_path):
         for server in servers:
             server.requests.clear()
         sidecar.restart()
-        until(lambda: any(path.endswith("/nodes/web-1") for _, path, _ in servers[0].requests))
+        until(lambda: any(path.endswith("/clients/web-1") for _, path, _ in servers[0].requests))
         assert set(associations(sidecar).values()) == {"associated"}
         assert not any(method == "POST" for server in servers for method, _, _ in server.requests)
 

@@ -97,7 +97,7 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
 
     @api.get("/v1/facts")
     def facts() -> flask.typing.ResponseReturnValue:
-        return render.facts(sidecar.snapshot, sidecar.about)
+        return render.facts(sidecar.snapshot, sidecar.about, now=sidecar.now())
 
     @api.get("/v1/runs")
     def runs() -> flask.typing.ResponseReturnValue:

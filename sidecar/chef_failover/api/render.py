@@ -123,9 +123,9 @@ def discovery(standing: ListStanding | None, on: datetime.datetime | None = None
     }
 
 
-def facts(snapshot: Snapshot, about: About) -> Document:
+def facts(snapshot: Snapshot, about: About, *, now: float) -> Document:
     """``GET /v1/facts``: what the Ohai plugin publishes, which every run sends to a Chef server with the node."""
-    document = _facts(snapshot, about)
+    document = _facts(snapshot, about, now)
     count = len(document["servers"]) + len(document["drains"])
     for part in (document["drains"], document["servers"]):
         while part and len(json.dumps(document)) > FACTS_BYTES:
@@ -134,7 +134,7 @@ def facts(snapshot: Snapshot, about: About) -> Document:
     return document
 
 
-def _facts(snapshot: Snapshot, about: About) -> Document:
+def _facts(snapshot: Snapshot, about: About, now: float) -> Document:
     choice = snapshot.choice
     return {
         "schema": SCHEMA,
@@ -151,8 +151,25 @@ def _facts(snapshot: Snapshot, about: About) -> Document:
         },
         "pin": _pin(snapshot.pin),
         "drains": _drains(snapshot),
-        "servers": {found.name: words.server_facts(snapshot, found) for found in snapshot.servers},
+        "servers": {
+            found.name: {**words.server_facts(snapshot, found), **_as_standby(snapshot, found, now)}
+            for found in snapshot.servers
+        },
         "runs": _runs_in_brief(about.runs),
+    }
+
+
+def _as_standby(snapshot: Snapshot, found: ServerSnapshot, now: float) -> Document:
+    """What else tells whether that server could take this node over."""
+    verdicts = snapshot.choice.verdicts if snapshot.choice else ()
+    standing = next((verdict.standing.name.lower() for verdict in verdicts if verdict.name == found.name), None)
+    ends_on = found.last_probe.certificate_expires_on if found.last_probe else None
+    return {
+        "priority": found.priority,
+        "standing": standing,
+        "stale": bool(parity.compare(snapshot, found, now=now).is_stale),
+        "has_object": found.has_node_object,
+        "certificate_ends": words.utc(ends_on),
     }
 
 

@@ -218,6 +218,25 @@ def judge_named(answer: Answer, name: str) -> bool | None:
     return False if _is_missing(answer, name) else None
 
 
+def judge_search(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a search signed by ``user``, received at ``utc_now``: OK if it is ``rows`` and their ``total``."""
+    body = answer.json()
+    if answer.status == HTTPStatus.OK and body and isinstance(body.get("rows"), list):
+        total = body.get("total")
+        if isinstance(total, int) and total >= 0:
+            return Finding(Outcome.OK)
+    return _judge_refusal(answer, user, utc_now)
+
+
+def judge_listing(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``GET`` of all objects of a kind, signed by ``user``: OK if it is an address for each name."""
+    body = answer.json()
+    is_listing = body is not None and all(isinstance(uri, str) for uri in body.values())
+    if answer.status == HTTPStatus.OK and is_listing:
+        return Finding(Outcome.OK)
+    return _judge_refusal(answer, user, utc_now)
+
+
 def judge_acl(answer: Answer) -> bool | None:
     """The answer to a signed ``GET`` of an object's ``_acl``: whether who signed may save the object.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import sys
 import time
@@ -14,6 +15,7 @@ from chef_failover.cli import last_resort, tables
 from chef_failover.cli.asking import ask, known, pretty, shown
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.errors import EXIT_NO, ChefFailoverError, SidecarUnavailableError
+from chef_failover.fleet import standby as standby_answer
 from chef_failover.node import accepted
 from chef_failover.printable import VALUE_LIMIT, printable
 
@@ -43,9 +45,17 @@ def server(config_path: Path, as_json: bool) -> None:
 @json_option
 @click.argument("server", required=False)
 @click.option("--watch", is_flag=True, help="Print again every two seconds, until interrupted.")
-def status(config_path: Path, as_json: bool, server: str | None, watch: bool) -> None:
+@click.option(
+    "--standby", is_flag=True, help="Say only whether another server could take over now; exit 1 if none could."
+)
+def status(config_path: Path, *, as_json: bool, server: str | None, watch: bool, standby: bool) -> None:
     """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
+    if standby and (watch or server):
+        raise click.UsageError("--standby looks at every server once: leave out SERVER and --watch")
     work = accepted.at_work(config_path)
+    if standby:
+        _say_whether_another_could(known(work.config, refresh=True), as_json=as_json)
+        return
     while True:
         document = known(work.config, refresh=True)
         document["warnings"] = [*filter(None, (work.why_not,)), *document.get("warnings", ())]
@@ -57,6 +67,13 @@ def status(config_path: Path, as_json: bool, server: str | None, watch: bool) ->
             break
         time.sleep(WATCH_PERIOD_S)
     if not is_well:
+        sys.exit(EXIT_NO)
+
+
+def _say_whether_another_could(document: dict[str, Any], *, as_json: bool) -> None:
+    could = shown(functools.partial(standby_answer.of_node, on=datetime.datetime.now(datetime.UTC)), document)
+    click.echo(pretty(could) if as_json else tables.standby(could))
+    if could["standby"] is None:
         sys.exit(EXIT_NO)
 
 

@@ -27,6 +27,7 @@ MODULES = {
     "pin": "steer",
     "unpin": "steer",
     "facts": "look",
+    "fleet": "fleet",
     "seal": "seal",
 }
 """Where each command is. Only the one that is called is loaded."""

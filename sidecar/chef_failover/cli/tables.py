@@ -40,7 +40,7 @@ def status(document: Document) -> str:
     head = (*offline(document), _head(document), *_warnings(document), *discovery(document))
     sections = [
         "\n".join((*head, *orders(document["pin"], drains))),
-        _table(rows),
+        table(rows),
         _section(
             "For this node to use another server:",
             [(entry["name"], entry["to_be_used"]) for entry in document["servers"] if entry["to_be_used"]],
@@ -77,8 +77,17 @@ def status_of(document: Document, name: str) -> str | None:
     ]
     mine = [step for step in document["transitions"] if name in (step["server"], *_names_in(step))]
     head = "\n".join((*offline(document), f"{name}{' is in use' if entry['chosen'] else ''}"))
-    sections = [head, _table([(f"  {key}", text) for key, text in rows])]
+    sections = [head, table([(f"  {key}", text) for key, text in rows])]
     return "\n\n".join([*sections, *filter(None, [_transitions(mine[-STATUS_TRANSITIONS:])])])
+
+
+def standby(document: Document) -> str:
+    """Whether another server could take over now, by which, or what is in the way at each."""
+    name = document["standby"]
+    if name is not None:
+        return "\n".join((f"{name} could take over now.", *(f"  but {lack}" for lack in document["but"])))
+    rows = [(f"  {entry['name']}", "; ".join(entry["lacks"])) for entry in document["servers"]]
+    return "\n".join((f"No other server could take over now: {document['reason']}.", *([table(rows)] if rows else ())))
 
 
 def offline(document: Document) -> tuple[str, ...]:
@@ -137,7 +146,7 @@ def _without_sidecar(document: Document) -> str:
 
 
 def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    return f"{title}\n{_table([(f'  {name}', text) for name, text in rows])}" if rows else ""
+    return f"{title}\n{table([(f'  {name}', text) for name, text in rows])}" if rows else ""
 
 
 def _transitions(steps: Sequence[Document]) -> str:
@@ -145,7 +154,7 @@ def _transitions(steps: Sequence[Document]) -> str:
         (f"  {step['at']}", step["server"] or "choice", f"{step['from']} -> {step['to']}: {step['reason']}")
         for step in steps
     ]
-    return f"Last changes:\n{_table(rows)}" if rows else ""
+    return f"Last changes:\n{table(rows)}" if rows else ""
 
 
 def _names_in(step: Document) -> tuple[str, ...]:
@@ -226,9 +235,9 @@ def check(document: Document, config_path: str) -> str:
     what = f"Probes are {how}." if document["servers"] else "It names no server."
     lines = (*offline(document), f"{config_path} is valid. {what}", *_warnings(document), *discovery(document))
     head = "\n".join(lines)
-    servers = f"{head}\n\n{_table(rows)}" if document["servers"] else head
+    servers = f"{head}\n\n{table(rows)}" if document["servers"] else head
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
-    return f"{servers}\n\n{_table(node)}" if node else servers
+    return f"{servers}\n\n{table(node)}" if node else servers
 
 
 def progress(document: Document, *, must_be_associated: bool, with_all: bool = False) -> tuple[bool, tuple[str, ...]]:
@@ -301,7 +310,8 @@ def _last_probe(entry: Document) -> str:
     return f"{entry['outcome']}, {in_words(entry['age_s'])} ago"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """The rows with their columns aligned; the first is the head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -9,7 +9,7 @@ times in a day, the hold-down also lasts until that day is over.
 
 A failure is that the node leaves the server because of how it is: DOWN, failing runs, impaired, not ready, turning the
 node away. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server does while the
-node is elsewhere only begins its time of being well anew.
+node is elsewhere only begins its time of being well again.
 
 Each node adds a part of the hold-down, up to once more, by a hash of its name and the server's: a large return is a
 ramp as long as the hold-down itself. With ``failback: immediately`` there is no hold-down, and with ``never`` it does
@@ -33,7 +33,6 @@ MOST_A_DAY = 2
 _FAILED = frozenset(
     {
         Standing.DOWN,
-        Standing.FAILING,
         Standing.TURNS_NODE_AWAY,
         Standing.NOT_READY,
         Standing.FAILS_RUNS,
@@ -47,12 +46,14 @@ def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float
     left = next((one for one in choice.verdicts if one.name == before.name), None)
     if left is None or not 0 < snapshot.policy.failback_s < math.inf:
         return snapshot
-    former, taken = snapshot.server(left.name), snapshot.server(choice.name)
-    if former is not None and left.standing in _FAILED:
-        returns = _failed(former.returns, snapshot.policy.failback_s, now)
-        snapshot = snapshot.with_server(attrs.evolve(former, returns=returns))
-    if taken is not None and not left.is_better:
-        snapshot = snapshot.with_server(attrs.evolve(taken, returns=attrs.evolve(taken.returns, came_back_at=now)))
+    for server in snapshot.servers:
+        if server.name == left.name and left.standing in _FAILED:
+            returns = _failed(server.returns, snapshot.policy.failback_s, now)
+        elif server.name == choice.name and not left.is_better:
+            returns = attrs.evolve(server.returns, came_back_at=now)
+        else:
+            continue
+        snapshot = snapshot.with_server(attrs.evolve(server, returns=returns))
     return snapshot
 
 

@@ -51,7 +51,7 @@ def due_at(
         server: the one to be read.
         chance: from 0 to below 1, for the jitter; the same until the next reading.
         since: when this life began to look after the node.
-        asked_at: when a run's end last asked for a reading.
+        asked_at: when a person, or a run that left something open, last asked for a reading.
     """
     policy, check = snapshot.policy, server.node_check
     is_off = policy.readiness.mode is ReadinessMode.OFF and policy.parity is ParityMode.OFF
@@ -69,16 +69,17 @@ def due_at(
     return max(due_at, server.stay_away_until + UNREADABLE_S * chance)
 
 
-def question(snapshot: Snapshot, server: ServerSnapshot) -> Question:
-    """What the next reading there asks."""
+def question(snapshot: Snapshot, server: ServerSnapshot, *, asked_at: float = -math.inf) -> Question:
+    """What the next reading there asks; everything if somebody has asked for it."""
     check, readiness, used = server.node_check, snapshot.policy.readiness, snapshot.used
     is_missing = server.has_node_object is False
     is_model = seeding.is_awaited_from(snapshot, server)
-    asks_content = not (is_model and server.has_had_success)
+    is_asked = asked_at > (check.read_at if check is not None else -math.inf)
+    asks_content = is_asked or not (is_model and server.has_had_success)
     look = Look.ARRIVAL if is_missing else Look.EXISTENCE
     if readiness.has_policy:
         look = Look.EXISTENCE
-    elif is_model or not _is_known(server, used):
+    elif is_asked or is_model or not _is_known(server, used):
         look = Look.WHOLE
     elif check is not None and not check.trouble and check.misses > 0 and _span_s(check) < DAY_S:
         look, asks_content = (look, False) if is_missing else (Look.NOTHING, True)
@@ -100,7 +101,7 @@ def after_run(server: ServerSnapshot, used: Used, *, at: float) -> ServerSnapsho
     check = NodeCheck(at, former.node, content=content, has_node_object=True, node_read_at=former.node_read_at)
     check = attrs.evolve(check, policy_found=True if used.has_policy else None)
     if used.does_something:
-        node = check.node if check.node is not None and check.node.does_something else None
+        node = check.node if check.node is not None and check.node.work == used.work else None
         check = attrs.evolve(check, node=node)
         return attrs.evolve(server, node_check=check, had_useful_node_object=True, lacked_object_at=None)
     if server.has_node_object is False or server.lacked_object_at is not None:  # chef-client has just made it

@@ -5,7 +5,9 @@ and asks the provider again: each of them recognises what it had begun. FAILED a
 tried again, and in whether a person is asked for.
 
 Only what is urgent is urgent. A node that has another server which works has all the time in the world: its first
-attempt falls anywhere within `Spans.leisure_s`. A node that has none hurries, with the most preferred server first.
+attempt falls anywhere within `Spans.leisure_s`. A node that has none hurries, with the most preferred server first: its
+first attempt falls within `Spans.urgent_s`, so that instances that boot together are no peak, and a run that starts has
+it made at once.
 
 After a failure the next attempt falls anywhere within a span that doubles up to ten minutes (full jitter). It begins at
 4 s, or at a minute where nothing is urgent.
@@ -38,6 +40,8 @@ LEISURELY_SPAN_S = 60.0
 LONGEST_SPAN_S = 600.0
 REFUSED_SPAN_S = 1800.0
 """Refusals are tried again too, since a person may have mended the cause without telling us."""
+URGENT_S = 15.0
+"""How long the first attempts are spread of nodes that have no server yet and that no run waits for."""
 LEISURE_S = 600.0
 """How long the first attempts are spread where ``failback`` is no length of time."""
 THROTTLED_NODE_S = 0.285
@@ -97,11 +101,13 @@ class Answer:
 
 @attrs.frozen
 class Spans:
-    """How long a fleet spreads, in seconds, first attempts that have time, those after a refusal, and first probes."""
+    """How long a fleet spreads, in seconds: first attempts that have time, those after a refusal, first probes, and
+    first attempts that are urgent."""
 
     leisure_s: float = LEISURE_S
     throttled_s: float = THROTTLED_NODE_S * THROTTLED_NODES
     boot_s: float = BOOT_S
+    urgent_s: float = URGENT_S
 
 
 USUAL = Spans()
@@ -112,7 +118,7 @@ def spans(failback_s: float, nodes: int | None) -> Spans:
     """The spans of a fleet of ``nodes``, None for unknown; ``failback_s`` is 0 for immediately, infinite for never."""
     leisure_s = failback_s if 0 < failback_s < math.inf else LEISURE_S
     throttled_s = max(LEISURELY_SPAN_S, THROTTLED_NODE_S * (nodes or THROTTLED_NODES))
-    return Spans(leisure_s * scale(nodes), throttled_s, BOOT_S * scale(nodes))
+    return Spans(leisure_s * scale(nodes), throttled_s, BOOT_S * scale(nodes), URGENT_S * scale(nodes))
 
 
 def is_urgent(snapshot: Snapshot, name: str) -> bool:
@@ -139,9 +145,20 @@ def _may_serve(server: ServerSnapshot) -> bool:
     return is_begun and server.registration.attempts <= 1
 
 
-def put_off(registration: Registration, spans: Spans, *, now: float, chance: float) -> Registration:
-    """``registration``, of which nothing has been tried yet, to be tried within the leisure, until it is urgent."""
-    return attrs.evolve(registration, retry_at=now + chance * spans.leisure_s)
+def put_off(
+    registration: Registration, spans: Spans, *, now: float, chance: float, is_urgent: bool = False
+) -> Registration:
+    """``registration``, of which nothing has been tried yet, to be tried at an instant of the span that it has."""
+    urgent_at = now + chance * spans.urgent_s
+    retry_at = urgent_at if is_urgent else max(urgent_at, now + chance * spans.leisure_s)
+    return attrs.evolve(registration, retry_at=retry_at, urgent_at=urgent_at)
+
+
+def hurried(registration: Registration, *, now: float) -> Registration:
+    """``registration``, of which nothing has been tried yet, to be tried now: a run waits for it. Else as it is."""
+    if registration.state is not RegistrationState.UNREGISTERED or registration.attempts:
+        return registration
+    return attrs.evolve(registration, retry_at=min(registration.retry_at, now), urgent_at=now)
 
 
 def advance(

@@ -271,12 +271,13 @@ def _first_snapshot(
 
 
 def _with_first_attempts(snapshot: Snapshot, spread: Spans, *, now: float, rng: random.Random) -> Snapshot:
-    """``snapshot`` with the instants at which registrations that are not urgent are first tried."""
+    """``snapshot`` with the instants at which registrations are first tried."""
     for server in snapshot.servers:
         registration = server.registration
         is_new = registration.state is RegistrationState.UNREGISTERED and registration.retry_at == -math.inf
-        if is_new and not is_urgent(snapshot, server.name):
-            registration = put_off(registration, spread, now=now, chance=rng.random())
+        if is_new:
+            hurries = is_urgent(snapshot, server.name)
+            registration = put_off(registration, spread, now=now, chance=rng.random(), is_urgent=hurries)
             snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
     return snapshot
 

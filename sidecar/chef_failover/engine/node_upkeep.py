@@ -85,7 +85,7 @@ class NodeUpkeep:
             seed = self._create if server.node_check.node is None else self._fill
             self._seed(seed, reference, server.node_check, source.name if source else "")
             return 0.0
-        check = self._check(reading.question(snapshot, server))
+        check = self._check(reading.question(snapshot, server, asked_at=self._asked_at))
         if check is None:
             return math.inf
         self._chance = self._rng.random()

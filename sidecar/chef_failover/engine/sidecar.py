@@ -6,6 +6,7 @@ How the parts are put together is `assembly`; how the outside reaches them (list
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
 import math
 import threading
@@ -18,6 +19,7 @@ from chef_failover import __version__
 from chef_failover.config.settings import Config, DiscoverySettings
 from chef_failover.config.source import Store
 from chef_failover.decide import reading
+from chef_failover.decide.registration import hurried, is_urgent
 from chef_failover.decide.world import apply_listed_drains, apply_run
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
 from chef_failover.engine.live_snapshot import log_changes
@@ -170,8 +172,17 @@ class Sidecar:
         self._parts.watch.refresh(waits=waits)
 
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
-        """See `Watch.choose_for_run`."""
+        """See `Watch.choose_for_run`. A first registration that the run needs is tried at once."""
+        if is_final:
+            self._hurry()
         return self._parts.watch.choose_for_run(max_age_s, is_final=is_final)
+
+    def _hurry(self) -> None:
+        parts, snapshot, now = self._parts, self.snapshot, self.now()
+        late = [one.name for one in snapshot.servers if not one.is_registered and one.registration.retry_at > now]
+        for name in filter(functools.partial(is_urgent, snapshot), late):
+            parts.live.amend(name, functools.partial(hurried, now=now))
+            parts.wake()
 
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
         """See `Watch.choose_at_once`."""

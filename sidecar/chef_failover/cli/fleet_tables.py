@@ -1,0 +1,58 @@
+"""Pure: the report on a fleet as text for a terminal: the table first, then the groups, with a few names of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from chef_failover.cli.tables import table
+
+Document = Mapping[str, Any]
+NAMES = 10
+"""Of one group that are shown; ``--json`` has all."""
+
+
+def report(document: Document) -> str:
+    """What servers the nodes use, how they stand, and what would become of them without one server."""
+    lines = [_source(source) for source in document["sources"]]
+    sections = ["\n".join(line for lines_ in lines for line in lines_), _using(document)]
+    sections.append(_groups("State:", document["states"]))
+    if document["without"]:
+        sections += _without(document["without"], document["nodes"])
+    return "\n\n".join(filter(None, sections))
+
+
+def _source(source: Document) -> Iterator[str]:
+    of = f" of {source['known']}" if source["known"] is not None else ""
+    yield f"{source['label']}: {source['read']}{of} nodes read from {source['chef_server_url']}"
+    if source["trouble"]:
+        yield f"  not all could be read: {source['trouble']}"
+    if source["unindexed"]:
+        yield f"  its search does not find {len(source['unindexed'])} of them: {_names(source['unindexed'])}"
+
+
+def _using(document: Document) -> str:
+    rows = [("SERVER IN USE", "NODES"), *((name, f"{count}") for name, count in document["using"].items())]
+    return table(rows) if document["using"] else "There are no nodes."
+
+
+def _without(without: Document, total: int) -> list[str]:
+    alone = sum(group["count"] for group in without["left_alone"])
+    head = f"Without {without['server']}, {without['count']} of {total} nodes go on"
+    head += f", and {alone} would be left alone." if alone else "."
+    rows = [(f"  {name}", str(count)) for name, count in without["go_on"].items()]
+    return [
+        "\n".join((head, *([table(rows)] if rows else ()))),
+        _groups("Left alone:", without["left_alone"]),
+        _groups("They go on, but:", without["cautions"]),
+    ]
+
+
+def _groups(title: str, groups: Sequence[Document]) -> str:
+    rows = [(f"  {group['title']}", str(group["count"]), _names(group["nodes"])) for group in groups]
+    return f"{title}\n{table(rows)}" if rows else ""
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - NAMES
+    return ", ".join(names[:NAMES]) + (f" and {more} more" if more > 0 else "")

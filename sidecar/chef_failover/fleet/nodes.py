@@ -1,0 +1,114 @@
+"""Pure: one node as the report needs it, made of a row of a search.
+
+A fleet of 25,000 nodes says a few dozen different things: what does not name the node is a value of its own, `Facts`,
+so that equal ones can be one object.
+
+Sources: the search's rows as github.com/chef/chef-server chef_wm_search.erl makes them; `node['chef_failover']` as the
+Ohai plugin publishes it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from chef_failover.fleet.standby import Standby, judge
+
+KEYS = {
+    "name": ["name"],
+    "seen": ["ohai_time"],
+    "available": ["chef_failover", "available"],
+    "version": ["chef_failover", "version"],
+    "server": ["chef_failover", "server", "name"],
+    "url": ["chef_failover", "server", "chef_server_url"],
+    "degraded": ["chef_failover", "server", "degraded"],
+    "pin": ["chef_failover", "pin"],
+    "drains": ["chef_failover", "drains"],
+    "servers": ["chef_failover", "servers"],
+}
+"""What a partial search is asked for; what a node does not have is null."""
+
+
+@attrs.frozen
+class Facts:
+    """What a node publishes. ``available`` None: nothing, since chef-failover is not there."""
+
+    available: bool | None = None
+    version: str | None = None
+    server: str | None = None
+    """The name of the server that its runs use."""
+    url: str | None = None
+    """The ``chef_server_url`` of that server."""
+    is_degraded: bool = False
+    pinned: str | None = None
+    is_pinned_strictly: bool = False
+    drained: tuple[str, ...] = ()
+    servers: tuple[Standby, ...] | None = ()
+    """All of its servers, in order of preference; None where an older version says too little of them."""
+
+
+@attrs.frozen
+class Node:
+    """One node. ``seen_at`` is the Unix time of its last run that saved it, None before the first."""
+
+    name: str
+    seen_at: float | None
+    facts: Facts
+    found_on: str
+    """The ``chef_server_url`` of the server that had the newest object."""
+
+    def is_newer_than(self, other: Node | None) -> bool:
+        """Its object is the one that counts, of the same node on two servers."""
+        return other is None or (self.seen_at or 0.0) > (other.seen_at or 0.0)
+
+
+def parse(data: Mapping[str, Any], found_on: str, on: datetime.datetime) -> Node:
+    """The node in one row, as `KEYS` has it, at that wall time.
+
+    Raises:
+        ValueError: the row is not what was asked for.
+    """
+    name, seen_at = data.get("name"), data.get("seen")
+    if not isinstance(name, str) or not name:
+        raise ValueError("a row of the search has no name")
+    is_time = isinstance(seen_at, int | float) and not isinstance(seen_at, bool)
+    return Node(name, float(seen_at) if is_time else None, _facts(data, on), found_on)  # type: ignore[arg-type]
+
+
+def _facts(data: Mapping[str, Any], on: datetime.datetime) -> Facts:
+    available = data.get("available")
+    if not isinstance(available, bool):
+        return Facts()
+    pin, drains = _mapping(data.get("pin")), _mapping(data.get("drains"))
+    return Facts(
+        available,
+        _text(data.get("version")),
+        _text(data.get("server")),
+        _text(data.get("url")),
+        is_degraded=data.get("degraded") is True,
+        pinned=_text(pin.get("server")),
+        is_pinned_strictly=pin.get("strict") is True,
+        drained=tuple(drains),
+        servers=_servers(data.get("servers"), drains, on),
+    )
+
+
+def _servers(servers: object, drains: Mapping[str, Any], on: datetime.datetime) -> tuple[Standby, ...] | None:
+    try:
+        return tuple(
+            judge(name, entry, is_drained=name in drains, on=on)
+            for name, entry in servers.items()  # type: ignore[attr-defined]
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,147 @@
+"""Pure: whether a server could take a node over now, by what the node's own sidecar says of it.
+
+`GET /v1/servers` and ``node['chef_failover']`` describe a server in the same words, so one rule serves the node that
+asks for itself and the report on all nodes.
+
+An obstacle fails the node's runs there. A caution does not: a run on a stale server works, and so does one under a
+certificate that ends next week. A drain is neither, since a drained server is used where no other one is well.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+NOTICE = datetime.timedelta(days=21)
+"""A certificate that ends sooner is a caution: what renews certificates by itself renews them before."""
+
+
+class Obstacle(enum.StrEnum):
+    """Why a server could not take a node over now, the one that is nearest to doing so first."""
+
+    CANNOT_SAVE = "cannot_save"
+    IMPAIRED = "impaired"
+    FAILS_RUNS = "fails_runs"
+    NO_OBJECT = "no_object"
+    NOT_READY = "not_ready"
+    TURNED_AWAY = "turned_away"
+    DOWN = "down"
+    NOT_REGISTERED = "not_registered"
+
+
+class Caution(enum.StrEnum):
+    """What is wrong with a server that could take a node over all the same."""
+
+    STALE = "stale"
+    CERTIFICATE_ENDS = "certificate_ends"
+
+
+SENTENCES = {
+    Obstacle.CANNOT_SAVE: "this node cannot save its object there",
+    Obstacle.IMPAIRED: "its search index fails, and with it the last save of every run",
+    Obstacle.FAILS_RUNS: "it failed the last runs of this node",
+    Obstacle.NO_OBJECT: "it has no object of this node",
+    Obstacle.NOT_READY: "it lacks what a run needs",
+    Obstacle.TURNED_AWAY: "it refuses this node",
+    Obstacle.DOWN: "it is not UP",
+    Obstacle.NOT_REGISTERED: "this node is not registered there",
+}
+_BY_STANDING = {
+    "impaired": Obstacle.IMPAIRED,
+    "fails_runs": Obstacle.FAILS_RUNS,
+    "turns_node_away": Obstacle.TURNED_AWAY,
+    "failing": Obstacle.DOWN,
+}
+
+
+@attrs.frozen
+class Standby:
+    """One server of a node. ``obstacle`` None: it could take the node over now; of two, the smaller priority does."""
+
+    name: str
+    obstacle: Obstacle | None = None
+    cautions: tuple[Caution, ...] = ()
+    is_drained: bool = False
+    priority: int = 0
+
+
+def judge(name: str, entry: Mapping[str, Any], *, is_drained: bool, on: datetime.datetime) -> Standby:
+    """What ``entry``, which describes the server ``name`` for one node, says of it ``on`` that wall time.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is not what a sidecar of this version says.
+    """
+    return Standby(name, _obstacle(entry), tuple(_cautions(entry, on)), is_drained, int(entry.get("priority", 0)))
+
+
+def first_of(standbys: tuple[Standby, ...]) -> Standby | None:
+    """The one that would be used; a drained one only if no other is left. Equal ones are taken as they stand."""
+    usable = [standby for standby in standbys if standby.obstacle is None]
+    return min(usable, key=lambda standby: (standby.is_drained, standby.priority), default=None)
+
+
+def of_node(document: Mapping[str, Any], *, on: datetime.datetime) -> dict[str, Any]:
+    """Whether another server could take over now, by what ``GET /v1/servers`` says.
+
+    ``standby`` is the name of the server that would, or None; then ``reason`` says why not, and ``servers`` what each
+    of them lacks. ``but`` has what the standby lacks all the same.
+
+    Raises:
+        LookupError, TypeError, ValueError: as `judge`.
+    """
+    others = [entry for entry in document["servers"] if entry["name"] != document["choice"]]
+    reason = _unknowable(document, others)
+    standbys: tuple[Standby, ...] = ()
+    if reason is None:
+        standbys = tuple(judge(one["name"], one, is_drained=one["drain"] is not None, on=on) for one in others)
+    best = first_of(standbys)
+    lacks = {entry["name"]: entry["lacks"] for entry in others if standbys}
+    return {
+        "schema": 1,
+        "standby": best.name if best else None,
+        "reason": None if best else reason or "each has something in the way",
+        "but": lacks[best.name] if best else [],
+        "servers": []
+        if best
+        else [
+            {"name": one.name, "obstacle": one.obstacle, "lacks": lacks[one.name] or [SENTENCES[one.obstacle]]}
+            for one in standbys
+            if one.obstacle
+        ],
+    }
+
+
+def _unknowable(document: Mapping[str, Any], others: list[Mapping[str, Any]]) -> str | None:
+    """Why nothing can be said of any standby; None where each can be judged."""
+    if document.get("error"):
+        return f"the sidecar is down: {document['error']}"
+    if document.get("offline"):
+        return f"this node is offline: {document['offline']}"
+    pin = document["pin"]
+    if pin and pin["strict"] and pin["server"] == document["choice"]:
+        return f"this node is pinned strictly to {pin['server']}"
+    return None if others else "no other server is configured"
+
+
+def _obstacle(entry: Mapping[str, Any]) -> Obstacle | None:
+    if entry["association"] != "associated":
+        return Obstacle.NOT_REGISTERED
+    if entry["health"] != "UP":
+        return Obstacle.DOWN
+    if not entry["ready"]:
+        return Obstacle.NO_OBJECT if entry.get("has_object") is False else Obstacle.NOT_READY
+    if entry["may_save"] is False:
+        return Obstacle.CANNOT_SAVE
+    return _BY_STANDING.get(str(entry.get("standing")))
+
+
+def _cautions(entry: Mapping[str, Any], on: datetime.datetime) -> list[Caution]:
+    ends = entry.get("certificate_ends")
+    found = [Caution.STALE] if entry.get("stale") else []
+    if ends is not None and datetime.datetime.fromisoformat(ends) - on < NOTICE:
+        found.append(Caution.CERTIFICATE_ENDS)
+    return found

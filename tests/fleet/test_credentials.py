@@ -1,0 +1,83 @@
+"""Profiles of ~/.chef/credentials, as knife reads them."""
+
+import pytest
+
+from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.errors import CredentialsError, KeyFileError
+from chef_failover.fleet.credentials import from_options, from_profiles
+
+KEY = PrivateKey.generate()
+URL = "https://chef.example.com/organizations/acme"
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "alice.pem").write_bytes(KEY.private_pem())
+    path = tmp_path / "credentials"
+    path.write_text(f"""
+[default]
+client_name     = "alice"
+client_key      = "alice.pem"
+chef_server_url = "{URL}/"
+
+[standby]
+node_name = "bob"
+client_key = '''
+{KEY.private_pem().decode()}'''
+chef_server_url = "https://standby.example.com/organizations/acme"
+
+[default.knife]
+ssh_user = "root"
+
+['odd']
+client_name = "alice"
+""")
+    return path
+
+
+def test_profiles_give_accounts(path):
+    one, two = from_profiles(path, ("default", "standby"), {})
+    assert (one.label, one.chef_server_url, one.user) == ("default", URL, "alice")
+    assert (two.label, two.user) == ("standby", "bob")
+    assert one.key.public_pem() == two.key.public_pem() == KEY.public_pem()
+    assert "PRIVATE" not in repr(two)
+
+
+def test_the_usual_profile_is_that_of_the_environment_the_context_or_default(path):
+    def usual(environ):
+        return from_profiles(path, (), environ)[0].label
+
+    assert usual({}) == "default"
+    (path.parent / "context").write_text("standby\n")
+    assert usual({}) == "standby"
+    assert usual({"CHEF_PROFILE": "default"}) == "default"
+
+
+def test_a_mistake_is_told_with_its_place(path):
+    with pytest.raises(CredentialsError, match="has no profile 'prod'; it has: default, standby, odd"):
+        from_profiles(path, ("prod",), {})
+    with pytest.raises(CredentialsError, match="profile odd: client_key is missing"):
+        from_profiles(path, ("odd",), {})
+    (path.parent / "alice.pem").unlink()
+    with pytest.raises(KeyFileError, match="alice.pem: No such file"):
+        from_profiles(path, (), {})
+    path.write_text("[default\n")
+    with pytest.raises(CredentialsError, match=r"credentials: .*line 1"):
+        from_profiles(path, (), {})
+    path.unlink()
+    with pytest.raises(CredentialsError, match="No such file or directory; write it, or give --server"):
+        from_profiles(path, (), {})
+
+
+def test_a_key_that_is_none_is_told_without_it(path):
+    path.write_text(f'[default]\nclient_name="a"\nclient_key="-----BEGIN secret"\nchef_server_url="{URL}"\n')
+    with pytest.raises(KeyFileError, match="profile default: client_key: ") as raised:
+        from_profiles(path, (), {})
+    assert "secret" not in str(raised.value)
+
+
+def test_the_command_line_gives_an_account_whole(path):
+    account = from_options(URL, "alice", path.parent / "alice.pem")
+    assert (account.label, account.chef_server_url, account.user) == (URL, URL, "alice")
+    with pytest.raises(CredentialsError, match="not encrypted"):
+        from_options("http://chef.example.com", "alice", path.parent / "alice.pem")
