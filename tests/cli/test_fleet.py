@@ -89,6 +89,16 @@ def test_the_account_may_stand_on_the_command_line(fleet, tmp_path):
     assert run(*whole).returncode == 2
 
 
+def test_a_page_is_written_beside_the_table(fleet, tmp_path):
+    (main, _), run = fleet
+    fill(main, ["web-1"], facts())
+    path = tmp_path / "fleet.html"
+    ended = run("--html", path, profiles=["main"])
+    assert (ended.returncode, "Without mainserver, 1 of 1 nodes go on." in path.read_text()) == (0, True)
+    ended = run("--html", tmp_path / "no" / "such.html", profiles=["main"])
+    assert (ended.returncode, "No such file or directory" in ended.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
