@@ -14,7 +14,7 @@ PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/p
 DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/fleet/standby.py,*/fleet/nodes.py,*/fleet/report.py,*/fleet/page.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-packaging lint man bench lock parts wheelhouse rpm repo install clean
+.PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm repo install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build t
 	@packaging/install-test-parts packaging
 	@for kind in amd64 arm64 later; do test -d build/roots/$$kind || packaging/make-test-root $$kind build/roots/$$kind || exit 1; done
 	$(PACKAGING) --durations 10 || $(PACKAGING) --last-failed --last-failed-no-failures none # as in `test`
+
+simulate: $(VENV)/dev ## What a fleet of 10,000 nodes does to its Chef servers, on a simulated clock: make simulate FLEET="--nodes 100000"
+	$(BIN)/python -m bench.fleet $(FLEET)
 
 lint: $(VENV)/dev ## Ruff and mypy
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ import time
 
 from bench import processes
 from bench.figures import Figure, at_most, duration, median
-from bench.fleet import NODE, Fleet, fleet
+from bench.servers import NODE, Fleet, fleet
 from chef_failover.api import client
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.errors import SidecarUnavailableError
@@ -46,11 +46,13 @@ def _time_to_associated(servers: Fleet, name: str) -> float:
     for server in servers.servers:
         server.state.clients.pop(NODE, None)
         server.requests.clear()
-    config = servers.config(name, registers=True)
+    config = servers.config(name, health="interval: 1s", registers=True)
     (config.parent / "client.pem").write_bytes(PrivateKey.generate().private_pem())
     started = time.monotonic()
     with processes.sidecar(config) as sidecar:
-        processes.until(lambda: _is_associated(config) and sidecar.is_answering())
+        processes.until(sidecar.is_answering)
+        client.ask(config.parent / "sidecar.sock", "/v1/server")  # as a run or ``chef-failover wait`` does
+        processes.until(lambda: _is_associated(config))
         return time.monotonic() - started
 
 
@@ -60,7 +62,7 @@ def _is_associated(config) -> bool:
     except SidecarUnavailableError:
         return False
     entries = document.get("servers", ())
-    return bool(entries) and not document["degraded"] and all(one["association"] == "associated" for one in entries)
+    return any(one["chosen"] and one["association"] == "associated" for one in entries) and not document["degraded"]
 
 
 def _requests_of_association(server) -> int:

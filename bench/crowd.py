@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import parts, processes
 from bench.figures import Figure, at_most, duration, note, percentile
-from bench.fleet import fleet
+from bench.servers import fleet
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
 

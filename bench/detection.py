@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench import parts, processes
 from bench.figures import Figure, duration, median
-from bench.fleet import fleet
+from bench.servers import fleet
 from chef_devserver.server import DevServer
 
 GROUP = "c"

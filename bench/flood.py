@@ -9,7 +9,7 @@ from __future__ import annotations
 from bench import parts, processes
 from bench.crowd import free_port
 from bench.figures import Figure, at_most, duration, percentile
-from bench.fleet import fleet
+from bench.servers import fleet
 from tests.support.flood import flood
 
 GROUP = "f"
@@ -25,7 +25,8 @@ def measure() -> list[Figure]:
     ruby = parts.require("ruby")
     with fleet() as servers:
         port = free_port()
-        config = servers.config("flood", health="fresh_for: 1h", loopback=f'"127.0.0.1:{port}"')
+        health = "interval: 1s, retry_interval: 200ms, fresh_for: 1h"
+        config = servers.config("flood", health=health, loopback=f'"127.0.0.1:{port}"')
         with processes.sidecar(config) as sidecar:
             processes.until(sidecar.is_answering)
             processes.until(lambda: set(sidecar.health().values()) == {"UP"})

@@ -36,7 +36,7 @@ class Sidecar:
 
     def health(self) -> dict[str, str]:
         """UNKNOWN, UP or DOWN of each server."""
-        return {server["name"]: server["health"] for server in self.get("/v1/servers").get("servers", ())}
+        return {server["name"]: server["health"] for server in self.get("/v1/servers?refresh=yes").get("servers", ())}
 
     def log_lines(self) -> int:
         """How many lines it has written so far."""

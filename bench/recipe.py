@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench import parts, processes
 from bench.figures import Figure, at_least, duration, median
-from bench.fleet import Fleet, fleet
+from bench.servers import Fleet, fleet
 from chef_devserver.faults import Fault
 
 GROUP = "b"

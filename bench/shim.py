@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import parts, processes
 from bench.figures import Figure, at_most, duration, median, note, percentile
-from bench.fleet import Fleet, fleet
+from bench.servers import Fleet, fleet
 
 GROUP = "a"
 ROUNDS = 600

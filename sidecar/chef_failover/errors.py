@@ -32,7 +32,14 @@ class KeyFileError(ChefFailoverError):
 
 
 class ValidatorKeyError(KeyFileError):
-    """The validator's key cannot be had. ``is_passing``: it may be there next time with nobody doing anything."""
+    """The validator's key cannot be had. ``is_passing``: it may be there next time with nobody doing anything.
+
+    ``is_throttled``: the service that keeps it takes no more requests for now.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool = False, is_throttled: bool = False) -> None:
+        super().__init__(message, is_passing=is_passing)
+        self.is_throttled = is_throttled
 
 
 class MetadataError(ChefFailoverError):

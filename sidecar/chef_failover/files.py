@@ -11,11 +11,11 @@ SYSTEM_BUNDLES = ("etc/pki/tls/certs/ca-bundle.crt", "etc/ssl/certs/ca-certifica
 """Below the root: the certificates that the system trusts, on Amazon Linux and Fedora, and on Debian."""
 
 
-def read(path: Path, limit: int, *, may_be_link: bool = False) -> bytes:
+def read(path: Path, limit: int, *, may_be_link: bool = False, only_ours: bool = False) -> bytes:
     """Return what the regular file at ``path`` holds: ``limit`` bytes at the most.
 
     Nothing that lies there instead is followed, waited for or read without end. ``may_be_link`` is for a path that
-    only root can lay.
+    only root can lay; ``only_ours`` is for one that others than root and this very user must not be able to write.
 
     Raises:
         OSError: it cannot be read, or is a link, a pipe, a device or too long; ``strerror`` says which.
@@ -24,8 +24,11 @@ def read(path: Path, limit: int, *, may_be_link: bool = False) -> bytes:
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | (0 if may_be_link else os.O_NOFOLLOW)
     try:
         with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+            if only_ours and (found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022):
+                raise OSError(errno.EPERM, "others than root can write it", str(path))
             data = file.read(limit + 1)
     except OSError as error:
         if error.errno == errno.ELOOP and not may_be_link:

@@ -27,8 +27,8 @@ def test_a_question_and_its_answer(path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
-        with pytest.raises(SidecarUnavailableError, match=r"no whole answer within 0\.2 s"):
-            client.ask(path, "/v1/unpin", method="POST", body={"on_behalf_of": "é"}, timeout_s=0.2)
+        with pytest.raises(SidecarUnavailableError, match="no whole answer within 2 s"):
+            client.ask(path, "/v1/unpin", method="POST", body={"on_behalf_of": "é"}, timeout_s=2)
         peer, _ = listening.accept()
         with peer:
             heard = peer.recv(65536).decode().split("\r\n")
@@ -74,11 +74,13 @@ def _pour(peer):
         peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
 
 
-@pytest.mark.parametrize(("speak", "said"), [(_drip, "no whole answer within 1 s"), (_pour, "longer than")])
-def test_an_answer_that_never_ends_is_not_waited_for(path, speak, said):
+@pytest.mark.parametrize(
+    ("speak", "timeout_s", "said"), [(_drip, 1, "no whole answer within 1 s"), (_pour, 30, "longer than")]
+)
+def test_an_answer_that_never_ends_is_not_waited_for(path, speak, timeout_s, said):
     began = time.monotonic()
     with answering(path, speak), pytest.raises(SidecarUnavailableError, match=said):
-        client.ask(path, "/livez", timeout_s=1)
+        client.ask(path, "/livez", timeout_s=timeout_s)
     assert time.monotonic() - began < 60  # dripping takes an hour, and what is poured has no end
 
 

@@ -79,6 +79,7 @@ def snapshot(contract):
         used=Used(("recipe[web::ssl]",), "production", cookbooks={"web": "1.2.3", "yum": "7.4.13"}),
         used_since=100.0,
         used_on=ON,
+        used_server="mainserver",
     )
     return refresh_choice(world, now=100.0, on=ON)
 
@@ -103,6 +104,7 @@ ABOUT = About(
         '"9dd4e461268c8034f5c8564e155c67a6"',
         fetched_on=ON,
         confirmed_on=ON,
+        asks_on=ON + datetime.timedelta(seconds=287.5),
         refused=(
             "old: its host chef-old.example.org is not in trusted_hosts of config.yml, nor that of a server there",
         ),
@@ -155,7 +157,6 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
         last_probe=standby.last_probe,
         last_alive_probe=standby.last_probe,
         node_check=NodeCheck(95.0, wanted),
-        readiness=RiseFall(Health.UP, changed_at=-900.0),
     )
     world = attrs.evolve(snapshot, servers=(main, standby), choice=None, transitions=snapshot.transitions[:1])
     rendered = render.servers(refresh_choice(world, now=100.0, on=ON), ABOUT, now=100.0, on=ON)
@@ -283,7 +284,7 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(idle, monkeypatch):
 
 
 def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
-    from tests.support.daemon_process import dev_servers, until, write_config
+    from tests.support.daemon_process import dev_servers, hear_all, write_config
 
     def get(app, target, method="GET"):
         said = {}
@@ -297,8 +298,7 @@ def test_the_socket_gives_the_very_answers_of_flask(tmp_path, idle):
         calm = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
         sidecar = Sidecar(config.load(write_config(tmp_path, servers, health=calm)))
         sidecar.start()
-        sidecar.choose_for_run()
-        until(lambda: all(server.last_probe for server in sidecar.snapshot.servers))
+        hear_all(sidecar)
         flask, socket = (
             create_app(sidecar, may_change=True),
             on_socket(sidecar),

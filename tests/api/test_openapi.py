@@ -128,8 +128,7 @@ def sidecar(request, tmp_path_factory):
         path = write_config(directory, configured, health=CALM, loopback=f"'127.0.0.1:{port}'")
         with daemon(path) as started:
             started.port = port
-            started.ask("/v1/server")
-            until(lambda: all(entry["outcome"] for entry in started.ask("/v1/servers").body["servers"]))
+            until(lambda: all(entry["outcome"] for entry in started.ask("/v1/servers?refresh=yes").body["servers"]))
             yield started
             assert started.process.poll() is None
             assert "Traceback" not in started.log

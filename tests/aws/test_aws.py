@@ -234,7 +234,9 @@ def test_what_the_child_started_dies_with_it(aws_secret, stub, tmp_path):
     script.chmod(0o755)
     (tmp_path / "aws-credentials").write_text("")
     (tmp_path / "aws-config").write_text(f"[default]\ncredential_process = {script}\n")
-    assert error_of(stub.url, timeout_s=3.0).code == "Timeout"
+    for timeout_s in (3.0, 30.0):  # a busy host takes its time to come to the script
+        if not pid_file.exists():
+            assert error_of(stub.url, timeout_s=timeout_s).code == "Timeout"
     assert not is_running(int(pid_file.read_text()))
 
 
@@ -288,9 +290,9 @@ def test_calls_are_made_one_at_a_time(aws_secret, stub):
 
 def test_one_that_times_out_gives_way_to_the_next(aws_secret, stub):
     stub.faults.append(DRIP)
-    with in_background(error_of, stub.url, timeout_s=2.0) as first:
+    with in_background(error_of, stub.url, timeout_s=8.0) as first:
         until(lambda: stub.seen)
-        assert associate(stub.url, timeout_s=5.0)
+        assert associate(stub.url, timeout_s=60.0)
     assert first.result().code == "Timeout"
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chef_failover.chef import limits
-from chef_failover.chef.node_document import NotANodeObjectError, cookbooks_used, parse, write
+from chef_failover.chef.node_document import NotANodeObjectError, parse, write
 from chef_failover.model.needs import NodeObject
 
 WHOLE = {
@@ -98,23 +98,3 @@ def test_whatever_json_a_server_sends_is_an_object_or_a_sentence(document):
         return
     written = json.loads(json.dumps(write(node, "web-1"), allow_nan=False))
     assert parse(written) == node
-
-
-@pytest.mark.parametrize(
-    ("document", "used"),
-    [
-        ({}, {}),
-        ({"automatic": 5, "run_list": []}, {}),
-        ({"automatic": {"cookbooks": {"web": {"version": "1.0.0"}, "db": 5, "a b": {}}}}, {"web": "1.0.0", "db": None}),
-        ({"automatic": {"cookbooks": {"web": {"version": "latest"}}}}, {"web": None}),
-        (
-            {
-                "automatic": {"cookbooks": []},
-                "run_list": ["recipe[web::ssl@1.2]", "role[base]", "db", "ntp::server", "recipe[web]", "recipe[a b]"],
-            },
-            {"web": None, "db": None, "ntp": None},
-        ),
-    ],
-)
-def test_the_cookbooks_of_a_node(document, used):
-    assert cookbooks_used(document) == used

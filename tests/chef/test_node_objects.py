@@ -1,7 +1,6 @@
 """Node objects by answers made up for them, on embedded servers, and on two real ones (goiardi)."""
 
 import datetime
-import functools
 import json
 import tracemalloc
 
@@ -25,8 +24,10 @@ from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.seeding import differences, differences_of, wants_seed
 from chef_failover.decide.world import apply_reading
 from chef_failover.model.model import NodeCheck, Outcome
-from chef_failover.model.needs import NodeObject, ReadinessPolicy
-from tests.support.builders import ON, THRESHOLDS, bare, server
+from chef_failover.model.needs import Content, NodeObject, ReadinessPolicy
+from chef_failover.model.question import Look, Question
+from chef_failover.model.run_history import Used
+from tests.support.builders import ON, bare, server
 from tests.support.chef import CLOCK, URL, check_signature, made_up, sent
 from tests.support.goiardi import Goiardi, public_pem
 
@@ -76,13 +77,13 @@ def peak_of(act):
 @pytest.mark.parametrize("value", [b"[],", b"{},", b'{"":0},', b'{"a":[[]]},', b"1000,"])
 def test_many_small_values_are_not_parsed_and_the_object_is_known_to_be_there(chef, auth, value):
     chef.get(NODE_URL, body=b'{"name":"i-0abc","normal":[' + value * (4_000_000 // len(value)) + b"0]}")
-    found, peak = peak_of(lambda: node_objects.check(CHEF, auth, ReadinessPolicy()))
+    found, peak = peak_of(lambda: node_objects.check(CHEF, auth, Question()))
     assert (found.node, found.has_node_object) == (None, True)
     assert found.trouble.startswith("too large an answer (4.0 MB of so many values")
     assert peak < 25e6
-    known = apply_reading(bare(server("a")), server("a"), found, thresholds=THRESHOLDS, on=ON).servers[0]
+    known = apply_reading(bare(server("a")), server("a"), found, on=ON).servers[0]
     empty = attrs.evolve(server("a"), node_check=NodeCheck(0.0))
-    again = apply_reading(bare(empty), empty, found, thresholds=THRESHOLDS, on=ON).servers[0]
+    again = apply_reading(bare(empty), empty, found, on=ON).servers[0]
     assert (known.has_node_object, again.has_node_object) == (True, True)
 
 
@@ -91,7 +92,7 @@ def test_an_object_that_is_as_large_as_real_ones_is_parsed(chef, auth):
     body = json.dumps({**BARE, "automatic": {"packages": packages}})
     assert len(body) > 5e6
     chef.get(NODE_URL, body=body)
-    found, peak = peak_of(lambda: node_objects.check(CHEF, auth, ReadinessPolicy()))
+    found, peak = peak_of(lambda: node_objects.check(CHEF, auth, Question()))
     assert found.node is not None
     assert peak < 80e6
 
@@ -100,8 +101,8 @@ def test_one_large_object_is_read_at_a_time(chef, auth, monkeypatch):
     chef.get(NODE_URL, json=BARE)
     monkeypatch.setattr(node_objects, "TURN_S", 0.01)
     with turns.LARGE:
-        assert "other large objects" in node_objects.check(CHEF, auth, ReadinessPolicy()).trouble
-    assert node_objects.check(CHEF, auth, ReadinessPolicy()).node is not None
+        assert "other large objects" in node_objects.check(CHEF, auth, Question()).trouble
+    assert node_objects.check(CHEF, auth, Question()).node is not None
 
 
 @pytest.mark.parametrize("answered", ["read", "create", "fill", "check"])
@@ -116,7 +117,7 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
         "read": lambda: (node_objects.read(CHEF, auth).is_left_for(WEB), ["GET"], None),
         "create": lambda: (node_objects.create(CHEF, auth, NODE, WEB), ["POST"], {**filled, "automatic": {}}),
         "fill": lambda: (node_objects.fill(CHEF, auth, NODE, WEB), ["GET", "PUT"], filled),
-        "check": lambda: (node_objects.check(CHEF, auth, POLICY).policy_found, ["GET", "GET", "GET"], None),
+        "check": lambda: (node_objects.check(CHEF, auth, Question(POLICY)).policy_found, ["GET", "GET", "GET"], None),
     }[answered]()
     assert found is True
     assert [call.request.method for call in chef.calls] == asked
@@ -151,7 +152,7 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
 )
 def test_what_is_no_node_object_is_trouble_and_nothing_worse(chef, auth, body, words):
     chef.get(NODE_URL, body=body)
-    found = node_objects.check(CHEF, auth, POLICY)
+    found = node_objects.check(CHEF, auth, Question(POLICY))
     assert found.node is None
     assert words in found.trouble
 
@@ -192,43 +193,7 @@ def test_only_an_object_that_does_nothing_is_filled(chef, auth, body):
     assert sent(chef) == [("GET", f"nodes/{NODE}")]
 
 
-BY_POLICY = {"policy_name": "webserver", "policy_group": "production"}
 BY_RUN_LIST = {"run_list": ["recipe[web]"]}
-LISTED = "environments/qa/cookbooks?num_versions=1"
-
-
-@pytest.mark.parametrize("answers", [True, False])
-@pytest.mark.parametrize(
-    "case",
-    [
-        (BY_POLICY, ReadinessPolicy(), "policy_groups/production"),
-        (BY_RUN_LIST, POLICY, "policy_groups/production"),
-        (BY_RUN_LIST, ReadinessPolicy(), "cookbooks/_latest"),
-        (BY_RUN_LIST | {"chef_environment": "qa"}, ReadinessPolicy(), LISTED),  # which is missing all the time
-    ],
-)
-def test_however_often_it_is_read_parity_asks_every_ten_minutes(chef, auth, case, answers):
-    """Give or take a fifth; by the smallest request there is, and whether it is answered or not."""
-    node, needed, question = case
-    policies, cookbooks = {"policies": {"webserver": {"revision_id": "1a2b"}}}, {"web": {"versions": []}}
-    known: object = policies if "policy" in question else cookbooks
-    chef.get(NODE_URL, json={"name": NODE, **node})
-    chef.get(f"{URL}/environments/qa", json={"error": ["environment qa not found"]}, status=404)
-    chef.get(f"{URL}/{question}", **({"json": known} if answers else {"status": 500}))
-    snapshot, seconds = bare(server("main"), readiness=needed), 5400
-    for at in range(0, seconds, 60):
-        found = node_objects.check(
-            CHEF,
-            auth,
-            needed,
-            compares=True,
-            former=snapshot.server("main").node_check,
-            clock=functools.partial(float, at),
-        )
-        snapshot = apply_reading(snapshot, snapshot.server("main"), found, thresholds=THRESHOLDS, on=ON)
-    asked = sent(chef).count(("GET", question))
-    assert seconds / 900 <= asked <= seconds / 480 + 1
-    assert {path for _, path in sent(chef)} <= {question, f"nodes/{NODE}", f"nodes/{NODE}/_acl", "environments/qa"}
 
 
 @pytest.mark.parametrize(
@@ -254,14 +219,14 @@ def test_however_often_it_is_read_parity_asks_every_ten_minutes(chef, auth, case
 def test_a_server_that_does_not_tell_versions_is_read_all_the_same(chef, auth, status, body):
     chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
     chef.get(f"{URL}/cookbooks/_latest", body=body, status=status)
-    found = node_objects.check(CHEF, auth, ReadinessPolicy(), compares=True)
+    found = node_objects.check(CHEF, auth, Question(compares=True))
     assert (found.trouble, found.node.run_list, found.content.is_readable) == ("", ("recipe[web]",), False)
 
 
 def test_a_cookbook_of_which_no_version_is_admitted_is_left_out(chef, auth):
     chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
     chef.get(f"{URL}/cookbooks/_latest", json={"web": {"versions": []}})
-    assert node_objects.check(CHEF, auth, ReadinessPolicy(), compares=True).content.cookbooks == {}
+    assert node_objects.check(CHEF, auth, Question(compares=True)).content.cookbooks == {}
 
 
 @pytest.mark.parametrize("former", [None, True, False])
@@ -269,7 +234,7 @@ def test_a_list_of_rights_that_does_not_come_changes_nothing_and_is_no_trouble(c
     chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
     chef.get(f"{NODE_URL}/_acl", body=requests.ConnectionError())
     before = NodeCheck(0.0, may_save=former) if former is not None else None
-    found = node_objects.check(CHEF, auth, ReadinessPolicy(), former=before)
+    found = node_objects.check(CHEF, auth, Question(), former=before)
     assert (found.trouble, found.may_save) == ("", former)
 
 
@@ -321,11 +286,14 @@ def test_one_that_is_too_large_for_the_server_is_said(main, auth):
 
 def test_a_reading_tells_of_object_environment_and_policy(dev, main, auth):
     def check(policy=POLICY):
-        return node_objects.check(main, auth, policy, clock=lambda: 5.0)
+        return node_objects.check(main, auth, Question(policy), clock=lambda: 5.0)
 
-    assert check() == NodeCheck(5.0, policy_found=False)
+    content = Content(5.0, ("webserver", "production"))
+    assert check() == NodeCheck(5.0, policy_found=False, content=content, node_read_at=5.0)
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    assert check() == NodeCheck(5.0, policy_found=True)
+    assert check() == NodeCheck(
+        5.0, policy_found=True, content=attrs.evolve(content, revision="1a2b3c4d5e"), node_read_at=5.0
+    )
     dev.put_node(NODE, policy_name="db", policy_group="production")
     assert check(ReadinessPolicy()).policy_found is False
     dev.put_node(NODE, ["recipe[web]"], chef_environment="qa")
@@ -341,9 +309,9 @@ def test_a_reading_tells_whether_the_node_may_save_its_object(dev, main, auth, c
         assert dev.administrator_key
         dev.put_node(NODE, ["recipe[web]"], created_by=creator)
     else:
-        assert node_objects.check(main, auth, ReadinessPolicy()).may_save is None
+        assert node_objects.check(main, auth, Question()).may_save is None
         node_objects.create(main, auth, NODE, WEB)
-    assert node_objects.check(main, auth, ReadinessPolicy()).may_save is may_save
+    assert node_objects.check(main, auth, Question()).may_save is may_save
 
 
 @pytest.mark.parametrize("policy", [ReadinessPolicy(), POLICY])
@@ -351,7 +319,7 @@ def test_a_node_with_a_policy_needs_no_environment(dev, main, auth, policy):
     """chef-client writes the policy group there as its environment, which exists nowhere, and never loads it."""
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
     dev.put_node(NODE, policy_name="webserver", policy_group="production", chef_environment="production")
-    found = node_objects.check(main, auth, policy, compares=True)
+    found = node_objects.check(main, auth, Question(policy, compares=True))
     assert (found.policy_found, found.environment_found, found.content.revision) == (True, None, "1a2b3c4d5e")
     assert not any("environments" in target for _, target, _ in dev.requests)
     snapshot = bare(server("main", node_check=found), readiness=policy)
@@ -373,51 +341,116 @@ def test_no_object_is_told_from_no_answer(dev, main, auth, fault, outcome):
         with pytest.raises(ProbeError) as raised:
             ask()
         assert raised.value.outcome is outcome
-    found = node_objects.check(main, auth, ReadinessPolicy())
+    found = node_objects.check(main, auth, Question())
     assert found.node is None
     assert found.trouble == raised.value.detail
 
 
 def test_a_reading_tells_the_revision_of_the_policy_without_asking_more(dev, main, auth):
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    found = node_objects.check(main, auth, POLICY, compares=True, clock=lambda: 5.0).content
+    found = node_objects.check(main, auth, Question(POLICY, compares=True), clock=lambda: 5.0).content
     assert (found.policy, found.revision, found.read_at) == (("webserver", "production"), "1a2b3c4d5e", 5.0)
     asked = [target for _, target, _ in dev.requests]
     assert len(asked) == len(set(asked)) == 2
-    assert node_objects.check(main, auth, POLICY).content is None
 
 
 @pytest.mark.parametrize(
     ("environment", "path"),
     [("_default", "cookbooks/_latest"), ("staging", "environments/staging/cookbooks?num_versions=1")],
 )
-def test_a_reading_tells_the_versions_of_cookbooks_and_asks_seldom(dev, main, auth, environment, path):
+def test_one_request_tells_the_environment_and_the_versions_of_cookbooks(dev, main, auth, environment, path):
     dev.state.cookbooks |= {"apache2": "5.2.0", "other": "1.0"}
-    used = {"apache2": {"version": "5.1.0"}}
-    dev.put_node(NODE, ["recipe[web]"], chef_environment=environment, automatic={"cookbooks": used})
-
-    def check(now, former=None):
-        return node_objects.check(main, auth, ReadinessPolicy(), compares=True, former=former, clock=lambda: now)
-
-    first = check(1.0).content
-    assert (first.cookbooks, first.used) == ({"apache2": "5.2.0", "other": "1.0"}, {"apache2": "5.1.0"})
-    used["apache2"]["version"] = "5.2.0"
-    dev.state.cookbooks["apache2"] = "5.3.0"
-    again = check(100.0, NodeCheck(1.0, content=first))
-    assert again.content == attrs.evolve(first, used={"apache2": "5.2.0"})
-    assert check(600.0, again).content.cookbooks["apache2"] == "5.3.0"
-    asked = [target for _, target, _ in dev.requests if "cookbooks" in target]
-    assert len(asked) == 2
-    assert all(target.endswith(f"/{path}") for target in asked)
+    dev.put_node(NODE, ["recipe[web]"], chef_environment=environment)
+    found = node_objects.check(main, auth, Question(compares=True))
+    assert (found.environment_found, found.content.cookbooks) == (True, {"apache2": "5.2.0", "other": "1.0"})
+    asked = paths(dev)
+    assert [place for place in asked if "nodes" not in place] == [path]
 
 
-def test_a_policy_that_is_missing_is_asked_for_at_each_reading(dev, main, auth):
-    """Readiness waits for it; a node without it is read once a minute."""
-    first = node_objects.check(main, auth, POLICY, compares=True, clock=lambda: 1.0)
-    assert first.policy_found is False
+# What is asked, and what of it reads the object.
+
+
+def paths(dev):
+    return [target.partition("/organizations/default/")[2] for _, target, _ in dev.requests]
+
+
+ACL = f"nodes/{NODE}/_acl"
+OBJECT = f"nodes/{NODE}"
+USED = Used(("recipe[web]",), "staging", cookbooks={"web": "1.0.0"})
+BY_POLICY = Used((), "x", "webserver", "production", "1a2b3c4d5e")
+MISSING = NodeCheck(1.0)
+
+
+EXISTENCE = Question(look=Look.EXISTENCE)
+ARRIVAL = Question(look=Look.ARRIVAL), MISSING
+VERSIONS = "environments/staging/cookbooks?num_versions=1"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (True, (Question(), None), [OBJECT, ACL]),
+        (False, (Question(), None), [OBJECT]),
+        (True, (EXISTENCE, None), [ACL]),
+        (False, (EXISTENCE, None), [ACL]),
+        (True, ARRIVAL, [ACL, OBJECT]),
+        (False, ARRIVAL, [ACL]),
+        (True, (Question(look=Look.NOTHING), NodeCheck(1.0, WEB)), ["environments/staging"]),
+        (True, (attrs.evolve(EXISTENCE, used=USED), None), [ACL, "environments/staging"]),
+        (True, (attrs.evolve(EXISTENCE, used=USED, compares=True), None), [ACL, VERSIONS]),
+        (True, (attrs.evolve(EXISTENCE, used=BY_POLICY), None), [ACL, "policy_groups/production"]),
+        (True, (attrs.evolve(EXISTENCE, policy=POLICY), None), [ACL, "policy_groups/production"]),
+        (True, (attrs.evolve(EXISTENCE, used=USED, asks_content=False), None), [ACL]),
+    ],
+)
+def test_the_cheapest_request_that_tells_is_made(dev, main, auth, case):
+    exists, (question, former), asked = case
+    if exists:
+        dev.put_node(NODE, ["recipe[web]"], created_by=NODE)
+    found = node_objects.check(main, auth, question, former=former)
+    assert (found.trouble, paths(dev)) == ("", asked)
+    assert question.look is Look.NOTHING or found.has_node_object is exists
+
+
+def test_an_object_that_was_read_holds_while_it_is_only_told_to_be_there(dev, main, auth):
+    dev.put_node(NODE, ["recipe[db]"], created_by="admin")
+    former = NodeCheck(1.0, WEB, may_save=True)
+    found = node_objects.check(main, auth, Question(look=Look.EXISTENCE), former=former, clock=lambda: 9.0)
+    assert (found.node, found.node_read_at, found.read_at) == (WEB, 1.0, 9.0)
+    assert (found.has_node_object, found.may_save) == (True, False)
+    again = node_objects.check(main, auth, Question(), former=found, clock=lambda: 12.0)
+    assert (again.node.run_list, again.node_read_at) == (("recipe[db]",), 12.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reads_whole"),
+    [
+        (200, b"", True),  # goiardi has no such path, and old servers have not
+        (404, b"<html></html>", True),
+        (405, b"", True),
+        (403, b"", True),
+        (401, b'{"error": ["Failed to authenticate"]}', False),
+        (429, b"", False),
+        (500, b"", False),
+        (503, b"", False),
+    ],
+)
+def test_a_server_that_does_not_tell_rights_is_read_and_one_in_trouble_is_not(chef, auth, status, body, reads_whole):
+    chef.get(f"{NODE_URL}/_acl", body=body, status=status)
+    chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
+    found = node_objects.check(CHEF, auth, Question(look=Look.EXISTENCE))
+    assert (found.has_node_object, bool(found.trouble)) == ((True, False) if reads_whole else (None, True))
+    assert (("GET", f"nodes/{NODE}") in sent(chef)) == reads_whole
+
+
+def test_what_a_server_does_not_tell_once_is_what_it_told_before(dev, main, auth):
     dev.state.policies["production", "webserver"] = "1a2b3c4d5e"
-    again = node_objects.check(main, auth, POLICY, compares=True, former=first, clock=lambda: 61.0)
-    assert (again.policy_found, again.content.revision) == (True, "1a2b3c4d5e")
+    first = node_objects.check(main, auth, Question(POLICY), clock=lambda: 1.0)
+    del dev.state.policies["production", "webserver"]
+    again = node_objects.check(main, auth, Question(POLICY), former=first, clock=lambda: 9.0)
+    assert (again.policy_found, again.content) == (False, first.content)
+    other = attrs.evolve(first, content=attrs.evolve(first.content, policy=("db", "production")))
+    assert node_objects.check(main, auth, Question(POLICY), former=other).content.revision is None
 
 
 def test_a_clock_that_is_off_is_said(dev, main, key):
@@ -450,15 +483,18 @@ def node(request, two):
     return name, ChefAuth(name, key), *both
 
 
-def looked_at(node, policy=None, *, compares=False):
-    """The world as a reading of both servers leaves it, the first one in use."""
+def looked_at(node, policy=None, *, used=None):
+    """The world as a reading of both servers leaves it, the first one in use, where runs have used ``used``."""
     _, auth, *both = node
     policy = policy or ReadinessPolicy()
     servers = [
-        server(name, node_check=node_objects.check(one, auth, policy, compares=compares, clock=lambda: 1.0))
+        server(
+            name,
+            node_check=node_objects.check(one, auth, Question(policy, compares=used is not None), clock=lambda: 1.0),
+        )
         for name, one in zip(("main", "standby"), both, strict=True)
     ]
-    return bare(*servers, current="main", readiness=policy)
+    return bare(*servers, current="main", readiness=policy, used=used, used_server="main")
 
 
 def test_the_second_gets_what_the_first_has_by_the_node_s_own_key(node):
@@ -529,19 +565,30 @@ def test_older_cookbooks_on_a_real_server(node, two):
     name, auth, main, standby = node
     for one in (main, standby):
         node_objects.create(one, auth, name, NodeObject(("recipe[web]", "recipe[web::ssl]")))
-    two[0].put_cookbook("web", "1.0.0")
+    used = Used(("recipe[web]", "recipe[web::ssl]"), cookbooks={"web": "1.2.0"})
     two[0].put_cookbook("web", "1.2.0")
-    world = looked_at(node, compares=True)
-    assert stale(world, world.server("standby"), now=1.0) == "1 cookbook is older: web missing there, 1.2.0 on main"
-    two[1].put_cookbook("web", "1.0.0")
-    world = looked_at(node, compares=True)
-    assert stale(world, world.server("standby"), now=1.0) == "1 cookbook is older: web 1.0.0 there, 1.2.0 on main"
-    two[1].put_cookbook("web", "1.2.0")
-    world = looked_at(node, compares=True)
-    assert stale(world, world.server("standby"), now=1.0) is None
+    said = []
+    for versions in ([], ["1.0.0"], ["1.0.0", "1.2.0"]):
+        for version in versions:
+            two[1].put_cookbook("web", version)
+        world = looked_at(node, used=used)
+        said.append(stale(world, world.server("standby"), now=1.0))
+    assert said == [
+        "1 cookbook is older: web missing there, runs use 1.2.0",
+        "1 cookbook is older: web 1.0.0 there, runs use 1.2.0",
+        None,
+    ]
 
 
 def test_a_policy_that_a_real_server_does_not_tell_of_is_not_compared(node):
-    world = looked_at(node, POLICY, compares=True)
+    world = looked_at(node, POLICY, used=BY_POLICY)
     assert [one.node_check.content.is_readable for one in world.servers] == [False, False]
     assert stale(world, world.server("standby"), now=1.0) is None
+
+
+def test_a_real_server_that_has_no_list_of_rights_is_read_whole(node):
+    name, auth, main, _ = node
+    for expected in (False, True):
+        found = node_objects.check(main, auth, Question(look=Look.EXISTENCE))
+        assert (found.has_node_object, found.may_save, found.trouble) == (expected, None, "")
+        node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))

@@ -137,6 +137,21 @@ def test_a_reload_by_the_unit_s_command_takes_a_good_file_and_fails_with_a_bad_o
         assert names(running) == ["bigserver", "standbyserver"]
 
 
+def test_by_hand_it_changes_nothing_beside_a_sidecar_that_would_not_hear_of_it(path):
+    with daemon(path) as running:
+        assert run("accept", "--config", path).returncode == 0, "which is the same as before"
+        path.write_text(path.read_text().replace("mainserver", "bigserver"))
+        ended = run("accept", "--config", path)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "run systemctl reload chef-failover" in ended.stderr
+        assert "bigserver" not in path.with_name("config.yml.accepted.json").read_text()
+        spoil(path)
+        assert run("accept", "--config", path).returncode == 2
+        assert running.stop() == 0
+    path.write_text(path.read_text().replace(MISTAKE, ""))
+    assert "accepted" in run("accept", "--config", path).stdout
+
+
 def metric(path, name):
     with socket.socket(socket.AF_UNIX) as asking:
         asking.connect(str(path.with_name("sidecar.sock")))

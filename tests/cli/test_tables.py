@@ -6,7 +6,7 @@ import pytest
 from chef_failover.api import render
 from chef_failover.cli import tables
 from chef_failover.model.about import About
-from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
+from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, Returns
 from tests.support.builders import WEB, holding, probed, server, without, world
 
 
@@ -37,6 +37,14 @@ OTHER = attrs.evolve(WEB, run_list=("recipe[db]",))
 def test_ready_is_where_a_run_could_work(one, word):
     row = next(line.split() for line in status(holding("a"), one).splitlines() if line.startswith("   b "))
     assert row[3] == word
+
+
+def test_why_a_server_must_stay_well_for_longer_than_failback_is_said():
+    flapping = server("a", changed_at=1.0, returns=Returns(2, (-1000.0,)))
+    said = "it must stay well for another 53 min, since it failed after the node had come back"
+    told = status(flapping, server("b", changed_at=-9e9), current="b")
+    assert f"UP again; {said}" in told
+    assert f"  a  {said}" in told
 
 
 NO_NAMES = "no name server answers"

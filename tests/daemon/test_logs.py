@@ -33,6 +33,7 @@ def test_a_transition_has_its_parts_as_fields(lines):
     for at in range(3):
         after = probed(after, "main", Outcome.REFUSED, float(at))
     assert after.server("main").health is Health.DOWN
+    after = probed(after, "other", Outcome.OK, 3.0)
     assert log_changes(before, after)
     health, choice = lines()
     assert health["message"] == "main UP->DOWN refused"
@@ -158,8 +159,8 @@ def test_a_line_has_its_format_and_its_traceback_behind_the_queue(pipe, queued):
         log.exception("broke %s", "it")
     handler.setFormatter(logs.JsonFormatter())
     log.info("hello", extra={"server": "a"})
-    handler.flush()
-    *text, last = pipe.read()
+    until(lambda: "hello" in "".join(pipe.read()))
+    *text, last = pipe.lines
     assert (text[0], text[-1].strip()) == ("ERROR broke it", "ValueError: x")
     assert {key: json.loads(last)[key] for key in ("message", "server")} == {"message": "hello", "server": "a"}
 
@@ -169,8 +170,7 @@ def test_a_reader_that_has_gone_is_no_fault(pipe, queued):
     pipe.close_reader()
     for _ in range(3):
         log.info("in vain")
-    handler.flush()
-    assert handler.queue.empty()
+    until(handler.queue.empty)
 
 
 def test_what_only_the_log_hears_of_is_counted(monkeypatch, pipe):

@@ -1,12 +1,13 @@
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.asking import MOMENT_S, SILENCE_S, servers_to_ask
+from chef_failover.decide.asking import MOMENT_S, SILENCE_S, server_to_settle, servers_to_ask
 from chef_failover.decide.selection import server_worth_waiting_for
 from chef_failover.decide.world import leave_alone
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
-from tests.support.builders import ON, THRESHOLDS, bare, drain, holding, pin, probed, server, without
+from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 NOW = 1000.0
@@ -31,7 +32,7 @@ def names(snapshot, **more):
         ((server("a", DOWN), server("b", DOWN), server("c")), "c", ("c", "ab")),
         ((server("a", DOWN), server("b", DOWN)), "a", ("a", "")),
         ((server("a", changed_at=900.0), server("b")), "b", ("b", "a")),
-        ((without("a"), holding("b")), "b", ("b", "a")),
+        ((without("a"), proven("b")), "b", ("b", "a")),
         ((server("a", drain=drain("a")), server("b")), "b", ("b", "")),
         ((server("a", registration=Registration(RegistrationState.REFUSED)), server("b")), "b", ("b", "a")),
         ((server("a", DOWN, at=NOW - 1), server("b")), "b", ("b", "")),
@@ -86,6 +87,31 @@ def test_a_server_that_asked_to_be_left_alone_is_not_asked():
 
 def test_without_servers_nobody_is_asked():
     assert names(bare()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("in_use", "others", "probe", "expected"),
+    [
+        (server("a"), (server("b"),), ("a", Outcome.REFUSED), None),
+        (server("a", DOWN, changed_at=NOW, at=NOW), (server("b"),), ("a", Outcome.REFUSED), "b"),
+        (server("a", DOWN, changed_at=NOW, at=NOW), (server("b", DOWN), server("c")), ("a", Outcome.REFUSED), "c"),
+        (server("a", DOWN, changed_at=NOW, at=NOW), (server("b", DOWN), server("c")), ("c", Outcome.REFUSED), "b"),
+        (server("a", DOWN, changed_at=NOW, at=NOW), (server("b", UNKNOWN),), ("a", Outcome.REFUSED), "b"),
+        (server("a", DOWN, changed_at=NOW, at=NOW), (server("b"),), ("b", Outcome.OK), None),
+        (server("a", DOWN, changed_at=NOW, at=NOW), (server("b"),), ("b", Outcome.REFUSED), None),
+        (server("a", DOWN, changed_at=0.0), (server("b", DOWN),), ("b", Outcome.OK), "a"),
+        (server("a", DOWN, changed_at=0.0), (server("b", DOWN),), ("b", Outcome.REFUSED), None),
+    ],
+)
+def test_a_server_in_use_that_is_down_has_asked_who_may_replace_it(in_use, others, probe, expected):
+    before = bare(in_use, *others, current="a")
+    name, outcome = probe
+    if before.server(name).health is DOWN and outcome is Outcome.OK:  # the second good one
+        before = probed(before, name, outcome, NOW)
+    after = probed(before, name, outcome, NOW + 1)
+    assert server_to_settle(before, after, name, now=NOW + 1, thresholds=THRESHOLDS) == expected
+    gone = attrs.evolve(after, offline="no route")
+    assert server_to_settle(before, gone, name, now=NOW + 1, thresholds=THRESHOLDS) is None
 
 
 HEALTHS = st.sampled_from([UP, DOWN, UNKNOWN])

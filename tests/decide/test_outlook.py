@@ -7,7 +7,7 @@ import pytest
 from chef_failover.decide import outlook
 from chef_failover.decide.selection import select
 from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState, RiseFall
-from tests.support.builders import ON, WEB, bare, drain, holding, pin, server, without
+from tests.support.builders import ON, WEB, bare, drain, holding, pin, proven, server, without
 
 DOWN, UNKNOWN = Health.DOWN, Health.UNKNOWN
 
@@ -113,7 +113,7 @@ def test_a_certificate_that_expires(days, expected):
         ),
         (bare(server("a", outcome=Outcome.FORBIDDEN), server("b"), failback_s=0.0), "a", "it must accept this node"),
         (
-            bare(without("a"), holding("b", WEB), failback_s=0.0),
+            bare(without("a"), proven("b", WEB), failback_s=0.0),
             "a",
             "what a run needs must be there",
         ),

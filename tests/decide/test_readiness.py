@@ -2,9 +2,9 @@ import attrs
 import pytest
 
 from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
-from chef_failover.model.model import Health, NodeCheck, RiseFall
+from chef_failover.model.model import Health, NodeCheck
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, holding, server, signed, without
+from tests.support.builders import EMPTY, WEB, bare, holding, proven, server, signed, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
@@ -42,10 +42,10 @@ def test_the_latest_reading_that_could_tell_says_whether_there_is_an_object(more
     assert attrs.evolve(server("a", UNKNOWN), **more).has_node_object is has
 
 
-def read(check, *, policy=None, state=None, holder=True):
+def read(check, *, policy=None, holder=True):
     """Why a server with this reading is not ready, while another has the object."""
-    one = attrs.evolve(server("a"), node_check=check, readiness=state or RiseFall())
-    others = [holding("b")] if holder else []
+    one = attrs.evolve(server("a"), node_check=check)
+    others = [proven("b")] if holder else []
     snapshot = bare(one, *others, readiness=policy)
     return why_not_ready(snapshot, one), sentence(snapshot, one)
 
@@ -86,18 +86,6 @@ BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
             None,
         ),
         (
-            NodeCheck(0.0, EMPTY),
-            {"state": RiseFall(UP)},
-            None,
-            "counts as ready until this is said again: its object of this node has an empty run list",
-        ),
-        (
-            NodeCheck(0.0, WEB),
-            {"state": RiseFall(DOWN)},
-            "was not ready until a moment ago, and has yet to prove that this is over",
-            None,
-        ),
-        (
             NodeCheck(0.0),
             {"policy": POLICY},
             None,
@@ -135,7 +123,7 @@ def said_of(name, *servers, **more):
 
 def test_why_a_missing_object_is_not_created_is_said():
     assert said_of("b", holding("a"), without("b"), current="a") == "has no object of this node"
-    elsewhere = holding("c", health=DOWN)
+    elsewhere = proven("c", health=DOWN)
     assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, current="a") == (
         "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
     )
@@ -158,7 +146,6 @@ def test_why_a_missing_object_is_not_created_is_said():
         ([without("a"), server("b", DOWN, had_useful_node_object=True)], False),
         ([without("a"), without("b", had_useful_node_object=True)], True),
         ([without("a"), holding("b", health=DOWN)], False),
-        ([without("a"), server("b", DOWN, readiness=RiseFall(UP))], False),
     ],
 )
 def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new):

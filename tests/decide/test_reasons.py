@@ -4,7 +4,7 @@ import pytest
 from chef_failover.decide.selection import select
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState, RiseFall
 from chef_failover.model.needs import ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, server, without
+from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
@@ -78,10 +78,10 @@ def test_why_a_better_server_is_passed_over(better, sentence):
 @pytest.mark.parametrize(
     ("a", "b", "readiness", "sentence"),
     [
-        (without("a"), holding("b"), ReadinessPolicy(), "has no object of this node"),
-        (holding("a", EMPTY), holding("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
+        (without("a"), proven("b"), ReadinessPolicy(), "has no object of this node"),
+        (holding("a", EMPTY), proven("b"), ReadinessPolicy(), "its object of this node has an empty run list"),
         (
-            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False), readiness=RiseFall(DOWN)),
+            holding("a", node_check=NodeCheck(0.0, WEB, policy_found=False)),
             server("b"),
             ReadinessPolicy(policy_group="production", policy_name="webserver"),
             "policy webserver is not in policy group production",
@@ -101,10 +101,6 @@ def test_a_server_where_a_run_would_do_nothing(a, b, readiness, sentence):
             attrs.evolve(server("a"), access=RiseFall(DOWN, 1, 0.0)),
             "a is turning this node away: turned this node away until a moment ago, and has yet to prove that this is"
             " over",
-        ),
-        (
-            holding("a", readiness=RiseFall(DOWN, 1, 0.0)),
-            "a is not ready: was not ready until a moment ago, and has yet to prove that this is over",
         ),
         (
             server("a", DOWN, outcome=Outcome.OK),

@@ -9,7 +9,7 @@ from chef_failover.api import render
 from chef_failover.cli import tables
 from chef_failover.decide.outlook import conditions_for_use, shortcomings
 from chef_failover.decide.readiness import caution, sentence, why_not_ready
-from chef_failover.decide.reading import INTERVAL_S, due_at
+from chef_failover.decide.reading import DAY_S, due_at
 from chef_failover.decide.rights import BARRED_S, REFUSED, cure, may_save
 from chef_failover.decide.world import apply_run
 from chef_failover.model.about import About
@@ -74,7 +74,7 @@ def test_a_run_that_could_not_save_makes_the_server_not_ready_at_once(may):
     assert conditions_for_use(snapshot, snapshot.choice.verdicts[0], snapshot.choice, now=5.0) == (
         "this node must be able to save its object there"
     )
-    assert due_at(snapshot, a, chance=0.5) == INTERVAL_S
+    assert due_at(snapshot, a, chance=0.5, since=0.0) == DAY_S
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from chef_failover.decide import outlook
 from chef_failover.decide.selection import select, server_worth_waiting_for
 from chef_failover.model.model import Health, Outcome, RiseFall, Standing, Transition
 from chef_failover.model.needs import ParityMode
+from chef_failover.model.run_history import RunEvidence
 from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, server, without, world
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
@@ -132,7 +133,10 @@ def test_below_a_sound_server_and_above_all_others(a, b, expected):
 
 
 def test_above_a_server_where_a_run_does_nothing():
-    assert run_goes_to(without("a"), attrs.evolve(impaired("b"), had_useful_node_object=True)) == ("b", True)
+    assert run_goes_to(
+        without("a"),
+        attrs.evolve(impaired("b"), had_useful_node_object=True, run_evidence=RunEvidence(has_succeeded=True)),
+    ) == ("b", True)
 
 
 def test_the_only_server_is_used():

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.seeding import differences, differences_of, nothing_to_seed_from, reference, wants_seed
+from chef_failover.decide.seeding import differences, differences_of, reference, wants_seed, why_not_seeded
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, holding, server, was_read, without
+from tests.support.builders import EMPTY, WEB, bare, holding, proven, server, was_read, without
 
 DOWN = Health.DOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
@@ -33,10 +33,10 @@ NONE_KNOWN = "no server is known to have more than an empty object of this node,
     ],
 )
 def test_what_the_others_are_seeded_from(in_use, why_not):
-    snapshot = bare(in_use, current="a")
-    assert nothing_to_seed_from(snapshot) == why_not
+    snapshot = bare(in_use, server("z"), current="a")
+    assert why_not_seeded(snapshot, snapshot.server("z")) == why_not
     assert reference(snapshot) == (None if why_not else WEB)
-    assert nothing_to_seed_from(bare(in_use)) == "no server is in use"
+    assert why_not_seeded(bare(in_use), in_use) == "no server is in use"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,18 @@ def test_what_an_operator_emptied_is_not_filled_from_elsewhere():
 
 def test_nothing_is_created_while_a_server_has_not_been_probed():
     """Right after a start the first to answer is in use, whatever the better ones have."""
-    assert not wants_seed(bare(server("a", Health.UNKNOWN), without("b"), holding("c"), current="c"), without("b"))
-    assert wants_seed(bare(holding("a"), without("b"), holding("c"), current="c"), without("b"))
+    assert not wants_seed(bare(server("a", Health.UNKNOWN), without("b"), proven("c"), current="c"), without("b"))
+    assert wants_seed(bare(holding("a"), without("b"), proven("c"), current="c"), without("b"))
+
+
+def test_a_server_is_seeded_from_a_preferred_one_or_where_a_run_has_succeeded():
+    for source, is_model in ((holding("b"), False), (proven("b"), True)):
+        snapshot = bare(without("a"), source, without("c"), current="b")
+        assert [wants_seed(snapshot, one) for one in snapshot.servers] == [is_model, False, True]
+        expected = None if is_model else "no run of this node has succeeded on b, which has one"
+        assert why_not_seeded(snapshot, snapshot.server("a")) == expected
+    both = bare(without("a"), holding("b", OTHER), proven("c"), current="a")
+    assert reference(both) == WEB
 
 
 def test_nothing_is_created_from_an_object_that_does_nothing():

@@ -20,7 +20,21 @@ from chef_failover.model.model import (
     Standing,
 )
 from chef_failover.model.needs import Content, ParityMode, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, ON, THRESHOLDS, WEB, bare, drain, holding, pin, server, with_failback, without
+from chef_failover.model.run_history import RunEvidence, Used
+from tests.support.builders import (
+    EMPTY,
+    ON,
+    THRESHOLDS,
+    WEB,
+    bare,
+    drain,
+    holding,
+    pin,
+    proven,
+    server,
+    with_failback,
+    without,
+)
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 
@@ -64,6 +78,7 @@ def test_no_server_no_choice():
 
 OFF = ReadinessPolicy(ReadinessMode.OFF)
 CHECK = ReadinessPolicy(ReadinessMode.CHECK)
+WORKED = RunEvidence(has_succeeded=True)
 POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
 
 
@@ -71,16 +86,18 @@ POLICY = ReadinessPolicy(policy_group="production", policy_name="webserver")
 @pytest.mark.parametrize(
     ("a", "b", "readiness", "expected"),
     [
-        (without("a"), holding("b"), None, ("b", False)),
-        (without("a"), holding("b"), CHECK, ("b", False)),
+        (without("a"), proven("b"), None, ("b", False)),
+        (without("a"), proven("b"), CHECK, ("b", False)),
+        (without("a"), holding("b"), None, ("a", False)),  # a standby decides nothing for the others
         (without("a"), holding("b"), OFF, ("a", False)),
-        (without("a", readiness=RiseFall()), holding("b"), POLICY, ("a", False)),
-        (without("a"), holding("b", health=DOWN, at=-1.0), None, ("a", True)),
+        (without("a"), holding("b"), POLICY, ("a", False)),
+        (without("a"), proven("b", health=DOWN, at=-1.0), None, ("a", True)),
         (without("a"), holding("b", EMPTY), None, ("a", False)),  # an empty one is as good as none
-        (holding("a", EMPTY), holding("b"), None, ("b", False)),
+        (holding("a", EMPTY), proven("b"), None, ("b", False)),
+        (holding("a", EMPTY), holding("b"), None, ("a", False)),
         (holding("a", EMPTY), holding("b"), OFF, ("a", False)),
-        (holding("a", EMPTY, readiness=RiseFall(UP)), server("b"), None, ("a", False)),
-        (holding("a", EMPTY), server("b", had_useful_node_object=True), None, ("b", False)),
+        (holding("a", EMPTY), server("b", had_useful_node_object=True, run_evidence=WORKED), None, ("b", False)),
+        (holding("a", EMPTY), server("b", had_useful_node_object=True), None, ("a", False)),
         (holding("a", EMPTY), without("b"), None, ("a", False)),
         (without("a"), without("b"), None, ("a", False)),  # a new node
         (without("a"), server("b", DOWN, at=-1.0), None, ("a", False)),
@@ -100,17 +117,10 @@ def test_readiness_that_came_back_waits_for_the_hold_down_too():
 
 
 def test_a_run_waits_for_a_server_never_heard_of_which_may_have_the_missing_object():
-    assert wanted(bare(without("a", at=5.0), server("b", UNKNOWN))) == "b"
+    assert wanted(bare(without("a", at=5.0), server("b", UNKNOWN, run_evidence=WORKED))) == "b"
+    assert wanted(bare(without("a", at=5.0), server("b", UNKNOWN))) is None  # a standby decides nothing
     assert wanted(bare(holding("a", at=5.0), server("b", UNKNOWN))) is None
     assert wanted(bare(without("a", at=5.0), server("b", DOWN))) is None
-
-
-def test_a_run_trusts_a_server_that_just_became_ready_only_in_need():
-    filled = holding("a", at=5.0, readiness=RiseFall(DOWN, 1, 0.0))
-    assert name_of(bare(filled, holding("b", at=5.0), current="b"), now=5.0, runs_from=4.0) == "b"
-    choice = select(bare(filled, holding("b", health=DOWN, at=5.0), current="b"), now=5.0, runs_from=4.0)
-    assert (choice.name, choice.standing) == ("a", Standing.RISING)
-    assert select(bare(filled, current="a"), now=5.0).standing is Standing.NOT_READY
 
 
 def test_priority_is_what_orders_and_not_the_place():
@@ -382,7 +392,8 @@ checks = st.none() | st.builds(
     st.sampled_from([None, True, False]),
     st.sampled_from([None, True, False]),
     st.sampled_from(["", "no answer"]),
-    st.none() | st.builds(Content, st.floats(0, 1000), st.just(("web", "prod")), st.sampled_from([None, "1", "2"])),
+    st.none()
+    | st.builds(Content, st.floats(0, 1000), st.just(("webserver", "production")), st.sampled_from([None, "1", "2"])),
 )
 
 
@@ -398,7 +409,6 @@ def snapshots(draw):
         server(
             name,
             health := draw(healths),
-            readiness=RiseFall(draw(healths), changed_at=draw(st.floats(0, 1000))),
             node_check=draw(checks),
             priority=draw(st.integers(1, 3)),
             changed_at=draw(st.floats(0, 1000)),
@@ -406,6 +416,8 @@ def snapshots(draw):
             outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
             drain=draw(st.none() | st.builds(drain, st.just(name), ends_at=st.floats(0, 2000) | st.just(math.inf))),
             registration=Registration(draw(st.sampled_from(RegistrationState))),
+            run_evidence=RunEvidence(has_succeeded=draw(st.booleans())),
+            was_stale=draw(st.booleans()),
         )
         for name in names
     )
@@ -417,7 +429,11 @@ def snapshots(draw):
         pin=draw(pins([*names, "gone"])),
         readiness=draw(st.sampled_from([ReadinessPolicy(), CHECK, OFF, POLICY])),
         parity=draw(st.sampled_from(ParityMode)),
-        lagging_since=draw(st.sampled_from([None, 500.0, math.inf])),
+        used=draw(
+            st.sampled_from([None, Used(policy_name="webserver", policy_group="production", policy_revision="1")])
+        ),
+        used_since=draw(st.sampled_from([-math.inf, 500.0])),
+        used_server=draw(st.sampled_from([None, *names])),
     )
 
 

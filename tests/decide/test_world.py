@@ -3,11 +3,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chef_failover.decide.readiness import is_new_node, why_not_ready
+from chef_failover.decide.readiness import caution, has_useful_node_object, is_new_node, sentence, why_not_ready
+from chef_failover.decide.seeding import wants_seed
 from chef_failover.decide.selection import select
 from chef_failover.decide.world import TRANSITIONS_KEPT, apply_registration, refresh_choice
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, RiseFall, Transition
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
+from chef_failover.model.run_history import RunEvidence
 from tests.support.builders import EMPTY, ON, WEB, bare, probed, server, was_read, world
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
@@ -232,13 +234,46 @@ def test_a_new_node_is_ready_everywhere_until_one_server_has_its_object():
     assert (first_run.choice.name, first_run.choice.is_degraded) == ("a", False)
 
 
+def worked(snapshot, name):
+    """A run has succeeded there."""
+    evidence = RunEvidence(has_succeeded=True)
+    return snapshot.with_server(attrs.evolve(snapshot.server(name), run_evidence=evidence))
+
+
 def test_the_server_that_knows_the_node_takes_it_whichever_was_heard_first():
     for first, second in ("ab", "ba"):
-        snapshot = fresh("a", "b")
+        snapshot = worked(fresh("a", "b"), "b")
         for at, name in enumerate((first, second), start=1):
             snapshot = says(snapshot, name, name == "b", float(at))
         assert snapshot.choice.name == "b"
         assert snapshot.choice.reason == "a is not ready: has no object of this node"
+
+
+def test_what_a_standby_claims_to_have_draws_no_new_node_to_it():
+    """Nor is a server that is preferred to it given what it has, before a run there has succeeded."""
+    for first, second in ("ab", "ba"):
+        snapshot = fresh("a", "b")
+        for at, name in enumerate((first, second), start=1):
+            snapshot = says(snapshot, name, name == "b", float(at))
+        snapshot = says(says(snapshot, "a", False, 3.0), "b", True, 3.1)
+        assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", False)
+        assert select(snapshot, now=4.0, runs_from=2.9).name == "a"
+        assert not wants_seed(snapshot, snapshot.server("a"))
+        said = "has no object of this node; b has more, and no run of this node has succeeded there"
+        assert sentence(snapshot, snapshot.server("a")) == said
+        assert caution(snapshot, snapshot.server("a")) == f"a {said}; a run there may do nothing"
+        known = worked(snapshot, "b")
+        assert wants_seed(known, known.server("a"))
+        assert select(known, now=4.0, runs_from=2.9).name == "b"
+
+
+def test_a_standby_in_use_while_main_was_down_decides_nothing_for_it():
+    snapshot = says(run(fresh("a", "b"), "a", [Outcome.REFUSED] * 3), "b", True, 5.0)
+    assert snapshot.choice.name == "b"
+    back = says(says(snapshot, "a", False, 10.0), "a", False, 11.0)
+    assert not wants_seed(back, back.server("a"))
+    assert why_not_ready(back, back.server("a")) is None
+    assert wants_seed(worked(back, "b"), back.server("a"))
 
 
 def test_a_server_that_died_is_still_known_to_have_the_object():
@@ -248,29 +283,20 @@ def test_a_server_that_died_is_still_known_to_have_the_object():
     assert snapshot.choice.reason.endswith("b is not ready: has no object of this node")
 
 
-def test_one_stray_404_moves_nothing_and_three_do_until_an_object_is_proven():
-    unseeded = fresh("a", "b", readiness=ReadinessPolicy(ReadinessMode.CHECK))
+def test_one_reading_tells_that_the_object_is_gone_and_one_that_it_is_back():
+    unseeded = worked(fresh("a", "b", readiness=ReadinessPolicy(ReadinessMode.CHECK)), "b")
     both = says(says(unseeded, "a", True, 1.0), "b", True, 1.1)
-    assert says(says(both, "a", False, 2.0), "a", False, 3.0).choice.name == "a"
-    moved = says(says(says(both, "a", False, 2.0), "a", False, 3.0), "a", False, 4.0)
+    moved = says(both, "a", False, 2.0)
     assert moved.choice.name == "b"
     assert (moved.transitions[-2].before, moved.transitions[-2].after) == ("ready", "not ready")
-    seeded = was_read(moved, "a", 5.0, WEB)
-    assert seeded.server("a").readiness.is_changing
-    assert seeded.choice.reason == (
-        "a is not ready: was not ready until a moment ago, and has yet to prove that this is over"
-    )
-    back = says(seeded, "a", True, 6.0)
+    back = says(moved, "a", True, 6.0)
     assert (back.transitions[-2].before, back.transitions[-2].after) == ("not ready", "ready")
     assert back.choice.name == "a", "it was never DOWN, so there is nothing to hold down"
 
 
-def test_an_empty_object_counts_once_it_was_read_often_enough():
-    snapshot = says(says(fresh("a", "b"), "a", True, 1.0), "b", True, 1.1)
+def test_an_empty_object_counts():
+    snapshot = says(says(worked(fresh("a", "b"), "b"), "a", True, 1.0), "b", True, 1.1)
     snapshot = was_read(snapshot, "a", 2.0, EMPTY)
-    assert snapshot.choice.name == "a"
-    assert snapshot.server("a").readiness.is_changing
-    snapshot = was_read(was_read(snapshot, "a", 3.0, EMPTY), "a", 4.0, EMPTY)
     assert snapshot.choice.reason == "a is not ready: its object of this node has an empty run list"
 
 
@@ -285,7 +311,6 @@ def test_what_was_read_once_holds_while_nothing_can_be_read():
     snapshot = was_read(was_read(fresh("a"), "a", 1.0, EMPTY), "a", 2.0, trouble="no answer")
     check = snapshot.server("a").node_check
     assert (check.node, check.read_at, check.trouble) == (EMPTY, 2.0, "no answer")
-    assert snapshot.server("a").readiness.streak == 0
     unread = was_read(fresh("a"), "a", 1.0, trouble="no answer")
     assert why_not_ready(unread, unread.server("a")) is None
 
@@ -298,13 +323,10 @@ def test_what_a_server_cannot_tell_any_more_is_no_reason_to_hurry():
     assert not run(refused, "a", [Outcome.REFUSED] * 3, 3).server("a").is_changing
 
 
-def test_what_only_readings_tell_makes_no_probe_hurry():
-    falling = says(says(fresh("a"), "a", True, 1.0), "a", False, 2.0).server("a")
-    assert (falling.readiness.is_changing, falling.is_changing) == (True, False)
-
-
 def test_what_was_read_last_holds_where_nothing_can_be_read_any_more():
-    gone = was_read(says(says(fresh("a", "b"), "a", False, 1.0), "b", True, 1.1), "a", 2.0, trouble="no answer")
+    gone = was_read(
+        says(says(worked(fresh("a", "b"), "b"), "a", False, 1.0), "b", True, 1.1), "a", 2.0, trouble="no answer"
+    )
     assert gone.server("a").has_node_object is False
     assert gone.choice.name == "b"
 
@@ -323,7 +345,7 @@ def test_with_a_policy_only_the_policy_counts():
 def test_with_readiness_off_nothing_counts():
     snapshot = fresh("a", "b", readiness=ReadinessPolicy(ReadinessMode.OFF))
     snapshot = was_read(says(says(snapshot, "a", False, 1.0), "b", True, 1.1), "a", 2.0, None)
-    assert (snapshot.choice.name, snapshot.server("a").readiness) == ("a", RiseFall())
+    assert snapshot.choice.name == "a"
 
 
 # Trouble of this node's own.
@@ -441,13 +463,17 @@ class Life(RuleBasedStateMachine):
         if after.choice.name != before.choice.name and not trouble:
             self.check_move(before, after)
 
+    @rule(name=st.sampled_from("abc"))
+    def a_run_has_succeeded(self, name):
+        self.world = worked(self.world, name)
+
     @invariant()
     def a_server_that_lacks_what_another_has_is_left_for_it(self):
         chosen = self.world.server(self.world.choice.name)
-        others = [one for one in self.world.servers if is_well(one, self.world) and one.readiness.health is UP]
-        others = [one for one in others if has_said_so(one)]
+        others = [one for one in self.world.servers if is_well(one, self.world) and has_useful_node_object(one)]
+        others = [one for one in others if has_said_so(one) and (one.has_had_success or one.name < chosen.name)]
         if others and chosen.health is UP and not self.world.offline:
-            assert chosen.has_node_object is not False or chosen.readiness.health is UP
+            assert chosen.has_node_object is not False
 
     @invariant()
     def a_node_without_an_object_anywhere_is_not_degraded_for_it(self):

@@ -28,7 +28,7 @@ def test_however_it_ends_nothing_stays_behind(tmp_path, number):
             until(lambda: is_up(path), 30)
             demo.send_signal(number)
             demo.stdout.read()
-            demo.wait(20)
+            demo.wait(60)
         finally:
             demo.kill()
     until(lambda: not is_up(path))

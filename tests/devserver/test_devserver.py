@@ -26,7 +26,7 @@ from chef_failover.chef.signing import ChefAuth
 
 NODE = "i-0abc"
 CHEF = "X-Ops-Server-API-Version"
-TIMEOUT_S = 0.25
+TIMEOUT_S = 1.0
 
 
 def pem_of(key):

@@ -562,28 +562,6 @@ def test_a_client_rb_that_we_may_not_read(node):
     assert "run this as root" in unseen(lambda: shim.leftovers(node, "chef"))
 
 
-@pytest.mark.parametrize(
-    ("line", "is_well"),
-    [
-        ("node_name 'web-1'", True),
-        ('node_name   "web-1" # ours', True),
-        ("# node_name 'web-2'", True),
-        ('node_name "#{host}"', True),
-        ("", True),
-        ("node_name 'web-2'", False),
-        ('  node_name("web-2")', False),
-    ],
-)
-def test_a_node_name_in_client_rb_that_is_another(node, line, is_well):
-    accepted.accept(node.config_path)
-    assert shim.name(node, "chef") is None
-    put(node, "/etc/chef/client.rb", f"log_level :info\n{line}\n")
-    said = shim.name(node, "chef")
-    assert (
-        said is None if is_well else said.startswith("/etc/chef/client.rb says web-2, and runs act as web-1, the name")
-    )
-
-
 def test_what_is_accepted_is_looked_at(node):
     look = next(check.look for check in files.checks(node) if check.subject == "accepted")
     assert "nothing is accepted yet" in look()

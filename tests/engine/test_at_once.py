@@ -114,6 +114,38 @@ def test_a_server_that_asked_to_be_left_alone_is_left_alone_by_all(make_sidecar,
     assert len(servers[0].requests) == before
 
 
+def probed_until_down(sidecar, name):
+    for _ in range(3):
+        began = sidecar.now()
+        sidecar._parts.watch.look_at(name)
+        until(lambda began=began: sidecar.snapshot.server(name).is_probed_since(began))
+    until(lambda: sidecar.snapshot.server(name).health is Health.DOWN)
+
+
+def test_when_the_server_in_use_goes_down_the_others_are_asked_and_the_node_moves(make_sidecar, servers):
+    sidecar = heard(make_sidecar())
+    servers[0].fault = Fault.REFUSE
+    probed_until_down(sidecar, "mainserver")
+    until(lambda: sidecar.snapshot.choice.name == "standbyserver")
+    main, standby = sidecar.snapshot.servers
+    assert standby.last_probe.finished_at >= main.liveness.changed_at
+
+
+def test_when_all_servers_stop_at_once_the_node_stays_where_it_is(make_sidecar, servers):
+    sidecar = heard(make_sidecar())
+    for server in servers:
+        server.fault = Fault.REFUSE
+    probed_until_down(sidecar, "mainserver")
+    until(lambda: sidecar.snapshot.server("standbyserver").last_probe.outcome is Outcome.REFUSED)
+    probed_until_down(sidecar, "standbyserver")
+    for server in servers:
+        server.fault = None
+    for _ in range(2):
+        assert sidecar.choose_for_run(0)[1].name == "mainserver"
+    assert sidecar.snapshot.choice.name == "mainserver"
+    assert sidecar.snapshot.server("mainserver").health is Health.UP
+
+
 def test_no_result_from_before_the_run_counts(make_sidecar, servers):
     sidecar = heard(make_sidecar())
     servers[0].fault = Fault.REFUSE
@@ -137,7 +169,7 @@ def test_a_run_that_asks_before_probing_begins_has_a_whole_probe_s_time(make_sid
         time.sleep(2 * watch.ANSWER_SLACK_S)
         sidecar.start()
         began = time.monotonic()
-        _, choice = asked.result(20)
+        _, choice = asked.result(60)
     assert choice.name == "standbyserver"
     assert time.monotonic() - began >= TIMEOUT_S, "waited out"
 

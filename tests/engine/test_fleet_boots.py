@@ -14,15 +14,14 @@ from chef_devserver.messages import error_response
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import load
-from chef_failover.decide.registration import Answer, Event
+from chef_failover.decide.registration import Answer, Event, Spans, spans
+from chef_failover.engine import assembly
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Registration, RegistrationState, SelectionPolicy, Snapshot
 from chef_failover.node.machine import Machine
-from chef_failover.registration import chef_server
 from chef_failover.registration.base import Registrant
-from chef_failover.registration.chef_server import CROWD_SPAN_S
 from tests.support.builders import ON, THRESHOLDS, server
 from tests.support.daemon_process import dev_servers, until, write_config
 
@@ -56,7 +55,7 @@ class Throttle:
     def associate(self, registrant, ticket):
         if self.takes():
             return Answer(Event.CONFIRM)
-        return Answer(Event.FAIL, "HTTP 429", first_span_s=CROWD_SPAN_S)
+        return Answer(Event.FAIL, "HTTP 429", is_throttled=True)
 
 
 def test_two_hundred_nodes_all_get_in_and_nobody_starves():
@@ -80,6 +79,7 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
             registrant=functools.partial(Registrant, f"node-{number}", KEY),
             write_down=lambda: None,
             look_at=lambda _: None,
+            spans=spans(600.0, 200),
             clock=clock,
             utc_now=lambda: ON,
             rng=random.Random(number),
@@ -103,7 +103,7 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
 
 @pytest.mark.timeout(240)
 def test_a_dozen_real_sidecars_at_a_server_that_throttles(tmp_path, monkeypatch):
-    monkeypatch.setattr(chef_server, "CROWD_SPAN_S", 2.0)
+    monkeypatch.setattr(assembly, "spans", lambda *_: Spans(throttled_s=10.0))
     throttle = Throttle(itertools.count().__next__, rate=0.6, burst=1.0)  # its clock ticks with each request
     with dev_servers("mainserver") as (main,), contextlib.ExitStack() as stack:
         honest = main._answer

@@ -108,6 +108,24 @@ def test_a_restart_alone_brings_nobody_back_sooner(lives):
     assert lives.choice == "standby"
 
 
+def test_how_returns_went_is_known_in_the_next_life_and_after_a_reload(lives):
+    lives.go_on(1200, UP, UP)
+    assert lives.choice == "main"
+    lives.go_on(60, DOWN, UP)
+    learned = lives.sidecar.snapshot.servers[0].returns
+    assert (learned.doublings, len(learned.failed_at)) == (1, 2)
+    lives.restart()
+    assert lives.sidecar.snapshot.servers[0].returns == learned
+    lives.sidecar.reload(lives.config(("first", "second")))
+    assert lives.sidecar.snapshot.servers[0].returns == learned
+    lives.go_on(60, UP, UP)
+    lives.go_on(20_000, UP, UP)
+    assert lives.choice == "second"
+    assert lives.sidecar.snapshot.choice.reason.endswith("since it failed twice in 24 h")
+    lives.go_on(86_400, UP, UP)
+    assert lives.choice == "first"
+
+
 def test_what_another_boot_knew_of_its_clock_is_not_believed(lives):
     lives.go_on(300, UP, UP)
     lives.boot = "c" * 32

@@ -3,40 +3,49 @@
 import random
 
 from chef_failover.chef.deadline import ProbeError
+from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.node_upkeep import NodeUpkeep
 from chef_failover.model.model import NodeCheck, Outcome, SelectionPolicy, Snapshot
 from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Look
+from chef_failover.model.run_history import RunEvidence
 from tests.support.builders import ON, THRESHOLDS, asked
 
 WEB = NodeObject(("recipe[web]",))
 
 
-class World:
-    """Server "a" is in use and has the object; "b" is looked after."""
+READ = NodeCheck(99.0, WEB)
 
-    def __init__(self, create, *, found=None):
+
+class World:
+    """Server "a" is in use and has the object; the one called ``name`` is looked after."""
+
+    def __init__(self, create, *, found=None, trouble="", name="b", source=READ, is_missing=False):
         self.now = 100.0
-        self.created, self.filled, self.read, self.doubts = 0, 0, 0, []
-        self._create, self._found = create, found
-        servers = (asked("a", at=99.0, node_check=NodeCheck(99.0, WEB)), asked("b", at=99.0, lacked_object_at=99.0))
+        self.created, self.filled, self.read, self.asked = 0, 0, 0, []
+        self._create, self._found, self._trouble = create, found, trouble
+        worked = RunEvidence(has_succeeded=True)
+        servers = (
+            asked("a", at=99.0, node_check=source, run_evidence=worked, had_useful_node_object=True),
+            asked("b", at=99.0, lacked_object_at=99.0, node_check=NodeCheck(99.0) if is_missing else None),
+        )
         snapshot = Snapshot(servers, SelectionPolicy(600.0, "web-1"))
         self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=lambda: ON)
         self.care = NodeUpkeep(
-            "b",
+            name,
             live=self.live,
             check=self.check,
             create=self.create,
             fill=self.fill,
-            look_at=lambda _: None,
             clock=lambda: self.now,
             rng=random.Random(3),
         )
 
-    def check(self, in_doubt):
+    def check(self, question):
         self.read += 1
-        self.doubts.append(in_doubt)
-        return NodeCheck(self.now, self._found)
+        self.asked.append(question.look)
+        return NodeCheck(self.now, self._found, trouble=self._trouble)
 
     def create(self, node):
         self.created += 1
@@ -90,20 +99,41 @@ def test_an_empty_object_with_attributes_is_somebody_s_and_not_filled():
     assert (world.filled, world.created) == (0, 0)
 
 
-def test_after_a_failed_run_nothing_that_was_read_before_counts_once():
+def test_what_is_as_it_should_be_is_read_once_a_day_and_not_whole():
     world = World(True, found=WEB)
-    world.run(1.0)
+    world.run(4 * 86_400.0)
+    assert 4 <= world.read <= 6
+    assert world.asked == [Look.WHOLE] + [Look.EXISTENCE] * (world.read - 1)
     world.care.ask()
+    before = world.read
     world.run(1.0)
-    world.care.ask(in_doubt=True)
-    world.care.ask()
-    world.run(1.0)
-    world.care.ask()
-    world.run(1.0)
-    assert world.doubts == [False, False, True, False]
+    assert world.read == before + 1
+
+
+def test_a_server_that_cannot_be_read_is_asked_less_and_less():
+    world = World(True, trouble="HTTP 503")
+    world.run(86_400.0)
+    assert 5 <= world.read <= 20
+
+
+def test_what_another_server_is_to_be_given_is_read_once():
+    """The server in use is not read in rest; "b" has lost the object."""
+    world = World(True, found=WEB, name="a", source=None, is_missing=True)
+    world.run(86_400.0)
+    assert world.asked == [Look.WHOLE]
 
 
 def test_without_a_key_nothing_is_read():
     world = World(True)
-    world.care._check = lambda in_doubt: None
+    world.care._check = lambda question: None
     assert world.care.step() == float("inf")
+
+
+def test_a_server_that_asked_to_be_left_alone_is_neither_read_nor_given_anything():
+    world = World(create=True, is_missing=True)
+    world.live.steer(leave_alone, "b", 600.0)
+    assert world.care.step() >= 600.0
+    assert (world.read, world.created) == (0, 0)
+    world.now += 600.0
+    world.care.step()
+    assert world.read + world.created == 1

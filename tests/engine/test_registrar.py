@@ -7,9 +7,10 @@ import attrs
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.decide.fleet import BOOT_S
 from chef_failover.decide.registration import FIRST_SPAN_S, Answer, Event
 from chef_failover.engine.live_snapshot import LiveSnapshot
-from chef_failover.engine.registrar import WORD_HOLDS_S, Registrar
+from chef_failover.engine.registrar import LOOK_S, WORD_HOLDS_S, Registrar
 from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import (
     Health,
@@ -48,13 +49,15 @@ class Script:
 class Bench:
     """The registrar for server "a" with everything around it."""
 
-    def __init__(self, provider, *, health=Health.UP, registration=None, registrant=None):
+    def __init__(self, provider, *, health=Health.UP, registration=None, registrant=None, other=Health.DOWN):
         self.now = 100.0
         self.provider = provider
         self.written, self.looked = [], []
         self.disk_error = None
         first = registration or Registration(RegistrationState.UNREGISTERED)
-        snapshot = Snapshot((server("a", health, registration=first), server("b")), SelectionPolicy(600.0, "web-1"))
+        snapshot = Snapshot(
+            (server("a", health, registration=first), server("b", other)), SelectionPolicy(600.0, "web-1")
+        )
         self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now)
         self.registrar = Registrar(
             "a",
@@ -108,11 +111,60 @@ def test_intent_is_written_before_the_call():
     assert bench.said == [("unassociated", "associated")]
 
 
-@pytest.mark.parametrize("health", [Health.DOWN, Health.UNKNOWN])
-def test_a_server_that_is_not_up_is_left_alone(health):
-    provider = Script()
-    assert Bench(provider, health=health).registrar.step() == NEVER
-    assert provider.asked == []
+def test_a_server_that_is_down_is_left_alone():
+    bench = Bench(Script(), health=Health.DOWN)
+    assert bench.registrar.step() == NEVER
+    assert (bench.provider.asked, bench.looked) == ([], [])
+
+
+def test_a_server_that_was_never_heard_of_is_probed_within_a_few_seconds_of_the_boot():
+    bench = Bench(Script(), health=Health.UNKNOWN)
+    left_s = bench.registrar.step()
+    assert (0 < left_s <= BOOT_S, bench.looked) == (True, [])
+    bench.now += left_s
+    assert [bench.registrar.step() for _ in range(2)] == [LOOK_S, LOOK_S]
+    assert (bench.provider.asked, bench.looked) == ([], ["a"])
+
+
+def put_off(**more):
+    """A registration that is due in 300 s, beside a server that works."""
+    late = Registration(RegistrationState.UNREGISTERED, retry_at=400.0)
+    return Bench(Script(FAIL, FAIL), registration=late, other=Health.UP, **more)
+
+
+def test_with_another_server_that_works_there_is_time():
+    bench = put_off()
+    assert (bench.registrar.step(), bench.provider.asked) == (300.0, [])
+    bench.now += 300
+    bench.registrar.step()
+    assert len(bench.provider.asked) == 1
+
+
+def test_a_server_that_was_never_heard_of_is_not_probed_before_it_is_due():
+    bench = put_off(health=Health.UNKNOWN)
+    bench.now += 200
+    assert (bench.registrar.step(), bench.looked) == (100.0, [])
+
+
+def test_once_no_other_server_works_there_is_no_time():
+    bench = put_off()
+    bench.live.record("b", ProbeResult(Outcome.REFUSED, "refused", 101.0))
+    for at in (102.0, 103.0):
+        bench.live.record("b", ProbeResult(Outcome.REFUSED, "refused", at))
+    bench.registrar.step()
+    assert len(bench.provider.asked) == 1
+
+
+def test_a_persons_word_that_it_is_urgent_holds_for_a_while():
+    bench = put_off()
+    bench.registrar.retry_now()
+    bench.registrar.step()
+    assert len(bench.provider.asked) == 1
+    assert bench.registrar.step() <= FIRST_SPAN_S
+    bench.now += WORD_HOLDS_S + 1
+    bench.registrar.step()
+    assert bench.registration.retry_at - bench.now > 0
+    assert bench.registration.urgent_at < bench.registration.retry_at
 
 
 def test_it_waits_out_its_retry_and_says_a_failure_once():

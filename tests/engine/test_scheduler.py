@@ -30,7 +30,7 @@ class Steps:
 
     def __call__(self):
         self.begun += 1
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         self.ended += 1
         return self.delay_s
 

@@ -113,6 +113,7 @@ def test_each_instance_has_an_identity_of_its_own(instances, metadata):
 
 def test_each_instance_is_registered_with_both_servers(instances):
     for instance in instances:
+        instance.run("chef-failover wait --associated --all --timeout 1m", 90)
         assert [server["association"] for server in status(instance)["servers"]] == ["associated"] * 2
 
 
@@ -121,6 +122,16 @@ def test_the_first_run_made_the_node_on_the_main_server(instances, servers):
     for instance in instances:
         assert node_object(main, instance)["run_list"] == ["role[webserver]"]
         assert node_object(main, instance)["automatic"]["ohai_time"] > 0
+
+
+def test_the_runs_that_follow_come_from_the_timer(instances, servers):
+    """It would start them when it likes, in the midst of what is tested next, so it ends here."""
+    main, _ = servers
+    for instance in instances:
+        assert instance.run("systemctl is-enabled chef-client.timer") == "enabled"
+        assert instance.run("systemctl show -P Triggers chef-client.timer") == "chef-client.service"
+        instance.run("systemctl disable --now chef-client.timer && systemctl start chef-client", 300)
+        assert f"the run on {main.url} succeeded" in instance.run("journalctl -b -u chef-client -o cat --no-pager")
 
 
 def test_what_a_start_takes_is_told(instances, record_property):

@@ -4,7 +4,7 @@ import threading
 import attrs
 import pytest
 
-from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.counters import Counters, Purpose
 from chef_failover.metrics.moves import CAUSES, Move, move_between
 from chef_failover.metrics.series import BUCKETS_S
 from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState, Standing
@@ -16,7 +16,7 @@ DRAINED = {"drain": drain("main")}
 def down(snapshot, name):
     for at in range(3):
         snapshot = probed(snapshot, name, Outcome.REFUSED, float(at))
-    return snapshot
+    return probed(snapshot, "other", Outcome.OK, 2.0)
 
 
 MAIN, OTHER = server("main"), server("other")
@@ -93,6 +93,10 @@ def test_what_is_counted():
     counters.registered("main", requested, requested)
     counters.registered("main", requested, failed)
     counters.registered("gone", requested, failed)
+    for purpose in (Purpose.PROBE, Purpose.PROBE, Purpose.READING):
+        counters.requested("main", purpose)
+    counters.requested("gone", Purpose.PROBE)
+    counters.requested("", Purpose.LIST)
     counters.ran("main", "succeeded")
     counters.ran("whatever a report says", "failed")
     counters.ran(None, "failed")
@@ -103,7 +107,11 @@ def test_what_is_counted():
     for move in Move:
         assert {cause for (cause,) in shown(counters, f"{move}s_total")} == set(CAUSES)
     assert shown(counters, "association_attempts_total") == {("main", "failed"): 1}
+    requests = {("main", "probe"): 2, ("main", "reading"): 1, ("", "list"): 1}
+    assert shown(counters, "requests_total") == requests
     assert counted(counters, "runs_total") == {("main", "succeeded"): 1, ("other", "failed"): 2}
+    counters.watch(["other"])
+    assert shown(counters, "requests_total") == {("", "list"): 1}
 
 
 def test_servers_that_are_named_before_anything_is_counted_are_shown_at_once():

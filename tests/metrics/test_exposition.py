@@ -13,20 +13,22 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from chef_failover.api.app import create_app
 from chef_failover.config import settings as config
+from chef_failover.decide.spread import unit_hash
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.metrics import exposition as metrics
-from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.counters import Counters, Purpose
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.needs import Content, ParityMode
-from chef_failover.model.run_history import Run, RunHistory
+from chef_failover.model.run_history import Run, RunHistory, Used
 from tests.support.builders import ON, WEB, server, world
 from tests.support.daemon_process import daemon, dev_servers, until, write_config
 from tests.support.parts import require_program
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 ENDS = ON + datetime.timedelta(days=90)
+HOLD_DOWN_S = round(600 * (1 + unit_hash("hold-down", "web-1", "main")), 1)
 
 
 def counters(snapshot, **more):
@@ -63,6 +65,7 @@ def full():
     after = world(main, server("other", at=8.0, last_alive_probe=proof), third, current="main")
     counted.changed(before, after)
     counted.registered("other", Registration(RegistrationState.REQUESTED), Registration(RegistrationState.FAILED))
+    counted.requested("other", Purpose.PROBE)
     counted.ran("main", "failed")
     return counted
 
@@ -80,6 +83,7 @@ def test_what_is_shown(full, accept):
         ("chef_failover_server_outcome", "outcome=refused", "server=main"): 1,
         ("chef_failover_server_association", "server=other", "state=failed"): 1,
         ("chef_failover_server_ready", "server=other"): 1,
+        ("chef_failover_server_hold_down_seconds", "server=main"): HOLD_DOWN_S,
         ("chef_failover_server_certificate_expiry_timestamp_seconds", "server=main"): ENDS.timestamp(),
         ("chef_failover_server_probe_age_seconds", "server=main"): 0.5,
         ("chef_failover_probes_total", "outcome=refused", "server=main"): 1,
@@ -89,6 +93,7 @@ def test_what_is_shown(full, accept):
         ("chef_failover_probe_duration_seconds_bucket", "le=0.05", "server=other"): 1,
         ("chef_failover_probe_duration_seconds_bucket", "le=+Inf", "server=other"): 1,
         ("chef_failover_association_attempts_total", "result=failed", "server=other"): 1,
+        ("chef_failover_requests_total", "purpose=probe", "server=other"): 1,
         ("chef_failover_degraded",): 1,
         ("chef_failover_offline",): 0,
         ("chef_failover_choice_timestamp_seconds",): ON.timestamp(),
@@ -118,7 +123,9 @@ def test_a_stale_server_could_take_over_all_the_same():
     def one(name, revision):
         return server(name, node_check=NodeCheck(0.0, WEB, content=Content(0.0, ("web", "prod"), revision)))
 
-    given = world(one("a", "new"), one("b", "old"), one("c", "new"), current="a", parity=ParityMode.REQUIRE)
+    servers = one("a", None), one("b", "old"), one("c", "new")
+    used = {"used": Used((), "x", "web", "prod", "new"), "used_server": "a"}
+    given = world(*servers, current="a", parity=ParityMode.REQUIRE, **used)
     found = samples(counters(attrs.evolve(given, servers=(*given.servers, server("d")))))
     shown = {key[1]: value for key, value in found.items() if key[0] == "chef_failover_server_stale"}
     assert shown == {"server=b": 1, "server=c": 0}

@@ -252,7 +252,7 @@ def test_what_is_not_root_s_or_not_whole_is_not_at_work_and_is_written_anew(path
 def test_a_file_that_others_can_write_is_not_believed(path, mode):
     accept(path)
     file_of(path).chmod(mode)
-    with pytest.raises(NotAcceptedError, match="is not believed"):
+    with pytest.raises(NotAcceptedError, match="cannot be read: others than root can write it"):
         read(path)
 
 

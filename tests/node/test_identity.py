@@ -57,6 +57,20 @@ def test_no_proxy_has_a_say(service, monkeypatch):
     assert Imds(service.url).text(PATH) == imds.INSTANCE_ID
 
 
+def test_where_there_is_no_ipv4_the_address_of_ipv6_is_asked(service, monkeypatch):
+    assert metadata.URLS == ("http://169.254.169.254", "http://[fd00:ec2::254]")
+    with imds.Imds(address="::1") as by_ipv6, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setattr(metadata, "URLS", (dead, by_ipv6.url))
+        assert Imds().text(PATH) == imds.INSTANCE_ID
+        assert by_ipv6.requests[0][2]["Host"] == by_ipv6.url.removeprefix("http://")
+        monkeypatch.setattr(metadata, "URLS", (service.url, by_ipv6.url))
+        before = len(by_ipv6.requests)
+        assert Imds().text(PATH) == imds.INSTANCE_ID
+        assert len(by_ipv6.requests) == before  # IPv4 first
+
+
 def test_a_token_is_used_again_and_an_expired_one_replaced_once(service):
     now = 0.0
     service.clock = lambda: now
@@ -169,12 +183,12 @@ def test_a_name_server_that_is_silent_does_not_hold_up_the_start(monkeypatch):
 
     over = threading.Event()
     monkeypatch.setattr(identity, "LOOKUP_S", 0.1)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(10) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60) and [])
     begun = time.monotonic()
     with pytest.raises(IdentityError, match="does not resolve: no answer within 0 s"):
         identity.fqdn()
     over.set()
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 50
 
 
 def test_what_cannot_be_filled_in_names_the_key_and_what_would_be_right(service, tmp_path):

@@ -207,13 +207,13 @@ def test_probes_go_on_unsigned_while_a_key_is_being_made(tmp_path, keys):
 
     def slow(bits):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return keys[0]
 
     key = client_key(tmp_path, generate=slow)
     thread = threading.Thread(target=key.ensure)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert key.signer() is None
     go_on.set()
     thread.join()

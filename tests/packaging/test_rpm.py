@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -107,6 +108,50 @@ def test_the_sbom_and_the_licences_are_complete(rpms, unpacked):
         licences |= set(re.split(r" AND | OR ", components[name]["licenses"][0]["expression"]))
     told = query(beside.with_suffix("").with_suffix(".rpm"), "--qf", "%{LICENSE}")
     assert set(told.split(" AND ")) == licences
+
+
+def test_what_is_vendored_can_be_asked_for_by_name(rpm):
+    for arch in ARCHES:
+        told = re.findall(
+            r"^bundled\(python3dist\((.*)\)\) = (.*)$", query(rpm(arch), "--provides"), flags=re.MULTILINE
+        )
+        assert dict(told) == {name: pin.version for name, pin in packaged().items()}
+        assert len(told) == len(packaged())
+
+
+def test_the_changelog_has_the_version_and_the_day_of_the_commit(rpm):
+    told = query(rpm("x86_64"), "--qf", "[%{CHANGELOGNAME} %{CHANGELOGTIME:day}\n]")
+    day = call(
+        "git", "log", "-1", "--date=format-local:%a %b %d %Y", "--format=%cd", cwd=ROOT, env=os.environ | {"TZ": "UTC"}
+    )
+    assert told == f"chef-failover - {OLD}-1.amzn2023 {day}"
+
+
+def test_the_url_is_the_one_that_is_given():
+    command = ["rpmspec", "-q", "--target", "x86_64-linux", "--qf", "%{URL}"]
+    assert call(*command, "--define", "url_ https://example.com/x", ROOT / "rpm.spec") == "https://example.com/x"
+    assert call(*command, ROOT / "rpm.spec") == "(none)"
+
+
+def test_the_package_is_started_when_it_is_built():
+    spec = call("rpmspec", "-P", "--target", "x86_64-linux", "--define", "buildroot /there", ROOT / "rpm.spec")
+    assert "\n%check\npython3.11 -I -S -B /there/usr/lib/chef-failover --version\n" in spec
+
+
+@pytest.mark.parametrize("shipped", VERSIONS)
+def test_the_python3_of_a_distribution_gets_byte_code_if_it_is_taken(shipped):
+    spec = call("rpmspec", "-P", "--target", "x86_64-linux", "--define", f"bytecode python{shipped}", ROOT / "rpm.spec")
+    body = re.search(r"^%triggerin -- python3\n(.*?)\n\n", spec, flags=re.DOTALL | re.MULTILINE)[1]
+    _, guard, compiled = body.splitlines()
+    code = re.fullmatch(r"/usr/bin/python3 -I -S -c 'import sys; (.*)' \|\| exit 0", guard)[1]
+    assert compiled.startswith("/usr/bin/python3 -I -S -m compileall ")
+
+    def is_compiled(minor):
+        answers = []
+        exec(code, {"sys": SimpleNamespace(version_info=(3, minor, 1), exit=answers.append)})
+        return not answers[0]
+
+    assert [f"3.{minor}" for minor in range(9, 16) if is_compiled(minor)] == [one for one in VERSIONS if one != shipped]
 
 
 def test_the_configuration_is_the_admins(rpm):

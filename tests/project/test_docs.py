@@ -19,7 +19,7 @@ from tests.project.test_imports import PACKAGE, ROOMS
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-SECTIONS = {"node", "health", "selection", "listen", "metrics", "discovery"}
+SECTIONS = {"node", "health", "selection", "listen", "metrics", "discovery", "fleet"}
 
 
 def keys(cl, prefix=""):

@@ -25,7 +25,8 @@ echo "{name} $*" >>"{folder}/told"
 """Tells how it was called, and ends with the codes of a file, one after the other, then with 0."""
 WAIT = "chef-failover wait --associated --timeout 10m"
 RUN = "chef-client -j /etc/chef/first-boot.json"
-START = ["systemctl enable chef-failover", "systemctl restart --no-block chef-failover"]
+LIMIT = ["systemctl daemon-reload", "systemctl enable --now ec2-metadata"]
+START = [*LIMIT, "systemctl enable chef-failover", "systemctl restart --no-block chef-failover"]
 UNITS = ["systemctl cat chef-client.service", "systemctl cat chef-client.timer"]
 TIMER = ["systemctl daemon-reload", "systemctl enable --now chef-client.timer"]
 INSTALL = "install -m 0644 /usr/share/doc/chef-failover/examples/{} /etc/systemd/system/"
@@ -44,7 +45,7 @@ def written(document, path):
 
 def test_cloud_init_would_take_it_for_its_own(document):
     assert USER_DATA.read_text().startswith("#cloud-config\n")
-    assert set(document) == {"write_files", "runcmd"}
+    assert set(document) == {"packages", "write_files", "runcmd"}
     assert len(USER_DATA.read_bytes()) < 16384  # what EC2 takes
     for file in document["write_files"]:
         assert set(file) == {"path", "permissions", "content"}
@@ -62,6 +63,15 @@ def test_the_first_run_has_something_to_do(document):
     assert json.loads(written(document, "/etc/chef/first-boot.json"))["run_list"]
 
 
+def test_only_root_and_the_sidecar_may_ask_the_metadata_service(document):
+    rules = written(document, "/etc/ec2-metadata.nft")
+    sysusers = (USER_DATA.parents[1] / "chef-failover.sysusers").read_text().split()
+    for address in ("ip daddr 169.254.169.254", "ip6 daddr fd00:ec2::254"):
+        assert f'{address} meta skuid != {{ "root", "{sysusers[1]}" }} reject\n' in rules
+    unit = written(document, "/etc/systemd/system/ec2-metadata.service")
+    assert "ExecStart=/usr/sbin/nft -f /etc/ec2-metadata.nft\n" in unit
+
+
 def test_its_commands_exist():
     _, name, *options = shlex.split(WAIT)
     with commands()[name].make_context(name, options) as context:
@@ -77,7 +87,7 @@ def run_script(path, folder, **ends):
     for name, codes in ends.items():
         (folder / f"{name.replace('_', '-')}-ends").write_text("".join(f"{code}\n" for code in codes))
     environ = {"PATH": f"{folder}:/usr/bin:/bin"}
-    ended = subprocess.run(["/bin/sh", "-c", script], env=environ, check=False, timeout=30)
+    ended = subprocess.run(["/bin/sh", "-c", script], env=environ, check=False, timeout=60)
     return (folder / "told").read_text().splitlines(), ended.returncode
 
 
@@ -90,7 +100,7 @@ def run_script(path, folder, **ends):
         ({"chef_client": [1, 1, 1]}, [*START, *[WAIT, RUN, "sleep 30"] * 2, WAIT, RUN], 1),
         ({"systemctl": [1]}, START[:1], 1),
         (
-            {"systemctl": [0, 0, 1]},
+            {"systemctl": [0, 0, 0, 0, 1]},
             [*START, WAIT, RUN, UNITS[0], INSTALL.format("chef-client.service"), UNITS[1], *TIMER],
             0,
         ),

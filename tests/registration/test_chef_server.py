@@ -14,9 +14,9 @@ from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.registration import Event
-from chef_failover.errors import KeyFileError
+from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.registration.base import Registrant
-from chef_failover.registration.chef_server import CROWD_SPAN_S, ChefServerProvider
+from chef_failover.registration.chef_server import ChefServerProvider
 from tests.support.chef import CLOCK, LICENCE, NO_ORGANIZATION, UNKNOWN_CLIENT, URL, check_signature, made_up, sent
 from tests.support.goiardi import VALIDATOR, Goiardi
 
@@ -273,7 +273,24 @@ def test_a_crowded_server_is_left_alone_as_long_as_it_asks(chef, status, asked, 
     asks(chef, NOBODY)
     add(chef, "POST", "clients", status, {"error": ["slow down"]}, **({"Retry-After": asked} if asked else {}))
     answer = registered(chef)
-    assert (answer.event, answer.not_before_s, answer.first_span_s) == (Event.FAIL, pause_s, CROWD_SPAN_S)
+    assert (answer.event, answer.not_before_s, answer.is_throttled) == (Event.FAIL, pause_s, True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_crowded_server_may_say_so_to_the_first_question(chef, status):
+    asks(chef, (status, {"error": ["slow down"]}))
+    answer = registered(chef)
+    assert (answer.event, answer.is_throttled) == (Event.FAIL, True)
+
+
+@pytest.mark.parametrize("is_throttled", [True, False])
+def test_a_throttled_read_of_the_validator_key_is_told_apart(chef, is_throttled):
+    def unreadable():
+        raise ValidatorKeyError("association.validator_key: no", is_passing=True, is_throttled=is_throttled)
+
+    asks(chef, NOBODY)
+    answer = registered(chef, validator_key=unreadable)
+    assert (answer.event, answer.is_throttled) == (Event.FAIL, is_throttled)
 
 
 def test_without_a_validator_key_only_who_is_known_gets_in(chef):

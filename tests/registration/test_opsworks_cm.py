@@ -13,11 +13,10 @@ from botocore.stub import Stubber
 from chef_failover.aws import call as aws
 from chef_failover.aws.child import MODELS, client
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.decide.registration import Answer, Event
+from chef_failover.decide.registration import Answer, Event, spans, throttled_wait_s
 from chef_failover.errors import AwsError
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_cm import ATTRIBUTE_NAMES, LONGEST_POLL_S, POLL_S, OpsworksCm
-from chef_failover.registration.opsworks_errors import THROTTLED_SPAN_S
 from tests.support.opsworks_stub import DRIP, PAIRS, OpsworksStub
 
 POLICY = "packaging/iam/opsworks-cm.json"
@@ -167,13 +166,14 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(registrant):
         return {"NodeAssociationStatus": "SUCCESS" if clock[0] - begun > 60 else "IN_PROGRESS"}
 
     chance = random.Random(3)
-    nodes: list[list[Any]] = [[chance.random(), number, None, 0] for number in range(200)]
+    first_s = spans(600.0, 200).throttled_s
+    nodes: list[list[Any]] = [[chance.random(), number, None, None] for number in range(200)]
     providers = [provider(call=call, rng=random.Random(number)) for number in range(200)]
     confirmed_at = {}
     while nodes:
         nodes.sort()
         node = nodes[0]
-        clock[0], number, ticket, attempts = node
+        clock[0], number, ticket, since = node
         answer = providers[number].associate(registrant, ticket)
         node[2] = answer.ticket
         match answer.event:
@@ -183,8 +183,8 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(registrant):
             case Event.GO_ON:
                 node[0] += answer.not_before_s
             case Event.FAIL:
-                node[0] += chance.random() * min(600.0, answer.first_span_s * 2.0**attempts)
-                node[3] += 1
+                node[3] = clock[0] if since is None else since
+                node[0] += throttled_wait_s(clock[0] - node[3], first_s, chance=chance.random())
     assert len(confirmed_at) == 200
     assert max(confirmed_at.values()) < 600
     assert len(asked) < 200 * 13
@@ -196,7 +196,7 @@ def test_beyond_the_burst_the_service_turns_back(aws_secret, registrant):
         ours = provider(stub)
         ticket = ours.associate(registrant, None).ticket
         turned_back = ours.associate(registrant, None)
-        assert (turned_back.event, turned_back.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
+        assert (turned_back.event, turned_back.is_throttled) == (Event.FAIL, True)
         stub.rate = None
         assert ours.associate(registrant, ticket).event is Event.CONFIRM
     assert registered == [("mainserver", "i-0abc", registrant.key.public_pem().decode())]
@@ -208,7 +208,7 @@ def test_beyond_the_burst_the_service_turns_back(aws_secret, registrant):
 @pytest.mark.parametrize("code", ["ThrottlingException", "Throttling", "TooManyRequestsException"])
 def test_a_throttled_fleet_spreads_out(registrant, code):
     answer = after(AwsError(code, "Rate exceeded", 400), registrant=registrant)
-    assert (answer.event, answer.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
+    assert (answer.event, answer.is_throttled) == (Event.FAIL, True)
 
 
 def test_whoever_is_throttled_asks_ever_less_often_and_then_more_often_again(registrant):
@@ -275,7 +275,7 @@ def test_both_pairs_rejected_is_said_with_the_keys_to_mend(registrant):
 
 def test_throttling_between_the_pairs_is_throttling(registrant):
     answer = after(AwsError("ValidationException", ""), AwsError("Throttling", ""), registrant=registrant)
-    assert (answer.event, answer.first_span_s) == (Event.FAIL, THROTTLED_SPAN_S)
+    assert (answer.event, answer.is_throttled) == (Event.FAIL, True)
 
 
 @pytest.mark.parametrize("reply", [{}, {"NodeAssociationStatusToken": ""}])

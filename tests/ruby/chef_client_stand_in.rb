@@ -249,6 +249,7 @@ class Application
       parser.on("-r", "--runlist LIST", Array) { |items| options[:runlist] = items }
       parser.on("-j", "--json-attributes FILE") { |file| options[:runlist] = JSON.parse(File.read(file))["run_list"] }
       parser.on("--once") { options[:once] = true }
+      parser.on("--[no-]fork") { |fork| options[:client_fork] = fork }
     end.parse(words) # which leaves ARGV as it is: the shim reads it
     options
   end

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import heapq
 import json
 import math
 import random
@@ -28,7 +29,7 @@ from chef_failover.server_list import cache as list_cache
 from chef_failover.server_list import fetch as list_fetch
 from chef_failover.server_list.discovery import Discovery, from_cache
 from chef_failover.server_list.fetch import Fetched, Trouble, Unchanged
-from chef_failover.server_list.listing import Listing
+from chef_failover.server_list.listing import Listing, effective
 from tests.support.builders import ON
 from tests.support.daemon_process import daemon, run, until, write_config
 
@@ -235,7 +236,10 @@ TEXT = "servers: [{name: a, url: 'https://a.example.com'}]"
 OWN = "servers: [{name: own, url: 'https://a.example.com'}]\n" + discovery("file:/list")
 
 
-def make(tmp_path, answer, go_on=lambda _: None, own=OWN):
+FIVE_MINUTES = OWN.replace("300ms", "5m")
+
+
+def make(tmp_path, answer, go_on=lambda _: None, own=OWN, seed=1):
     source = Source(answer)
     parsed = config.parse(f"{own}state_dir: {tmp_path}")
     clock = iter(range(10_000))
@@ -244,7 +248,7 @@ def make(tmp_path, answer, go_on=lambda _: None, own=OWN):
         go_on,
         fetch=source,
         utc_now=lambda: ON + datetime.timedelta(seconds=next(clock)),
-        rng=random.Random(1),
+        rng=random.Random(seed),
     )
     return made, source
 
@@ -315,8 +319,7 @@ def test_what_cannot_take_over_is_tried_again(tmp_path):
 
 
 def test_the_pace_is_spread_and_trouble_that_passes_is_looked_at_sooner(tmp_path):
-    own = OWN.replace("300ms", "5m")
-    made, source = make(tmp_path, Unchanged(), own=own)
+    made, source = make(tmp_path, Unchanged(), own=FIVE_MINUTES)
     delays = [made.step() for _ in range(200)]
     assert 240 <= min(delays) < 250
     assert 350 < max(delays) <= 360
@@ -325,6 +328,44 @@ def test_the_pace_is_spread_and_trouble_that_passes_is_looked_at_sooner(tmp_path
     assert 240 <= [made.step() for _ in range(10)][-1] <= 360
     source.answer = Trouble("x")
     assert 240 <= made.step() <= 360
+
+
+def test_a_throttled_list_is_asked_for_ever_less_often_and_status_says_when(tmp_path):
+    made, source = make(tmp_path, Trouble("ssm: slow down", is_passing=True, is_throttled=True), own=FIVE_MINUTES)
+    delays = [made.step() for _ in range(8)]
+    assert min(delays) >= 300
+    assert all(delay <= 300 + 300 * 2.0 ** (number + 1) for number, delay in enumerate(delays))
+    assert (max(delays) > 4 * 300, made.standing.is_throttled) == (True, True)
+    assert (made.standing.asks_on - ON).total_seconds() > 300
+    source.answer = Unchanged()
+    assert 240 <= made.step() <= 360
+    assert not made.standing.is_throttled
+
+
+def test_a_fleet_that_wants_more_than_it_may_asks_for_less_than_it_wants(tmp_path):
+    """1,000 nodes, which want 3.3 questions a second; 0.4 are allowed."""
+    fleet = [make(tmp_path, None, own=FIVE_MINUTES, seed=seed) for seed in range(1000)]
+    spread = random.Random(3)
+    due = [(300 * spread.random(), number) for number in range(len(fleet))]
+    heapq.heapify(due)
+    tokens, at, asked = 1.0, 0.0, 0
+    while (now := due[0][0]) < 6 * 3600:
+        number = heapq.heappop(due)[1]
+        tokens, at, asked = min(1.0, tokens + 0.4 * (now - at)), now, asked + (now > 3 * 3600)
+        is_taken = tokens >= 1
+        tokens -= is_taken
+        made, source = fleet[number]
+        source.answer = Unchanged() if is_taken else Trouble("slow down", is_passing=True, is_throttled=True)
+        heapq.heappush(due, (now + made.step(), number))
+    assert asked / (3 * 3600) < 0.5 * len(fleet) / 300
+
+
+def test_the_interval_grows_with_the_fleet_and_the_list_knows_its_size_best(tmp_path):
+    made, _ = make(tmp_path, Fetched(f"{TEXT}\nfleet: {{nodes: 50000}}", "1"), own=FIVE_MINUTES)
+    assert made.step() >= 0.8 * 5 * 300
+    parsed = config.parse(f"{FIVE_MINUTES}state_dir: {tmp_path}\nfleet: {{nodes: 20000}}")
+    found = [Listing("file:/list", text, "1", ON) for text in (f"{TEXT}\nfleet: {{nodes: 50000}}", TEXT)]
+    assert [effective(parsed, [one]).config.fleet.nodes for one in found] == [50_000, 20_000]
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_the_list_used(tmp_path, caplog):
@@ -476,7 +517,7 @@ def test_a_server_that_leaves_and_returns_is_not_registered_with_again(servers, 
         return [one for one in servers[1].requests if one[0] == "POST" and "/clients" in one[1]]
 
     with daemon(path) as running:
-        until(lambda: associated(running) == ["associated", "associated"])
+        assert run("wait", "--associated", "--all", "--timeout", "20s", "--config", path).returncode == 0
         count = len(posts())
         assert count >= 1
         replace(source, listed(tmp_path, servers[0], registers=True))

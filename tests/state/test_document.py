@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from chef_failover.chef.used import write
-from chef_failover.model.model import Transition
+from chef_failover.model.model import Returns, Transition
 from chef_failover.model.run_history import Used
 from chef_failover.node.boot import boot_id
 from chef_failover.state import document as state
@@ -15,6 +15,7 @@ from chef_failover.state.remembered import KnownUse, Remembered
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, tzinfo=datetime.UTC)
 BEFORE = NOW - datetime.timedelta(hours=1)
+BOOT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
 def test_nothing_is_remembered_where_there_is_nothing(tmp_path):
@@ -45,6 +46,7 @@ def test_what_runs_use_is_remembered_with_the_time_since_when(tmp_path, since):
     "odd",
     [
         *({key: value} for key in KEPT for value in (5, [5], {"a": 5})),
+        {"server": 5},
         *({key: None} for key in ("node", "since", "run_list", "environment", "cookbooks")),
         {"since": "yesterday"},
         {"node": "a\nb"},
@@ -66,18 +68,59 @@ def test_what_runs_use_may_be_missing(tmp_path, odd):
     assert (remembered.choice, remembered.use) == ("a", None)
 
 
-@pytest.mark.parametrize(
-    ("entry", "since"), [({}, 5.0), ({"lagging": False}, None), ({"lagging": True}, 5.0), ({"lagging": "later"}, 5.0)]
-)
-def test_that_the_server_in_use_may_be_stale_is_remembered(tmp_path, entry, since):
+@pytest.mark.parametrize("odd", [{}, {"stale": None}, {"stale": [5, "a\nb"]}])
+def test_which_servers_were_stale_is_remembered(tmp_path, odd):
     path = tmp_path / "state.json"
-    state.write(path, {"choice": {"name": "a"}, **entry})
-    assert state.read(path, NOW, at=5.0).lagging_since == since
+    state.write(path, {"stale": ["b"], **odd})
+    assert state.read(path, NOW).stale == (frozenset() if odd else {"b"})
+
+
+@pytest.mark.parametrize("lagging", [True, False, "later"])
+def test_what_an_older_version_wrote_of_stale_servers_is_taken(tmp_path, lagging):
+    path = tmp_path / "state.json"
+    state.write(path, {"choice": {"name": "a"}, "lagging": lagging})
+    assert (state.read(path, NOW).choice, state.read(path, NOW).problems) == ("a", ())
+
+
+@pytest.mark.parametrize(("server", "expected"), [(None, None), ("b", "b")])
+def test_where_runs_use_what_they_use_is_remembered(tmp_path, server, expected):
+    path = tmp_path / "state.json"
+    state.write(path, {"used": {**KEPT, "server": server}})
+    assert state.read(path, NOW).use.server == expected
+
+
+WHOLE = {"doublings": 2, "failed_at": [1.0, 2.0], "came_back_at": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("entry", "boot_id", "expected"),
+    [
+        (WHOLE, BOOT, Returns(2, (1.0, 2.0), 3.0)),
+        (WHOLE | {"came_back_at": None}, BOOT, Returns(2, (1.0, 2.0))),
+        (WHOLE | {"failed_at": [9.0, *map(float, range(5))]}, BOOT, Returns(2, (3.0, 4.0), 3.0)),
+        (WHOLE | {"failed_at": [1e8], "came_back_at": 1e8}, BOOT, Returns(2, (5.0,), 5.0)),
+        (WHOLE, "c" * 32, Returns()),
+        (None, BOOT, Returns()),
+        ("x", BOOT, Returns()),
+        ({}, BOOT, Returns()),
+        (WHOLE | {"doublings": 1e9}, BOOT, Returns()),
+        (WHOLE | {"doublings": True}, BOOT, Returns()),
+        (WHOLE | {"failed_at": [float("nan")]}, BOOT, Returns()),
+        (WHOLE | {"failed_at": 5.0}, BOOT, Returns()),
+        (WHOLE | {"failed_at": {"a": 1}}, BOOT, Returns()),
+        (WHOLE | {"came_back_at": "x"}, BOOT, Returns()),
+    ],
+)
+def test_how_returns_to_a_server_went_is_read_with_care(tmp_path, entry, boot_id, expected):
+    server = {"chef_server_url": "https://a", "well_since": 1.0} | ({} if entry is None else {"returns": entry})
+    state.write(tmp_path / "state.json", {"boot_id": boot_id, "servers": {"a": server}})
+    known = state.read(tmp_path / "state.json", NOW, at=5.0, boot_id=BOOT).servers["a"]
+    assert (known.returns, known.chef_server_url) == (expected, "https://a")
 
 
 def test_what_is_written_is_read_again_and_no_temporary_file_stays(tmp_path):
     path = tmp_path / "state.json"
-    state.write(path, {"choice": {"name": "a", "since": "2026-11-22T11:00:00Z"}, "transitions": [], "lagging": False})
+    state.write(path, {"choice": {"name": "a", "since": "2026-11-22T11:00:00Z"}, "transitions": []})
     assert state.read(path, NOW) == Remembered("a", BEFORE, ())
     assert list(tmp_path.iterdir()) == [path]
 
@@ -153,7 +196,6 @@ def test_odd_documents_are_set_aside(tmp_path, text):
     assert (remembered.choice, remembered.is_useless, path.exists()) == (None, True, False)
 
 
-BOOT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 CREATED = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
 
 

@@ -20,6 +20,7 @@ from chef_failover.model.model import (
 )
 from chef_failover.model.needs import NodeObject, ParityMode, ReadinessPolicy
 from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.run_history import RunEvidence
 
 ON = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
 THRESHOLDS = Thresholds(rise=2, fall=3)
@@ -67,10 +68,13 @@ def holding(name, node=WEB, health=Health.UP, *, at=0.0, changed_at=0.0, **more)
     """A server that has this object of the node, or none, as a whole reading said ``at`` that instant."""
     proof = signed(at)
     more.setdefault("node_check", NodeCheck(at, node))
-    is_good = node is not None and node.does_something
-    more.setdefault("readiness", RiseFall(Health.UP if is_good else Health.DOWN, changed_at=changed_at))
     one = server(name, health, at=at, changed_at=changed_at, last_alive_probe=proof, **more)
     return attrs.evolve(one, last_probe=proof) if health is Health.UP else one
+
+
+def proven(name, *arguments, **more):
+    """Like `holding`, where a run of this node has succeeded."""
+    return holding(name, *arguments, run_evidence=RunEvidence(has_succeeded=True), **more)
 
 
 def without(name, health=Health.UP, **more):
@@ -125,7 +129,7 @@ def probed(snapshot, name, outcome, at, offline=None, **more):
 def was_read(snapshot, name, at, node=None, **more):
     """The world after a whole reading on ``name`` ended ``at`` that instant."""
     on = ON + datetime.timedelta(seconds=at)
-    return apply_reading(snapshot, snapshot.server(name), NodeCheck(at, node, **more), thresholds=THRESHOLDS, on=on)
+    return apply_reading(snapshot, snapshot.server(name), NodeCheck(at, node, **more), on=on)
 
 
 def with_failback(snapshot, failback_s):

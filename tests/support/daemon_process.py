@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 1s, rise: 2, fall: 3}"
 
 
-def until(condition, timeout_s=30.0):
+def until(condition, timeout_s=60.0):
     """Poll until ``condition()`` is true, and give its value."""
     limit = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -104,6 +104,15 @@ def write_config(
     return path
 
 
+def hear_all(sidecar, since=None):
+    """Have every server of a sidecar of this process probed that was not since then, and wait for the results."""
+    since = sidecar.now() if since is None else since
+    for server in sidecar.snapshot.servers:
+        if not server.is_probed_since(since):
+            sidecar._look_at(server.name)
+    until(lambda: all(server.is_probed_since(since) for server in sidecar.snapshot.servers))
+
+
 class Daemon:
     """``chef-failover serve`` as a process; ``log`` is what it wrote to stderr so far."""
 
@@ -141,7 +150,7 @@ class Daemon:
     def stop(self, number=signal.SIGTERM):
         """Its exit code after ``number``."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def restart(self):
         self.process = self._start()

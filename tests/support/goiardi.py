@@ -14,7 +14,7 @@ from chef_failover.chef.signing import ChefAuth, load_key
 from tests.support.daemon_process import free_port
 from tests.support.parts import require_program
 
-READY_S = 20.0
+READY_S = 60.0
 VALIDATOR = "chef-validator"
 
 
@@ -125,6 +125,12 @@ class Goiardi:
 
     def _post(self, path: str, content: dict[str, object], user: str) -> None:
         self.request("POST", path, user, self._key(user), content).raise_for_status()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def validator_pem(self) -> Path:

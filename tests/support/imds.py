@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import secrets
+import socket
 import threading
 import time
 
@@ -18,7 +19,7 @@ class Imds:
     Each attribute below may be changed at any time. ``requests`` has (method, path, headers) of all that came.
     """
 
-    def __init__(self, instance_id=INSTANCE_ID, **documents):
+    def __init__(self, instance_id=INSTANCE_ID, address="127.0.0.1", **documents):
         self.documents = {
             "/latest/meta-data/instance-id": instance_id,
             "/latest/meta-data/placement/region": "us-east-1",
@@ -37,7 +38,10 @@ class Imds:
         self._tokens = {}
         self._is_over = threading.Event()
         handler = type("Handler", (_Handler,), {"imds": self})
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._host = f"[{address}]" if ":" in address else address
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        server = type("Server", (http.server.ThreadingHTTPServer,), {"address_family": family})
+        self._server = server((address, 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
@@ -53,7 +57,7 @@ class Imds:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self._host}:{self._server.server_port}"
 
     def expire_tokens(self):
         """All tokens so far are refused, as when their time is over."""

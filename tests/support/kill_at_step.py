@@ -33,6 +33,7 @@ def live(kill_at, config_path):
     sys.addaudithook(watch)
     sidecar = Sidecar(config.load(Path(config_path)))
     sidecar.start()
+    sidecar.choose_for_run()
     limit = time.monotonic() + 30
     while any(not server.is_registered for server in sidecar.snapshot.servers):
         assert time.monotonic() < limit, sidecar.snapshot

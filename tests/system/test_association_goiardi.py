@@ -132,7 +132,7 @@ def test_the_object_in_use_is_seeded_on_the_standby_and_a_differing_one_is_left(
         assert (seeded["run_list"], seeded["normal"]) == (["recipe[web]"], {"rack": "b2"})
         until(lambda: entries(sidecar)["standbyserver"]["ready"], 30)
         standby.request("PUT", "nodes/web-1", "web-1", key, {"name": "web-1", "run_list": ["recipe[other]"]})
-        sidecar.ask("/v1/runs", method="POST", body={"run_id": "r2", "event": "succeeded", "server": "standbyserver"})
+        sidecar.ask("/v1/servers/standbyserver/associate", method="POST", body={})
         until(lambda: "run list" in entries(sidecar)["standbyserver"]["differences"], 30)
         assert standby.request("GET", "nodes/web-1", "web-1", key).json()["run_list"] == ["recipe[other]"]
         assert "differs" in run("status", "--config", config_path).stdout

@@ -404,6 +404,7 @@ def test_a_hundred_servers_work_within_the_limits_of_the_unit(servers, tmp_path)
         config_path.write_text(text.replace("health:", more + "health:", 1))
         with daemon(config_path) as running:
             assert name(running) == "mainserver"
+            running.ask("/v1/servers?refresh=yes")
             seen = []
 
             def all_are_judged():
@@ -459,7 +460,9 @@ def test_a_hundred_requests_at_once_start_one_round_of_probes(servers, tmp_path)
         for thread in threads:
             thread.join()
         assert answers == ["mainserver"] * 100
-        assert [len(server.requests) - count for server, count in zip(servers, before, strict=True)] == [1, 1]
+        main, standby = (len(server.requests) - count for server, count in zip(servers, before, strict=True))
+        assert main == 1
+        assert standby <= 1, "which is asked where the first is slow"
 
 
 def test_nobody_on_the_loopback_port_can_have_servers_probed_at_will(servers, tmp_path):
@@ -467,7 +470,7 @@ def test_nobody_on_the_loopback_port_can_have_servers_probed_at_will(servers, tm
     port = free_port()
     calm = "{interval: 1h, retry_interval: 1h, fresh_for: 30s}"
     with daemon(write_config(tmp_path, servers, health=calm, loopback=f'"127.0.0.1:{port}"')) as running:
-        until(lambda: all(one["outcome"] for one in running.ask("/v1/servers").body["servers"]))
+        until(lambda: all(one["outcome"] for one in running.ask("/v1/servers?refresh=yes").body["servers"]))
         before = [server.connections for server in servers]
         for query in ("max_age=0", "wait=no&max_age=0") * 20:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

@@ -31,8 +31,7 @@ def http(tmp_path, servers):
 
 
 def both_up(running):
-    running.ask("/v1/server?max_age=0")
-    until(lambda: [entry["health"] for entry in running.ask("/v1/servers").body["servers"]] == ["UP", "UP"])
+    until(lambda: [entry["health"] for entry in running.ask("/v1/servers?refresh=yes").body["servers"]] == ["UP", "UP"])
 
 
 def choice(running):

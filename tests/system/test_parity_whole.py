@@ -1,12 +1,20 @@
 """Whole sidecars and embedded servers that hold different policies."""
 
+import datetime
+
+import attrs
 import pytest
 
 from chef_failover.api.render import servers
+from chef_failover.chef import used
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.config import settings as config
+from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.about import About
+from chef_failover.model.run_history import Used
+from chef_failover.state import document as state
+from chef_failover.state import words
 from tests.support.daemon_process import dev_servers, until, write_config
 
 HEALTH = "{interval: 1s, retry_interval: 200ms, timeout: 5s}"
@@ -14,8 +22,12 @@ OLD, NEW = "4d5e6f7a8b", "1a2b3c4d5e"
 POLICY = "{name: web-1, policy_name: webserver, policy_group: production}"
 RUN_LIST = "{name: web-1}"
 WORDS = {
-    POLICY: "policy webserver is at 4d5e6f7 there, and at 1a2b3c4 on mainserver",
-    RUN_LIST: "1 cookbook is older: web 1.9.0 there, 2.0.0 on mainserver",
+    POLICY: "policy webserver is at 4d5e6f7 there, and runs use 1a2b3c4",
+    RUN_LIST: "1 cookbook is older: web 1.9.0 there, runs use 2.0.0",
+}
+USED = {
+    POLICY: Used((), "production", "webserver", "production", NEW),
+    RUN_LIST: Used(("recipe[web]",), cookbooks={"web": "2.0.0"}),
 }
 
 
@@ -32,8 +44,13 @@ def three(tmp_path):
         yield three
 
 
-def started(tmp_path, three, **more):
-    sidecar = Sidecar(config.load(write_config(tmp_path, three, health=HEALTH, failback="immediately", **more)))
+def started(tmp_path, three, *, node, **more):
+    """A sidecar, an hour after runs on the main server began to use what is new."""
+    since = words.utc(datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1))
+    kept = {"node": "web-1", "server": "mainserver", "since": since, **used.write(USED[node])}
+    state.write(tmp_path / "state.json", {"used": kept})
+    path = write_config(tmp_path, three, health=HEALTH, failback="immediately", node=node, **more)
+    sidecar = Sidecar(config.load(path))
     sidecar.start()
     until(lambda: all(one.node_check and not one.node_check.trouble for one in sidecar.snapshot.servers))
     return sidecar
@@ -54,7 +71,6 @@ def test_when_the_main_server_dies(tmp_path, three, node, parity, goes_to):
     is_off = parity == "off"
     try:
         until(lambda: sidecar.snapshot.choice.name == "mainserver")
-        until(lambda: shown(sidecar)["mainserver"] != (False, "cannot be compared: it has not been read yet"))
         assert shown(sidecar)["near"] == ((False, "not compared: parity is off") if is_off else (True, WORDS[node]))
         assert not shown(sidecar)["far"][0]
         three[0].stop()
@@ -90,17 +106,19 @@ def test_neither_a_reload_nor_a_restart_moves_the_node_to_a_stale_standby(tmp_pa
         sidecar.stop(1.0)
 
 
-def test_that_the_node_may_be_on_a_stale_server_is_remembered(tmp_path, three):
+def test_once_a_run_there_has_succeeded_the_main_server_is_not_stale_for_it(tmp_path, three):
     sidecar = started(tmp_path, three, node=POLICY, more="parity: require\n")
     try:
         until(lambda: shown(sidecar)["near"][0])
         three[2].stop()
         three[0].stop()
         until(lambda: sidecar.snapshot.choice.name == "near")
-        assert sidecar.snapshot.lagging_since is not None
-        sidecar.reload(sidecar.config)
-        assert sidecar.snapshot.lagging_since is not None
+        old = attrs.evolve(USED[POLICY], policy_revision=OLD)
+        sidecar.report_run(RunReport("1", "succeeded", "near", used=old))
+        assert sidecar.snapshot.used_server == "near"
     finally:
         sidecar.stop(2.0)
-    again = Sidecar(sidecar.config).snapshot
-    assert (again.choice.name, again.lagging_since is not None) == ("near", True)
+    again = Sidecar(sidecar.config)
+    assert (again.snapshot.choice.name, again.snapshot.used_server) == ("near", "near")
+    said = "not compared: it is preferred to near, where runs used what they use now"
+    assert shown(again)["mainserver"] == (False, said)

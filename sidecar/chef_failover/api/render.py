@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections.abc import Iterable
 
-from chef_failover.decide import outlook, parity, readiness, seeding
+from chef_failover.decide import hold_down, outlook, parity, readiness, seeding
 from chef_failover.model.about import About, ListStanding
 from chef_failover.model.model import Choice, RegistrationState, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
@@ -70,6 +71,9 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 "index_fails": found.index_fails,
                 "standing": verdict.standing.name.lower(),
                 "chosen": choice is not None and verdict.name == choice.name,
+                "hold_down_s": _seconds(hold_down.length_s(found, snapshot.policy, now=now)),
+                "hold_down_left_s": _seconds(verdict.hold_down_s),
+                "failures": hold_down.failures(found, now=now),
                 "reason": verdict.sentence,
                 "age_s": round(now - found.last_probe.finished_at, 3) if found.last_probe else None,
                 "drain": words.order(found.any_drain),
@@ -105,6 +109,7 @@ def discovery(standing: ListStanding | None, on: datetime.datetime | None = None
     if standing is None:
         return None
     age_s = (on - standing.confirmed_on).total_seconds() if on and standing.confirmed_on else None
+    next_in_s = (standing.asks_on - on).total_seconds() if on and standing.asks_on else None
     return {
         "source": standing.source,
         "in_use": standing.origin.value,
@@ -113,6 +118,8 @@ def discovery(standing: ListStanding | None, on: datetime.datetime | None = None
         "age_s": None if age_s is None else round(max(0.0, age_s), 1),
         "refused": list(standing.refused),
         "trouble": standing.trouble,
+        "throttled": standing.is_throttled,
+        "next_in_s": None if next_in_s is None else round(max(0.0, next_in_s), 1),
     }
 
 
@@ -221,6 +228,10 @@ def _warnings(snapshot: Snapshot, choice: Choice) -> list[str]:
     """What chef-client's log is to say of a run there."""
     caution = readiness.caution(snapshot, words.chosen(snapshot, choice))
     return [caution] if caution else []
+
+
+def _seconds(span_s: float) -> float | None:
+    return round(span_s, 1) if math.isfinite(span_s) else None
 
 
 def _association(found: ServerSnapshot, now: float) -> Document:

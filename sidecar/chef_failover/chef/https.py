@@ -103,13 +103,15 @@ class Target:
 class ChefServer:
     """What it takes to speak to ``target``.
 
-    ``leave_alone`` is told for how many seconds the server wants no more requests, whenever an answer says so.
+    ``leave_alone`` is told for how many seconds the server wants no more requests, whenever an answer says so;
+    ``count`` is told the URL of each request that is made.
     """
 
     target: Target
     resolver: Resolver
     trust: TrustStore
     leave_alone: Callable[[float], object] = lambda _: None
+    count: Callable[[str], object] = lambda _: None
 
     def open(self) -> contextlib.closing[Connection]:
         """A connection until ``timeout_s`` from now, as a context manager; the first request connects it.
@@ -142,7 +144,7 @@ class Connection(requests.adapters.HTTPAdapter):
         super().__init__()
         trust.context.sslsocket_class = _TlsSocket
         self.target = target = server.target
-        self._leave_alone = server.leave_alone
+        self._leave_alone, self._count = server.leave_alone, server.count
         self._proxies = {"https": proxy_url} if proxy_url else {}
         self._connect = functools.partial(
             _HttpsConnection, Deadline(target.timeout_s), server.resolver, trust, target.host, self._meet_certificate
@@ -168,6 +170,7 @@ class Connection(requests.adapters.HTTPAdapter):
         data = None if document is None else json.dumps(document).encode()
         headers = _HEADERS | ({"Content-Type": "application/json"} if data else {})
         body = bytearray()
+        self._count(url)
         try:
             prepared = requests.Request(method, url, headers, data=data, auth=auth).prepare()
             with self.send(prepared, stream=True, proxies=self._proxies) as response:

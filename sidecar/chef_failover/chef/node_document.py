@@ -8,16 +8,11 @@ Source: github.com/chef/chef lib/chef/node.rb ``for_json``.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from chef_failover.chef import limits
-from chef_failover.chef.answers import is_cookbook, is_version
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT, NodeObject
-
-_RECIPE = re.compile(r"(?:recipe\[)?([A-Za-z0-9_.-]+)(?:::[^\[\]]*)?(?:@[0-9.]+)?\]?")
-"""An item of a run list that is a recipe: ``recipe[web::ssl@1.2]`` or ``web::ssl``."""
 
 
 class NotANodeObjectError(ValueError):
@@ -46,26 +41,6 @@ def parse(document: Mapping[str, Any]) -> NodeObject:
     if isinstance(normal, dict) and normal.get("tags") == []:
         normal = {key: value for key, value in normal.items() if key != "tags"}
     return NodeObject(tuple(run_list), environment, name, group, _canonical(normal))
-
-
-def cookbooks_used(document: Mapping[str, Any]) -> dict[str, str | None]:
-    """The cookbooks that the node's last run used, each with its version.
-
-    Without these (no run yet, or a client that is told not to save them) those of its run list, without versions.
-
-    Source: github.com/chef/chef lib/chef/node.rb ``set_cookbook_attribute``.
-    """
-    automatic = document.get("automatic")
-    saved = automatic.get("cookbooks") if isinstance(automatic, dict) else None
-    used: dict[str, str | None] = {}
-    for name, entry in saved.items() if isinstance(saved, dict) else ():
-        version = entry.get("version") if isinstance(entry, dict) else None
-        if is_cookbook(name):
-            used[name] = version if is_version(version) else None
-    if not used:
-        recipes = (_RECIPE.fullmatch(item) for item in document.get("run_list", []))
-        used = {found[1]: None for found in recipes if found and is_cookbook(found[1])}
-    return used
 
 
 def write(node: NodeObject, name: str) -> dict[str, Any]:

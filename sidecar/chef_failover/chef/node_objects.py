@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,12 +37,13 @@ from chef_failover.chef.deadline import ProbeError, TooLargeError
 from chef_failover.chef.https import Auth, ChefServer, Connection
 from chef_failover.chef.node_document import NotANodeObjectError
 from chef_failover.chef.protocol import segment
-from chef_failover.decide.reading import is_recent
 from chef_failover.model.model import NodeCheck, Outcome
-from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Content, NodeObject, ReadinessPolicy
+from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Content, NodeObject
+from chef_failover.model.question import Look, Question
 
 TURN_S = 60.0
 """How long a reading waits for others; each of them ends within its own timeout."""
+_TROUBLE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
 UtcNow = Callable[[], datetime.datetime]
 
 
@@ -52,52 +54,35 @@ def _utc_now() -> datetime.datetime:
 def check(
     server: ChefServer,
     auth: Auth,
-    policy: ReadinessPolicy,
+    question: Question,
     *,
-    compares: bool = False,
     former: NodeCheck | None = None,
     clock: Callable[[], float] = time.monotonic,
     utc_now: UtcNow = _utc_now,
 ) -> NodeCheck:
-    """One whole reading of what a run needs there. Whatever the server or the network does is a value.
+    """One reading of what a run needs there. Whatever the server or the network does is a value.
 
     Args:
         server: how to reach it.
         auth: signs as this node.
-        policy: what the configuration says.
-        compares: also find out what can be compared with other servers: a policy's revision, or cookbooks' versions.
-        former: the reading before; for what can be compared nobody asks again so soon.
+        question: what is asked.
+        former: the reading before, which holds for what is not asked, or not told.
         clock: monotonic seconds.
         utc_now: wall time, which servers have, too.
     """
-    content = policy_found = environment_found = may_save = None
+    found = former or NodeCheck(-math.inf, has_node_object=None)
     try:
         with _its_turn(server) as connection:
-            document = _read(connection, auth, utc_now())
-            node = _parse(document)
-            needed = policy if policy.has_policy else node
-
-            def get(path: str) -> Answer:
-                url = f"{connection.target.chef_server_url}/{path}"
-                return connection.request("GET", url, auth, limit=limits.OBJECT_BYTES)
-
-            if needed is not None and needed.has_policy:
-                wanted = Content(clock(), policy=(str(needed.policy_name), str(needed.policy_group)))
-                policy_found, content = _policy(get, wanted, former)
-            elif node is not None:
-                environment_found = _has_environment(get, node.environment)
-                if compares:
-                    used = node_document.cookbooks_used(document or {})
-                    content = _cookbooks(get, Content(clock(), environment=node.environment, used=used), former)
-            if node is not None:
-                may_save = _may_save(connection, auth, former)
+            reader = _Reader(connection, auth, clock, utc_now)
+            found = reader.look(question, found)
+            if question.asks_content:
+                found = reader.ask_content(question, found)
     except TooLargeError as error:
         is_of_this_node = _names(error.head, server.target.node_name or "")
         return NodeCheck(clock(), trouble=error.detail, has_node_object=is_of_this_node or None)
     except ProbeError as error:
         return NodeCheck(clock(), trouble=error.detail)
-    content = content if compares else None
-    return NodeCheck(clock(), node, policy_found, environment_found, content=content, may_save=may_save)
+    return attrs.evolve(found, read_at=clock(), trouble="")
 
 
 def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
@@ -184,44 +169,93 @@ def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
         raise ProbeError(Outcome.NOT_CHEF, f"its object of this node {error}") from error
 
 
-def _may_save(connection: Connection, auth: Auth, former: NodeCheck | None) -> bool | None:
-    """As `NodeCheck` has it. What a run needs has been read, and stays so whatever becomes of this."""
-    try:
-        return judge_acl(connection.request("GET", f"{connection.target.node_url}/_acl", auth))
-    except ProbeError:
-        return former.may_save if former is not None else None
+@attrs.frozen
+class _Reader:
+    """Asks, over one connection, what one reading asks."""
 
+    connection: Connection
+    auth: Auth
+    clock: Callable[[], float]
+    utc_now: UtcNow
 
-def _policy(
-    get: Callable[[str], Answer], wanted: Content, former: NodeCheck | None
-) -> tuple[bool | None, Content | None]:
-    """Whether the policy exists, and its revision: by the list of its group, since the policy itself can be huge.
+    def look(self, question: Question, former: NodeCheck) -> NodeCheck:
+        """``former`` with what the server says of the node's object."""
+        if question.look is Look.NOTHING:
+            return former
+        exists, may_save = self._by_acl() if question.look is not Look.WHOLE else (None, None)
+        is_whole = exists is None or (exists and question.look is Look.ARRIVAL)
+        if question.look is not Look.WHOLE and (not is_whole or question.policy.has_policy):
+            is_there = former.has_node_object if exists is None else exists
+            node = former.node if is_there else None
+            return attrs.evolve(former, node=node, has_node_object=is_there, may_save=may_save)
+        node = _parse(_read(self.connection, self.auth, self.utc_now()))
+        if question.look is Look.WHOLE and node is not None:
+            may_save = self._may_save(former)
+        is_there, read_at = node is not None, self.clock()
+        return attrs.evolve(former, node=node, has_node_object=is_there, may_save=may_save, node_read_at=read_at)
 
-    Only a policy that was missing is asked for again before its time.
-    """
-    if former is not None and former.policy_found is not False and is_recent(former.content, wanted):
-        return former.policy_found, former.content
-    name, group = wanted.policy or ("", "")
-    found = judge_policy(get(f"policy_groups/{segment(group)}"), group, name)
-    return found.exists, attrs.evolve(wanted, revision=found.revision)
+    def ask_content(self, question: Question, former: NodeCheck) -> NodeCheck:
+        """``former`` with what the server says of the policy, or else of the environment and its cookbooks."""
+        policy, environment = question.content(former.node)
+        found = Content(self.clock(), policy, environment=environment)
+        policy_found = environment_found = None
+        if policy is not None:
+            policy_found, revision = self._policy(*policy)
+            found = attrs.evolve(found, revision=revision)
+        elif environment is not None:
+            cookbooks = self._cookbooks(environment) if question.compares else None
+            found = attrs.evolve(found, cookbooks=cookbooks)
+            environment_found = cookbooks is not None or self._has_environment(environment)
+        known = former.content
+        is_kept = known is not None and known.question == found.question and not found.is_readable
+        content = known if is_kept else found
+        return attrs.evolve(former, policy_found=policy_found, environment_found=environment_found, content=content)
 
+    def _by_acl(self) -> tuple[bool | None, bool | None]:
+        """Whether the node's object exists, and whether this node may save it; None for what is not told.
 
-def _cookbooks(get: Callable[[str], Answer], wanted: Content, former: NodeCheck | None) -> Content:
-    """The latest versions that the environment admits."""
-    known = former.content if former is not None else None
-    if known is not None and is_recent(known, wanted):
-        return attrs.evolve(known, used=wanted.used)
-    environment = str(wanted.environment)
-    is_default = environment == DEFAULT_ENVIRONMENT
-    place = f"environments/{segment(environment)}/cookbooks?num_versions=1"
-    try:
-        answer = get("cookbooks/_latest" if is_default else place)
-    except ProbeError:
-        return wanted  # what a run needs has been read, and stays so
-    return attrs.evolve(wanted, cookbooks=judge_cookbooks(answer))
+        Raises:
+            ProbeError: the server is in trouble, or this node is unknown to it: it is to be asked nothing else.
+        """
+        name = self.connection.target.node_name or ""
+        answer = self._get(f"{self.connection.target.node_url}/_acl")
+        may_save = judge_acl(answer)
+        if may_save is not None:
+            return True, may_save
+        if answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            finding = judge_node(answer, name, self.utc_now())
+            raise ProbeError(finding.outcome, finding.detail)
+        return judge_named(answer, name), None
 
+    def _may_save(self, former: NodeCheck) -> bool | None:
+        """What a run needs has been read, and stays so whatever becomes of this."""
+        try:
+            return self._by_acl()[1]
+        except ProbeError:
+            return former.may_save
 
-def _has_environment(get: Callable[[str], Answer], name: str) -> bool | None:
-    if name == DEFAULT_ENVIRONMENT:
-        return True
-    return judge_named(get(f"environments/{segment(name)}"), name)
+    def _policy(self, name: str, group: str) -> tuple[bool | None, str | None]:
+        """Whether it exists, and its revision: by the list of its group, since the policy itself can be huge."""
+        found = judge_policy(self._ask(f"policy_groups/{segment(group)}"), group, name)
+        return found.exists, found.revision
+
+    def _cookbooks(self, environment: str) -> dict[str, str] | None:
+        """The latest versions that the environment admits."""
+        place = "cookbooks/_latest"
+        if environment != DEFAULT_ENVIRONMENT:
+            place = f"environments/{segment(environment)}/cookbooks?num_versions=1"
+        try:
+            return judge_cookbooks(self._ask(place))
+        except ProbeError:
+            return None  # what a run needs is asked all the same
+
+    def _has_environment(self, name: str) -> bool | None:
+        if name == DEFAULT_ENVIRONMENT:
+            return True
+        return judge_named(self._ask(f"environments/{segment(name)}"), name)
+
+    def _ask(self, path: str) -> Answer:
+        return self._get(f"{self.connection.target.chef_server_url}/{path}", limits.OBJECT_BYTES)
+
+    def _get(self, url: str, limit: int = limits.SMALL_BYTES) -> Answer:
+        return self.connection.request("GET", url, self.auth, limit=limit)

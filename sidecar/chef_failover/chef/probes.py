@@ -74,6 +74,11 @@ class Prober:
         self._licence_notice: str | None = None
         self._retry_after_s = 0.0
 
+    @property
+    def protocol(self) -> str:
+        """The signing protocol that the server takes, as far as probes have found out."""
+        return self._habits.get("protocol", SIGNING_PROTOCOLS[0])
+
     def probe(self, *, doubted_at: float = -math.inf) -> ProbeResult:
         """The result, after ``timeout_s`` at the latest. Whatever a server or the network does is a value.
 
@@ -123,8 +128,7 @@ class Prober:
     # --- in the node's name -------------------------------------------------------------------------------------------
 
     def _ask_as_node(self, connection: Connection, signer: Signer) -> Finding:
-        protocol = self._habits.get("protocol", SIGNING_PROTOCOLS[0])
-        answer, finding = self._ask_for_client(connection, signer(protocol))
+        answer, finding = self._ask_for_client(connection, signer(self.protocol))
         if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
             return finding
         if self._habits.pop("protocol", None) is None:
@@ -178,7 +182,7 @@ class Prober:
         now = self._clock()
         if now < self._status_due_at:
             return None
-        self._status_asked_at = now
+        is_first, self._status_asked_at = math.isinf(self._status_asked_at), now
         try:
             finding = answers.judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
         except ProbeError:  # what it was asked for has been answered, and stays so
@@ -193,5 +197,6 @@ class Prober:
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
         settled_s = now - self._index_changed_at - STATUS_SETTLES_S
         varied = 1 - JITTER + 2 * JITTER * self._chance()
-        self._status_due_at = now + min(STATUS_INTERVAL_S * varied, max(0.0, settled_s))
+        # The first look is news, too, and the next probe confirms it: before a reload, it may have been otherwise.
+        self._status_due_at = now if is_first else now + min(STATUS_INTERVAL_S * varied, max(0.0, settled_s))
         return finding.index_fails

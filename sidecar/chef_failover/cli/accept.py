@@ -9,8 +9,13 @@ from pathlib import Path
 
 import click
 
+from chef_failover.api import client
 from chef_failover.cli.options import config_option
+from chef_failover.config import settings as configuration
+from chef_failover.errors import ConfigError, NotAcceptedError, SidecarUnavailableError
 from chef_failover.node import accepted
+
+_ANSWERS_WITHIN_S = 5.0
 
 
 @click.command()
@@ -21,8 +26,11 @@ from chef_failover.node import accepted
 def accept(config_path: Path, pid: int | None) -> None:
     """Check the configuration and, if it is whole, have sidecar and chef-client go by it from now on.
 
-    The unit does this as root, before each start and at each reload. What is wrong leaves both where they were.
+    The unit does this as root, before each start and at each reload. What is wrong leaves both where they were. While a
+    sidecar runs, a change takes a reload.
     """
+    if pid is None and _would_part(config_path):
+        raise NotAcceptedError("a sidecar runs with the former configuration: run systemctl reload chef-failover")
     try:
         work = accepted.accept(config_path, is_running=pid is not None)
     finally:
@@ -31,3 +39,15 @@ def accept(config_path: Path, pid: int | None) -> None:
                 os.kill(pid, signal.SIGHUP)
     names = ", ".join(server.name for server in work.config.servers)
     click.echo(f"accepted {config_path}: {names or 'no server, so chef-client keeps its own'}")
+
+
+def _would_part(config_path: Path) -> bool:
+    """Whether a sidecar runs with another configuration: it would keep that, while chef-client takes the new one."""
+    try:
+        former = accepted.read(config_path).config
+        if configuration.load(config_path) == former:
+            return False
+        client.ask(former.listen.socket, "/livez", timeout_s=_ANSWERS_WITHIN_S)
+    except (ConfigError, NotAcceptedError, SidecarUnavailableError):
+        return False
+    return True

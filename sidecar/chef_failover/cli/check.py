@@ -19,13 +19,14 @@ from chef_failover.cli.options import config_option, json_option
 from chef_failover.config import settings as configuration
 from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.decide import rights
-from chef_failover.decide.readiness import missing
+from chef_failover.decide.readiness import why_not_ready
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
 from chef_failover.engine.workers import chef_server_for, make_prober
 from chef_failover.errors import EXIT_NO, ConfigError
 from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
+from chef_failover.model.question import Question
 from chef_failover.node import accepted, offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
@@ -104,7 +105,7 @@ def probe_all(config: Config) -> dict[str, Any]:
             return result, None, principal.look(chef_server, private)
         if sign is None or not needs_node_object or not result.outcome.serves_node:
             return result, None, None
-        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), policy), None
+        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), Question(policy)), None
 
     with ThreadPoolExecutor(max_workers=max(1, len(config.servers))) as pool:
         found = list(pool.map(look, config.servers))
@@ -116,7 +117,7 @@ def probe_all(config: Config) -> dict[str, Any]:
         for server, (_, node_check, _) in zip(config.servers, found, strict=True)
     )
     world = Snapshot(seen, SelectionPolicy(config.selection.failback, str(node_name), policy))
-    lacks = [missing(world, server) for server in seen]
+    lacks = [why_not_ready(world, server) for server in seen]
     warnings = [rights.lack(world, server) for server in seen]
     return {
         "schema": 1,

@@ -28,14 +28,14 @@ WAIT_PERIOD_S = 0.5
 @config_option
 @json_option
 @click.option("--associated", is_flag=True, help="Wait also until the node is registered with the server in use.")
-@click.option("--all", "with_all", is_flag=True, help="With --associated: with every server.")
+@click.option("--all", "with_all", is_flag=True, help="With --associated: with every server, and at once.")
 @timeout_option
 def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, timeout_s: float) -> None:
     """Wait until this node has a Chef server that works; for user data and scripts."""
     if with_all and not associated:
         raise click.UsageError("--all goes with --associated")
     work = accepted.at_work(config_path)
-    config = work.config
+    config, hurried = work.config, set[str]()
     with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
         ask(config, "/v1/server", timeout_s=config.health.timeout + 2)
     ready_at, limit = math.inf, time.monotonic() + timeout_s - 2 * WAIT_PERIOD_S
@@ -48,6 +48,8 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
                 f"no server is configured, so none is waited for: name them in {config_path}, then systemctl reload"
                 " chef-failover"
             )
+        if with_all:
+            _hurry(config, document, hurried)
         is_done, lines = tables.progress(document, must_be_associated=associated, with_all=with_all)
         hoped_for = tables.hoped_for(document) if is_done else None
         ready_at = min(ready_at, time.monotonic()) if is_done else math.inf
@@ -56,6 +58,19 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
         return is_done, lines
 
     _wait(config, is_far, timeout_s, as_json=as_json)
+
+
+def _hurry(config: Config, document: dict[str, Any], hurried: set[str]) -> None:
+    """Have the node register now with each server that it would take its time for; once for each, as far as we may."""
+    for entry in document["servers"]:
+        if entry.get("association") == "unassociated" and entry["name"] not in hurried:
+            hurried.add(entry["name"])
+            with contextlib.suppress(ChefFailoverError):
+                _associate(config, entry["name"], {})
+
+
+def _associate(config: Config, name: str, body: dict[str, Any]) -> None:
+    ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST", body=body)
 
 
 @click.command()
@@ -77,7 +92,7 @@ def associate(
     if not names:
         raise ChefFailoverError("no server has an association to make: servers[].association is none for all of them")
     for name in names:
-        ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST", body={"replace": replace})
+        _associate(config, name, {"replace": replace})
 
     def is_far(document: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
         asked = {**document, "servers": [entry for entry in document["servers"] if entry["name"] in names]}

@@ -109,6 +109,8 @@ def discovery(document: Document) -> tuple[str, ...]:
         which = f"version {standing['version']} of {standing['fetched_at']}"
         head = f"Servers: from {standing['source']}{cached}, {which}{age}"
     trouble = [f"  {line}" for line in (standing["trouble"] or "").splitlines()]
+    if standing.get("throttled") and standing["next_in_s"] is not None:
+        trouble.append(f"  throttled, as too many nodes ask; next in {in_words(standing['next_in_s'])}")
     return (head, *trouble, *(f"  refused: {sentence}" for sentence in standing["refused"]))
 
 
@@ -288,9 +290,11 @@ def _association(entry: Document) -> str:
     said = f" ({entry['association_detail']})" if entry["association_detail"] else ""
     if _is_associated(entry):
         return f"associated{said}"
+    again_s = entry["association_retry_in_s"]
+    if entry["health"] != "DOWN" and entry["association"] == "unassociated" and again_s:
+        return f"unassociated{said}, registers in {in_words(again_s)}; nothing needs it sooner"
     if entry["health"] != "UP":
         return f"{entry['association']}, for as long as the server is {entry['health']}"
-    again_s = entry["association_retry_in_s"]
     again = f", next attempt in {in_words(again_s)}" if again_s else ""
     who = "; a person is needed" if entry["association"] == "refused" else ""
     return f"{entry['association']}{said}{again}{who}"

@@ -30,6 +30,8 @@ Failback = NewType("Failback", float)
 """Seconds; ``immediately`` is 0, ``never`` is infinite."""
 Count = NewType("Count", int)
 """A whole number from 1 to 1000."""
+FleetSize = NewType("FleetSize", int)
+"""How many nodes a fleet has, from 1 to 10,000,000."""
 Priority = NewType("Priority", int)
 """A whole number of up to six digits."""
 Name = NewType("Name", str)
@@ -55,6 +57,7 @@ Until = NewType("Until", datetime.datetime)
 
 _LETTERS = "letters, digits, dots, dashes and underscores"
 PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
+_LARGEST_FLEET = 10_000_000
 _LINE_LIMIT = 200
 _NAME_LIMIT = 255
 _PATH_LIMIT = 4095
@@ -76,6 +79,7 @@ def make_converter() -> cattrs.Converter:
         str: _text,
         Priority: _priority,
         Count: _count,
+        FleetSize: _fleet_size,
         Path: _absolute_path,
         Seconds: lambda value: _at_least(0.01, parse_duration_s(value)),
         Timeout: lambda value: _at_most(60.0, _at_least(0.01, parse_duration_s(value))),
@@ -147,6 +151,13 @@ def _count(value: object) -> int:
         raise ValueError(f"{number} is too few; write 1 or more")
     if number > 1000:
         raise ValueError(f"{number} is too many; write 1000 or less")
+    return number
+
+
+def _fleet_size(value: object) -> int:
+    number = _whole_number(value)
+    if not 1 <= number <= _LARGEST_FLEET:
+        raise ValueError(f"{number} is no size of a fleet; write how many nodes it has, from 1 to {_LARGEST_FLEET}")
     return number
 
 

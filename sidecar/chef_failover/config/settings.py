@@ -28,6 +28,7 @@ from chef_failover.config.schema import (
     Count,
     EndpointUrl,
     Failback,
+    FleetSize,
     Freshness,
     HostPattern,
     KeySource,
@@ -156,6 +157,13 @@ class DiscoverySettings:
 
 
 @attrs.frozen
+class FleetSettings:
+    """How many nodes there are, roughly; None for unknown. Spans are made for 10,000 and grow in proportion beyond."""
+
+    nodes: FleetSize | None = None
+
+
+@attrs.frozen
 class Config:
     """The whole configuration, valid by construction."""
 
@@ -170,6 +178,7 @@ class Config:
     parity: Literal["warn", "require", "off"] = "warn"
     metrics: MetricsSettings = MetricsSettings()
     discovery: DiscoverySettings = DiscoverySettings()
+    fleet: FleetSettings = FleetSettings()
     log_format: Literal["text", "json"] = "text"
 
     @property

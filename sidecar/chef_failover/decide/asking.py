@@ -19,7 +19,7 @@ import attrs
 
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
-from chef_failover.model.model import Outcome, ProbeResult, ServerSnapshot, Snapshot
+from chef_failover.model.model import Health, Outcome, ProbeResult, ServerSnapshot, Snapshot
 
 SILENCE_S = 0.25
 """How long a server may be silent before a run asks the next one as well."""
@@ -78,6 +78,22 @@ def servers_to_ask(
         preferred = set()
     for_later = [server.name for server in snapshot.servers if server.name in preferred and _is_of_use(server, now)]
     return Asking(tuple(awaited), tuple(for_later), again_at)
+
+
+def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float, thresholds: Thresholds) -> str | None:
+    """Return the server to ask at once since a probe of ``name`` led from ``before`` to ``after``; None for none.
+
+    A node leaves a server that went DOWN only for one that has answered since, so the best of the others is asked, and
+    the next one if that fails. And when a server comes UP, the one in use is asked whether it has come back with it.
+    """
+    was, found = before.server(name), after.server(name)
+    in_use = after.server(after.choice.name) if after.choice else None
+    if after.offline or in_use is None or in_use.liveness.changed_at is None or in_use.health is not Health.DOWN:
+        return None
+    if was is not None and found is not None and was.health < found.health is Health.UP:
+        return in_use.name
+    since = in_use.liveness.changed_at
+    return server_worth_waiting_for(after, now=now, runs_from=since, thresholds=thresholds, registers=False)
 
 
 def _supposed_to_fail(server: ServerSnapshot, now: float) -> ServerSnapshot:

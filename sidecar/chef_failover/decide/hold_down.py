@@ -1,13 +1,15 @@
 """Pure: how long a server that failed must stay well before this node comes back to it.
 
 The first time that is ``failback``. Whenever the node has come back and has to leave again within a day, the hold-down
-doubles, up to `LONGEST_S`; each day after the last failure takes one doubling back. So a server that comes and goes
-keeps the node for a while, and then no longer. Up to `LONGEST_S` such a server could still move the node every four
-hours; therefore, once it has failed `MOST_A_DAY` times in a day, the hold-down also lasts until that day is over.
+doubles, up to `LONGEST_S`; each day after the last failure takes one doubling back.
+
+That alone does not stop a server that comes and goes every quarter of an hour. A node asks it twice an hour, finds it
+UP seven times of eight, and so would come back to it again and again. Therefore, once a server has failed `MOST_A_DAY`
+times in a day, the hold-down also lasts until that day is over.
 
 A failure is that the node leaves the server because of how it is: DOWN, failing runs, impaired, not ready, turning the
 node away. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server does while the
-node is elsewhere only begins its time of being well anew.
+node is elsewhere only begins its time of being well again.
 
 Each node adds a part of the hold-down, up to once more, by a hash of its name and the server's: a large return is a
 ramp as long as the hold-down itself. With ``failback: immediately`` there is no hold-down, and with ``never`` it does
@@ -26,12 +28,11 @@ from chef_failover.model.model import Choice, Returns, SelectionPolicy, ServerSn
 LONGEST_S = 4 * 3600.0
 """The longest that a hold-down grows to, before the spread."""
 DAY_S = 86400.0
-MOST_A_DAY = 4
-"""Failures in a day after which the node stays away for the rest of it. With the returns these are eight moves."""
+MOST_A_DAY = 2
+"""Failures in a day after which the node stays away for the rest of it. With the returns these are four moves."""
 _FAILED = frozenset(
     {
         Standing.DOWN,
-        Standing.FAILING,
         Standing.TURNS_NODE_AWAY,
         Standing.NOT_READY,
         Standing.FAILS_RUNS,
@@ -45,12 +46,14 @@ def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float
     left = next((one for one in choice.verdicts if one.name == before.name), None)
     if left is None or not 0 < snapshot.policy.failback_s < math.inf:
         return snapshot
-    former, taken = snapshot.server(left.name), snapshot.server(choice.name)
-    if former is not None and left.standing in _FAILED:
-        returns = _failed(former.returns, snapshot.policy.failback_s, now)
-        snapshot = snapshot.with_server(attrs.evolve(former, returns=returns))
-    if taken is not None and not left.is_better:
-        snapshot = snapshot.with_server(attrs.evolve(taken, returns=attrs.evolve(taken.returns, came_back_at=now)))
+    for server in snapshot.servers:
+        if server.name == left.name and left.standing in _FAILED:
+            returns = _failed(server.returns, snapshot.policy.failback_s, now)
+        elif server.name == choice.name and not left.is_better:
+            returns = attrs.evolve(server.returns, came_back_at=now)
+        else:
+            continue
+        snapshot = snapshot.with_server(attrs.evolve(server, returns=returns))
     return snapshot
 
 
@@ -78,10 +81,9 @@ def failures(server: ServerSnapshot, *, now: float) -> int:
 
 def why_longer(server: ServerSnapshot, *, now: float) -> str:
     """Why its hold-down is longer than ``failback``, as words that follow how long it is; empty while it is not."""
-    count, has_doubled = failures(server, now=now), _doublings(server.returns, now) > 0
-    if count == MOST_A_DAY or (has_doubled and count > 1):
-        return f", since it failed {count} times in 24 h"
-    return ", since it failed after the node had come back" if has_doubled else ""
+    if failures(server, now=now) == MOST_A_DAY:
+        return ", since it failed twice in 24 h"
+    return ", since it failed after the node had come back" if _doublings(server.returns, now) else ""
 
 
 def _base_s(server: ServerSnapshot, policy: SelectionPolicy, now: float) -> float:

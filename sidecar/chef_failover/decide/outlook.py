@@ -15,7 +15,7 @@ from chef_failover.decide.search_index import why_impaired
 from chef_failover.decide.seeding import differences_of
 from chef_failover.decide.steering import drained, in_force
 from chef_failover.durations import in_words
-from chef_failover.model.model import Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model.model import Choice, Health, RegistrationState, ServerSnapshot, Snapshot, Standing, Verdict
 
 CERTIFICATE_NOTICE_S = 21 * 86400.0
 """A certificate that is renewed by a machine is renewed before this; one that is not wants a person's time."""
@@ -38,7 +38,7 @@ def shortcomings(
         found.append(f"is DOWN: {server.detail}")
     if not server.is_registered:
         said = f": {server.registration.detail}" if server.registration.detail else ""
-        found.append(f"does not know this node, which is {server.registration.state} there{said}")
+        found.append(f"does not know this node, which is {server.registration.state} there{said}{_plan(server, now)}")
     elif server.is_turned_away and server.last_alive_probe:
         found.append(f"turns this node away: {server.last_alive_probe.detail}")
     elif server.access.health is Health.DOWN:
@@ -51,6 +51,16 @@ def shortcomings(
         found.append(f"is {drained(server.any_drain, now)}")
     notices = rights.lack(snapshot, server), certificate(server, on), licence(server)
     return (*found, *filter(None, notices))
+
+
+def _plan(server: ServerSnapshot, now: float) -> str:
+    """When the node registers there, where nothing needs it sooner."""
+    registration = server.registration
+    left_s = registration.retry_at - now
+    has_time = registration.state is RegistrationState.UNREGISTERED and registration.urgent_at < registration.retry_at
+    if left_s <= 0 or not has_time or server.health is Health.DOWN:
+        return ""
+    return f"; it registers in {in_words(left_s)}, as nothing needs it sooner: chef-failover associate {server.name}"
 
 
 def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:

@@ -4,12 +4,16 @@ chef-client creates the node object that it does not find, with an empty run lis
 server without the object is as bad as one that is down, only quieter; and so is one whose object does nothing, because
 that may be just the object that chef-client created there.
 
-What speaks of it is a whole reading, now and then: *is what a run needs there?* Its words go through the same rise and
-fall as everything else that is said of a server. Probes do not look at the object, which can be large.
+What speaks of it is a reading, now and then: *is what a run needs there?* Probes do not look at the object, which can
+be large.
 
 A missing object is only held against a server while another is known to have one: else the node is new, and its first
 run creates the object wherever it likes. An empty one is only held against a server while another was read and does
 something: else the run list is empty on purpose.
+
+A standby decides nothing for the others. So the other one is preferred to that server, or a run of this node has
+succeeded on it. What any other standby claims to have displaces no server, or one hostile standby could draw every new
+node to itself.
 
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
 policy must exist on the server. A node with a policy needs no environment: chef-client calls it by the name of the
@@ -20,10 +24,10 @@ An object that a run could not save makes a server not ready at once, whatever r
 
 from __future__ import annotations
 
-from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.preference import is_preferred
 from chef_failover.decide.rights import REFUSED, is_barred, may_save
-from chef_failover.decide.seeding import is_to_be_seeded, nothing_to_seed_from
-from chef_failover.model.model import Health, NodeCheck, RiseFall, ServerSnapshot, Snapshot
+from chef_failover.decide.seeding import is_to_be_seeded, why_not_seeded
+from chef_failover.model.model import Health, NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
 
@@ -31,37 +35,20 @@ PROVING = "until a moment ago, and has yet to prove that this is over"
 """What a server is called whose latest word contradicts what we still hold against it."""
 
 
-def missing(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
-    """What a run would miss there by the latest word, as words that follow the server's name; None: nothing we know."""
-    if is_barred(snapshot, server):
-        return REFUSED
-    lack = _lack(snapshot, server)
-    return lack if lack is not None and not _is_excused(snapshot) else None
-
-
 def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
-    """Why the settled choice passes it over, as words that follow its name; None when it is ready.
+    """What a run would miss there by the latest reading, as words that follow the server's name; None: nothing known.
 
-    A server of which nothing was said yet is ready, and the first word counts at once.
+    Readings are rare, so one is enough.
     """
     if is_barred(snapshot, server):
         return REFUSED
-    if server.readiness.health is Health.UP:
-        return None
-    lack = missing(snapshot, server)
-    if server.readiness.health is Health.UNKNOWN or _is_excused(snapshot):
-        return lack
-    return lack or f"was not ready {PROVING}"
-
-
-def is_proving(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """Nothing is missing by the latest word, and that was not said often enough yet."""
-    return why_not_ready(snapshot, server) is not None and missing(snapshot, server) is None
+    lack = _lack(snapshot, server)
+    return lack if lack is not None and not _is_excused(snapshot, server) else None
 
 
 def is_new_node(snapshot: Snapshot) -> bool:
     """No server is known to have an object of this node that is not empty: nothing was given to it to do so far."""
-    return not any(_is_known_to_have(server) for server in snapshot.servers)
+    return not _holders(snapshot)
 
 
 def has_useful_node_object(server: ServerSnapshot) -> bool:
@@ -72,18 +59,9 @@ def has_useful_node_object(server: ServerSnapshot) -> bool:
     return server.had_useful_node_object if node is None else node.does_something
 
 
-def heard(snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds) -> RiseFall:
-    """Its readiness after one more reading ``at`` that instant, which ``server`` and ``snapshot`` hold already."""
-    if _is_excused(snapshot):
-        return RiseFall()  # what was held against it before is no longer
-    is_good = _lack(snapshot, server) is None
-    comes_back = snapshot.is_choice_remembered
-    return advance(server.readiness, is_good=is_good, at=at, thresholds=thresholds, comes_back=comes_back)
-
-
 def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run there is to be warned of, as a sentence; None where it finds what it needs, as far as is known."""
-    lack, policy = missing(snapshot, server), snapshot.policy.readiness
+    lack, policy = why_not_ready(snapshot, server), snapshot.policy.readiness
     is_idle = is_left_empty(server) and not policy.has_policy
     if lack is not None:
         return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
@@ -91,7 +69,11 @@ def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return f"{server.name}: this node probably cannot save its object there, and a run would fail at its very end"
     better = [one for one in snapshot.servers if one.priority < server.priority]
     unasked = [one.name for one in better if one.has_node_object is None and one.health is not Health.UP]
-    if policy.mode is ReadinessMode.OFF or not is_idle or not unasked:
+    if policy.mode is ReadinessMode.OFF or not is_idle:
+        return None
+    if _mere_claims(snapshot, server):
+        return f"{server.name} {_object_sentence(snapshot, server)}; a run there may do nothing"
+    if not unasked:
         return None
     return f"{' and '.join(unasked)} may know this node and cannot be asked; a run on {server.name} may do nothing"
 
@@ -110,9 +92,6 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     why_not = why_not_ready(snapshot, server)
     if why_not is not None:
         return f"{why_not}{_why_not_mended(snapshot, server)}"
-    lack = missing(snapshot, server)
-    if lack is not None:
-        return f"counts as ready until this is said again: {lack}"
     if check is not None and check.trouble:
         return f"cannot be read: {check.trouble}"
     said = _policy_sentence(server, policy) if policy.has_policy else _object_sentence(snapshot, server)
@@ -122,10 +101,28 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
 # --- on the way -----------------------------------------------------------------------------------------------------
 
 
-def _is_excused(snapshot: Snapshot) -> bool:
-    """Nothing is held against any server."""
+def _is_excused(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """Nothing is held against it."""
     policy = snapshot.policy.readiness
-    return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new_node(snapshot))
+    is_new = not any(_counts_for(snapshot, one, server) for one in _holders(snapshot))
+    return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new)
+
+
+def _holders(snapshot: Snapshot) -> list[ServerSnapshot]:
+    """The servers that are known to have an object of this node which is not empty."""
+    return [one for one in snapshot.servers if _is_known_to_have(one)]
+
+
+def _counts_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
+    """What ``holder`` has may be held against ``server``."""
+    return holder.has_had_success or not is_preferred(server, holder, snapshot)
+
+
+def _mere_claims(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
+    """The servers whose object of this node is not held against ``server``, which has none or an empty one."""
+    if not is_left_empty(server) or snapshot.policy.readiness.has_policy:
+        return []
+    return [one.name for one in _holders(snapshot) if not _counts_for(snapshot, one, server)]
 
 
 def _is_known_to_have(server: ServerSnapshot) -> bool:
@@ -134,12 +131,11 @@ def _is_known_to_have(server: ServerSnapshot) -> bool:
     So one that was made since the last reading counts once it is read.
     """
     check = server.node_check
-    is_ready = server.readiness.health is Health.UP
     if server.has_node_object is False:
-        return is_ready
+        return False
     if check is not None and check.node is not None and not check.node.does_something:
         return False
-    return server.had_useful_node_object or server.has_node_object is True or is_ready
+    return server.had_useful_node_object or server.has_node_object is True
 
 
 def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -150,7 +146,8 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return "has no object of this node"
     if check is None or check.node is None:
         return None
-    if not check.node.does_something and any(map(has_useful_node_object, snapshot.servers)):
+    useful = [one for one in snapshot.servers if has_useful_node_object(one)]
+    if not check.node.does_something and any(_counts_for(snapshot, one, server) for one in useful):
         return "its object of this node has an empty run list"
     return _lack_of_object(check.node, check)
 
@@ -173,11 +170,15 @@ def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
     if check is not None and check.trouble:
         return f" ({check.trouble})"
     is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and is_to_be_seeded(snapshot, server)
-    why_not = nothing_to_seed_from(snapshot) if is_ours else None
+    why_not = why_not_seeded(snapshot, server) if is_ours else None
     return f" (it is not created, since {why_not})" if why_not else ""
 
 
 def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
+    if claims := _mere_claims(snapshot, server):
+        what = "an empty object" if server.has_node_object else "no object"
+        holds = f"{' and '.join(claims)} {'have' if len(claims) > 1 else 'has'}"
+        return f"has {what} of this node; {holds} more, and no run of this node has succeeded there"
     if is_new_node(snapshot):
         if any(one.has_node_object for one in snapshot.servers):
             return "no server is known to have more than an empty object of this node"

@@ -1,29 +1,48 @@
-"""Pure: when what a run of this node needs is read whole on a server.
+"""Pure: when what a run of this node needs is read on a server, what is asked then, and what a run tells without it.
 
-Objects can be large, so they are read seldom. Only while a reading contradicts what we hold of a server, the next one
-follows soon, to confirm it or not.
+A whole fleet reads, so a reading has to have a reason. Nothing is read on the server in use once a run has succeeded
+there: what a run used, it tells at its end. The others are read when the node has been registered there, within half an
+hour after what runs use has changed, and once a day. While something is missing, or a server cannot be read, the next
+reading comes after a random part of a span that doubles, and asks for no more than what is missing.
+
+A server that comes back after hours owes a reading to a part of the fleet. These are spread over a day as well, so that
+it is read no more than at rest.
+
+A node object can have megabytes. Whether it is there is told by its access control list. It is read whole only where it
+is not known what it does, where it differs from what runs use, and where another one is to be made like it.
 """
 
 from __future__ import annotations
 
 import math
 
+import attrs
+
+from chef_failover.decide import parity, seeding
 from chef_failover.decide.pace import JITTER
-from chef_failover.decide.readiness import missing
+from chef_failover.decide.readiness import has_useful_node_object, why_not_ready
 from chef_failover.decide.rights import is_barred
-from chef_failover.model.model import ServerSnapshot, Snapshot
-from chef_failover.model.needs import Content, ParityMode, ReadinessMode
+from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
+from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode
+from chef_failover.model.question import Look, Question
+from chef_failover.model.run_history import Phase, Run, Used
 
-INTERVAL_S = 600.0
-"""Seconds between whole readings of an object that is as it should be."""
-RETRY_INTERVAL_S = 60.0
-"""Seconds between readings while something is amiss."""
-CONFIRMING_INTERVAL_S = 2.0
-"""Seconds until a reading that says something new is repeated."""
+DAY_S = 86400.0
+"""Seconds between readings at rest, and the longest span of all."""
+SPREAD_S = 1800.0
+"""Over so many seconds a fleet reads what may have changed everywhere."""
+LACKING_S = 1800.0
+"""The first span while something is missing."""
+UNREADABLE_S = 60.0
+"""The first span while a server cannot be read."""
+_MISSING = (404, 412)
+"""What a server answers to a run that lacks a policy, an environment or a cookbook there."""
 
 
-def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_at: float = -math.inf) -> float:
-    """The instant of the monotonic clock from which on what a run needs there is to be read whole.
+def due_at(
+    snapshot: Snapshot, server: ServerSnapshot, *, chance: float, since: float, asked_at: float = -math.inf
+) -> float:
+    """The instant of the monotonic clock from which on what a run needs there is to be read.
 
     Minus infinity for at once; infinity as long as only a change of ``snapshot`` can bring it.
 
@@ -31,24 +50,100 @@ def due_at(snapshot: Snapshot, server: ServerSnapshot, *, chance: float, asked_a
         snapshot: the world.
         server: the one to be read.
         chance: from 0 to below 1, for the jitter; the same until the next reading.
-        asked_at: when somebody last asked for a reading: after a chef-client run, on an operator's word.
+        since: when this life began to look after the node.
+        asked_at: when a person, or a run that left something open, last asked for a reading.
     """
-    policy = snapshot.policy
+    policy, check = snapshot.policy, server.node_check
     is_off = policy.readiness.mode is ReadinessMode.OFF and policy.parity is ParityMode.OFF
     if is_off or not server.answers_node:
         return math.inf
-    check = server.node_check
-    if check is None or asked_at > check.read_at:
-        return -math.inf
-    lacks = missing(snapshot, server) is not None and not is_barred(snapshot, server)  # of which a run's end tells
-    span_s = RETRY_INTERVAL_S if check.trouble or lacks else INTERVAL_S
-    if server.readiness.is_changing and not check.trouble:
-        span_s = CONFIRMING_INTERVAL_S
-    return check.read_at + span_s * (1 - JITTER + 2 * JITTER * chance)
+    read_at = check.read_at if check is not None else -math.inf
+    is_in_use = snapshot.choice is not None and snapshot.choice.name == server.name
+    is_model = seeding.is_awaited_from(snapshot, server)
+    is_new = not server.was_known if check is None else server.registration.retry_at > read_at
+    if is_in_use and server.has_had_success and not is_model and asked_at <= read_at:
+        return math.inf
+    due_at = _after_outage(server, _due_at(snapshot, check, chance, since), chance)
+    if asked_at > read_at or is_new or (is_model and not (check and check.trouble)):
+        due_at = -math.inf
+    return max(due_at, server.stay_away_until + UNREADABLE_S * chance)
 
 
-def is_recent(former: Content | None, wanted: Content) -> bool:
-    """The same was asked for there so short a time before ``wanted`` that nobody needs to ask again."""
-    if former is None or former.question != wanted.question:
-        return False
-    return wanted.asked_at - former.asked_at < INTERVAL_S * (1 - JITTER)
+def question(snapshot: Snapshot, server: ServerSnapshot, *, asked_at: float = -math.inf) -> Question:
+    """What the next reading there asks; everything if somebody has asked for it."""
+    check, readiness, used = server.node_check, snapshot.policy.readiness, snapshot.used
+    is_missing = server.has_node_object is False
+    is_model = seeding.is_awaited_from(snapshot, server)
+    is_asked = asked_at > (check.read_at if check is not None else -math.inf)
+    asks_content = is_asked or not (is_model and server.has_had_success)
+    look = Look.ARRIVAL if is_missing else Look.EXISTENCE
+    if readiness.has_policy:
+        look = Look.EXISTENCE
+    elif is_asked or is_model or not _is_known(server, used):
+        look = Look.WHOLE
+    elif check is not None and not check.trouble and check.misses > 0 and _span_s(check) < DAY_S:
+        look, asks_content = (look, False) if is_missing else (Look.NOTHING, True)
+    return Question(readiness, look, asks_content, parity.is_compared(snapshot, server), used)
+
+
+def counted(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> NodeCheck:
+    """``check``, the latest reading of ``server``, which has it already, with the `NodeCheck.misses` continued."""
+    is_lacking = why_not_ready(snapshot, server) is not None and not is_barred(snapshot, server)
+    is_miss = check.trouble or is_lacking or parity.is_behind(snapshot, server)
+    return attrs.evolve(check, misses=check.misses + 1 if is_miss else 0)
+
+
+def after_run(server: ServerSnapshot, used: Used, *, at: float) -> ServerSnapshot:
+    """What is known of ``server`` once a run there has succeeded that used ``used``, ``at`` that instant."""
+    former = server.node_check or NodeCheck(-math.inf)
+    policy, environment = used.question
+    content = Content(at, policy, used.policy_revision, environment, used.cookbooks or None)
+    check = NodeCheck(at, former.node, content=content, has_node_object=True, node_read_at=former.node_read_at)
+    check = attrs.evolve(check, policy_found=True if used.has_policy else None)
+    if used.does_something:
+        node = check.node if check.node is not None and check.node.work == used.work else None
+        check = attrs.evolve(check, node=node)
+        return attrs.evolve(server, node_check=check, had_useful_node_object=True, lacked_object_at=None)
+    if server.has_node_object is False or server.lacked_object_at is not None:  # chef-client has just made it
+        check = attrs.evolve(check, node=NodeObject(environment=used.environment), node_read_at=at)
+        return attrs.evolve(server, node_check=check, lacked_object_at=at)
+    return attrs.evolve(server, node_check=check)
+
+
+def is_asked_by(server: ServerSnapshot, run: Run) -> bool:
+    """The end of ``run`` leaves open what is there; ``server`` is as it was before."""
+    if run.is_success:
+        return run.used is None and server.has_node_object is False
+    is_missing = run.phase is Phase.START and run.http_status in _MISSING
+    return is_missing or server.has_node_object is False
+
+
+def _is_known(server: ServerSnapshot, used: Used | None) -> bool:
+    """What the object there does is known, and as runs have it."""
+    node = server.node_check.node if server.node_check else None
+    is_as_used = node is None or used is None or node.work == used.work
+    return server.has_node_object is False or (has_useful_node_object(server) and is_as_used)
+
+
+def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: float) -> float:
+    if check is None:
+        return since + SPREAD_S * chance
+    if check.misses:
+        due_at = check.read_at + _span_s(check) * chance
+    else:
+        due_at = check.read_at + DAY_S * (1 - JITTER + 2 * JITTER * chance)
+    if snapshot.used_since > check.read_at and not check.trouble:
+        return min(due_at, snapshot.used_since + SPREAD_S * chance)
+    return due_at
+
+
+def _span_s(check: NodeCheck) -> float:
+    first_s = UNREADABLE_S if check.trouble else LACKING_S
+    return min(DAY_S, first_s * 2.0 ** min(check.misses, 30))
+
+
+def _after_outage(server: ServerSnapshot, due_at: float, chance: float) -> float:
+    """``due_at`` or, where the server could not be read then, some time within a day since it can."""
+    changes = (server.liveness.changed_at, server.access.changed_at)
+    came_back_at = max((at for at in changes if at is not None), default=-math.inf)
+    return due_at if due_at >= came_back_at else came_back_at + DAY_S * chance

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from chef_failover.decide import hold_down
-from chef_failover.decide.readiness import PROVING, missing
+from chef_failover.decide.readiness import PROVING, why_not_ready
 from chef_failover.decide.run_evidence import why_behind
 from chef_failover.decide.search_index import why_impaired
 from chef_failover.decide.steering import drained, of_whom, pinned
@@ -104,7 +104,7 @@ def _sentence_of_standing(
         case Standing.FAILING | Standing.DOWN if verdict.is_reachable:
             return "no answer in time for this run" if verdict.standing is Standing.FAILING else f"was DOWN {PROVING}"
     words = {
-        Standing.NOT_READY: missing(snapshot, server) or f"was not ready {PROVING}",
+        Standing.NOT_READY: why_not_ready(snapshot, server),
         Standing.FAILS_RUNS: why_behind(snapshot, server, now=now),
         Standing.IMPAIRED: why_impaired(server) or "its search index failed when last looked at",
     }

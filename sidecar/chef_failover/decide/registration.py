@@ -1,11 +1,24 @@
-"""Pure: how a registration goes on, as a literal table.
+"""Pure: how a registration goes on, as a literal table, and when the next attempt is due.
 
 A registration is begun before the provider is called and written down, so that a crash in the middle finds REQUESTED
 and asks the provider again: each of them recognises what it had begun. FAILED and REFUSED differ only in how soon it is
 tried again, and in whether a person is asked for.
 
-Waiting is exponential with full jitter: any instant from 0 to a span that doubles up to a limit. A whole fleet that is
-turned back at once then comes back spread over that span, however it started.
+Only what is urgent is urgent. A node that has another server which works has all the time in the world: its first
+attempt falls anywhere within `Spans.leisure_s`. A node that has none hurries, with the most preferred server first: its
+first attempt falls within `Spans.urgent_s`, so that instances that boot together are no peak, and a run that starts has
+it made at once.
+
+After a failure the next attempt falls anywhere within a span that doubles up to ten minutes (full jitter). It begins at
+4 s, or at a minute where nothing is urgent.
+
+A server that throttles has more nodes at its door than it takes, and none of them knows how many. So there is no limit:
+from its first refusal on, each node makes one attempt at any instant of each span, and spans follow one another and
+grow. The first takes in a fleet of the size that `Spans.throttled_s` is made for, at about 5 registrations a second;
+the second is short, for the few that were refused by chance; from then on each is longer by `GROWTH`. Where 5 a second
+are taken, 1,000, 10,000 and 100,000 nodes of a fleet of unknown size make 2, 4.9 and 10 calls a node in 1.5 times the
+time that is needed at least. Spans that follow one another make half the calls of those that all begin now, and their
+last attempts come sooner.
 """
 
 from __future__ import annotations
@@ -13,16 +26,32 @@ from __future__ import annotations
 import datetime
 import enum
 import hashlib
+import math
 from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.model.model import Registration, RegistrationState
+from chef_failover.decide.fleet import BOOT_S, scale
+from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
 
 FIRST_SPAN_S = 4.0
+LEISURELY_SPAN_S = 60.0
+"""The same where nothing is urgent."""
 LONGEST_SPAN_S = 600.0
 REFUSED_SPAN_S = 1800.0
-"""Refusals are tried again too, since somebody may have mended the cause without telling us."""
+"""Refusals are tried again too, since a person may have mended the cause without telling us."""
+URGENT_S = 15.0
+"""How long the first attempts are spread of nodes that have no server yet and that no run waits for."""
+LEISURE_S = 600.0
+"""How long the first attempts are spread where ``failback`` is no length of time."""
+THROTTLED_NODE_S = 0.285
+"""Seconds of the first span at a server that throttles, for each node: 3.5 a second come where 5 are taken."""
+THROTTLED_NODES = 1000
+"""What that span is made for where the size of the fleet is not known."""
+SECOND_SPAN = 8 / 285
+THIRD_SPAN = 365 / 285
+GROWTH = 1.42
+"""The second and the third span by the first, and each further one by the one before."""
 
 
 class Event(enum.Enum):
@@ -66,12 +95,81 @@ class Answer:
     """With GO_ON: what to ask after next time."""
     not_before_s: float = 0.0
     """The server asked for at least this pause (``Retry-After``), or there is nothing to hear earlier."""
-    first_span_s: float = FIRST_SPAN_S
-    """With FAIL: the span of the first retry. A server that throttles a whole fleet needs a wider one."""
+    is_throttled: bool = False
+    """With FAIL: it takes no more for now (429, 503), most likely because a whole fleet asks."""
+
+
+@attrs.frozen
+class Spans:
+    """How long a fleet spreads, in seconds: first attempts that have time, those after a refusal, first probes, and
+    first attempts that are urgent."""
+
+    leisure_s: float = LEISURE_S
+    throttled_s: float = THROTTLED_NODE_S * THROTTLED_NODES
+    boot_s: float = BOOT_S
+    urgent_s: float = URGENT_S
+
+
+USUAL = Spans()
+"""Of a fleet of unknown size with the default ``failback``."""
+
+
+def spans(failback_s: float, nodes: int | None) -> Spans:
+    """The spans of a fleet of ``nodes``, None for unknown; ``failback_s`` is 0 for immediately, infinite for never."""
+    leisure_s = failback_s if 0 < failback_s < math.inf else LEISURE_S
+    throttled_s = max(LEISURELY_SPAN_S, THROTTLED_NODE_S * (nodes or THROTTLED_NODES))
+    return Spans(leisure_s * scale(nodes), throttled_s, BOOT_S * scale(nodes), URGENT_S * scale(nodes))
+
+
+def is_urgent(snapshot: Snapshot, name: str) -> bool:
+    """Whether the registration with the server ``name`` cannot wait.
+
+    It can while another server serves this node, or is expected to do so in a moment: at boot the most preferred server
+    comes first. It cannot while the node is pinned to ``name``.
+    """
+    if snapshot.pinned == name:
+        return True
+    order = [verdict.name for verdict in snapshot.choice.verdicts] if snapshot.choice else []
+    others = [server for server in snapshot.servers if server.name != name and _may_serve(server)]
+    earlier = order[: order.index(name)] if name in order else []
+    return not any(server.is_registered or server.name in earlier for server in others)
+
+
+def _may_serve(server: ServerSnapshot) -> bool:
+    """It serves this node, as far as we know, or will once the node's first attempt to register has succeeded."""
+    if server.health is Health.DOWN or server.any_drain is not None:
+        return False
+    if server.is_registered:
+        return not server.is_turned_away
+    is_begun = server.registration.state in (RegistrationState.UNREGISTERED, RegistrationState.REQUESTED)
+    return is_begun and server.registration.attempts <= 1
+
+
+def put_off(
+    registration: Registration, spans: Spans, *, now: float, chance: float, is_urgent: bool = False
+) -> Registration:
+    """``registration``, of which nothing has been tried yet, to be tried at an instant of the span that it has."""
+    urgent_at = now + chance * spans.urgent_s
+    retry_at = urgent_at if is_urgent else max(urgent_at, now + chance * spans.leisure_s)
+    return attrs.evolve(registration, retry_at=retry_at, urgent_at=urgent_at)
+
+
+def hurried(registration: Registration, *, now: float) -> Registration:
+    """``registration``, of which nothing has been tried yet, to be tried now: a run waits for it. Else as it is."""
+    if registration.state is not RegistrationState.UNREGISTERED or registration.attempts:
+        return registration
+    return attrs.evolve(registration, retry_at=min(registration.retry_at, now), urgent_at=now)
 
 
 def advance(
-    registration: Registration, answer: Answer, *, now: float, on: datetime.datetime, chance: float
+    registration: Registration,
+    answer: Answer,
+    *,
+    now: float,
+    on: datetime.datetime,
+    chance: float,
+    spans: Spans = USUAL,
+    is_urgent: bool = True,
 ) -> Registration:
     """The registration after ``answer`` came at ``now`` (monotonic) and ``on`` (wall time).
 
@@ -81,6 +179,8 @@ def advance(
         now: monotonic seconds.
         on: wall time.
         chance: from 0 to below 1, for the jitter.
+        spans: of the fleet.
+        is_urgent: as `is_urgent` has it.
 
     Raises:
         IllegalTransitionError: this cannot happen to it as it stands.
@@ -89,11 +189,20 @@ def advance(
     if after is None:
         raise IllegalTransitionError(f"{registration.state} has no {answer.event.value}")
     attempts = registration.attempts + (answer.event is Event.BEGIN)
+    since = registration.throttled_since if answer.event is Event.BEGIN or answer.is_throttled else None
+    since = now if since is None and answer.is_throttled else since
+    earliest = now + answer.not_before_s
+    urgent_at, leisurely_at = (
+        earliest + _wait_s(answer, attempts, since, now=now, chance=chance, spans=spans, is_urgent=hurries)
+        for hurries in (True, False)
+    )
     return Registration(
         state=after,
         detail=answer.detail,
         attempts=attempts,
-        retry_at=now + answer.not_before_s + chance * _span_s(answer, attempts),
+        retry_at=urgent_at if is_urgent else max(urgent_at, leisurely_at),
+        urgent_at=urgent_at,
+        throttled_since=since,
         ticket=answer.ticket,
         identity=registration.identity,
         on=registration.on if after is registration.state else on,
@@ -105,13 +214,42 @@ def identity_of(node_name: str, public_pem: bytes) -> str:
     return hashlib.sha256(node_name.encode() + b"\0" + public_pem.strip()).hexdigest()
 
 
-def _span_s(answer: Answer, attempts: int) -> float:
-    """From when on it may be worked on again: a span that doubles with each attempt in vain."""
+def _wait_s(
+    answer: Answer,
+    attempts: int,
+    throttled_since: float | None,
+    *,
+    now: float,
+    chance: float,
+    spans: Spans,
+    is_urgent: bool,
+) -> float:
+    """From when on it may be worked on again, in seconds from ``now``."""
+    doublings = min(attempts, 30)
     match answer.event:
+        case Event.FAIL if throttled_since is not None:
+            # Who has time was spread over the leisure already, and that was too short.
+            first_s = spans.throttled_s if is_urgent else max(spans.throttled_s, 4 * spans.leisure_s)
+            return throttled_wait_s(now - throttled_since, first_s, chance=chance)
         case Event.FAIL:
-            return min(LONGEST_SPAN_S, answer.first_span_s * 2.0 ** min(attempts - 1, 30))
-        case Event.LOSE if attempts:  # associated and lost again and again: the server forgets, or somebody deletes
-            return min(LONGEST_SPAN_S, FIRST_SPAN_S * 2.0 ** min(attempts, 30))
+            first_s = FIRST_SPAN_S if is_urgent else LEISURELY_SPAN_S
+            return chance * min(LONGEST_SPAN_S, first_s * 2.0 ** (doublings - 1))
+        case Event.LOSE:  # registered and lost again and again: the server forgets, or a person deletes
+            urgent_s = min(LONGEST_SPAN_S, FIRST_SPAN_S * 2.0**doublings) if attempts else 0.0
+            return chance * (urgent_s if is_urgent else max(urgent_s, spans.leisure_s))
         case Event.REFUSE:
-            return REFUSED_SPAN_S
+            return chance * REFUSED_SPAN_S
     return 0.0
+
+
+def throttled_wait_s(waited_s: float, first_s: float, *, chance: float) -> float:
+    """Seconds until the next attempt at a server that throttles, ``waited_s`` after the first refusal.
+
+    It falls anywhere within the span after the one that ``waited_s`` is in, of which the first lasts ``first_s``; after
+    the first refusal itself, within the first.
+    """
+    begins_s, length_s, next_s = 0.0, first_s, SECOND_SPAN * first_s
+    while waited_s > 0 and begins_s <= waited_s:
+        begins_s, length_s = begins_s + length_s, next_s
+        next_s = max(THIRD_SPAN * first_s, GROWTH * length_s)
+    return begins_s - max(0.0, waited_s) + chance * length_s

@@ -58,8 +58,7 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
         return attrs.evolve(excused(evidence), failed_at=failed_at, saves=False if is_refused else evidence.saves)
     last = server.last_probe
     # What only our probes lack explains no failure of chef-client's.
-    is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node
-    is_well = server.health is Health.UP and last is not None and (last.outcome.serves_node or is_ours_alone)
+    is_well = server.health is Health.UP and last is not None and (last.outcome.serves_node or last.is_only_our_trouble)
     if not is_well or snapshot.offline or not _is_failed_by_server(run):
         return evidence
     status = f" (HTTP {run.http_status})" if run.http_status is not None else ""

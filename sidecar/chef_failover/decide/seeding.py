@@ -1,18 +1,23 @@
 """Pure: the node object that is created where it is missing, and how those that exist differ from it.
 
-It is made from the one on the server in use. An object that exists is never changed: a person decides which is right.
-But one is as good as missing that a run has left empty where we had seen that there was none: chef-client made it
-because nobody could tell it better, so it is filled.
+It is made from the one on the server in use, which is a model for the servers that come after it, and for the others
+only once a run of this node has succeeded there: a standby decides nothing for the others. An object that exists is
+never changed: a person decides which is right. But one is as good as missing that a run has left empty where we had
+seen that there was none: chef-client made it because nobody could tell it better, so it is filled.
 """
 
 from __future__ import annotations
 
 import json
+import math
 
+from chef_failover.decide.preference import is_preferred, preference
 from chef_failover.model.model import Health, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode
 from chef_failover.printable import printable
 
+FRESH_S = 600.0
+"""How long before an object was missed the one that it is made from may have been read."""
 _NAMED = 8
 """Attributes that are named at the most."""
 
@@ -23,26 +28,27 @@ def source(snapshot: Snapshot) -> ServerSnapshot | None:
     if in_use is None or in_use.has_node_object is not False:
         return in_use
     useful = [one for one in snapshot.servers if _useful_node(one) is not None]
-    return min(useful, key=lambda one: one.priority, default=in_use)
+    return min(useful, key=lambda one: (not one.has_had_success, preference(one, snapshot)), default=in_use)
 
 
 def reference(snapshot: Snapshot) -> NodeObject | None:
     """What the others should have, and are seeded from: the object on the server in use, if it does something.
 
     Where that server has none, because the node had to go there when the one with the object died, it is what was read
-    of the most preferred server that has one.
+    of the most preferred server that has one, of those where a run has succeeded if there are any.
     """
     holder = source(snapshot)
     return _useful_node(holder) if holder is not None else None
 
 
-def nothing_to_seed_from(snapshot: Snapshot) -> str | None:
-    """Why there is no `reference`; None when there is one."""
+def why_not_seeded(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
+    """Why ``server`` is given nothing; None when there is a `reference` for it."""
     holder = source(snapshot)
     if holder is None:
         return "no server is in use"
     if reference(snapshot) is not None:
-        return None
+        is_model = _is_model(snapshot, holder, server)
+        return None if is_model else f"no run of this node has succeeded on {holder.name}, which has one"
     if holder.has_node_object is False:
         return f"no server is known to have more than an empty object of this node, and {holder.name} has none"
     if holder.node_check is None or holder.node_check.node is None:
@@ -55,20 +61,29 @@ def is_to_be_seeded(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
     What is empty on a server that is preferred to the source may be meant so: that is where people look first.
     """
-    node, holder, wanted = server.node_check.node if server.node_check else None, source(snapshot), reference(snapshot)
-    if node is None or holder is None or wanted is None or server.lacked_object_at is None:
+    node, holder = server.node_check.node if server.node_check else None, source(snapshot)
+    if server.has_node_object is False or node is None or holder is None or server.lacked_object_at is None:
         return server.has_node_object is False
-    return node.is_left_for(wanted) and server.priority >= holder.priority
+    return node.is_left_for(reference(snapshot) or node) and not is_preferred(server, holder, snapshot)
 
 
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """A whole reading found no object there, `reference` is what it lacks, and we are to create it; or to fill it."""
-    policy, check = snapshot.policy.readiness, server.node_check
-    is_lacking = check is not None and not check.trouble and is_to_be_seeded(snapshot, server)
-    # Right after a start whoever answers first is in use; a better one may have the object that counts.
-    is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
-    is_ours_to_mend = is_settled and policy.mode is ReadinessMode.SEED and not policy.has_policy and server.answers_node
-    return is_ours_to_mend and is_lacking and reference(snapshot) is not None
+    """A reading found no object there, `reference` is what it lacks, and we are to create it; or to fill it."""
+    holder = source(snapshot)
+    is_read = holder is not None and _is_read_for(snapshot, holder, server)
+    return is_read and _is_ours_to_mend(snapshot, server) and why_not_seeded(snapshot, server) is None
+
+
+def is_awaited_from(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
+    """Its object is to be read whole, since another server is to be given it."""
+    found = source(snapshot)
+    if found is None or found.name != holder.name or found.has_node_object is False:
+        return False
+    return any(
+        _is_ours_to_mend(snapshot, one) and not _is_read_for(snapshot, holder, one) and _is_model(snapshot, holder, one)
+        for one in snapshot.servers
+        if one.name != holder.name
+    )
 
 
 def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
@@ -92,6 +107,28 @@ def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...
     if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
         return ()
     return differences(wanted, node)
+
+
+def _is_model(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
+    """``server`` may be given what ``holder`` has."""
+    return holder.has_had_success or is_preferred(holder, server, snapshot)
+
+
+def _is_ours_to_mend(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    policy, check = snapshot.policy.readiness, server.node_check
+    # Right after a start whoever answers first is in use; a better one may have the object that counts.
+    is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
+    is_lacking = check is not None and not check.trouble and is_to_be_seeded(snapshot, server)
+    is_asked_for = policy.mode is ReadinessMode.SEED and not policy.has_policy
+    return is_settled and is_asked_for and server.answers_node and is_lacking
+
+
+def _is_read_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
+    """The object on ``holder`` was read about when that on ``server`` was missed, or cannot be read now."""
+    ours, theirs = holder.node_check, server.node_check
+    missed_at = theirs.read_at if theirs is not None else -math.inf
+    is_fresh = ours is not None and ours.node_read_at >= max(snapshot.used_since, missed_at - FRESH_S)
+    return is_fresh or not holder.answers_node
 
 
 def _useful_node(server: ServerSnapshot) -> NodeObject | None:

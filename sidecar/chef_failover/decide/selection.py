@@ -18,17 +18,13 @@ the node stays; and it moves to none whose latest probe failed. It leaves a DOWN
 and that had come UP before the other last failed: what goes or comes back at once does so for one reason.
 
 With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
-there is none of these it counts as well: a stale run is better than none. And nobody leaves a well server for one that
-is about to be compared with it: after a restart that takes a moment, and the better one may be stale.
+there is none of these it counts as well: a stale run is better than none.
 
 A server that fails this node's runs, as `run_evidence` has it, stands below the well ones likewise.
 
 A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
 any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
 and pins mean, and how they end, stands in `steering`.
-
-Equal priorities are ordered by rendezvous hashing: each node has its own order, and losing a server
-moves only its nodes.
 """
 
 from __future__ import annotations
@@ -39,12 +35,12 @@ import attrs
 
 from chef_failover.decide import hold_down
 from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.parity import is_awaited, stale
-from chef_failover.decide.readiness import heard, is_proving, missing, why_not_ready
+from chef_failover.decide.parity import stale
+from chef_failover.decide.preference import preference
+from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.run_evidence import left_behind_s
 from chef_failover.decide.search_index import is_doubtful, why_impaired
-from chef_failover.decide.spread import unit_hash
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
     Choice,
@@ -78,8 +74,8 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     snapshot = in_force(snapshot, now)
     current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
     standings = {server.name: _standing(server, snapshot, current, runs_from, now) for server in snapshot.servers}
-    lags = _put_stale_ones_back(standings, snapshot, current, now)
-    preferences = {server.name: _preference(server, snapshot) for server in snapshot.servers}
+    lags = _put_stale_ones_back(standings, snapshot, now)
+    preferences = {server.name: preference(server, snapshot) for server in snapshot.servers}
     hold_downs = {server.name: 0.0 for server in snapshot.servers}
     if current is not None:
         for server in snapshot.servers:
@@ -143,7 +139,7 @@ def server_worth_waiting_for(
     imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
     # One that was never heard of may turn out to have the node object that those who answered have not.
     unread += [server for server in unasked if server.health is Health.UNKNOWN and server.node_check is None]
-    imagined = _imagine_readings(imagined, {server.name for server in unread}, now, thresholds)
+    imagined = _imagine_readings(imagined, {server.name for server in unread}, now)
     names |= {server.name for server in unread}
     choice = select(imagined, now=now, runs_from=runs_from)
     return choice.name if choice and choice.name in names else None
@@ -199,16 +195,15 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     """What its first reading finds may tell where a run goes, and is known in a moment."""
     readiness = snapshot.policy.readiness
     is_looked_at = readiness.mode is not ReadinessMode.OFF and not readiness.has_policy
-    return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_awaited(server)
+    last = server.last_alive_probe
+    is_new = server.node_check is None and not server.was_known and last is not None and last.is_signed
+    return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_new
 
 
-def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float, thresholds: Thresholds) -> Snapshot:
+def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float) -> Snapshot:
     for server in snapshot.servers:
         if server.name in names:
-            imagined = attrs.evolve(server, node_check=NodeCheck(now, _USEFUL))
-            snapshot = snapshot.with_server(imagined)
-            readiness = heard(snapshot, imagined, at=now, thresholds=thresholds)
-            snapshot = snapshot.with_server(attrs.evolve(imagined, readiness=readiness))
+            snapshot = snapshot.with_server(attrs.evolve(server, node_check=NodeCheck(now, _USEFUL)))
     return snapshot
 
 
@@ -240,7 +235,7 @@ def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from:
         return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
     last = server.last_probe
     # What keeps only us from asking keeps no run from working there.
-    is_ours_alone = last is not None and last.is_node_trouble and not last.never_left_node
+    is_ours_alone = last is not None and last.is_only_our_trouble
     if server.health is Health.UP:
         is_settled = runs_from is None and (server is current or last is None or last.outcome.is_alive)
         return Standing.ELIGIBLE if is_settled or is_ours_alone else Standing.FAILING
@@ -261,9 +256,9 @@ def _welcome(
     is_denied = server.access.health is Health.DOWN
     if not server.is_registered or (is_denied if is_settled else server.is_turned_away):
         return Standing.TURNS_NODE_AWAY
-    if (why_not_ready if is_settled else missing)(snapshot, server) is not None:
+    if why_not_ready(snapshot, server) is not None:
         return Standing.NOT_READY
-    if not is_settled and (is_denied or is_proving(snapshot, server)):
+    if not is_settled and is_denied:
         return Standing.RISING
     if server.any_drain is not None:
         return Standing.DRAINED
@@ -273,28 +268,14 @@ def _welcome(
     return Standing.IMPAIRED if is_impaired else Standing.ELIGIBLE
 
 
-def _put_stale_ones_back(
-    standings: dict[str, Standing], snapshot: Snapshot, current: ServerSnapshot | None, now: float
-) -> dict[str, str]:
+def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now: float) -> dict[str, str]:
     """Lower the stale ones among the ELIGIBLE, if others remain; why, by name. A pinned one is where it is wanted."""
     if snapshot.policy.parity is not ParityMode.REQUIRE:
         return {}
     eligible = [server for server in snapshot.servers if standings[server.name] is Standing.ELIGIBLE]
-    lowered: dict[str, tuple[Standing, str]] = {}
-    for server in eligible:
-        words = stale(snapshot, server, now=now)
-        if server.name == snapshot.pinned:
-            continue
-        if words is not None:
-            lowered[server.name] = Standing.STALE, words
-        elif current in eligible and server is not current and (is_awaited(server) or is_awaited(current)):
-            lowered[server.name] = Standing.NOT_COMPARED, f"not compared with {current.name} yet"
+    said = {server.name: stale(snapshot, server, now=now) for server in eligible if server.name != snapshot.pinned}
+    lowered = {name: words for name, words in said.items() if words is not None}
     if len(lowered) == len(eligible):
         return {}
-    standings |= {name: standing for name, (standing, _) in lowered.items()}
-    return {name: words for name, (_, words) in lowered.items()}
-
-
-def _preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:
-    """What the configuration says, smaller for better; among equals, each node has an order of its own."""
-    return server.priority, unit_hash("rendezvous", snapshot.policy.identity, server.name)
+    standings |= dict.fromkeys(lowered, Standing.STALE)
+    return lowered

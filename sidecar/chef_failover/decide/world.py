@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from chef_failover.decide import hold_down, rights, run_evidence
+from chef_failover.decide import hold_down, parity, reading, rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.parity import lags_from, renewed
-from chef_failover.decide.readiness import heard, missing, sentence
+from chef_failover.decide.readiness import sentence, why_not_ready
 from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
 from chef_failover.decide.seeding import reference, wants_seed
 from chef_failover.decide.selection import is_being_registered, select
@@ -106,32 +105,29 @@ def apply_probe(
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
 
-def apply_reading(
-    snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, *, thresholds: Thresholds, on: datetime.datetime
-) -> Snapshot:
-    """The world after a whole reading on ``server``. What an earlier one found holds while nothing can be read."""
+def apply_reading(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, *, on: datetime.datetime) -> Snapshot:
+    """The world after a reading on ``server``. What an earlier one found holds while nothing can be read."""
     former = server.node_check
+    check = attrs.evolve(check, misses=former.misses if former is not None else 0)
     if check.trouble and former is not None:
         is_there = former.has_node_object if check.has_node_object is None else check.has_node_object
         check = attrs.evolve(former, read_at=check.read_at, trouble=check.trouble, has_node_object=is_there)
-    elif check.content is not None:
-        check = attrs.evolve(check, content=renewed(former.content if former else None, check.content))
     evidence = server.run_evidence if check.trouble else rights.after_reading(server.run_evidence, check)
     lacked_at = _lacked_at(snapshot, server, check)
     changed = attrs.evolve(server, node_check=check, lacked_object_at=lacked_at, run_evidence=evidence)
     snapshot = snapshot.with_server(changed)
-    if not check.trouble:
-        snapshot = _count_readiness(snapshot, changed, at=check.read_at, thresholds=thresholds, on=on)
-    else:
-        snapshot = _tell_of_readiness(snapshot, changed, on=on)
+    counted = attrs.evolve(changed, node_check=reading.counted(snapshot, changed, check))
+    snapshot = _tell_of_readiness(snapshot.with_server(counted), counted, on=on)
     return refresh_choice(snapshot, now=check.read_at, on=on)
 
 
 def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime) -> Snapshot:
     """The world after ``run`` has ended, with what it used, if it succeeded, and what it tells of its server."""
+    server = snapshot.server(run.server) if run.server is not None else None
+    if run.is_success and run.used is not None:
+        snapshot = attrs.evolve(snapshot, used_server=parity.origin(snapshot, server, run.used))
     if run.is_success and run.used not in (None, snapshot.used):
         snapshot = attrs.evolve(snapshot, used=run.used, used_since=now, used_on=on)
-    server = snapshot.server(run.server) if run.server is not None else None
     if server is None:
         return snapshot
     changed = attrs.evolve(
@@ -140,6 +136,8 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
         run_ended_at=now,
         save_failed_at=now if run.phase is Phase.SAVE and not run.is_success else server.save_failed_at,
     )
+    if run.is_success and run.used is not None:
+        changed = reading.after_run(changed, run.used, at=now)
     snapshot = _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
     return refresh_choice(snapshot, now=now, on=on)
 
@@ -250,16 +248,8 @@ def _end(snapshot: Snapshot, ended: Mapping[Drain | Pin, str], *, now: float, on
     seen_from = taken_from(snapshot, ended)
     for order, why in ended.items():
         snapshot = _remember(without_order(snapshot, order), Transition(on, order.server, *_labels(order)[::-1], why))
-    is_wanted = seen_from is not None and not _is_put_back(snapshot, seen_from, now)
-    choice = Choice(str(seen_from), Standing.ELIGIBLE) if is_wanted else snapshot.choice
+    choice = snapshot.choice if seen_from is None else Choice(seen_from, Standing.ELIGIBLE)
     return _choose(snapshot, select(attrs.evolve(snapshot, choice=choice), now=now), now=now, on=on)
-
-
-def _is_put_back(snapshot: Snapshot, name: str, now: float) -> bool:
-    """Compared with the server in use, that one is stale, and a fresh one is well."""
-    choice = select(snapshot, now=now)
-    verdicts = choice.verdicts if choice else ()
-    return any(verdict.name == name and verdict.standing is Standing.STALE for verdict in verdicts)
 
 
 def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: datetime.datetime) -> Snapshot:
@@ -271,8 +261,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
     changed = Transition(on, None, _last_choice(snapshot, now), _label(snapshot, choice, now), choice.reason)
     if before is None or before.name != choice.name:
-        lagging = lags_from(snapshot, choice, now=now)
-        moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False, lagging_since=lagging)
+        moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False)
         return _remember(hold_down.after_move(moved, before, choice, now=now) if before else moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
     return settled if changed.before == changed.after else _remember(settled, changed)
@@ -307,20 +296,11 @@ def _labels(order: Drain | Pin) -> tuple[str, str]:
     return ("in service", "drained") if isinstance(order, Drain) else ("not pinned", "pinned")
 
 
-def _count_readiness(
-    snapshot: Snapshot, server: ServerSnapshot, *, at: float, thresholds: Thresholds, on: datetime.datetime
-) -> Snapshot:
-    """One more word on whether what a run needs is there; ``server`` is in ``snapshot``, with that word."""
-    state = heard(snapshot, server, at=at, thresholds=thresholds)
-    changed = attrs.evolve(server, readiness=state)
-    return _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
-
-
 def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: datetime.datetime) -> Snapshot:
     """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
-    is_ready = server.readiness.health is not Health.DOWN and not rights.is_barred(snapshot, server)
+    is_ready = why_not_ready(snapshot, server) is None
     labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
-    is_mended = not is_ready and (wants_seed(snapshot, server) or missing(snapshot, server) is None)
+    is_mended = not is_ready and wants_seed(snapshot, server)
     if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
         return snapshot
     return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))

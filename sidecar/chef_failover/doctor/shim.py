@@ -11,14 +11,12 @@ from chef_failover.doctor.files import user
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import Node
 from chef_failover.errors import UnseenError
-from chef_failover.node import accepted
 
 _SIZE_LIMIT = 1024 * 1024
 PRODUCTS = ("chef", "cinc")
 FILE_NAME = "chef_failover.rb"
 OLD_CHECK = "opsworks_health_check"
 _CLIENT_D_DIR = re.compile(r"""^\s*client_d_dir[\s(]+["']([^"']+)["']""", re.MULTILINE)
-_NODE_NAME = re.compile(r"""^\s*node_name[\s(]+["']([^"'#]+)["']""", re.MULTILINE)
 _SHIM = re.compile(r"""["'](/[^"']+/chef_failover\.rb)["']""")
 _APPLY = re.compile(r"""ChefFailover\.apply\(\s*self\s*,\s*["']([^"']+)["']""")
 
@@ -27,7 +25,6 @@ def checks(node: Node) -> tuple[Check, ...]:
     """For each chef-client that is here."""
     here = [product for product in PRODUCTS if client(node, product)]
     shims = [Check(f"shim of {product}-client", lambda product=product: shim(node, product)) for product in here]  # type: ignore[misc]
-    shims += [Check(f"name in /etc/{one}/client.rb", lambda one=one: name(node, one)) for one in here]  # type: ignore[misc]
     if not here:
         shims = [Check("shim", nobody)]
     return (*shims, *recipe_checks(node))
@@ -68,18 +65,6 @@ def shim(node: Node, product: str) -> str | None:
     if Path(applied[1]) != node.config_path:
         return f"{path} names {applied[1]}, and this is {node.config_path}: a run and you look at different files"
     return None
-
-
-def name(node: Node, product: str) -> str | None:
-    """client.rb names this node as we do, or not at all."""
-    ours = accepted.at_work(node.config_path).node_name
-    found = _NODE_NAME.search(_read(node.path(f"/etc/{product}/client.rb")) or "")
-    if found is None or ours is None or found[1] == ours:
-        return None
-    return (
-        f"/etc/{product}/client.rb says {found[1]}, and runs act as {ours}, the name of {node.config_path}: make"
-        " node.name the same, or delete node_name in client.rb"
-    )
 
 
 def leftovers(node: Node, product: str) -> str | None:

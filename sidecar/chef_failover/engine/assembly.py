@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import random
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.urls import place
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.pace import Pace
-from chef_failover.decide.registration import identity_of
+from chef_failover.decide.registration import Spans, identity_of, is_urgent, put_off, spans
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
 from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.live_snapshot import LiveSnapshot
@@ -39,7 +40,7 @@ from chef_failover.node import offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
 from chef_failover.server_list.listing import ListedDrain, as_said
-from chef_failover.state.remembered import Remembered, renamed
+from chef_failover.state.remembered import Known, Remembered, renamed
 
 if TYPE_CHECKING:
     from chef_failover.chef.probes import Prober
@@ -107,18 +108,24 @@ def assemble(
     is_known = any(one.identity is not None for one in held)
     key = ClientKey(config, node_name, may_make=not is_known) if node_name else None
     whose = node_name or socket.gethostname()
+    spread = spans(config.selection.failback, config.fleet.nodes)
     first = _first_snapshot(config, remembered, known, whose, key, now=machine.clock())
+    first = apply_listed_drains(first, as_said(drains), now=machine.clock(), on=machine.utc_now())
     live = LiveSnapshot(
-        apply_listed_drains(first, as_said(drains), now=machine.clock(), on=machine.utc_now()),
+        _with_first_attempts(first, spread, now=machine.clock(), rng=machine.rng),
         Thresholds(config.health.rise, config.health.fall),
         clock=machine.clock,
         utc_now=machine.utc_now,
         on_change=functools.partial(on_change, config),
         counters=counters,
     )
+    probers = {
+        str(server.name): _prober(config, server, machine, live=live, key=key, counters=counters)
+        for server in config.servers
+    }
     watch = Watch(
         live,
-        {str(server.name): _probe(config, server, machine, live=live, key=key) for server in config.servers},
+        {name: functools.partial(_probe, live, name, prober) for name, prober in probers.items()},
         look=functools.partial(
             offline.look, [server.url for server in config.servers], machine.resolver, config.health.timeout
         ),
@@ -142,32 +149,43 @@ def assemble(
                     machine,
                     scheduler=scheduler,
                     live=live,
-                    policy=readiness_policy(config),
                     write_down=write_down,
                     look_at=watch.look_at,
+                    protocol=lambda prober=probers[server.name]: prober().protocol,  # type: ignore[misc]
+                    spans=spread,
+                    count=functools.partial(counters.requested, server.name),
                 )
 
     ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
     return Assembly(config, node_name, key, live, watch, Upkeeps(upkeeps), ends)
 
 
-def _probe(
-    config: Config, server: Server, machine: Machine, *, live: LiveSnapshot, key: ClientKey | None
-) -> Callable[[], ProbeResult]:
-    """Probes ``server``, by a prober that is made for the first time it does."""
+def _prober(
+    config: Config,
+    server: Server,
+    machine: Machine,
+    *,
+    live: LiveSnapshot,
+    key: ClientKey | None,
+    counters: Counters,
+) -> Callable[[], Prober]:
+    """What probes ``server``, made at first use."""
 
     @functools.cache
     def prober() -> Prober:
         from chef_failover.engine import workers  # noqa: PLC0415 - see there
 
         node_name = key.node_name if key is not None else None
-        return workers.make_prober(config, server, node_name, workers.signer_by(live, server.name, key), machine)
+        signer = workers.signer_by(live, server.name, key)
+        count = functools.partial(counters.requested, server.name)
+        return workers.make_prober(config, server, node_name, signer, machine, count=count)
 
-    def probe() -> ProbeResult:
-        known = live.snapshot.server(server.name)
-        return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
+    return prober
 
-    return probe
+
+def _probe(live: LiveSnapshot, name: str, prober: Callable[[], Prober]) -> ProbeResult:
+    known = live.snapshot.server(name)
+    return prober().probe(doubted_at=known.save_failed_at if known else -math.inf)
 
 
 def readiness_policy(config: Config) -> ReadinessPolicy:
@@ -191,6 +209,7 @@ def _first_snapshot(
     whose = identity_of(identity, existing.public_pem()) if existing is not None else None
     servers = []
     for server in config.servers:
+        formerly = _known(remembered, server.name, config.chef_server_url(server))
         fresh = ServerSnapshot(
             name=server.name,
             url=server.url,
@@ -199,7 +218,10 @@ def _first_snapshot(
             ca_file=str(server.ca_file) if server.ca_file else None,
             had_useful_node_object=server.name in remembered.with_work,
             lacked_object_at=now if server.name in remembered.without_object else None,
-            liveness=RiseFall(changed_at=_well_since(remembered, server.name, config.chef_server_url(server))),
+            liveness=RiseFall(changed_at=formerly.well_since),
+            returns=formerly.returns,
+            was_known=server.name in remembered.servers,
+            was_stale=server.name in remembered.stale,
         )
         evidence = remembered.run_evidence.get((fresh.name, fresh.chef_server_url), RunEvidence())
         fresh = attrs.evolve(fresh, run_evidence=evidence)
@@ -235,16 +257,28 @@ def _first_snapshot(
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
-        lagging_since=remembered.lagging_since if choice else None,
         absent_registrations=_absent_registrations(remembered, servers),
         pin=remembered.pin,
         transitions=remembered.transitions,
         used=use.used if use else None,
         used_since=use.at if use else -math.inf,
         used_on=use.on if use else None,
+        used_server=use.server if use else None,
     )
     for drain in remembered.drains:
         snapshot = with_order(snapshot, drain)
+    return snapshot
+
+
+def _with_first_attempts(snapshot: Snapshot, spread: Spans, *, now: float, rng: random.Random) -> Snapshot:
+    """``snapshot`` with the instants at which registrations are first tried."""
+    for server in snapshot.servers:
+        registration = server.registration
+        is_new = registration.state is RegistrationState.UNREGISTERED and registration.retry_at == -math.inf
+        if is_new:
+            hurries = is_urgent(snapshot, server.name)
+            registration = put_off(registration, spread, now=now, chance=rng.random(), is_urgent=hurries)
+            snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
     return snapshot
 
 
@@ -255,9 +289,9 @@ def _new_names(config: Config, remembered: Remembered) -> dict[str, str]:
     return {old: new for old, new in found.items() if old != new}
 
 
-def _well_since(remembered: Remembered, name: str, chef_server_url: str) -> float | None:
+def _known(remembered: Remembered, name: str, chef_server_url: str) -> Known:
     known = remembered.servers.get(name)
-    return known.well_since if known is not None and known.chef_server_url == chef_server_url else None
+    return known if known is not None and known.chef_server_url == chef_server_url else Known(chef_server_url)
 
 
 def _absent_registrations(
@@ -276,13 +310,17 @@ def _absent_registrations(
 def _first_registration(server: Server, remembered: Registration | None, whose: str | None) -> Registration:
     """What was known of the registration, if it is of this very node: another name or key is another node.
 
-    A key that cannot be read now (``whose`` is None) says nothing. What had failed is tried again at once: whoever
-    reloads may just have mended it.
+    A key that cannot be read now (``whose`` is None) says nothing. What had failed is tried again at once, since a
+    person who reloads may just have mended it; but a server that throttles is left alone for as long as before.
     """
     if isinstance(server.association, NoAssociation):
         return Registration()
-    if remembered is None or remembered.identity is None or whose not in (None, remembered.identity):
+    is_untried = remembered is not None and remembered.state is RegistrationState.UNREGISTERED
+    if remembered is None or (remembered.identity is None and not is_untried):
         return Registration(RegistrationState.UNREGISTERED)
-    if remembered.state in (RegistrationState.FAILED, RegistrationState.REFUSED):
-        return attrs.evolve(remembered, attempts=0, retry_at=-math.inf)
+    if remembered.identity is not None and whose not in (None, remembered.identity):
+        return Registration(RegistrationState.UNREGISTERED)
+    has_failed = remembered.state in (RegistrationState.FAILED, RegistrationState.REFUSED)
+    if has_failed and remembered.throttled_since is None:
+        return attrs.evolve(remembered, attempts=0, retry_at=-math.inf, urgent_at=-math.inf)
     return remembered

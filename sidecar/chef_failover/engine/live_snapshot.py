@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from chef_failover.decide.asking import Asking, servers_to_ask
+from chef_failover.decide.asking import Asking, server_to_settle, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
 from chef_failover.decide.world import apply_probe, apply_reading, apply_registration, refresh_choice
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
+from chef_failover.state import remembered as memory
 
 log = logging.getLogger(__name__)
 
@@ -80,18 +81,18 @@ class LiveSnapshot:
         self._counters.registered(name, server.registration, registration)
         self._tell(before, after)
 
-    def take(self, name: str, check: NodeCheck) -> bool:
-        """Take in what a whole reading found on one server; whether a change of that server is under way."""
+    def take(self, name: str, check: NodeCheck) -> None:
+        """Take in what a reading found on one server."""
         with self._changed:
             before = self._snapshot
             server = before.server(name)
             if server is None:
-                return False
-            after = apply_reading(before, server, check, thresholds=self._thresholds, on=self._utc_now())
+                return
+            after = apply_reading(before, server, check, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
-        self._tell(before, after)
-        return any(server.is_changing for server in after.servers if server.name == name)
+        if not self._tell(before, after) and memory.of(before) != memory.of(after):
+            self._on_change(after)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
         """Let somebody's word have its effect; the world after it.
@@ -131,6 +132,10 @@ class LiveSnapshot:
             registers=registers,
         )
 
+    def server_to_settle(self, before: Snapshot, name: str) -> str | None:
+        """The server to ask at once since a probe of ``name`` has changed ``before``; None for none."""
+        return server_to_settle(before, self._snapshot, name, now=self._clock(), thresholds=self._thresholds)
+
     def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now goes, and the world it was chosen in."""
         snapshot = self._snapshot
@@ -148,11 +153,13 @@ class LiveSnapshot:
         """Until the world is another one than ``known``, or ``timeout_s`` is over."""
         self.wait_while(lambda: self._snapshot is known, timeout_s)
 
-    def _tell(self, before: Snapshot, after: Snapshot) -> None:
-        """Everybody who has to know of a change, outside the lock."""
+    def _tell(self, before: Snapshot, after: Snapshot) -> bool:
+        """Everybody who has to know of a change, outside the lock; whether there was one."""
         self._counters.changed(before, after)
-        if log_changes(before, after):
+        is_change = log_changes(before, after)
+        if is_change:
             self._on_change(after)
+        return is_change
 
 
 def log_changes(before: Snapshot, after: Snapshot) -> bool:

@@ -1,4 +1,4 @@
-"""Shell: reads the node's object on one server when that is due, and creates it where it is missing.
+"""Shell: reads what a run needs on one server when that is due, and creates the node's object where it is missing.
 
 An object that exists is never changed, but for one that a run has left empty: what differs is shown, and a person
 decides.
@@ -19,6 +19,7 @@ from chef_failover.decide import reading, seeding
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.model.model import NodeCheck
 from chef_failover.model.needs import NodeObject
+from chef_failover.model.question import Question
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,9 @@ class NodeUpkeep:
     Args:
         name: of the server.
         live: what is known, and where the result goes.
-        check: reads it whole; None while there is no key to sign with. With True it relies on nothing that was read
-            before.
+        check: reads there what is asked; None while there is no key to sign with.
         create: creates it there; False when it exists by now. May raise ProbeError.
         fill: gives it to the empty one there; False when that is no longer empty. May raise ProbeError.
-        look_at: has the server probed at once, to confirm a reading that changes what we hold of it.
         clock: monotonic seconds, the same as that of ``live``.
         rng: for the jitter.
     """
@@ -43,10 +42,9 @@ class NodeUpkeep:
         name: str,
         *,
         live: LiveSnapshot,
-        check: Callable[[bool], NodeCheck | None],
+        check: Callable[[Question], NodeCheck | None],
         create: Callable[[NodeObject], bool],
         fill: Callable[[NodeObject], bool],
-        look_at: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random,
     ) -> None:
@@ -55,16 +53,14 @@ class NodeUpkeep:
         self._check = check
         self._create = create
         self._fill = fill
-        self._look_at = look_at
         self._clock = clock
         self._rng = rng
         self._chance = rng.random()
+        self._since = clock()
         self._asked_at = self._seeded_at = -math.inf
-        self._is_in_doubt = False
 
-    def ask(self, *, in_doubt: bool = False) -> None:
-        """Have it read again, however fresh the last reading is; ``in_doubt`` of that one, since a run has failed."""
-        self._is_in_doubt |= in_doubt
+    def ask(self) -> None:
+        """Have it read again, however fresh the last reading is."""
         self._asked_at = self._clock()
 
     def step(self) -> float:
@@ -73,13 +69,15 @@ class NodeUpkeep:
         server = snapshot.server(self._name)
         if server is None:
             return math.inf
-        left_s = reading.due_at(snapshot, server, chance=self._chance, asked_at=self._asked_at) - self._clock()
+        due_at = reading.due_at(snapshot, server, chance=self._chance, since=self._since, asked_at=self._asked_at)
+        alone_s = server.stay_away_until - self._clock()
+        left_s = max(alone_s, due_at - self._clock())
         if left_s > 0:
-            reference = seeding.reference(snapshot)
+            reference = seeding.reference(snapshot) if alone_s <= 0 else None
             if reference is None or server.node_check is None or not seeding.wants_seed(snapshot, server):
                 return left_s
             # What was created and is not found (a replica behind, a damaged index) is not created again and again.
-            pause_s = self._seeded_at + reading.RETRY_INTERVAL_S * (1 + self._chance) - self._clock()
+            pause_s = self._seeded_at + reading.UNREADABLE_S * (1 + self._chance) - self._clock()
             if pause_s > 0:
                 return min(left_s, pause_s)
             self._seeded_at = self._clock()
@@ -87,13 +85,11 @@ class NodeUpkeep:
             seed = self._create if server.node_check.node is None else self._fill
             self._seed(seed, reference, server.node_check, source.name if source else "")
             return 0.0
-        in_doubt, self._is_in_doubt = self._is_in_doubt, False
-        check = self._check(in_doubt)
+        check = self._check(reading.question(snapshot, server, asked_at=self._asked_at))
         if check is None:
             return math.inf
         self._chance = self._rng.random()
-        if self._live.take(self._name, check):
-            self._look_at(self._name)
+        self._live.take(self._name, check)
         return 0.0
 
     def _seed(self, seed: Callable[[NodeObject], bool], reference: NodeObject, check: NodeCheck, source: str) -> None:

@@ -1,6 +1,8 @@
 """Shell: keeps this node registered with one server.
 
-It works only while the server is UP: one that is down cannot register anybody.
+It works only while the server is UP: one that is down cannot register anybody. One that was never heard of is probed
+when the next attempt is due.
+
 Before each attempt its intent is on disk, and whatever the provider gave for it is, right after. So a crash at any
 instant is followed by the same question again, which every provider can answer: see `base.Provider`.
 """
@@ -16,14 +18,16 @@ from collections.abc import Callable
 
 import attrs
 
-from chef_failover.decide.registration import Answer, Event, advance, identity_of
+from chef_failover.decide.registration import USUAL, Answer, Event, Spans, advance, identity_of, is_urgent
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, ServerSnapshot
 from chef_failover.registration.base import Provider, Registrant
 
 WORD_HOLDS_S = 600.0
-"""How long a person's word that something may be replaced holds for an attempt that could not be made yet."""
+"""How long a person's word holds, that it is urgent or that something may be replaced, for attempts yet to be made."""
+LOOK_S = 60.0
+"""How often a server that was never heard of is probed for the sake of a registration that is due."""
 
 
 class Registrar:
@@ -36,6 +40,7 @@ class Registrar:
         registrant: who the node is; may take its time, to make a key.
         write_down: puts the snapshot on disk before it returns; may raise OSError.
         look_at: has the server probed at once.
+        spans: how long the attempts of the fleet are spread.
         clock: monotonic seconds, the same as that of ``live``.
         utc_now: wall time.
         rng: for the jitter.
@@ -50,6 +55,7 @@ class Registrar:
         registrant: Callable[[], Registrant],
         write_down: Callable[[], None],
         look_at: Callable[[str], None],
+        spans: Spans = USUAL,
         clock: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         rng: random.Random,
@@ -63,8 +69,10 @@ class Registrar:
         self._clock = clock
         self._utc_now = utc_now
         self._rng = rng
+        self._spans = spans
         self._lacks_key = False
-        self._replaces_until = -math.inf
+        self._hurries_until = self._replaces_until = -math.inf
+        self._looks_from = clock() + rng.random() * spans.boot_s
 
     @property
     def is_ours(self) -> bool:
@@ -72,30 +80,52 @@ class Registrar:
         return self._provider.repairs
 
     def retry_now(self, *, replaces: bool = False) -> None:
-        """Somebody has mended something: try now, as if for the first time. See `Registrant` for ``replaces``."""
+        """A person waits for it, or has mended something: try now, as if for the first time, and go on to hurry.
+
+        See `Registrant` for ``replaces``.
+        """
         now = self._clock()
 
         def at_once(registration: Registration) -> Registration:
             if registration.state is RegistrationState.REGISTERED:
                 return registration
             self._replaces_until = now + WORD_HOLDS_S if replaces else -math.inf
+            self._hurries_until, self._looks_from = now + WORD_HOLDS_S, now
             ticket = None if replaces else registration.ticket
-            return attrs.evolve(registration, attempts=0, retry_at=now, ticket=ticket)
+            return attrs.evolve(registration, attempts=0, retry_at=now, urgent_at=now, ticket=ticket)
 
         self._live.amend(self._name, at_once)
 
     def step(self) -> float:
         """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
         server = self._server()
-        if server is None or server.health is not Health.UP:
+        if server is None or server.health is Health.DOWN:
             return float("inf")
         if server.is_registered:
-            return self._watch_over(server)
-        left_s = server.registration.retry_at - self._clock()
+            return self._watch_over(server) if server.health is Health.UP else float("inf")
+        registration = server.registration
+        if registration.urgent_at < registration.retry_at and self._is_urgent():
+            registration = attrs.evolve(registration, retry_at=registration.urgent_at)
+            self._live.register(self._name, registration)
+        left_s = max(registration.retry_at, server.stay_away_until) - self._clock()
         if left_s > 0 and not self._has_its_key_back():
             return left_s
-        self._attempt(server.registration)
+        if server.health is Health.UNKNOWN:
+            return self._look()
+        self._attempt(registration)
         return 0.0
+
+    def _look(self) -> float:
+        """Have a server probed that was never heard of."""
+        left_s = self._looks_from - self._clock()
+        if left_s > 0:
+            return left_s
+        self._looks_from = self._clock() + LOOK_S
+        self._look_at(self._name)
+        return LOOK_S
+
+    def _is_urgent(self) -> bool:
+        return self._clock() < self._hurries_until or is_urgent(self._live.snapshot, self._name)
 
     def _watch_over(self, server: ServerSnapshot) -> float:
         """An association holds until the server itself, asked in the node's name, has denied it often enough."""
@@ -148,7 +178,9 @@ class Registrar:
 
     def _enter(self, registration: Registration, answer: Answer) -> Registration:
         chance, now, on = self._rng.random(), self._clock(), self._utc_now()
-        registration = advance(registration, answer, now=now, on=on, chance=chance)
+        registration = advance(
+            registration, answer, now=now, on=on, chance=chance, spans=self._spans, is_urgent=self._is_urgent()
+        )
         self._live.register(self._name, registration)
         return registration
 

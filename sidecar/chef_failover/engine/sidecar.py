@@ -6,6 +6,7 @@ How the parts are put together is `assembly`; how the outside reaches them (list
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
 import math
 import threading
@@ -15,22 +16,26 @@ from pathlib import Path
 import attrs
 
 from chef_failover import __version__
-from chef_failover.config.settings import Config
+from chef_failover.config.settings import Config, DiscoverySettings
+from chef_failover.config.source import Store
+from chef_failover.decide import reading
+from chef_failover.decide.registration import hurried, is_urgent
 from chef_failover.decide.world import apply_listed_drains, apply_run
 from chef_failover.engine.assembly import Assembly, assemble, readiness_policy
 from chef_failover.engine.live_snapshot import log_changes
 from chef_failover.engine.runs import RunReport, Runs
 from chef_failover.engine.scheduler import Scheduler
-from chef_failover.metrics.counters import Counters
+from chef_failover.metrics.counters import Counters, Purpose
 from chef_failover.metrics.faults import Faults
 from chef_failover.metrics.measured import Measured
 from chef_failover.metrics.textfile import Textfile
 from chef_failover.model.about import About
-from chef_failover.model.model import Choice, RiseFall, ServerSnapshot, Snapshot
+from chef_failover.model.model import Choice, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessPolicy
 from chef_failover.model.run_history import Run, RunEvidence
 from chef_failover.node import clone
 from chef_failover.node.machine import Machine
+from chef_failover.server_list import fetch as list_fetch
 from chef_failover.server_list.discovery import Discovery
 from chef_failover.server_list.listing import Effective, ListedDrain, as_said
 from chef_failover.state import document as state
@@ -82,7 +87,11 @@ class Sidecar:
             on_end=self._run_ended,
         )
         self._discovery = Discovery(
-            config, self._go_on_if_changed, utc_now=self._machine.utc_now, rng=self._machine.rng
+            config,
+            self._go_on_if_changed,
+            fetch=self._fetch_list,
+            utc_now=self._machine.utc_now,
+            rng=self._machine.rng,
         )
         self._following = self._scheduler.task("the fleet's list", self._discovery.step)
         now = self._discovery.effective_for(config)
@@ -163,8 +172,17 @@ class Sidecar:
         self._parts.watch.refresh(waits=waits)
 
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
-        """See `Watch.choose_for_run`."""
+        """See `Watch.choose_for_run`. A first registration that the run needs is tried at once."""
+        if is_final:
+            self._hurry()
         return self._parts.watch.choose_for_run(max_age_s, is_final=is_final)
+
+    def _hurry(self) -> None:
+        parts, snapshot, now = self._parts, self.snapshot, self.now()
+        late = [one.name for one in snapshot.servers if not one.is_registered and one.registration.retry_at > now]
+        for name in filter(functools.partial(is_urgent, snapshot), late):
+            parts.live.amend(name, functools.partial(hurried, now=now))
+            parts.wake()
 
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
         """See `Watch.choose_at_once`."""
@@ -173,8 +191,6 @@ class Sidecar:
     def report_run(self, report: RunReport) -> None:
         """Take in what the shim says of a chef-client run."""
         self.runs.report(report)
-        if report.event != "started" and report.server is not None:
-            self._parts.upkeeps.reread_node(report.server, in_doubt=report.event == "failed")
 
     def associate(self, name: str, *, replaces: bool = False) -> bool:
         """Try to register with that server at once; False when registering there is somebody else's affair.
@@ -223,6 +239,11 @@ class Sidecar:
         with self._swapping:
             self._parts.live.steer(apply_listed_drains, said)
 
+    def _fetch_list(self, settings: DiscoverySettings, version: str | None) -> list_fetch.Answer:
+        if settings.source is not None and settings.source.store is not Store.FILE:
+            self.counters.requested("", Purpose.LIST)
+        return list_fetch.fetch(settings, version)
+
     def _with_upkeeps(self) -> Assembly:
         self._parts.upkeeps.make()
         return self._parts
@@ -249,7 +270,7 @@ class Sidecar:
             known = former.servers
             if _needs_of(config) != _needs_of(self.config):  # what was found there is not what is looked for now
                 known = tuple(
-                    attrs.evolve(server, readiness=RiseFall(), node_check=None, run_evidence=RunEvidence())
+                    attrs.evolve(server, node_check=None, run_evidence=RunEvidence(), was_known=False)
                     for server in known
                 )
             parts = self._assemble(config, node_name, memory.of(former), known, drains)
@@ -303,7 +324,10 @@ class Sidecar:
 
     def _run_ended(self, run: Run) -> None:
         with self._swapping:  # or a reload would go on without it
+            server = self.snapshot.server(run.server) if run.server is not None else None
             self._parts.live.steer(apply_run, run)
+            if server is not None and reading.is_asked_by(server, run):
+                self._parts.upkeeps.reread_node(server.name)
         self.counters.ran(run.server, run.result)
         self._save_soon()
         self._telling.wake()

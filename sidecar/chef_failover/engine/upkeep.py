@@ -34,16 +34,17 @@ class Upkeep:
         self._task.cancel()
 
     def retry_now(self, *, replaces: bool) -> bool:
-        """Try to register now, as if for the first time; False when that is somebody else's affair."""
+        """Read and register now, as if for the first time; False when registering is somebody else's affair."""
+        self.reread_node()
         if not self._registrar.is_ours:
             return False
         self._registrar.retry_now(replaces=replaces)
         self.wake()
         return True
 
-    def reread_node(self, *, in_doubt: bool) -> None:
-        """A run has ended there, and may have changed the node's object."""
-        self._node_upkeep.ask(in_doubt=in_doubt)
+    def reread_node(self) -> None:
+        """Read now what a run needs there."""
+        self._node_upkeep.ask()
         self.wake()
 
     def step(self) -> float:
@@ -83,11 +84,11 @@ class Upkeeps:
         upkeep = self._by_name.get(name)
         return upkeep is not None and upkeep.retry_now(replaces=replaces)
 
-    def reread_node(self, name: str, *, in_doubt: bool) -> None:
+    def reread_node(self, name: str) -> None:
         """See `Upkeep.reread_node`."""
         upkeep = self._by_name.get(name)
         if upkeep is not None:
-            upkeep.reread_node(in_doubt=in_doubt)
+            upkeep.reread_node()
 
     @property
     def _by_name(self) -> Mapping[str, Upkeep]:

@@ -14,7 +14,7 @@ from chef_failover.decide.pace import Pace, probe_from
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
 from chef_failover.engine.scheduler import Scheduler
-from chef_failover.model.model import Choice, Health, ProbeResult, Snapshot, Standing
+from chef_failover.model.model import Choice, ProbeResult, Snapshot, Standing
 
 ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""
@@ -186,24 +186,6 @@ class Watch:
         before = self._live.snapshot
         offline = before.offline if result.is_node_trouble else None
         self._live.record(name, result, self._look() if result.never_left_node else offline)
-        self._ask_the_one_in_use(name, before)
-        self._ask_the_others(name, before)
+        if wanted := self._live.server_to_settle(before, name):
+            self._freshen(wanted, self._clock())
         self._plan()
-
-    def _ask_the_one_in_use(self, name: str, before: Snapshot) -> None:
-        """Once server ``name`` has come back, see whether the one in use, which is DOWN, has come back with it."""
-        after = self._live.snapshot
-        was, now, in_use = before.server(name), after.server(name), after.choice
-        has_come_back = was and now and was.health is Health.DOWN and now.health is Health.UP
-        used = after.server(in_use.name) if has_come_back and in_use and in_use.name != name else None
-        if used and used.last_probe and not used.last_probe.outcome.is_alive:
-            self._freshen(used.name, self._clock())
-
-    def _ask_the_others(self, name: str, before: Snapshot) -> None:
-        """Once server ``name``, which is in use, has gone DOWN: the node moves to one that has answered since."""
-        after = self._live.snapshot
-        was, now, in_use = before.server(name), after.server(name), after.choice
-        is_in_use = in_use is not None and in_use.name == name
-        if was and now and was.health > now.health is Health.DOWN and is_in_use:
-            for other in after.servers:
-                self._freshen(other.name, self._clock())

@@ -7,6 +7,7 @@ brings an HTTP server and TLS. Once the probes' own libraries are loaded, 15 ms 
 from __future__ import annotations
 
 import datetime
+import enum
 import threading
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 
 OTHER = "other"
 """Stands for a server that the configuration does not name: clients that report runs do not choose our labels."""
+
+
+class Purpose(enum.StrEnum):
+    """What requests are made for."""
+
+    PROBE = "probe"
+    READING = "reading"
+    """The node's object: read, and made where it is missing."""
+    PARITY = "parity"
+    """What a run would get there: policy, environment, cookbooks."""
+    REGISTRATION = "registration"
+    LIST = "list"
 
 
 class Counters:
@@ -74,6 +87,12 @@ class Counters:
             self._series.probes.labels(server, result.outcome.value).inc()
             if result.latency_s is not None:
                 self._series.durations.labels(server).observe(result.latency_s)
+
+    def requested(self, server: str, purpose: Purpose) -> None:
+        """A request is made to that server, or for its sake; ``server`` is empty for the list's."""
+        with self._lock:
+            if server in self._servers or purpose is Purpose.LIST:
+                self._series.requests.labels(server, purpose.value).inc()
 
     def changed(self, before: Snapshot, after: Snapshot) -> None:
         """The world went from ``before`` to ``after``."""

@@ -7,6 +7,7 @@ shown, with the value 1: fourteen zeros for each outcome that it is not would ma
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import attrs
@@ -15,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from chef_failover.decide.hold_down import length_s
 from chef_failover.decide.parity import compare
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.rights import may_save
@@ -60,6 +62,8 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     servers = measured.snapshot.servers
     choice = measured.snapshot.choice
     eligible = {verdict.name for verdict in choice.verdicts if verdict.standing >= Standing.STALE} if choice else ()
+    policy = measured.snapshot.policy
+    hold_downs = {one.name: round(length_s(one, policy, now=measured.now), 1) for one in servers}
     compared = {one.name: compare(measured.snapshot, one, now=measured.now) for one in servers}
     yield _gauge(
         "server_up",
@@ -114,10 +118,17 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_stale",
-        "1 while a run would get an older policy or older cookbooks there than on the server in use, 0 while not; "
+        "1 while a run would get another policy or older cookbooks there than runs use, 0 while not; "
         "absent while nobody can tell.",
         ["server"],
         (((name,), found.is_stale) for name, found in compared.items() if found.is_stale is not None),
+    )
+    yield _gauge(
+        "server_hold_down_seconds",
+        "How long the server must stay well before this node comes back to it; more after returns that failed, "
+        "absent with failback never.",
+        ["server"],
+        (((name,), seconds) for name, seconds in hold_downs.items() if math.isfinite(seconds)),
     )
     yield _gauge(
         "server_certificate_expiry_timestamp_seconds",

@@ -51,6 +51,12 @@ class Series:
             ["server", "result"],
             registry=registry,
         )
+        self.requests = Counter(
+            "chef_failover_requests",
+            "Requests that were made to the Chef server or, for its sake or the list's, to AWS, by their purpose.",
+            ["server", "purpose"],
+            registry=registry,
+        )
         show(exposition.of_the_choice)
         self.moves = {
             move: Counter(
@@ -91,7 +97,7 @@ class Series:
     def watch(self, servers: Iterable[str], gone: Iterable[str] = ()) -> None:
         """Remove the series of servers that are ``gone``; begin those of ``servers`` that are shown with 0."""
         for name in gone:
-            for metric in (self.probes, self.durations, self.attempts, self.runs):
+            for metric in (self.probes, self.durations, self.attempts, self.requests, self.runs):
                 metric.remove_by_labels({"server": name})
         for name in sorted(servers):
             self.durations.labels(name)

@@ -32,6 +32,10 @@ class ListStanding:
     """When the source last said that this is its newest."""
     refused: tuple[str, ...] = ()
     trouble: str | None = None
+    is_throttled: bool = False
+    """The source refused the last question, since too many nodes ask."""
+    asks_on: datetime.datetime | None = None
+    """When it is asked next; None before the first answer."""
 
 
 @attrs.frozen

@@ -44,11 +44,9 @@ class Standing(enum.IntEnum):
     """Well by its probes, but the last runs there failed before they converged."""
     IMPAIRED = 8
     """Well but for its search index: a run does all its work there, and its last save fails."""
-    NOT_COMPARED = 9
-    """Well, and yet to be compared with the server in use."""
-    STALE = 10
-    """Well in every way, but with an older policy or older cookbooks than the server in use."""
-    ELIGIBLE = 11
+    STALE = 9
+    """Well in every way, but with another policy or older cookbooks than runs use."""
+    ELIGIBLE = 10
 
 
 class Outcome(enum.StrEnum):
@@ -118,6 +116,11 @@ class ProbeResult:
     retry_after_s: float = 0.0
     """For how long the server asked for no more requests, by ``Retry-After``; 0 when it did not."""
 
+    @property
+    def is_only_our_trouble(self) -> bool:
+        """It tells of this node's own probing alone: nothing of the server, nor of what a run meets there."""
+        return self.is_node_trouble and not self.never_left_node
+
 
 @attrs.frozen
 class RiseFall:
@@ -156,6 +159,10 @@ class Registration:
     """Since it was last proven to work."""
     retry_at: float = -math.inf
     """Not to be worked on before this instant of the monotonic clock."""
+    urgent_at: float = -math.inf
+    """The same, once the node has no other server that works."""
+    throttled_since: float | None = None
+    """When the server first refused it for the load, on the monotonic clock; None once it has not."""
     ticket: str | None = None
     """What the provider gave for a request that is under way."""
     identity: str | None = None
@@ -182,8 +189,16 @@ class NodeCheck:
     """What a run would get there; None when nobody asked."""
     may_save: bool | None = None
     """Whether this node may save its object there; None without one, or when the server does not tell."""
+    misses: int = 0
+    """How many readings in a row found something missing or older, or failed."""
+    node_read_at: float = attrs.field()
+    """When ``node`` was read, on the monotonic clock; it holds while later readings only find that it is there."""
     has_node_object: bool | None = attrs.field()
     """Whether there is an object of this node there; None when no reading has succeeded."""
+
+    @node_read_at.default
+    def _just_now_if_at_all(self) -> float:
+        return self.read_at if self.node is not None else -math.inf
 
     @has_node_object.default
     def _has_what_was_read(self) -> bool | None:
@@ -228,12 +243,14 @@ class ServerSnapshot:
     save_failed_at: float = -math.inf
     """When the last run that failed at its save ended there: its search index may fail."""
     registration: Registration = Registration()
-    readiness: RiseFall = RiseFall()
-    """The same as ``liveness``, of whether what a run of this node needs was found there."""
     node_check: NodeCheck | None = None
-    """The last whole reading of what a run needs; probes tell nothing of that."""
+    """The last reading of what a run needs; probes tell nothing of that."""
     had_useful_node_object: bool = False
     """A former life found an object of this node there that does something."""
+    was_known: bool = False
+    """A former life looked after the node there: the first reading of this one has time."""
+    was_stale: bool = False
+    """A former life found that runs use something newer; it holds until a reading tells."""
     lacked_object_at: float | None = None
     """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
 
@@ -392,8 +409,6 @@ class Snapshot:
     chosen_on: datetime.datetime | None = None
     is_choice_remembered: bool = False
     """The choice was made before this life, or before the last reload, by what was known then."""
-    lagging_since: float | None = None
-    """When the node moved to a server that was stale, or maybe was; for a move before this life, when this began."""
     pin: Pin | None = None
     absent_registrations: tuple[tuple[str, str, Registration], ...] = ()
     """Of servers that are not configured now, by name and ``chef_server_url``; they hold again when those return."""
@@ -410,6 +425,8 @@ class Snapshot:
     """When runs began to use just that, on the monotonic clock."""
     used_on: datetime.datetime | None = None
     """The same in wall time."""
+    used_server: str | None = None
+    """Of the servers where a run has used just that, the one that is preferred to the others."""
 
     @property
     def pinned(self) -> str | None:

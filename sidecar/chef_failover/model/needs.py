@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
 
 import attrs
 
 DEFAULT_ENVIRONMENT = "_default"
 """The environment that every Chef server has."""
+Question = tuple[tuple[str, str] | None, str | None]
+"""What a run gets is asked for by name and group of a policy or, without one, by the environment."""
 
 
 class ReadinessMode(enum.StrEnum):
@@ -57,6 +58,11 @@ class NodeObject:
         """A run by it would configure something."""
         return bool(self.run_list) or self.has_policy
 
+    @property
+    def work(self) -> object:
+        """What a run by it would do: its policy, or else environment and run list."""
+        return (self.policy_name, self.policy_group) if self.has_policy else (self.environment, self.run_list)
+
     def is_left_for(self, other: NodeObject) -> bool:
         """It is as chef-client makes it where there is none, so that ``other`` may take its place."""
         is_bare = not self.does_something and self.normal == "{}"
@@ -64,7 +70,7 @@ class NodeObject:
 
 
 class ParityMode(enum.StrEnum):
-    """What we do about standbys with an older policy or older cookbooks than the server in use."""
+    """What we do about standbys with another policy or older cookbooks than the last successful run used."""
 
     OFF = "off"
     """Nothing; they are not compared."""
@@ -74,18 +80,8 @@ class ParityMode(enum.StrEnum):
 
 
 @attrs.frozen
-class Past:
-    """What a run would have got from one server, ``until`` a reading on the monotonic clock found something else."""
-
-    until: float
-    revision: str | None = None
-    cookbooks: Mapping[str, str] | None = None
-    """Only those that the node uses: others are no change."""
-
-
-@attrs.frozen
 class Content:
-    """What a run of this node would get from one server, as far as it can be compared with another's.
+    """What a run of this node would get from one server, as far as it can be compared with what runs use.
 
     Either ``revision`` or ``cookbooks`` is there; neither when the server cannot tell.
     """
@@ -100,20 +96,9 @@ class Content:
     """Where the cookbooks were asked for."""
     cookbooks: Mapping[str, str] | None = None
     """The latest version of every cookbook that the environment there admits."""
-    used: Mapping[str, str | None] = attrs.field(factory=dict)
-    """The cookbooks of the node, by its object there, each with the version of the last run if that is known."""
-    asked_at: float = attrs.field(default=attrs.Factory(lambda content: content.read_at, takes_self=True))
-    """When it was last asked for, answered or not."""
-    past: tuple[Past, ...] = ()
-    """What it was before, oldest first."""
 
     @property
-    def changed_at(self) -> float:
-        """When a reading found it to be no longer what it was; minus infinity if none has."""
-        return self.past[-1].until if self.past else -math.inf
-
-    @property
-    def question(self) -> object:
+    def question(self) -> Question:
         """What was asked: only answers to the same question can be compared."""
         return self.policy, self.environment
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.model.needs import DEFAULT_ENVIRONMENT
+from chef_failover.model.needs import DEFAULT_ENVIRONMENT, Question
 
 RUNS_KEPT = 20
 
@@ -36,6 +36,28 @@ class Used:
     policy_revision: str | None = None
     cookbooks: Mapping[str, str] = attrs.field(factory=dict)
     """The version of each cookbook that the run loaded, by name."""
+
+    @property
+    def has_policy(self) -> bool:
+        """It ran by a policy, which stands for run list and environment."""
+        return self.policy_name is not None and self.policy_group is not None
+
+    @property
+    def question(self) -> Question:
+        """What a server is to be asked for, to be compared with this."""
+        if self.policy_name is not None and self.policy_group is not None:
+            return (self.policy_name, self.policy_group), None
+        return None, self.environment
+
+    @property
+    def work(self) -> object:
+        """The same as `NodeObject.work`."""
+        return (self.policy_name, self.policy_group) if self.has_policy else (self.environment, self.run_list)
+
+    @property
+    def does_something(self) -> bool:
+        """It configured something."""
+        return bool(self.run_list) or self.has_policy
 
 
 @attrs.frozen

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,7 @@ def read(config_path: Path) -> Accepted:
     """
     path = path_of(config_path)
     try:
-        document = json.loads(_read_own(path))
+        document = json.loads(files.read(path, SIZE_LIMIT, only_ours=True))
         if document["schema"] != SCHEMA:
             raise NotAcceptedError(f"{path} has the schema {document['schema']!r}, and {SCHEMA} is understood")
         text, node_name = document["text"], document["node_name"]
@@ -240,18 +239,3 @@ def _former(config_path: Path) -> Accepted | None:
 def _places(config: Config) -> tuple[Path, Path]:
     """Where sidecar and shim meet, which a running sidecar cannot move."""
     return config.listen.socket, config.state_dir
-
-
-def _read_own(path: Path) -> bytes:
-    """The content of a regular file that only root, or this very user, can write.
-
-    Raises:
-        NotAcceptedError: it is none.
-        OSError: it cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-            raise NotAcceptedError(f"{path} is not believed: it is not a file that only root can write")
-        return file.read(SIZE_LIMIT)

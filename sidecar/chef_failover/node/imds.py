@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from chef_failover.chef.deadline import Deadline, ProbeError, connect
+from chef_failover.chef.lookup import Address
 from chef_failover.errors import MetadataError
 from chef_failover.model.model import Outcome
 
-URL = "http://169.254.169.254"
+URLS = ("http://169.254.169.254", "http://[fd00:ec2::254]")
+"""The second one is for a subnet without IPv4; AWS turns it on for an instance that asks for it."""
 REQUEST_S = 1.5
 """For one request, from the connection to the last byte."""
 QUESTION_S = 4.0
@@ -30,10 +32,11 @@ _SETTINGS = "aws ec2 modify-instance-metadata-options"
 
 
 class Imds:
-    """Asks the metadata service at ``url``, an address and a port if need be."""
+    """Asks the metadata service at the first of ``urls`` that takes a connection: an address, and a port if need be."""
 
-    def __init__(self, url: str = URL, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url = url
+    def __init__(self, *urls: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._urls = urls or URLS
+        self._url = self._urls[0]
         self._clock = clock
         self._token: str | None = None
 
@@ -67,19 +70,21 @@ class Imds:
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> tuple[int, str]:
         timeout_s = min(REQUEST_S, deadline.left_s())
-        parts = urlsplit(self._url)
-        host, port = parts.hostname or "", parts.port or 80
-        connection = http.client.HTTPConnection(host, port)
+        places = [(parts.hostname, parts.port or 80) for parts in map(urlsplit, self._urls)]
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-            connection.sock = connect(list(found), Deadline(timeout_s, self._clock))
-            connection.request(method, path, headers=dict(headers))
-            with connection.getresponse() as response:
-                return response.status, response.read(_SIZE_LIMIT).decode(errors="replace").strip()
+            found: list[Address] = [
+                address
+                for host, port in places
+                for address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+            ]
+            with connect(found, Deadline(timeout_s, self._clock)) as sock:
+                connection = http.client.HTTPConnection(*sock.getpeername()[:2])
+                connection.sock = sock
+                connection.request(method, path, headers=dict(headers))
+                with connection.getresponse() as response:
+                    return response.status, response.read(_SIZE_LIMIT).decode(errors="replace").strip()
         except (ProbeError, OSError, http.client.HTTPException) as error:
             raise MetadataError(self._in_vain(path, error)) from error
-        finally:
-            connection.close()
 
     def _in_vain(self, path: str, error: Exception) -> str:
         who = f"the EC2 metadata service at {self._url}"

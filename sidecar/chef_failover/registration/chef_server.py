@@ -23,12 +23,10 @@ from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.decide.registration import Answer, Event
 from chef_failover.decide.rights import cure
-from chef_failover.errors import KeyFileError
+from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import Outcome
 from chef_failover.registration.base import Registrant
 
-CROWD_SPAN_S = 60.0
-"""A server that turns requests back is likely to have a whole fleet at its door."""
 _ADVICE = {
     Outcome.NOT_ASSOCIATED: "it does not accept the validator {validator} ({said});"
     " association.validator and association.validator_key must fit what it knows",
@@ -68,9 +66,9 @@ class ChefServerProvider:
         """Registered at once, or not: there is never anything to ask after."""
         try:
             with self._server.open() as connection:
-                known = _ask_as(connection, registrant, self._utc_now)
+                known, answer = _ask_as(connection, registrant, self._utc_now)
             if known.outcome is not Outcome.NOT_ASSOCIATED:
-                return _judge_known(known)
+                return _judge_known(known, answer)
             if self._read_key is None:
                 return Answer(
                     Event.REFUSE, "it does not know this node; association.validator_key would let us register it"
@@ -81,7 +79,8 @@ class ChefServerProvider:
         except ProbeError as error:
             return Answer(Event.FAIL, error.detail)
         except KeyFileError as error:
-            return Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
+            is_throttled = isinstance(error, ValidatorKeyError) and error.is_throttled
+            return Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error), is_throttled=is_throttled)
 
     def _register(self, connection: Connection, registrant: Registrant, validator_key: PrivateKey) -> Answer:
         document = {"name": registrant.node_name, "public_key": registrant.key.public_pem().decode()}
@@ -89,8 +88,9 @@ class ChefServerProvider:
             auth = ChefAuth(self._validator, validator_key, protocol, self._utc_now)
             answer = connection.request("POST", f"{connection.target.chef_server_url}/clients", auth, document)
             if answer.status == 409:
-                known = _ask_as(connection, registrant, self._utc_now, [protocol])
-                return _conflict(registrant) if known.outcome is Outcome.NOT_ASSOCIATED else _judge_known(known)
+                known, answer = _ask_as(connection, registrant, self._utc_now, [protocol])
+                is_other = known.outcome is Outcome.NOT_ASSOCIATED
+                return _conflict(registrant) if is_other else _judge_known(known, answer)
             finding = answers.judge_created(answer, self._validator, self._utc_now())
             if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
                 break
@@ -102,18 +102,15 @@ class ChefServerProvider:
             return Answer(Event.CONFIRM, f"registered by {self._validator}")
         if what_to_do is not None:
             return Answer(Event.REFUSE, what_to_do)
-        if answer.status in (429, 503):
-            pause_s = answers.retry_after_s(answer)
-            return Answer(Event.FAIL, finding.detail, not_before_s=pause_s, first_span_s=CROWD_SPAN_S)
         if 400 <= answer.status < 500 and finding.outcome is Outcome.SERVER_ERROR:
             return Answer(Event.REFUSE, f"it does not take this node's name or key ({finding.detail}); see node.name")
-        return Answer(Event.FAIL, finding.detail)
+        return _judge_failure(finding, answer)
 
 
 def is_known(server: ChefServer, registrant: Registrant, *, utc_now: Callable[[], datetime.datetime]) -> bool:
     """Whether the server takes the registrant for the node of that name; False also when it cannot be asked."""
     try:
-        return _judge_known(ask_as(server, registrant, utc_now=utc_now)).event is Event.CONFIRM
+        return _knows(ask_as(server, registrant, utc_now=utc_now))
     except ProbeError:
         return False
 
@@ -125,7 +122,7 @@ def ask_as(server: ChefServer, registrant: Registrant, *, utc_now: Callable[[], 
         ProbeError: it cannot be asked.
     """
     with server.open() as connection:
-        return _ask_as(connection, registrant, utc_now)
+        return _ask_as(connection, registrant, utc_now)[0]
 
 
 def advice(finding: Finding, validator: str) -> str | None:
@@ -148,22 +145,33 @@ def _ask_as(
     registrant: Registrant,
     utc_now: Callable[[], datetime.datetime],
     protocols: Sequence[str] = SIGNING_PROTOCOLS,
-) -> Finding:
+) -> tuple[Finding, answers.Answer]:
     """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
     for protocol in protocols:
         auth = ChefAuth(registrant.node_name, registrant.key, protocol, utc_now)
         answer = connection.request("GET", connection.target.client_url, auth)
         if answer.status != 400:
             break
-    return answers.judge_client(answer, registrant.node_name, utc_now())
+    return answers.judge_client(answer, registrant.node_name, utc_now()), answer
 
 
-def _judge_known(finding: Finding) -> Answer:
-    if finding.outcome.serves_node or finding.outcome is Outcome.FORBIDDEN:  # which is said to somebody who is known
+def _knows(finding: Finding) -> bool:
+    return finding.outcome.serves_node or finding.outcome is Outcome.FORBIDDEN  # which is said only to a known client
+
+
+def _judge_known(finding: Finding, answer: answers.Answer) -> Answer:
+    if _knows(finding):
         return Answer(Event.CONFIRM, "it knows this node by this key")
     if finding.outcome is Outcome.WRONG_ORGANIZATION:
         return Answer(Event.REFUSE, _ADVICE[finding.outcome].format(said=finding.detail))
-    return Answer(Event.FAIL, finding.detail)
+    return _judge_failure(finding, answer)
+
+
+def _judge_failure(finding: Finding, answer: answers.Answer) -> Answer:
+    """A server that refuses requests for the load is likely to have a whole fleet at its door."""
+    if answer.status not in (429, 503):
+        return Answer(Event.FAIL, finding.detail)
+    return Answer(Event.FAIL, finding.detail, not_before_s=answers.retry_after_s(answer), is_throttled=True)
 
 
 def _conflict(registrant: Registrant) -> Answer:

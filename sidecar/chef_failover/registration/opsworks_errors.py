@@ -10,8 +10,6 @@ import attrs
 from chef_failover.decide.registration import Answer, Event
 from chef_failover.errors import AwsError
 
-THROTTLED_SPAN_S = 60.0
-"""Five calls a second is all that an account may make: a span of a minute lets 300 nodes through."""
 POLICY = "packaging/iam/opsworks-cm.json"
 
 
@@ -33,7 +31,7 @@ def judge(error: AwsError, operation: str, place: Place) -> Answer:
     """The answer to ``operation`` of the API."""
     if error.is_throttled:
         what = f"{place.service} has too much to do: {error}"
-        return Answer(Event.FAIL, what, first_span_s=THROTTLED_SPAN_S)
+        return Answer(Event.FAIL, what, is_throttled=True)
     return Answer(Event.FAIL if error.is_passing else Event.REFUSE, _sentence(error, operation, place))
 
 

@@ -7,6 +7,7 @@ import functools
 import random
 from collections.abc import Callable
 
+from chef_failover.aws import call as aws
 from chef_failover.chef.https import ChefServer
 from chef_failover.config.settings import ChefServerAssociation, Config, OpsworksAssociation, Server
 from chef_failover.registration import validator_key
@@ -25,13 +26,16 @@ def make_provider(
     *,
     utc_now: Callable[[], datetime.datetime],
     rng: random.Random,
+    call: aws.Call = aws.call,
 ) -> Provider:
-    """What registers the node with ``server``, which ``chef_server`` speaks to."""
+    """What registers the node with ``server``, which ``chef_server`` speaks to; ``call`` asks AWS."""
     match server.association:
         case ChefServerAssociation(validator_key=source, region=region, endpoint_url=endpoint_url) as association:
             read_key = None
             if source is not None:
-                read_key = functools.partial(validator_key.read, source, region=region, endpoint_url=endpoint_url)
+                read_key = functools.partial(
+                    validator_key.read, source, region=region, endpoint_url=endpoint_url, call=call
+                )
             validator = validator_of(config, server, association)
             return ChefServerProvider(chef_server, validator=validator, read_key=read_key, utc_now=utc_now)
         case OpsworksAssociation(region=region, server_name=name, endpoint_url=endpoint_url):
@@ -40,6 +44,7 @@ def make_provider(
                 region=region,
                 endpoint_url=endpoint_url,
                 organization=config.organization(server) or "default",
+                call=call,
                 is_known=functools.partial(is_known, chef_server, utc_now=utc_now),
                 rng=rng,
             )

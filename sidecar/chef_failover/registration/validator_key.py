@@ -114,8 +114,10 @@ def _judge(source: Source, region: str, error: AwsError) -> ValidatorKeyError:
     if error.is_about_credentials:
         what = f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
         return _error(source, what, is_passing=True)
-    return _error(source, f"cannot be read in {region}: {error}", is_passing=error.is_passing)
+    what = f"cannot be read in {region}: {error}"
+    return _error(source, what, is_passing=error.is_passing, is_throttled=error.is_throttled)
 
 
-def _error(source: Source, what: str, *, is_passing: bool = False) -> ValidatorKeyError:
-    return ValidatorKeyError(f"association.validator_key {source}: {what}", is_passing=is_passing)
+def _error(source: Source, what: str, *, is_passing: bool = False, is_throttled: bool = False) -> ValidatorKeyError:
+    message = f"association.validator_key {source}: {what}"
+    return ValidatorKeyError(message, is_passing=is_passing, is_throttled=is_throttled)

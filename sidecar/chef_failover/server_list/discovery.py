@@ -3,6 +3,9 @@
 Nothing waits for it. The sidecar starts with the list that it last had, or with the servers of config.yml, and the
 first answer takes over when it comes, by the same way as a reload. What cannot be had, or is of no use, changes nothing
 and is said once.
+
+Trouble that passes is looked at sooner than a list that is well, but for a service that throttles: that is asked less
+often each time, since a whole fleet asks it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ import random
 import threading
 from collections.abc import Callable
 
+import attrs
+
 from chef_failover.config.settings import Config, DiscoverySettings
+from chef_failover.decide.fleet import scale
 from chef_failover.errors import ChefFailoverError
 from chef_failover.model.about import ListStanding, Origin
 from chef_failover.server_list import cache as list_cache
@@ -30,6 +36,8 @@ FIRST_WITHIN_S = 10.0
 """A fleet that boots together asks over so long a time."""
 RETRY_S = 15.0
 """After trouble that may pass by itself; doubles up to the interval."""
+LONGEST_S = 86400.0
+"""Between two questions at a service that throttles."""
 Fetch = Callable[[DiscoverySettings, str | None], list_fetch.Answer]
 
 
@@ -60,7 +68,8 @@ class Discovery:
         self._utc_now = utc_now
         self._rng = rng
         self._config = config
-        self._failures = 0
+        self._failures = self._refusals = 0
+        self._nodes: int | None = None
         self._said: str | None = None
         self._newest: Listing | None = None
         self._good = self._cached = list_cache.read(config.state_dir, config.discovery.source)
@@ -83,6 +92,7 @@ class Discovery:
     def publish_status(self, now: Effective) -> None:
         """That is what holds from now on."""
         source, standing = self._config.discovery.source, None
+        self._nodes = now.config.fleet.nodes
         if source is not None:
             used = now.listing
             origin = Origin.CONFIG if used is None else Origin.CACHE if used == self._cached else Origin.SOURCE
@@ -106,7 +116,7 @@ class Discovery:
     def use(self, config: Config, now: Effective) -> None:
         """After a reload: ask as ``config`` says, and soon. The caller has the lock; ``now`` is at work already."""
         if config.discovery != self._config.discovery:
-            self._newest, self._unreachable, self._failures = None, None, 0
+            self._newest, self._unreachable, self._failures, self._refusals = None, None, 0, 0
             self._good = self._cached = now.listing
             self._confirmed_on = now.listing.fetched_on if now.listing else None
         self._config = config
@@ -126,7 +136,8 @@ class Discovery:
 
     def first_delay_s(self) -> float:
         """When the first `step` is due: a fleet that boots together spreads, a node that has no list hurries."""
-        return self._rng.random() * min(FIRST_WITHIN_S if self._good else 1.0, self._config.discovery.interval)
+        within_s = FIRST_WITHIN_S * scale(self._nodes) if self._good else 1.0
+        return self._rng.random() * min(within_s, self._config.discovery.interval)
 
     def stop(self) -> None:
         """An answer that is under way is not used."""
@@ -145,7 +156,12 @@ class Discovery:
             kept = self._take(answer)
         if kept is not None:
             self._keep(kept)
-        return self._delay_s(answer, settings.interval)
+        delay_s = self._delay_s(answer, settings.interval * scale(self._nodes))
+        if self._standing is not None:
+            asks_on = self._utc_now() + datetime.timedelta(seconds=delay_s)
+            is_throttled = isinstance(answer, Trouble) and answer.is_throttled
+            self._standing = attrs.evolve(self._standing, is_throttled=is_throttled, asks_on=asks_on)
+        return delay_s
 
     def _take(self, answer: list_fetch.Answer) -> Listing | None:
         """Go on with what ``answer`` says; a list that has become of use by it, to be kept."""
@@ -193,6 +209,11 @@ class Discovery:
         self._said = words
 
     def _delay_s(self, answer: list_fetch.Answer, interval_s: float) -> float:
+        if isinstance(answer, Trouble) and answer.is_throttled:
+            self._refusals += 1
+            span_s = min(LONGEST_S, interval_s * 2.0 ** min(self._refusals, 30))
+            return interval_s + self._rng.random() * span_s
+        self._refusals = 0
         self._failures = self._failures + 1 if isinstance(answer, Trouble) and answer.is_passing else 0
         if self._failures:
             interval_s = min(interval_s, RETRY_S * 2.0 ** min(self._failures - 1, 30))

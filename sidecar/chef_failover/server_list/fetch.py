@@ -36,10 +36,14 @@ class Unchanged:
 
 @attrs.frozen
 class Trouble:
-    """It cannot be had; ``sentence`` says why and what to do. ``is_passing`` when it may work soon by itself."""
+    """It cannot be had; ``sentence`` says why and what to do. ``is_passing`` when it may work soon by itself.
+
+    ``is_throttled``: the service takes no more requests for now.
+    """
 
     sentence: str
     is_passing: bool = False
+    is_throttled: bool = False
 
 
 Answer = Fetched | Unchanged | Trouble
@@ -126,4 +130,5 @@ def _judge(source: Source, region: str, error: AwsError) -> Trouble:
     if error.is_about_credentials:
         what = f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
         return Trouble(f"{source}: {what}", is_passing=True)
-    return Trouble(f"{source}: cannot be read in {region}: {error}", is_passing=error.is_passing)
+    what = f"{source}: cannot be read in {region}: {error}"
+    return Trouble(what, is_passing=error.is_passing, is_throttled=error.is_throttled)

@@ -33,6 +33,7 @@ from chef_failover.config.schema import Line, Name, Seconds, Until
 from chef_failover.config.settings import (
     ChefServerAssociation,
     Config,
+    FleetSettings,
     HealthSettings,
     NoAssociation,
     Server,
@@ -81,6 +82,7 @@ class FleetList:
 
     servers: tuple[Server, ...] = ()
     drains: tuple[ListedDrain, ...] = ()
+    fleet: FleetSettings = FleetSettings()
     health: ListedHealth = ListedHealth()
 
 
@@ -124,7 +126,8 @@ def effective(config: Config, listings: Iterable[Listing]) -> Effective:
             continue
         names = {server.name for server in servers}
         drains = tuple(drain for drain in listed.drains if drain.server in names)
-        used = attrs.evolve(config, servers=servers, health=_health(listed, config))
+        fleet = config.fleet if listed.fleet.nodes is None else listed.fleet
+        used = attrs.evolve(config, servers=servers, fleet=fleet, health=_health(listed, config))
         return Effective(used, drains, listing, refused, trouble)
     return Effective(config, trouble=trouble)
 

@@ -18,12 +18,13 @@ import attrs
 
 from chef_failover import files, weighed_json
 from chef_failover.chef import used
+from chef_failover.decide.hold_down import MOST_A_DAY
 from chef_failover.decide.steering import ends_at_after_reboot
 from chef_failover.decide.world import TRANSITIONS_KEPT
 from chef_failover.durations import LONGEST_S
 from chef_failover.instants import parse_instant
 from chef_failover.model.instance import is_instance_id
-from chef_failover.model.model import Registration, RegistrationState, Transition
+from chef_failover.model.model import Registration, RegistrationState, Returns, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
 from chef_failover.state.remembered import Known, KnownUse, Remembered
@@ -38,6 +39,7 @@ _MEMORY_LIMIT = 16 * 1024 * 1024
 _NAME_LIMIT = 255
 _WORDS_LIMIT = 4000
 _COUNT_LIMIT = 1_000_000_000
+_DOUBLINGS_LIMIT = 64
 
 
 @attrs.frozen
@@ -142,7 +144,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         with_work=frozenset(filter(_is_text, document.get("with_work") or ())),
         without_object=frozenset(filter(_is_text, document.get("without_object") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
-        lagging_since=instant.at if document.get("lagging", True) is not False else None,
+        stale=frozenset(filter(_is_text, document.get("stale") or ())),
         servers=_servers(document, instant),
         use=_use(document.get("used"), instant),
     )
@@ -150,13 +152,24 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
 
 def _servers(document: Mapping[str, Any], instant: Instant) -> dict[str, Known]:
     """What is not whole is left out: it costs a hold-down."""
-    found = {}
+    found, is_same_boot = {}, _is_same_boot(document, instant)
     for name, entry in (document.get("servers") or {}).items():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            since = entry["well_since"] if _is_same_boot(document, instant) else None
+            since = entry["well_since"] if is_same_boot else None
             well_since = None if since is None else min(_number(since), instant.at)
-            found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since)
+            returns = _returns(entry.get("returns") or {}, instant) if is_same_boot else Returns()
+            found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since, returns)
     return found
+
+
+def _returns(entry: Mapping[str, Any], instant: Instant) -> Returns:
+    """What older versions do not write, or is not one of ours, is learned again."""
+    try:
+        failed_at = tuple(sorted(min(_number(at), instant.at) for at in entry["failed_at"][-MOST_A_DAY:]))
+        came_back_at = -math.inf if entry["came_back_at"] is None else min(_number(entry["came_back_at"]), instant.at)
+        return Returns(int(_number(entry["doublings"], _DOUBLINGS_LIMIT)), failed_at, came_back_at)
+    except (ValueError, KeyError, TypeError):
+        return Returns()
 
 
 def _use(entry: Mapping[str, Any] | None, instant: Instant) -> KnownUse | None:
@@ -166,7 +179,8 @@ def _use(entry: Mapping[str, Any] | None, instant: Instant) -> KnownUse | None:
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         on = min(parse_instant(entry["since"]), instant.on)
         at = instant.at - (instant.on - on).total_seconds()
-        return KnownUse(used.parse(entry), _text(entry["node"]), at, on)
+        server = entry.get("server")
+        return KnownUse(used.parse(entry), _text(entry["node"]), at, on, None if server is None else _text(server))
     return None
 
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import attrs
 
+from chef_failover.decide.parity import is_behind
 from chef_failover.decide.readiness import has_useful_node_object
-from chef_failover.model.model import Registration, Snapshot, Transition
+from chef_failover.model.model import Registration, Returns, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RunEvidence, RunHistory, Used
 
@@ -23,6 +24,7 @@ class Known:
 
     chef_server_url: str
     well_since: float | None = None
+    returns: Returns = Returns()
 
 
 @attrs.frozen
@@ -34,6 +36,8 @@ class KnownUse:
     """As `SelectionPolicy.identity` has it."""
     at: float
     on: datetime.datetime
+    server: str | None = None
+    """As `Snapshot.used_server` has it."""
 
 
 @attrs.frozen
@@ -57,12 +61,12 @@ class Remembered:
     """The servers that had an object of this node which does something."""
     without_object: frozenset[str] = frozenset()
     """The servers where what is empty was left so by a run; see `ServerSnapshot.lacked_object_at`."""
+    stale: frozenset[str] = frozenset()
+    """The servers that had something older than runs use."""
     is_useless: bool = False
     """The file holds nothing that we can use."""
     instance_id: str | None = None
     """The EC2 instance that it was written on."""
-    lagging_since: float | None = None
-    """See `Snapshot`."""
     servers: Mapping[str, Known] = attrs.field(factory=dict)
     """By name, all that were configured."""
     use: KnownUse | None = None
@@ -82,8 +86,8 @@ def of(snapshot: Snapshot) -> Remembered:
         pin=snapshot.pin,
         with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
-        lagging_since=snapshot.lagging_since,
-        servers={server.name: Known(server.chef_server_url) for server in snapshot.servers},
+        stale=frozenset(server.name for server in snapshot.servers if is_behind(snapshot, server)),
+        servers={server.name: Known(server.chef_server_url, returns=server.returns) for server in snapshot.servers},
         use=_use_of(snapshot),
     )
 
@@ -91,7 +95,9 @@ def of(snapshot: Snapshot) -> Remembered:
 def _use_of(snapshot: Snapshot) -> KnownUse | None:
     if snapshot.used is None or snapshot.used_on is None:
         return None
-    return KnownUse(snapshot.used, snapshot.policy.identity, snapshot.used_since, snapshot.used_on)
+    return KnownUse(
+        snapshot.used, snapshot.policy.identity, snapshot.used_since, snapshot.used_on, snapshot.used_server
+    )
 
 
 def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
@@ -101,6 +107,9 @@ def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
 
     def new(name: str) -> str:
         return names.get(name, name)
+
+    def of_use(use: KnownUse) -> KnownUse:
+        return attrs.evolve(use, server=new(use.server) if use.server else None)
 
     def of_order(order: _Order) -> _Order:
         return attrs.evolve(order, server=new(order.server), in_use=new(order.in_use) if order.in_use else None)
@@ -124,5 +133,7 @@ def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
         pin=of_order(remembered.pin) if remembered.pin else None,
         with_work=frozenset(map(new, remembered.with_work)),
         without_object=frozenset(map(new, remembered.without_object)),
+        stale=frozenset(map(new, remembered.stale)),
+        use=of_use(remembered.use) if remembered.use else None,
         servers={new(name): known for name, known in remembered.servers.items()},
     )

@@ -22,7 +22,6 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         "instance_id": about.instance_id,
         "boot_id": about.boot_id,
         "choice": words.use(snapshot, choice, about, on) if choice else None,
-        "lagging": parity.is_lagging(snapshot),
         "associations": {
             name: _registration(url, registration)
             for name, url, registration in (
@@ -33,6 +32,7 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         },
         "with_work": [found.name for found in snapshot.servers if readiness.has_useful_node_object(found)],
         "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
+        "stale": [found.name for found in snapshot.servers if parity.is_behind(snapshot, found)],
         "servers": {found.name: _server(snapshot, found) for found in snapshot.servers},
         "run_evidence": {
             found.name: {"chef_server_url": found.chef_server_url, **_evidence(found.run_evidence)}
@@ -53,15 +53,26 @@ def _server(snapshot: Snapshot, found: ServerSnapshot) -> words.Document:
     return {
         **words.server_facts(snapshot, found),
         "chef_server_url": found.chef_server_url,
-        "well_since": round(since, 3) if since is not None and math.isfinite(since) else None,
+        "well_since": _at(since),
+        "returns": {
+            "doublings": found.returns.doublings,
+            "failed_at": [round(at, 3) for at in found.returns.failed_at],
+            "came_back_at": _at(found.returns.came_back_at),
+        },
     }
+
+
+def _at(instant: float | None) -> float | None:
+    """On the monotonic clock of this boot; None for never."""
+    return round(instant, 3) if instant is not None and math.isfinite(instant) else None
 
 
 def _used(snapshot: Snapshot) -> words.Document | None:
     """Of which node, and since when, besides."""
     if snapshot.used is None:
         return None
-    return {"node": snapshot.policy.identity, "since": words.utc(snapshot.used_on), **used.write(snapshot.used)}
+    told = {"node": snapshot.policy.identity, "server": snapshot.used_server, "since": words.utc(snapshot.used_on)}
+    return {**told, **used.write(snapshot.used)}
 
 
 def unassociated(snapshot: Snapshot) -> tuple[str, ...]:
@@ -86,7 +97,7 @@ def _evidence(evidence: RunEvidence) -> words.Document:
     """As state.json has it; when a run failed is told by the monotonic clock of this boot."""
     return {
         "failed_starts": evidence.failed_starts,
-        "failed_at": round(evidence.failed_at, 3) if math.isfinite(evidence.failed_at) else None,
+        "failed_at": _at(evidence.failed_at),
         "failure": evidence.failure,
         "saves": evidence.saves,
         "succeeded": evidence.has_succeeded,
