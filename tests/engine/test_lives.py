@@ -11,7 +11,7 @@ from chef_failover.decide.health import Thresholds
 from chef_failover.decide.world import apply_order, apply_probe
 from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.model.model import Health, Outcome, ProbeResult
+from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.orders import Drain
 from chef_failover.model.run_history import Used
 from chef_failover.node.machine import Machine
@@ -217,3 +217,20 @@ def test_another_node_has_used_nothing_yet(lives):
     lives.sidecar.report_run(RunReport("2", "succeeded", "standby", used=USED))
     lives.restart()  # under its former name
     assert lives.sidecar.snapshot.used is None
+
+
+@pytest.mark.parametrize(
+    ("other", "due_at"), [(RegistrationState.FAILED, 5100.0), (RegistrationState.REGISTERED, 9000.0)]
+)
+def test_a_person_who_waits_brings_an_urgent_registration_forward(tmp_path, other, due_at):
+    def throttle(snapshot, **_):
+        times = {"retry_at": 9000.0, "urgent_at": 9000.0, "awaited_at": 5100.0, "throttled_since": 5000.0}
+        for one, association in zip(snapshot.servers, (RegistrationState.FAILED, other), strict=True):
+            registration = Registration(association, attempts=1, **times)
+            snapshot = snapshot.with_server(attrs.evolve(one, registration=registration))
+        return snapshot
+
+    lives = Lives(tmp_path)
+    lives.sidecar.steer(throttle)
+    lives.sidecar.refresh(waits=False)
+    assert lives.sidecar.snapshot.server("main").registration.retry_at == due_at

@@ -153,6 +153,8 @@ def is_being_registered(server: ServerSnapshot, now: float) -> bool:
     match registration.state:
         case RegistrationState.REQUESTED | RegistrationState.UNREGISTERED:
             return registration.retry_at - now < PROOF_S
+        case RegistrationState.FAILED if registration.throttled_since is not None:
+            return registration.retry_at - now < PROOF_S
         case RegistrationState.REGISTERED if registration.attempts and now - registration.retry_at < PROOF_S:
             return last is None or not last.is_signed or last.finished_at <= registration.retry_at
     return False
