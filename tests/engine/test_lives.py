@@ -1,6 +1,7 @@
 """What a sidecar knows after a restart, a reload, and under a new name of a server."""
 
 import datetime
+import math
 import random
 
 import attrs
@@ -234,3 +235,23 @@ def test_a_person_who_waits_brings_an_urgent_registration_forward(tmp_path, othe
     lives.sidecar.steer(throttle)
     lives.sidecar.refresh(waits=False)
     assert lives.sidecar.snapshot.server("main").registration.retry_at == due_at
+
+
+@pytest.mark.parametrize(("boot", "is_kept"), [(BOOT, True), ("c" * 32, False)])
+def test_a_server_that_throttles_is_left_alone_over_a_restart_but_not_over_a_boot(tmp_path, boot, is_kept):
+    by_validator = "association: {provider: chef-server, validator: v, validator_key: 'file:/nowhere'}"
+    servers = f"node: {{name: web-1}}\nservers: [{{name: main, url: 'https://a.example', {by_validator}}}]"
+    times = {"retry_at": 9000.0, "urgent_at": 8000.0, "awaited_at": 5100.0, "throttled_since": 4900.0}
+    refused = Registration(RegistrationState.FAILED, "HTTP 503", attempts=2, identity="x", **times)
+
+    def throttle(snapshot, **_):
+        return snapshot.with_server(attrs.evolve(snapshot.servers[0], registration=refused))
+
+    lives = Lives(tmp_path)
+    lives.config = lambda _: config.parse(f"{servers}\nstate_dir: {tmp_path}")
+    lives.restart()
+    lives.sidecar.steer(throttle)
+    lives.boot = boot
+    lives.restart()
+    found = lives.sidecar.snapshot.server("main").registration
+    assert (found == refused, found.retry_at == -math.inf) == (is_kept, not is_kept)

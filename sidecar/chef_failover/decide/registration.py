@@ -29,7 +29,6 @@ from __future__ import annotations
 import datetime
 import enum
 import hashlib
-import math
 from collections.abc import Mapping
 
 import attrs
