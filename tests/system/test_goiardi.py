@@ -195,7 +195,7 @@ def test_main_killed_later_and_back(main, make_sidecar):
     assert choice.name == "standbyserver"
     assert "connection refused" in choice.reason
     until(lambda: sidecar.snapshot.server("mainserver").health is Health.DOWN)
-    assert sidecar.snapshot.choice.name == "standbyserver"
+    until(lambda: sidecar.snapshot.choice.name == "standbyserver")
 
     main.start()
     until(lambda: sidecar.snapshot.server("mainserver").health is Health.UP)
