@@ -26,7 +26,8 @@ def report(document: Document) -> str:
 
 def _source(source: Document) -> Iterator[str]:
     of = f" of {source['known']}" if source["known"] is not None else ""
-    yield f"{source['label']}: {source['read']}{of} nodes read from {source['chef_server_url']}"
+    label = "" if source["label"] == source["chef_server_url"] else f"{source['label']}: "
+    yield f"{label}{source['read']}{of} nodes read from {source['chef_server_url']}"
     if source["trouble"]:
         yield f"  not all could be read: {source['trouble']}"
     if source["unindexed"]:
