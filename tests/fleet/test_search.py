@@ -12,8 +12,9 @@ from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
 from chef_failover.errors import SearchError
 from chef_failover.fleet import search
+from chef_failover.fleet.asking import Asker, Pace
 from chef_failover.fleet.reading import Reading
-from chef_failover.fleet.search import EVERYTHING, NodeSearch, Pace
+from chef_failover.fleet.search import EVERYTHING, NodeSearch
 from tests.support.daemon_process import dev_servers
 from tests.support.fleet import facts, fill
 
@@ -38,7 +39,7 @@ def searcher(server, tmp_path):
         target = Target(server.chef_server_url, 30.0, ca_file)
         chef_server = ChefServer(target, Resolver(), TrustStore(()))
         pace = Pace(1e6, sleep=SLEPT.append)
-        return NodeSearch(chef_server, lambda protocol: ChefAuth("admin", key, protocol), "admin", pace)
+        return NodeSearch(Asker(chef_server, lambda protocol: ChefAuth("admin", key, protocol), "admin", pace))
 
     return make
 
