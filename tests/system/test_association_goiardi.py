@@ -59,7 +59,7 @@ def test_one_down_at_boot_and_started_later(servers, config_path, tmp_path):
     main, _ = servers
     main.stop()
     with daemon(config_path) as sidecar:
-        ended = run("wait", "--associated", "--timeout", "30s", "--config", config_path)
+        ended = run("wait", "--associated", "--timeout", "1m", "--config", config_path)
         assert ended.stdout.startswith("ready: standbyserver "), ended.stderr
         assert (tmp_path / "unassociated_servers.txt").read_text() == "mainserver\n"
         main.start()
@@ -97,7 +97,7 @@ def test_another_key_under_our_name_is_a_conflict_until_somebody_deletes_it(serv
         assert "key conflict" in entries(sidecar)["mainserver"]["association_detail"]
         assert sidecar.ask("/v1/server").body["name"] == "standbyserver"
         main.delete_client("web-1")
-        ended = run("associate", "mainserver", "--wait", "--timeout", "30s", "--config", config_path)
+        ended = run("associate", "mainserver", "--wait", "--timeout", "1m", "--config", config_path)
         assert (ended.returncode, ended.stdout) == (0, "mainserver: associated (registered by chef-validator)\n")
 
 
@@ -108,7 +108,7 @@ def test_a_client_made_anew_saves_its_predecessor_s_object_where_names_are_all(s
     with daemon(config_path) as sidecar:
         until(lambda: entries(sidecar)["mainserver"]["association"] == "refused", 30)
         main.delete_client("web-1")
-        assert run("associate", "mainserver", "--wait", "--timeout", "30s", "--config", config_path).returncode == 0
+        assert run("associate", "mainserver", "--wait", "--timeout", "1m", "--config", config_path).returncode == 0
         until(lambda: entries(sidecar)["mainserver"]["readiness"] == "has an object of this node", 30)
         assert (entries(sidecar)["mainserver"]["may_save"], entries(sidecar)["mainserver"]["lacks"]) == (None, [])
         key = load_key(tmp_path / "client.pem")
