@@ -22,10 +22,10 @@ from bench.fleet.server import ChefServer, Kind
 from chef_failover.chef.probes import STATUS_INTERVAL_S
 from chef_failover.config.settings import Config
 from chef_failover.decide import reading, seeding, world
-from chef_failover.decide.asking import MOMENT_S, servers_to_ask
+from chef_failover.decide.asking import MOMENT_S, server_to_settle, servers_to_ask
 from chef_failover.decide.health import Thresholds
 from chef_failover.decide.pace import JITTER, Pace, probe_from
-from chef_failover.decide.registration import Answer, Event, is_urgent, put_off, spans
+from chef_failover.decide.registration import Answer, Event, hurried, is_urgent, put_off, spans
 from chef_failover.decide.registration import advance as advance_registration
 from chef_failover.decide.selection import select_for_run
 from chef_failover.engine.registrar import LOOK_S
@@ -202,15 +202,15 @@ class Node:
         self._begin()
 
     def _begin(self) -> None:
-        """As `engine.assembly` begins: what is not urgent is put off."""
+        """As `engine.assembly` begins: first attempts to register are spread."""
         now = self._begun_at = self._clock.now
         self.snapshot = world.refresh_choice(self.snapshot, now=now, on=self._on)
         for one in self._watched:
             self._looks_from[one.index] = now + self._rng.random() * self._spans.boot_s
             server = self.snapshot.servers[one.index]
-            if not server.is_registered and not is_urgent(self.snapshot, server.name):
-                chance = self._rng.random()
-                registration = put_off(server.registration, self._spans, now=now, chance=chance)
+            if not server.is_registered:
+                hurries, chance = is_urgent(self.snapshot, server.name), self._rng.random()
+                registration = put_off(server.registration, self._spans, now=now, chance=chance, is_urgent=hurries)
                 self.snapshot = self.snapshot.with_server(attrs.evolve(server, registration=registration))
         self._plan()
         self._look_after()
@@ -287,26 +287,16 @@ class Node:
         return one.status_asked_at < doubted_at or self._clock.now >= one.status_due_at
 
     def _probed(self, one: _Watched, result: ProbeResult) -> None:
-        before = self.snapshot.servers[one.index]
-        after = world.apply_probe(
-            self.snapshot, before, result, thresholds=self._settings.thresholds, offline=None, on=self._on
-        )
+        before, now, thresholds = self.snapshot, self._clock.now, self._settings.thresholds
+        server = before.servers[one.index]
+        after = world.apply_probe(before, server, result, thresholds=thresholds, offline=None, on=self._on)
         one.last_at, one.began_at, one.probe_chance = result.finished_at, None, self._rng.random()
         one.wanted_at = one.last_at if one.wanted_from > one.last_at else math.inf
         self._take(after)
-        self._ask_others(one, before.health, after)
+        wanted = server_to_settle(before, self.snapshot, one.server.name, now=now, thresholds=thresholds)
+        if wanted is not None:
+            self._freshen(self._of(wanted), now)
         self._plan()
-
-    def _ask_others(self, one: _Watched, was: Health, after: Snapshot) -> None:
-        """One server has come back, and so may the one in use, which is DOWN; or the one in use has gone DOWN."""
-        now, in_use = after.servers[one.index].health, after.choice.name
-        for other in self._watched:
-            last = after.servers[other.index].last_probe
-            is_used_and_fails = in_use == other.server.name and last is not None and not last.outcome.is_alive
-            has_come_back = was is Health.DOWN and now is Health.UP and other is not one and is_used_and_fails
-            has_gone_down = was > now is Health.DOWN and in_use == one.server.name
-            if has_come_back or has_gone_down:
-                self._freshen(other, self._clock.now)
 
     def _take(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot.choice, snapshot
@@ -354,7 +344,8 @@ class Node:
         is_wanted = server.node_check is not None and seeding.wants_seed(self.snapshot, server)
         if not is_wanted or seeding.reference(self.snapshot) is None:
             return math.inf
-        return one.seeded_at + reading.UNREADABLE_S * (1 + one.chance)
+        due_at = one.seeded_at + reading.UNREADABLE_S * (1 + one.chance)
+        return max(due_at, server.stay_away_until)
 
     def _upkeep(self, one: _Watched) -> None:
         now = self._clock.now
@@ -459,10 +450,7 @@ class Node:
     def _have_read(self, one: _Watched, check: NodeCheck) -> None:
         one.is_working = False
         one.chance = self._rng.random()
-        after = world.apply_reading(self.snapshot, self.snapshot.servers[one.index], check, on=self._on)
-        if after.servers[one.index].is_changing:
-            self._freshen(one, self._clock.now)
-        self._take(after)
+        self._take(world.apply_reading(self.snapshot, self.snapshot.servers[one.index], check, on=self._on))
 
     def _seed(self, one: _Watched) -> None:
         now = one.seeded_at = self._clock.now
@@ -477,13 +465,23 @@ class Node:
     def run(self, again: bool = True) -> None:
         """Start a run of chef-client now; with ``again`` the next one follows."""
         if self._question is None:
+            self._hurry()
             self._question = _Question(self, functools.partial(self._start, again))
             self._question.go_on()
+
+    def _hurry(self) -> None:
+        """As `engine.sidecar`: a first registration that the run needs is tried at once."""
+        now = self._clock.now
+        for server in self.snapshot.servers:
+            is_late = not server.is_registered and server.registration.retry_at > now
+            if is_late and is_urgent(self.snapshot, server.name):
+                registration = hurried(server.registration, now=now)
+                self._take(world.apply_registration(self.snapshot, server, registration, now=now, on=self._on))
 
     def _start(self, again: bool, name: str) -> None:
         self._question = None
         self.runs += 1
-        one = next(one for one in self._watched if one.server.name == name)
+        one = self._of(name)
         Run(self._clock, self._rng, one.server, self.name, functools.partial(self._run_ended, one, again))
 
     def _run_ended(self, one: _Watched, again: bool, failure: Failure | None) -> None:
@@ -508,6 +506,9 @@ class Node:
             self._freshen(one, now)
         if again:
             self._clock.at(now + pause_s(self._rng), self.run)
+
+    def _of(self, name: str) -> _Watched:
+        return next(one for one in self._watched if one.server.name == name)
 
     @property
     def _on(self) -> datetime.datetime:

@@ -314,7 +314,8 @@ def key_reads(scale: Scale) -> Iterator[Row]:
     fleet.clock.run_until(2 * HOUR)
     said = f"{bucket.calls / max(1, bucket.taken):.2f} asked : taken; {len(joined.clients) / fleet.size:.0%} in 2 h"
     what = "40 reads of a key a second, 100,000 nodes: peak asked over a minute, 1/s"
-    yield Row(what, peak(bucket.asked, 60) / factor, 250, said)
+    chance = 2.33 * math.sqrt(250 * 60 * factor) / (60 * factor)
+    yield Row(what, peak(bucket.asked, 60) / factor, 250, said, chance)
 
 
 def list_reads(scale: Scale) -> Iterator[Row]:

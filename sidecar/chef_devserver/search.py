@@ -179,7 +179,7 @@ def _term(field: str, pattern: str) -> Predicate:
     parts = re.split(r"(\\.|[\[\]])", pattern.strip('"'))
     glob = "".join(f"[{part[-1]}]" if place % 2 else part for place, part in enumerate(parts))
     fits = re.compile(fnmatch.translate(glob)).fullmatch
-    if field in ("name", "chef_environment"):
+    if field == "chef_environment":
         return lambda name, node: fits(node[field]) is not None  # noqa: ARG005
     return lambda name, node: any(key == field and fits(text) for key, text in _fields(node))  # noqa: ARG005
 

@@ -35,8 +35,8 @@ def fleet(tmp_path):
 
 def test_a_fleet_that_would_go_on_is_exit_0(fleet):
     (main, standby), run = fleet
-    fill(main, ["web-1", "web-2"], facts(url=main.chef_server_url))
-    fill(standby, ["db-1"], facts("standbyserver", url=standby.chef_server_url))
+    fill(main, ["web-1", "web-2"], facts())
+    fill(standby, ["db-1"], facts("standbyserver"))
     ended = run()
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
@@ -54,7 +54,7 @@ def test_a_fleet_that_would_go_on_is_exit_0(fleet):
 
 def test_a_node_that_would_be_left_alone_is_exit_1_with_its_reason(fleet):
     (main, _), run = fleet
-    fill(main, ["web-1"], facts(url=main.chef_server_url))
+    fill(main, ["web-1"], facts())
     fill(main, [f"db-{n:02}" for n in range(12)], facts(standbyserver={"association": "refused"}))
     fill(main, ["old-1"])
     ended = run(profiles=["main"])
@@ -71,7 +71,7 @@ def test_a_node_that_would_be_left_alone_is_exit_1_with_its_reason(fleet):
 
 def test_a_server_that_is_dead_is_told_and_the_other_one_is_read(fleet):
     (main, standby), run = fleet
-    fill(standby, ["web-1"], facts("standbyserver", url=standby.chef_server_url))
+    fill(standby, ["web-1"], facts("standbyserver"))
     main.stop()
     ended = run()
     assert ended.returncode == 1
@@ -81,12 +81,22 @@ def test_a_server_that_is_dead_is_told_and_the_other_one_is_read(fleet):
 
 def test_the_account_may_stand_on_the_command_line(fleet, tmp_path):
     (main, _), run = fleet
-    fill(main, ["web-1"], facts(url=main.chef_server_url))
+    fill(main, ["web-1"], facts())
     whole = ["--server", main.chef_server_url, "--client-name", "admin", "--key", tmp_path / "main.pem"]
     ended = run(*whole, profiles=[])
     assert (ended.returncode, "Without mainserver, 1 of 1 nodes go on" in ended.stdout) == (0, True)
     assert run(*whole[:2], profiles=[]).returncode == 2
     assert run(*whole).returncode == 2
+
+
+def test_a_page_is_written_beside_the_table(fleet, tmp_path):
+    (main, _), run = fleet
+    fill(main, ["web-1"], facts())
+    path = tmp_path / "fleet.html"
+    ended = run("--html", path, profiles=["main"])
+    assert (ended.returncode, "Without mainserver, 1 of 1 nodes go on." in path.read_text()) == (0, True)
+    ended = run("--html", tmp_path / "no" / "such.html", profiles=["main"])
+    assert (ended.returncode, "No such file or directory" in ended.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ def test_a_mistake_is_told(fleet, arguments, code, said):
 
 def test_a_terminal_gets_a_bar_and_a_script_gets_none(fleet, tmp_path):
     (main, _), _ = fleet
-    fill(main, [f"web-{n}" for n in range(300)], facts(url=main.chef_server_url))
+    fill(main, [f"web-{n}" for n in range(300)], facts())
     whole = command("fleet", "--credentials", tmp_path / "credentials", "--profile", "main", "--rate", "1000")
     ours, its = os.openpty()
     ended = subprocess.run(whole, stdout=subprocess.PIPE, stderr=its, timeout=60, check=False)

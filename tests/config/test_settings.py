@@ -153,6 +153,8 @@ def server(more):
         ("health: {timeout: 60s}", "health: {timeout: 61s}"),
         ("health: {fall: 1000}", "health: {fall: 1001}"),
         ("health: {rise: 1}", "health: {rise: 0}"),
+        ("fleet: {nodes: 1}", "fleet: {nodes: 0}"),
+        ("fleet: {nodes: 10000000}", "fleet: {nodes: 10000001}"),
         ("selection: {failback: 8784h}", "selection: {failback: 8785h}"),
         ("listen: {loopback: '127.0.0.1:65535'}", "listen: {loopback: '127.0.0.1:65536'}"),
         ("listen: {loopback: '127.0.0.1:0'}", f"listen: {{loopback: '127.0.0.1:{'0' * 5000}'}}"),

@@ -273,6 +273,7 @@ def test_what_a_run_tells_holds_until_the_object_is_read():
         (holding("b"), run("failed", phase=Phase.START, http_status=404), True),
         (holding("b"), run("failed", phase=Phase.START, http_status=412), True),
         (holding("b"), run("failed", phase=Phase.CONVERGE, http_status=404), False),
+        (holding("b"), run("failed", phase=Phase.SAVE, http_status=403), True),
         (without("b"), run(), True),
         (without("b"), run(used=USED), False),
         (without("b"), run("failed", phase=Phase.CONVERGE), True),

@@ -143,13 +143,13 @@ def test_a_run_hurries_a_first_attempt_and_no_other():
 @pytest.mark.parametrize(
     ("failback_s", "nodes", "found"),
     [
-        (600.0, None, Spans(600.0, 285.0, 5.0, 15.0)),
-        (60.0, None, Spans(60.0, 285.0, 5.0, 15.0)),
+        (600.0, None, Spans(600.0, 278.0, 5.0, 15.0)),
+        (60.0, None, Spans(60.0, 278.0, 5.0, 15.0)),
         (0.0, None, USUAL),
         (math.inf, None, USUAL),
         (600.0, 10, Spans(600.0, 60.0, 5.0, 15.0)),
-        (600.0, 10_000, Spans(600.0, 2850.0, 5.0, 15.0)),
-        (600.0, 100_000, Spans(6000.0, 28_500.0, 50.0, 150.0)),
+        (600.0, 10_000, Spans(600.0, 2780.0, 5.0, 15.0)),
+        (600.0, 100_000, Spans(6000.0, 27_800.0, 50.0, 150.0)),
     ],
 )
 def test_spans_by_failback_and_the_size_of_the_fleet(failback_s, nodes, found):
@@ -164,11 +164,11 @@ def test_a_pause_that_the_server_asks_for_comes_before_the_jitter():
 def test_spans_after_a_refusal_follow_one_another_and_grow():
     ends, waited_s = [], 0.0
     for _ in range(6):
-        begins_s = waited_s + throttled_wait_s(waited_s, 285.0, chance=0.0)
+        begins_s = waited_s + throttled_wait_s(waited_s, 278.0, chance=0.0)
         assert begins_s == pytest.approx(ends[-1] if ends else 0.0)
-        ends.append(waited_s + throttled_wait_s(waited_s, 285.0, chance=1.0))
+        ends.append(waited_s + throttled_wait_s(waited_s, 278.0, chance=1.0))
         waited_s = (begins_s + ends[-1]) / 2
-    assert [round(end) for end in ends] == [285, 293, 658, 1176, 1912, 2957]
+    assert [round(end) for end in ends] == [278, 284, 649, 1167, 1903, 2948]
 
 
 def test_a_refusal_for_the_load_is_forgotten_with_any_other_answer():

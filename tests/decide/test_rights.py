@@ -9,12 +9,13 @@ from chef_failover.api import render
 from chef_failover.cli import tables
 from chef_failover.decide.outlook import conditions_for_use, shortcomings
 from chef_failover.decide.readiness import caution, sentence, why_not_ready
-from chef_failover.decide.reading import DAY_S, due_at
+from chef_failover.decide.reading import LACKING_S, due_at, question
 from chef_failover.decide.rights import BARRED_S, REFUSED, cure, may_save
 from chef_failover.decide.world import apply_run
 from chef_failover.model.about import About
 from chef_failover.model.model import NodeCheck, Standing
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
+from chef_failover.model.question import Look
 from chef_failover.model.run_history import Phase, Run, RunEvidence
 from tests.support.builders import ON, WEB, bare, holding, server, was_read, world
 
@@ -74,7 +75,10 @@ def test_a_run_that_could_not_save_makes_the_server_not_ready_at_once(may):
     assert conditions_for_use(snapshot, snapshot.choice.verdicts[0], snapshot.choice, now=5.0) == (
         "this node must be able to save its object there"
     )
-    assert due_at(snapshot, a, chance=0.5, since=0.0) == DAY_S
+    again = was_read(snapshot, "a", 60.0, WEB)
+    assert due_at(again, again.server("a"), chance=0.5, since=0.0) == 60.0 + LACKING_S
+    asked = question(again, again.server("a"))
+    assert (asked.look, asked.asks_content) == (Look.EXISTENCE, False)
 
 
 @pytest.mark.parametrize(

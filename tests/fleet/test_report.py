@@ -22,7 +22,7 @@ def node(name="web-1", *, age_s=60.0, found_on=MAIN_URL, published=None, **chang
     row = {"name": name, "seen": None if age_s is None else ON.timestamp() - age_s}
     if published:
         in_use = published.pop("server", None) or {}
-        row |= published | {"server": in_use.get("name"), "url": in_use.get("chef_server_url"), "degraded": False}
+        row |= published | {"server": in_use.get("name"), "degraded": False}
     return parse(row, found_on, ON)
 
 
@@ -103,9 +103,14 @@ def test_what_leaves_a_node_alone_whatever_its_standbys_do(one, reason):
     assert [*alone(node("well"), one)] == [reason]
 
 
+STANDBY_URL = "https://standby.example.com/organizations/acme"
+
+
 def test_who_uses_another_server_goes_on_there_however_it_stands():
-    other = {"age_s": 9e9, "published": fleet.facts("standbyserver", "https://standby.example.com")}
-    assert alone(node("well"), node("a", **other), bare(found_on="https://standby.example.com")) == {}
+    there = {"published": fleet.facts("standbyserver"), "found_on": STANDBY_URL}
+    unseen = {"age_s": 9e9, "found_on": STANDBY_URL}
+    document = made(node("well"), node("a", **there), bare(**unseen))
+    assert document["without"]["go_on"] == {"standbyserver": 3}
     pinned = published(pin={"server": "standbyserver", "strict": True})
     assert alone(node("a", published=pinned)) == {}
 

@@ -89,6 +89,14 @@ def test_a_query_of_ones_own_is_split_as_a_whole(server, searcher):
 
 
 @pytest.mark.usefixtures("small")
+def test_what_cannot_be_split_further_is_an_error(server, searcher, monkeypatch):
+    monkeypatch.setattr(index, "object_id", lambda name: "0" * 48)
+    fill(server, [f"node-{number}" for number in range(50)])
+    with pytest.raises(SearchError, match=r"X_CHEF_id_CHEF_X:\*000 finds 40 nodes or more, and cannot be split"):
+        read(searcher())
+
+
+@pytest.mark.usefixtures("small")
 def test_where_ids_cannot_be_searched_the_environments_split_it(server, searcher, monkeypatch):
     monkeypatch.setattr(index, "object_id", lambda name: name + "!")
     server.state.environments |= {"prod-1", "empty"}
@@ -157,6 +165,27 @@ def test_of_a_node_on_two_servers_the_newest_object_counts(searcher):
     assert used == {"moved": "standbyserver", "stayed": "mainserver"}
     assert [(source.read, source.known, source.is_whole) for source in sources] == [(2, 2, True), (2, 2, True)]
     assert (sum(more for more, _ in told), sum(done for _, done in told)) == (4, 4)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_node_that_slips_from_page_to_page_is_asked_for_by_name(server, searcher):
+    """One that was read already is deleted, and each later page begins with the node after the next."""
+    names = sorted((f"node-{number}" for number in range(12)), key=index.object_id)
+    fill(server, names)
+    made = searcher()
+    pages = made.pages
+
+    def disturbed(query):
+        for rows in pages(query):
+            yield rows
+            server.state.nodes.pop(names[0], None)
+
+    made.pages = disturbed
+    one, _ = reading()
+    (source,) = one.read([("main", server.chef_server_url, made)])
+    assert sorted(one.nodes) == sorted(names)
+    assert source.is_whole
+    assert sum("name%3A" in target for _, target, _ in server.requests) == 1
 
 
 def test_a_node_that_the_search_does_not_find_is_named(server, searcher):

@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items):
     """A test may wait for a whole build."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(1800))
+            item.add_marker(pytest.mark.timeout(3600))
 
 
 def pytest_terminal_summary(terminalreporter):

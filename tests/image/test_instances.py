@@ -4,6 +4,7 @@ The tests are one story, in order: what the image holds, the first boot, a reboo
 does on the instances what it does on EC2: it asks the metadata service for user data, and that is our example.
 """
 
+import contextlib
 import json
 import re
 import subprocess
@@ -54,7 +55,7 @@ def instances(baked, new_instance, servers, metadata):
 def boot(instance):
     """Until cloud-init has done what the user data says."""
     instance.wait_for_boot()
-    said = instance.attempt("cloud-init status --wait --long; cat /var/log/cloud-init-output.log", 900)
+    said = instance.attempt("cloud-init status --wait --long; cat /var/log/cloud-init-output.log", 1200)
     assert "status: done" in said.stdout, said.stdout
 
 
@@ -113,7 +114,7 @@ def test_each_instance_has_an_identity_of_its_own(instances, metadata):
 
 def test_each_instance_is_registered_with_both_servers(instances):
     for instance in instances:
-        instance.run("chef-failover wait --associated --all --timeout 1m", 90)
+        instance.run("chef-failover wait --associated --all --timeout 4m")
         assert [server["association"] for server in status(instance)["servers"]] == ["associated"] * 2
 
 
@@ -130,7 +131,7 @@ def test_the_runs_that_follow_come_from_the_timer(instances, servers):
     for instance in instances:
         assert instance.run("systemctl is-enabled chef-client.timer") == "enabled"
         assert instance.run("systemctl show -P Triggers chef-client.timer") == "chef-client.service"
-        instance.run("systemctl disable --now chef-client.timer && systemctl start chef-client", 300)
+        instance.run("systemctl disable --now chef-client.timer && systemctl start chef-client")
         assert f"the run on {main.url} succeeded" in instance.run("journalctl -b -u chef-client -o cat --no-pager")
 
 
@@ -159,9 +160,10 @@ def test_a_reboot_keeps_the_identity(instances, record_property):
     key = instance.run(f"sha256sum {STATE}/client.pem")
     boot = instance.wait_for_boot()
     with other.halted():
-        instance.attempt("systemctl reboot", 20)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the network may be gone before ssh
+            instance.attempt("systemctl reboot", 120)
         instance.wait_for_boot(after=boot)
-        instance.run("chef-failover wait --associated --timeout 2m", 150)
+        instance.run("chef-failover wait --associated --timeout 4m")
     record_property("a later boot: start to READY, s", ready_s(instance))
     assert instance.run(f"sha256sum {STATE}/client.pem") == key
     assert status(instance)["node_name"] == instance.id
@@ -172,7 +174,7 @@ def test_the_main_server_ends_and_the_standby_is_used(instances, servers):
     main, standby = servers
     main.stop()
     for instance in instances:
-        said = instance.run("chef-client", 120)
+        said = instance.run("chef-client")
         assert f"the run on {standby.url} succeeded" in said
         assert "Server not reachable: mainserver: " in said
         assert node_object(standby, instance)["automatic"]["ohai_time"] > 0
@@ -186,6 +188,6 @@ def test_the_limits_of_the_unit_hold(instances):
     group = "/sys/fs/cgroup/system.slice/chef-failover.service"
     assert first.run(f"cat {group}/memory.max {group}/pids.max").split() == [str(128 * 1024**2), "96"]
     first.run("systemctl set-property --runtime chef-failover MemoryMax=20M")
-    until(lambda: "killed by the OOM killer" in first.run("journalctl -b -u chef-failover -o cat --no-pager"), 120)
+    until(lambda: "killed by the OOM killer" in first.run("journalctl -b -u chef-failover -o cat --no-pager"), 300)
     first.run("systemctl set-property --runtime chef-failover MemoryMax=128M")
-    until(lambda: first.attempt("chef-failover server").returncode == 0, 120)
+    until(lambda: first.attempt("chef-failover server").returncode == 0, 300)

@@ -130,7 +130,7 @@ BAD = {
     "servers: [": "not valid YAML",
     "- a": "names no server",
     "servers:\n- {name: a, url: 'http://a'}\n- {name: a}": ":3: servers[1].name: 'a' already names servers[0]",
-    "servers:\n" + one() + "state_dir: /tmp": ":3: state_dir: unknown key; known here: servers, drains, health",
+    "servers:\n" + one() + "state_dir: /tmp": ":3: state_dir: unknown key; known here: servers, drains, fleet, health",
     "servers:\n" + one() + "health: {interval: 5}": "health.interval: 5 is not a duration",
     "servers:\n" + one() + "health: {timeout: 9s}": "health.timeout: unknown key; known here: interval",
     "servers:\n" + one() + "drains: [{server: b}]": "drains[0].server: 'b' is no server of this list",

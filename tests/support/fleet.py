@@ -8,13 +8,13 @@ WELL = {
 }  # fmt: skip
 
 
-def facts(uses="mainserver", url="https://main.example.com", **servers):
+def facts(uses="mainserver", **servers):
     """``node['chef_failover']`` of a node that uses that server; ``servers`` has changes to the standbys."""
     listed = {"mainserver": {}, "standbyserver": {}} | servers
     return {
         "available": True,
         "version": "0.1.0",
-        "server": {"name": uses, "chef_server_url": url, "degraded": False},
+        "server": {"name": uses, "chef_server_url": f"https://{uses}.example.com", "degraded": False},
         "pin": None,
         "drains": {},
         "servers": {

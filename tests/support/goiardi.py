@@ -101,6 +101,10 @@ class Goiardi:
         path = f"cookbooks/{name}/{version}"
         self.request("PUT", path, "admin", self._key("admin"), content).raise_for_status()
 
+    def put_node(self, node: dict[str, object]) -> None:
+        """A node object that is not there yet, as the administrator."""
+        self._post("nodes", node, "admin")
+
     def put_role(self, name: str) -> None:
         """A role that does nothing, as the administrator, unless it is there."""
         role = {"name": name, "json_class": "Chef::Role", "chef_type": "role", "run_list": [], "env_run_lists": {}}

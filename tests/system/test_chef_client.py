@@ -782,7 +782,9 @@ def test_tags_that_chef_client_adds_are_no_difference(machine, main, standby):
         assert main.request("GET", f"nodes/{NODE}", NODE, load_key(machine.key)).json()["normal"] == {"tags": []}
         sidecar.stop()
         sidecar.restart()
-        until(lambda: all(is_read(one) for one in sidecar.ask("/v1/servers").body["servers"]))
+        for name in ("mainserver", "standbyserver"):
+            sidecar.ask(f"/v1/servers/{name}/associate", method="POST", body={})  # and read what is there
+        until(lambda: all(is_read(one) for one in sidecar.ask("/v1/servers?refresh=yes").body["servers"]))
         assert [one["differences"] for one in sidecar.ask("/v1/servers").body["servers"]] == [[], []]
 
 
@@ -856,9 +858,7 @@ def test_a_client_made_anew_from_its_key_conflict_to_a_run_that_saves(tmp_path, 
         return run("status", "--config", machine.config).stdout
 
     def have_read_again(name):
-        """A failure of which nothing is known says nothing, but makes the sidecar look."""
-        body = {"run_id": f"look at {name}", "event": "failed", "server": name}
-        assert sidecar.ask("/v1/runs", method="POST", body=body).status == 202
+        assert run("associate", name, "--config", machine.config).returncode == 0
 
     with daemon(machine.config) as sidecar:
         until(lambda: [entry["association"] for entry in servers()] == ["refused"] * 2)

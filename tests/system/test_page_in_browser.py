@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from chef_failover.fleet import page
+from tests.fleet.test_page import DOCUMENT
 from tests.support.browser import browser
 from tests.support.daemon_process import daemon, free_port, until, write_config
 
@@ -85,6 +87,15 @@ def test_the_page_during_a_failover_keeps_the_rules(chromium, servers, sidecar):
     servers[1].stop()
     until(lambda: "Using standbyserver, degraded" in chromium.text("#headline"))
     keeps_the_rules(chromium, "all-down")
+
+
+def test_the_report_on_a_fleet_keeps_the_rules(chromium, tmp_path):
+    path = tmp_path / "fleet.html"
+    path.write_text(page.render(DOCUMENT))
+    chromium.look()
+    chromium.open(path.as_uri())
+    assert "3 of 4 nodes go on" in chromium.text(".headline")
+    keeps_the_rules(chromium, "fleet")
 
 
 def test_it_is_renewed_in_place(chromium, servers, sidecar):

@@ -19,7 +19,7 @@ from chef_failover.cli import fleet_tables
 from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import Duration, json_option
 from chef_failover.errors import EXIT_NO, ChefFailoverError
-from chef_failover.fleet import credentials, report
+from chef_failover.fleet import credentials, page, report
 from chef_failover.fleet.credentials import Account
 from chef_failover.fleet.reading import OnProgress, Reading
 from chef_failover.fleet.search import EVERYTHING, NodeSearch, Pace
@@ -66,6 +66,7 @@ _TRUSTED = Path("/etc/chef/trusted_certs")
 @click.option(
     "--timeout", "timeout_s", type=Duration(), default="60s", show_default=True, help="How long one request may take."
 )
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Also write the report there, as a page.")
 @json_option
 def fleet(
     profiles: Sequence[str],
@@ -80,6 +81,7 @@ def fleet(
     interval_s: float,
     per_s: float,
     timeout_s: float,
+    html_path: Path | None,
     as_json: bool,
 ) -> None:
     """Read from the Chef servers what all nodes use, and which of them would not outlive one server.
@@ -101,9 +103,18 @@ def fleet(
         document = report.make(reading.nodes.values(), sources, without=without, interval_s=interval_s, on=on)
     except ValueError as error:
         raise ChefFailoverError(str(error)) from error
+    if html_path is not None:
+        _write(html_path, page.render(printable_values(document)))
     click.echo(pretty(document) if as_json else fleet_tables.report(printable_values(document)))
     if not report.is_well(document):
         sys.exit(EXIT_NO)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ChefFailoverError(f"{path}: {error.strerror}") from error
 
 
 def _of(account: Account) -> tuple[str, str]:

@@ -21,7 +21,7 @@ import attrs
 from chef_failover.decide import parity, seeding
 from chef_failover.decide.pace import JITTER
 from chef_failover.decide.readiness import has_useful_node_object, why_not_ready
-from chef_failover.decide.rights import is_barred
+from chef_failover.decide.rights import is_barred, is_refused
 from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode
 from chef_failover.model.question import Look, Question
@@ -82,14 +82,14 @@ def question(snapshot: Snapshot, server: ServerSnapshot, *, asked_at: float = -m
     elif is_asked or is_model or not _is_known(server, used):
         look = Look.WHOLE
     elif check is not None and not check.trouble and check.misses > 0 and _span_s(check) < DAY_S:
-        look, asks_content = (look, False) if is_missing else (Look.NOTHING, True)
+        asks_content = not (is_missing or is_barred(snapshot, server))
+        look = Look.NOTHING if asks_content else look
     return Question(readiness, look, asks_content, parity.is_compared(snapshot, server), used)
 
 
 def counted(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> NodeCheck:
     """``check``, the latest reading of ``server``, which has it already, with the `NodeCheck.misses` continued."""
-    is_lacking = why_not_ready(snapshot, server) is not None and not is_barred(snapshot, server)
-    is_miss = check.trouble or is_lacking or parity.is_behind(snapshot, server)
+    is_miss = check.trouble or why_not_ready(snapshot, server) or parity.is_behind(snapshot, server)
     return attrs.evolve(check, misses=check.misses + 1 if is_miss else 0)
 
 
@@ -114,8 +114,8 @@ def is_asked_by(server: ServerSnapshot, run: Run) -> bool:
     """The end of ``run`` leaves open what is there; ``server`` is as it was before."""
     if run.is_success:
         return run.used is None and server.has_node_object is False
-    is_missing = run.phase is Phase.START and run.http_status in _MISSING
-    return is_missing or server.has_node_object is False
+    is_open = (run.phase is Phase.START and run.http_status in _MISSING) or is_refused(run)
+    return is_open or server.has_node_object is False
 
 
 def _is_known(server: ServerSnapshot, used: Used | None) -> bool:

@@ -44,12 +44,12 @@ URGENT_S = 15.0
 """How long the first attempts are spread of nodes that have no server yet and that no run waits for."""
 LEISURE_S = 600.0
 """How long the first attempts are spread where ``failback`` is no length of time."""
-THROTTLED_NODE_S = 0.285
-"""Seconds of the first span at a server that throttles, for each node: 3.5 a second come where 5 are taken."""
+THROTTLED_NODE_S = 0.278
+"""Seconds of the first span at a server that throttles, for each node: 3.6 a second come where 5 are taken."""
 THROTTLED_NODES = 1000
 """What that span is made for where the size of the fleet is not known."""
-SECOND_SPAN = 8 / 285
-THIRD_SPAN = 365 / 285
+SECOND_SPAN = 6 / 278
+THIRD_SPAN = 365 / 278
 GROWTH = 1.42
 """The second and the third span by the first, and each further one by the one before."""
 

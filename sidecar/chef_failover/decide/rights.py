@@ -18,11 +18,16 @@ import attrs
 
 from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
-from chef_failover.model.run_history import RunEvidence
+from chef_failover.model.run_history import Phase, Run, RunEvidence
 
 BARRED_S = 4 * 3600.0
 """How long one refusal bars a server that does not tell of rights: a proxy may have said it, or somebody mended it."""
 REFUSED = "a run there could not save this node's object (HTTP 403)"
+
+
+def is_refused(run: Run) -> bool:
+    """It could not save the node, which the server did not allow."""
+    return run.phase is Phase.SAVE and run.http_status == 403
 
 
 def may_save(server: ServerSnapshot) -> bool | None:

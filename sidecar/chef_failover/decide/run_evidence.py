@@ -19,6 +19,7 @@ import math
 
 import attrs
 
+from chef_failover.decide.rights import is_refused
 from chef_failover.durations import in_words
 from chef_failover.model.model import Health, ServerSnapshot, Snapshot
 from chef_failover.model.run_history import Phase, Run, RunEvidence
@@ -53,9 +54,8 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
     if run.is_success:
         return RunEvidence(saves=True, has_succeeded=True)
     if run.phase in (Phase.CONVERGE, Phase.SAVE):
-        is_refused = run.phase is Phase.SAVE and run.http_status == 403
-        failed_at = at if is_refused else evidence.failed_at
-        return attrs.evolve(excused(evidence), failed_at=failed_at, saves=False if is_refused else evidence.saves)
+        failed_at = at if is_refused(run) else evidence.failed_at
+        return attrs.evolve(excused(evidence), failed_at=failed_at, saves=False if is_refused(run) else evidence.saves)
     last = server.last_probe
     # What only our probes lack explains no failure of chef-client's.
     is_well = server.health is Health.UP and last is not None and (last.outcome.serves_node or last.is_only_our_trouble)

@@ -23,7 +23,6 @@ KEYS = {
     "available": ["chef_failover", "available"],
     "version": ["chef_failover", "version"],
     "server": ["chef_failover", "server", "name"],
-    "url": ["chef_failover", "server", "chef_server_url"],
     "degraded": ["chef_failover", "server", "degraded"],
     "pin": ["chef_failover", "pin"],
     "drains": ["chef_failover", "drains"],
@@ -40,8 +39,6 @@ class Facts:
     version: str | None = None
     server: str | None = None
     """The name of the server that its runs use."""
-    url: str | None = None
-    """The ``chef_server_url`` of that server."""
     is_degraded: bool = False
     pinned: str | None = None
     is_pinned_strictly: bool = False
@@ -87,7 +84,6 @@ def _facts(data: Mapping[str, Any], on: datetime.datetime) -> Facts:
         available,
         _text(data.get("version")),
         _text(data.get("server")),
-        _text(data.get("url")),
         is_degraded=data.get("degraded") is True,
         pinned=_text(pin.get("server")),
         is_pinned_strictly=pin.get("strict") is True,

@@ -51,6 +51,8 @@ class Reading:
                 self._tell(len(known), 0)
             for rows in search.pages(self._query):
                 self._take(rows, chef_server_url, found)
+            for rows in search.named(sorted(known - found)):  # they slipped from page to page
+                self._take(rows, chef_server_url, found)
             unindexed = known - found
             if unindexed:  # those that are gone by now were deleted meanwhile
                 known = search.names()

@@ -15,12 +15,12 @@ from typing import Any
 
 import attrs
 
-from chef_failover.config import urls
 from chef_failover.fleet.nodes import Node
 from chef_failover.fleet.standby import Caution, Obstacle, first_of
 
 Document = dict[str, Any]
-_Names = dict[tuple[str, int], str]
+_Names = dict[str, str]
+"""What nodes call the server of each ``chef_server_url`` that was read."""
 
 
 class Hindrance(enum.StrEnum):
@@ -105,7 +105,7 @@ def make(
     """
     sources = tuple(sources)
     seen_after = on.timestamp() - 2 * interval_s
-    names = {_host(node.facts.url): node.facts.server for node in nodes if node.facts.url and node.facts.server}
+    names = _names(nodes)
     using = collections.Counter(_in_use(node, names) for node in nodes)
     if without is None:
         without = max(using, key=lambda name: using[name], default=None)
@@ -203,14 +203,19 @@ def _groups(titles: dict[Any, str], members: Iterable[tuple[Any, str]]) -> list[
     ]
 
 
+def _names(nodes: Iterable[Node]) -> _Names:
+    """A node saves its object on the server that it uses: what most of those there call it is its name."""
+    told: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for node in nodes:
+        if node.facts.server:
+            told[node.found_on][node.facts.server] += 1
+    return {url: count.most_common(1)[0][0] for url, count in told.items()}
+
+
 def _in_use(node: Node, names: _Names) -> str:
     """The server that its runs use: by its own word, or else the one that had its newest object."""
-    return node.facts.server or names.get(_host(node.found_on)) or node.found_on
+    return node.facts.server or names.get(node.found_on, node.found_on)
 
 
 def _configured(nodes: Iterable[Node]) -> set[str]:
     return {one.name for node in nodes for one in node.facts.servers or ()}
-
-
-def _host(url: str) -> tuple[str, int]:
-    return urls.place(url)[:2]

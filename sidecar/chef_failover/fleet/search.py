@@ -1,21 +1,22 @@
 """I/O: all nodes of one Chef server, read by partial search, a page at a time.
 
 A server's search shows 10,000 results of a query at most, and says so by a count that is no larger. A query that finds
-as many is split in 16 by the last hex digit of the objects' ids, and again where that is not enough. goiardi and
-chef-zero have no such ids; there the query is split by environment. Nothing is left out without a word: the server's
+as many is split in 16 by the last hex digit of the objects' ids, and again where that is not enough. chef-zero has no
+such ids; there the query is split by environment. goiardi counts the rows of the page and no more, and gives them in
+another order each time, so there one page has to have all. Nothing is left out without a word: the server's
 own list of nodes, which comes from its database, says which names the search did not find.
 
 The server loads each node of a page whole, so pages are small and requests are paced.
 
-Source: github.com/chef/chef-server chef_wm_search.erl, chef_index (chef_opensearch.erl), chef_object_base.erl
-(``make_guid``).
+Source: github.com/chef/chef-server chef_wm_search.erl, chef_opensearch.erl, chef_object_base.erl (``make_guid``);
+goiardi 0.11.10 as it runs.
 """
 
 from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -34,6 +35,8 @@ EVERYTHING = "*:*"
 PAGE = 200
 WINDOW = 10_000
 """A search shows no results beyond this many."""
+NAMES = 25
+"""In one query."""
 TRIES = 3
 """Of one request, with a pause that doubles: a page of large nodes may take a server too long once."""
 _ID = "X_CHEF_id_CHEF_X"
@@ -116,6 +119,19 @@ class NodeSearch:
                 narrow = f"({query}) AND chef_environment:{_escaped(environment)}"
                 yield from self._pages(narrow, self._page(narrow, 0))
 
+    def named(self, names: Sequence[str]) -> Iterator[list[Row]]:
+        """The same of the nodes of these names, until the search finds none of them any more.
+
+        Raises:
+            SearchError: as `pages`.
+        """
+        for start in range(0, len(names), NAMES):
+            query = " OR ".join(f"name:{_escaped(name)}" for name in names[start : start + NAMES])
+            rows = self._page(query, 0).rows
+            if not rows:
+                return
+            yield rows
+
     def _by_id(self, query: str, ending: str) -> Iterator[list[Row]]:
         for digit in _HEX:
             narrow = f"({query}) AND {_ID}:*{digit}{ending}"
@@ -128,12 +144,15 @@ class NodeSearch:
                 raise SearchError(f"{narrow} finds {WINDOW} nodes or more, and cannot be split further")
 
     def _pages(self, query: str, page: _Page) -> Iterator[list[Row]]:
+        if page.total == len(page.rows) == PAGE:  # maybe it counts no more than the page
+            yield self._page(query, 0, WINDOW).rows
+            return
         yield page.rows
         for start in range(PAGE, page.total, PAGE):
             yield self._page(query, start).rows
 
-    def _page(self, query: str, start: int) -> _Page:
-        asked = urlencode({"q": query, "start": start, "rows": PAGE}, quote_via=quote)
+    def _page(self, query: str, start: int, count: int | None = None) -> _Page:
+        asked = urlencode({"q": query, "start": start, "rows": count or PAGE}, quote_via=quote)
         answer = self._ask("POST", f"search/node?{asked}", KEYS, answers.judge_search)
         body = answer.json() or {}
         rows = [row["data"] for row in body["rows"] if isinstance(row, dict) and isinstance(row.get("data"), dict)]
