@@ -344,8 +344,9 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
 
 def _is_first_tried(server: ServerSnapshot, now: float) -> bool:
     """The first attempt to register there is under way, or put off as a fleet spreads it."""
-    tried = attrs.evolve(server, registration=hurried(server.registration, now=now))
-    return server.registration.attempts <= 1 and is_being_registered(tried, now)
+    tried = attrs.evolve(server, registration=hurried(server.registration))
+    is_first = server.registration.attempts <= 1 and server.registration.state is not RegistrationState.FAILED
+    return is_first and is_being_registered(tried, now)
 
 
 def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:
