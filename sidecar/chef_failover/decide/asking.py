@@ -2,8 +2,8 @@
 
 It asks the server that it wants, and in a healthy world no other: ten thousand runs that start at once are no load for
 a standby. If that server fails, the run wants the next one. If it is silent for a quarter of a second, or for twice
-as long as its last answer took, the next one is asked as well (Happy Eyeballs, RFC 8305), and so on; the run still waits
-for the better answer.
+as long as its last answer took, the next one is asked as well (Happy Eyeballs, RFC 8305), and so on; the run still
+waits for the better answer.
 
 A server that the run would prefer and does not use (DOWN, held down, not ready, turning the node away) is asked too,
 and the run does not wait for its answer: so the next run knows that it is back. That spreads the first good probe of a
