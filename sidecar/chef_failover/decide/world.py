@@ -13,8 +13,8 @@ from chef_failover.decide import hold_down, parity, reading, rights, run_evidenc
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.readiness import sentence, why_not_ready
 from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
-from chef_failover.decide.seeding import reference, wants_seed
-from chef_failover.decide.selection import is_being_registered, select
+from chef_failover.decide.seeding import is_mended_soon, reference
+from chef_failover.decide.selection import PROOF_S, is_being_registered, select
 from chef_failover.decide.steering import (
     FLEET,
     fleet_drain_of,
@@ -300,7 +300,7 @@ def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: dateti
     """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
     is_ready = why_not_ready(snapshot, server) is None
     labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
-    is_mended = not is_ready and wants_seed(snapshot, server)
+    is_mended = not is_ready and is_mended_soon(snapshot, server)
     if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
         return snapshot
     return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))
@@ -335,7 +335,9 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
     if choice is None:
         return "none"
     server = snapshot.server(choice.name)
-    is_first_try = server is not None and server.registration.attempts <= 1 and is_being_registered(server, now)
+    attempts = server.registration.attempts if server is not None else 0
+    within_s = PROOF_S if attempts else math.inf  # a node that boots, and that no run waits for, has time
+    is_first_try = server is not None and attempts <= 1 and is_being_registered(server, now, within_s=within_s)
     is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
 
