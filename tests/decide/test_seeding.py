@@ -93,7 +93,7 @@ def test_nothing_is_created_while_a_server_has_not_been_probed():
     assert wants_seed(bare(holding("a"), without("b"), proven("c"), current="c"), without("b"))
 
 
-def test_a_server_that_was_never_reached_matters_only_if_it_is_preferred_to_the_source():
+def test_a_server_never_reached_matters_only_if_it_is_preferred_to_the_source():
     for other, wants in ((server("c", Health.UNKNOWN), True), (server("0", Health.UNKNOWN), False)):
         assert wants_seed(bare(holding("a"), without("b"), other, current="a"), without("b")) is wants
 
