@@ -250,7 +250,7 @@ class ServerSnapshot:
     had_useful_node_object: bool = False
     """A former life found an object of this node there that does something."""
     was_known: bool = False
-    """A former life looked after the node there: the first reading of this one has time."""
+    """A former life has read there what a run needs: the first reading of this one has time."""
     was_stale: bool = False
     """A former life found that runs use something newer; it holds until a reading tells."""
     lacked_object_at: float | None = None
@@ -330,6 +330,12 @@ class ServerSnapshot:
     def has_node_object(self) -> bool | None:
         """Whether it has an object of this node, by the latest reading that could tell; None without any."""
         return self.node_check.has_node_object if self.node_check else None
+
+    @property
+    def is_known(self) -> bool:
+        """A reading has told what a run finds there, in this life or a former one."""
+        check = self.node_check
+        return self.was_known or (check is not None and (not check.trouble or check.has_node_object is not None))
 
     @property
     def has_had_success(self) -> bool:
