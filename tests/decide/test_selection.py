@@ -510,8 +510,8 @@ def test_policy_is_a_value():
 # A registration under way.
 
 
-def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, attempts=1, **more):
-    registration = Registration(association, retry_at=retry_at, attempts=attempts)
+def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, attempts=1, since=None, **more):
+    registration = Registration(association, retry_at=retry_at, attempts=attempts, throttled_since=since)
     return server(name, registration=registration, changed_at=-math.inf, **more)
 
 
@@ -521,6 +521,8 @@ def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, 
         (registering("a", at=10.0), True),
         (registering("a", RegistrationState.UNREGISTERED, attempts=0, at=10.0), True),
         (registering("a", retry_at=300.0, at=10.0), False),
+        (registering("a", RegistrationState.FAILED, at=10.0, since=1.0), True),
+        (registering("a", RegistrationState.FAILED, retry_at=300.0, at=10.0, since=1.0), False),
         (registering("a", RegistrationState.FAILED, at=10.0), False),
         (registering("a", RegistrationState.REFUSED, at=10.0), False),
         (registering("a", outcome=Outcome.REFUSED, at=10.0), False),
@@ -533,6 +535,8 @@ def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, 
         "requested",
         "not begun yet",
         "asked for again in minutes",
+        "throttled, and due",
+        "throttled for minutes yet",
         "failed",
         "refused",
         "the server just failed",

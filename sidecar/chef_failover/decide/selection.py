@@ -157,6 +157,8 @@ def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float =
     match registration.state:
         case RegistrationState.REQUESTED | RegistrationState.UNREGISTERED:
             return registration.retry_at - now < within_s
+        case RegistrationState.FAILED if registration.throttled_since is not None:
+            return registration.retry_at - now < within_s
         case RegistrationState.REGISTERED if registration.attempts and now - registration.retry_at < PROOF_S:
             return last is None or not last.is_signed or last.finished_at <= registration.retry_at
     return False

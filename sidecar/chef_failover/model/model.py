@@ -161,6 +161,8 @@ class Registration:
     """Not to be worked on before this instant of the monotonic clock."""
     urgent_at: float = -math.inf
     """The same, once the node has no other server that works."""
+    awaited_at: float = -math.inf
+    """The same, once a run or a person waits for it besides."""
     throttled_since: float | None = None
     """When the server first refused it for the load, on the monotonic clock; None once it has not."""
     ticket: str | None = None
