@@ -136,6 +136,7 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
         run_evidence=run_evidence.heard(snapshot, server, run, at=now),
         run_ended_at=now,
         save_failed_at=now if run.phase is Phase.SAVE and not run.is_success else server.save_failed_at,
+        stay_away_until=-math.inf if run.is_success else server.stay_away_until,
     )
     if run.is_success and run.used is not None:
         changed = reading.after_run(changed, run.used, at=now)
