@@ -81,9 +81,8 @@ def test_a_first_attempt_that_is_put_off_is_no_trouble_of_the_choice():
         snapshot = apply_registration(snapshot, snapshot.server(name), waiting, now=0.0, on=ON)
     snapshot = probed(snapshot, "a", Outcome.OK, 1.0)
     assert snapshot.choice.is_degraded
-    failed = apply_registration(
-        snapshot, snapshot.server("a"), attrs.evolve(waiting, state=FAILED, attempts=1), now=15.0, on=ON
-    )
+    in_vain = attrs.evolve(waiting, state=FAILED, attempts=1)
+    failed = apply_registration(snapshot, snapshot.server("a"), in_vain, now=15.0, on=ON)
     said = [[entry.after for entry in one.transitions if entry.server is None] for one in (snapshot, failed)]
     assert said == [["a"], ["a", "a (degraded)"]]
 

@@ -893,7 +893,7 @@ def test_a_client_made_anew_from_its_key_conflict_to_a_run_that_saves(tmp_path, 
         until(lambda: servers()[0]["ready"] and servers()[0]["may_save"])
         assert machine.run() == 0, machine.output
     assert machine.urls("run_failed") == [main.url]
-    assert machine.urls("run_completed") == [standby.url, main.url]
+    assert machine.urls("run_completed") == [standby.url, main.url], machine.output
 
 
 def test_the_node_object_names_the_server_of_its_run(machine, main, standby):
