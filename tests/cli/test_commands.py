@@ -401,6 +401,17 @@ def test_wait_gives_up_while_all_servers_are_down(servers, tmp_path):
     assert ended.returncode == 1
 
 
+def test_a_long_wait_finds_a_server_that_comes_up_meanwhile(servers, tmp_path):
+    path = write_config(tmp_path, servers, health=CALM)  # no probe of its own in an hour
+    for server in servers:
+        server.stop()
+    with daemon(path) as running:
+        with subprocess.Popen(command("wait", "--config", path, "--timeout", "2m"), stdout=subprocess.DEVNULL) as one:
+            until(lambda: all(entry["health"] == "DOWN" for entry in running.ask("/v1/servers").body["servers"]))
+            servers[0].start()
+            assert one.wait(150) == 0
+
+
 def test_facts(servers, tmp_path):
     path = write_config(tmp_path, servers)
     assert run("facts", "--config", path).returncode == 1

@@ -153,6 +153,13 @@ def test_what_a_probe_was_told_holds_until_a_good_one():
     assert probed(told, "a", OK, 20.0).server("a").stay_away_until == -math.inf
 
 
+@pytest.mark.parametrize(("result", "until"), [("succeeded", -math.inf), ("failed", 110.0)])
+def test_a_run_that_succeeds_shows_that_a_server_may_be_asked_again(result, until):
+    alone = leave_alone(after(OK), "a", 60.0, now=50.0, on=ON)
+    ended = apply_run(alone, Run("1", "a", result, None, ON), now=70.0, on=ON)
+    assert ended.server("a").stay_away_until == until
+
+
 def test_an_unknown_server_asks_for_nothing():
     snapshot = after()
     assert leave_alone(snapshot, "z", 60.0, now=0.0, on=ON) == snapshot

@@ -74,6 +74,19 @@ def test_attempts_at_the_only_server_are_no_changes_of_the_choice():
     assert [entry.after for entry in snapshot.transitions if entry.server is None] == ["a", "a (degraded)"]
 
 
+def test_a_first_attempt_that_is_put_off_is_no_trouble_of_the_choice():
+    waiting = Registration(RegistrationState.UNREGISTERED, retry_at=15.0, urgent_at=15.0)
+    snapshot = fresh("a", "b")
+    for name in "ab":
+        snapshot = apply_registration(snapshot, snapshot.server(name), waiting, now=0.0, on=ON)
+    snapshot = probed(snapshot, "a", Outcome.OK, 1.0)
+    assert snapshot.choice.is_degraded
+    failed = attrs.evolve(waiting, state=FAILED, attempts=1)
+    failed = apply_registration(snapshot, snapshot.server("a"), failed, now=15.0, on=ON)
+    said = [[entry.after for entry in one.transitions if entry.server is None] for one in (snapshot, failed)]
+    assert said == [["a"], ["a", "a (degraded)"]]
+
+
 def test_the_standby_answering_first_does_not_take_the_node():
     snapshot = probed(fresh("a", "b"), "b", Outcome.OK, 1.0)
     assert snapshot.choice.name == "a"

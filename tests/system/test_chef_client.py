@@ -786,7 +786,7 @@ def test_a_run_tells_what_it_used(tmp_path, kind, servers, drawn, key):
     used = {"run_list": [f"role[{ROLE}]"], "environment": "_default", "cookbooks": {}}
     nothing = {"policy_name": None, "policy_group": None, "policy_revision": None}
     assert [one.get("used") for one in between.reports if one["event"] == "succeeded"] == [used | nothing, None]
-    assert known == {"node": node, "since": known["since"], **used, **nothing}
+    assert known == {"node": node, "server": "mainserver", "since": known["since"], **used, **nothing}
 
 
 def test_after_a_restart_the_server_in_use_has_been_probed_within_seconds(machine):

@@ -93,9 +93,10 @@ def fleet(
     with_parity: bool,
     as_json: bool,
 ) -> None:
-    """Read from the Chef servers what all nodes use, and which of them would not outlive one server.
+    """Say which nodes would be left alone if a server died now.
 
-    Exit code 1 if a node would be left alone, or if not all nodes could be read. Nothing is changed anywhere.
+    It reads from the Chef servers what all nodes publish, and asks no node. Exit code 1 if a node would be left
+    alone, or if not all nodes could be read. Nothing is changed anywhere.
     """
     if url is not None and not profiles and client_name is not None and key_path is not None:
         accounts = [credentials.from_options(url, client_name, key_path)]

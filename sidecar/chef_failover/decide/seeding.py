@@ -77,13 +77,14 @@ def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 def is_awaited_from(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
     """Its object is to be read whole, since another server is to be given it."""
     found = source(snapshot)
-    if found is None or found.name != holder.name or found.has_node_object is False:
-        return False
-    return any(
-        _is_ours_to_mend(snapshot, one) and not _is_read_for(snapshot, holder, one) and _is_model(snapshot, holder, one)
-        for one in snapshot.servers
-        if one.name != holder.name
+    return (
+        found is not None and found.name == holder.name and any(_awaits_seed(snapshot, one) for one in snapshot.servers)
     )
+
+
+def is_seeded_soon(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """It is to be given the `reference`, at once or when that has been read."""
+    return wants_seed(snapshot, server) or _awaits_seed(snapshot, server)
 
 
 def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
@@ -107,6 +108,15 @@ def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...
     if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
         return ()
     return differences(wanted, node)
+
+
+def _awaits_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """It is to be given what the source has, which has to be read before."""
+    holder = source(snapshot)
+    if holder is None or holder.name == server.name or holder.has_node_object is False:
+        return False
+    is_model = _is_model(snapshot, holder, server)
+    return is_model and _is_ours_to_mend(snapshot, server) and not _is_read_for(snapshot, holder, server)
 
 
 def _is_model(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:

@@ -12,8 +12,9 @@ import attrs
 from chef_failover.decide import hold_down, parity, reading, rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.readiness import sentence, why_not_ready
+from chef_failover.decide.registration import hurried
 from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
-from chef_failover.decide.seeding import reference, wants_seed
+from chef_failover.decide.seeding import is_seeded_soon, reference
 from chef_failover.decide.selection import is_being_registered, select
 from chef_failover.decide.steering import (
     FLEET,
@@ -135,6 +136,7 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
         run_evidence=run_evidence.heard(snapshot, server, run, at=now),
         run_ended_at=now,
         save_failed_at=now if run.phase is Phase.SAVE and not run.is_success else server.save_failed_at,
+        stay_away_until=-math.inf if run.is_success else server.stay_away_until,
     )
     if run.is_success and run.used is not None:
         changed = reading.after_run(changed, run.used, at=now)
@@ -300,7 +302,7 @@ def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: dateti
     """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
     is_ready = why_not_ready(snapshot, server) is None
     labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
-    is_mended = not is_ready and wants_seed(snapshot, server)
+    is_mended = not is_ready and is_seeded_soon(snapshot, server)
     if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
         return snapshot
     return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))
@@ -335,9 +337,15 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
     if choice is None:
         return "none"
     server = snapshot.server(choice.name)
-    is_first_try = server is not None and server.registration.attempts <= 1 and is_being_registered(server, now)
+    is_first_try = server is not None and _is_first_tried(server, now)
     is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _is_first_tried(server: ServerSnapshot, now: float) -> bool:
+    """The first attempt to register there is under way, or put off as a fleet spreads it."""
+    tried = attrs.evolve(server, registration=hurried(server.registration, now=now))
+    return server.registration.attempts <= 1 and is_being_registered(tried, now)
 
 
 def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:

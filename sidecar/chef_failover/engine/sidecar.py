@@ -195,9 +195,11 @@ class Sidecar:
     def associate(self, name: str, *, replaces: bool = False) -> bool:
         """Try to register with that server at once; False when registering there is somebody else's affair.
 
+        It is probed as well, even if it asked to be left alone: one that serves this node then is no longer.
         With ``replaces`` an older registration under this node's name goes first, where a node may do that.
         """
         with self._swapping:  # or a reload would go on without it
+            self._parts.watch.look_at(name, insists=True)
             return self._parts.upkeeps.retry_now(name, replaces=replaces)
 
     def steer(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from chef_failover.chef import limits
-from chef_failover.chef.answers import Answer, Finding
+from chef_failover.chef.answers import Answer, Finding, retry_after_s
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import ChefServer, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
@@ -16,6 +16,8 @@ from chef_failover.model.model import Outcome
 
 TRIES = 3
 """Of one request, with a pause that doubles: a page of large nodes may take a server too long once."""
+PATIENCE_S = 60.0
+"""Of a longer ``Retry-After`` no more is waited."""
 _Judge = Callable[[Answer, str, datetime.datetime], Finding]
 
 
@@ -65,10 +67,10 @@ class Asker:
         Raises:
             SearchError: there is none.
         """
-        trouble = ""
+        trouble, asked_for_s = "", 0.0
         for attempt in range(TRIES):
             if attempt:
-                self._pace.sleep(2.0**attempt)
+                self._pace.sleep(max(2.0**attempt, min(asked_for_s, PATIENCE_S)))
             try:
                 answer, finding = self._in_a_protocol(method, path, document, judge)
             except ProbeError as error:
@@ -76,7 +78,7 @@ class Asker:
                 continue
             if finding.outcome is Outcome.OK:
                 return answer
-            trouble = finding.detail
+            trouble, asked_for_s = finding.detail, retry_after_s(answer)
             if answer.status < 500 and answer.status != 429:
                 break
         raise SearchError(trouble)

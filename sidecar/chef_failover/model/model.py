@@ -268,6 +268,11 @@ class ServerSnapshot:
         return self.liveness.health
 
     @property
+    def is_alive(self) -> bool:
+        """It answered its last probe, whatever it thinks of this node."""
+        return self.last_probe is not None and self.last_probe.outcome.is_alive
+
+    @property
     def is_registered(self) -> bool:
         """This node is registered there, as far as we know."""
         return self.registration.state is RegistrationState.REGISTERED
