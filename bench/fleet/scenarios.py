@@ -273,9 +273,8 @@ def restored(scale: Scale) -> Iterator[Row]:
         said = f"the last node {(all_done_at - at) / 60:.0f} min after the server was back, when its turn had come"
         yield Row("  ... done, after a node was first turned away, min", max(took) / 60, 30, said)
         idle = sum(node.idle_runs for node in fleet.nodes)
-        yield Row(
-            "  ... runs that did nothing, for want of the node's object", idle, None, f"by {fleet.size} nodes in 2 h"
-        )
+        by = f"by {fleet.size} nodes in 2 h"
+        yield Row("  ... runs that did nothing, for want of the node's object", idle, 0, by)
 
 
 def registrations(scale: Scale) -> Iterator[Row]:

@@ -26,6 +26,7 @@ from tests.support.builders import (
     ON,
     THRESHOLDS,
     WEB,
+    asked,
     bare,
     drain,
     holding,
@@ -557,6 +558,22 @@ def test_where_no_other_works_a_run_waits_for_a_server_that_has_just_come_back(o
     back = registering("a", RegistrationState.UNREGISTERED, attempts=0, health=DOWN, outcome=outcome, at=10.0)
     snapshot = bare(back, server("b", DOWN, at=10.0), current="a")
     assert wanted(snapshot, now=10.0, runs_from=5.0) == ("a" if is_wanted else None)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_wanted"),
+    [
+        (asked("a", at=10.0), True),
+        (asked("a", at=10.0, was_known=True), False),
+        (asked("a", at=10.0, was_known=True, registration=Registration(retry_at=1.0)), True),
+        (asked("a", at=10.0, node_check=NodeCheck(2.0), registration=Registration(retry_at=1.0)), False),
+    ],
+    ids=["never read", "read in a former life", "registered in this one", "read since"],
+)
+def test_a_run_waits_for_the_first_reading_on_the_server_that_it_wants(first, is_wanted):
+    snapshot = bare(attrs.evolve(first, liveness=RiseFall(UP, changed_at=-math.inf)), server("b", at=10.0), current="b")
+    wanted = server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS)
+    assert wanted == ("a" if is_wanted else None)
 
 
 def test_a_registration_under_way_elsewhere_is_not_waited_for():

@@ -9,10 +9,10 @@ import pytest
 
 from chef_failover.config import settings as config
 from chef_failover.decide.health import Thresholds
-from chef_failover.decide.world import apply_order, apply_probe
+from chef_failover.decide.world import apply_order, apply_probe, apply_reading
 from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState
+from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.orders import Drain
 from chef_failover.model.run_history import Used
 from chef_failover.node.machine import Machine
@@ -217,6 +217,19 @@ def test_what_runs_use_and_since_when_outlives_restart_reload_and_reboot(lives):
     lives.on = ON - datetime.timedelta(days=1)  # a clock that was set back: not before now
     lives.restart()
     assert (lives.sidecar.snapshot.used, lives.sidecar.snapshot.used_since) == (USED, 30.0)
+
+
+def test_only_a_server_that_was_read_has_its_first_reading_spread_in_the_next_life(lives):
+    def read(snapshot, *, now, on):
+        return apply_reading(snapshot, snapshot.server("standby"), NodeCheck(now), on=on)
+
+    lives.sidecar.steer(read)
+    for _ in range(2):
+        lives.restart()
+        assert [one.was_known for one in lives.sidecar.snapshot.servers] == [False, True]
+    servers = "servers: [{name: main, url: 'https://a.example'}, {name: standby, url: 'https://c.example'}]"
+    lives.sidecar.reload(config.parse(f"{servers}\nstate_dir: {lives.directory}"))
+    assert [one.was_known for one in lives.sidecar.snapshot.servers] == [False, False]
 
 
 def test_another_node_has_used_nothing_yet(lives):

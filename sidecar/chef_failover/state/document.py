@@ -161,7 +161,8 @@ def _servers(document: Mapping[str, Any], instant: Instant) -> dict[str, Known]:
             since = entry["well_since"] if is_same_boot else None
             well_since = None if since is None else min(_number(since), instant.at)
             returns = _returns(entry.get("returns") or {}, instant) if is_same_boot else Returns()
-            found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since, returns)
+            was_read = entry.get("was_read") is not False  # which older versions do not write
+            found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since, returns, was_read)
     return found
 
 

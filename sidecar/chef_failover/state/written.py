@@ -54,6 +54,7 @@ def _server(snapshot: Snapshot, found: ServerSnapshot) -> words.Document:
         **words.server_facts(snapshot, found),
         "chef_server_url": found.chef_server_url,
         "well_since": _at(since),
+        "was_read": found.is_known,
         "returns": {
             "doublings": found.returns.doublings,
             "failed_at": [round(at, 3) for at in found.returns.failed_at],
