@@ -281,7 +281,7 @@ def test_a_fleet_at_a_server_that_takes_five_registrations_a_second(nodes, known
     assert taken[-1] <= 1.5 * nodes / 5.0
 
 
-def test_a_fleet_that_says_its_size_and_waits_makes_no_more_calls_than_one_that_does_not():
+def test_a_fleet_that_says_its_size_makes_no_more_calls_though_runs_wait():
     calls, taken = boot(10_000, Throttle(), within_s=5.0, known=10_000, is_awaited=True)
     assert len(calls) / 10_000 <= 5.0
     assert taken[int(0.99 * len(taken))] <= 1.5 * 10_000 / 5.0
