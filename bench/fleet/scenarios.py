@@ -272,8 +272,8 @@ def restored(scale: Scale) -> Iterator[Row]:
         all_done_at = max(server.seeded_at.get(node.name, math.inf) for node in fleet.nodes)
         said = f"the last node {(all_done_at - at) / 60:.0f} min after the server was back, when its turn had come"
         yield Row("  ... done, after a node was first turned away, min", max(took) / 60, 30, said)
-        idle = sum(node.idle_runs for node in fleet.nodes)
-        yield Row("  ... runs that did nothing, for want of the node's object", idle, 0, f"by {fleet.size} nodes in 2 h")
+        idle, said = sum(node.idle_runs for node in fleet.nodes), f"by {fleet.size} nodes in 2 h"
+        yield Row("  ... runs that did nothing, for want of the node's object", idle, 0, said)
 
 
 def registrations(scale: Scale) -> Iterator[Row]:
