@@ -18,10 +18,13 @@ from chef_failover.chef.answers import (
     judge_client,
     judge_cookbooks,
     judge_environment,
+    judge_listing,
     judge_named,
     judge_node,
+    judge_object,
     judge_policy,
     judge_principal,
+    judge_search,
     judge_status,
     key_of_principal,
     licence_notice,
@@ -580,6 +583,34 @@ def test_what_a_policy_group_says_of_a_policy(given_answer, found):
 def test_which_versions_of_cookbooks_there_are(content, versions):
     assert judge_cookbooks(answer(200, content)) == versions
     assert judge_cookbooks(answer(403, content)) is None
+
+
+REFUSED = answer(403, {"error": ["missing read permission"]})
+
+
+@pytest.mark.parametrize(
+    ("judge", "given_answer", "outcome"),
+    [
+        (judge_search, answer(200, {"total": 2, "start": 0, "rows": [{}]}), Outcome.OK),
+        (judge_search, answer(200, {"total": 0, "rows": []}), Outcome.OK),
+        (judge_search, answer(200, {"total": -1, "rows": []}), Outcome.NOT_CHEF),
+        (judge_search, answer(200, {"total": "2", "rows": []}), Outcome.NOT_CHEF),
+        (judge_search, answer(200, {"total": 2, "rows": {}}), Outcome.NOT_CHEF),
+        (judge_search, answer(200, HTML), Outcome.NOT_CHEF),
+        (judge_search, REFUSED, Outcome.FORBIDDEN),
+        (judge_listing, answer(200, {"web-1": "https://chef.example.com/nodes/web-1"}), Outcome.OK),
+        (judge_listing, answer(200, {}), Outcome.OK),
+        (judge_listing, answer(200, {"web-1": {}}), Outcome.NOT_CHEF),
+        (judge_listing, answer(200), Outcome.NOT_CHEF),
+        (judge_listing, answer(500, {"error": ["internal service error"]}), Outcome.SERVER_ERROR),
+        (judge_object, answer(200, {}), Outcome.OK),
+        (judge_object, answer(200), Outcome.NOT_CHEF),
+        (judge_object, answer(200, b"[]"), Outcome.NOT_CHEF),
+        (judge_object, REFUSED, Outcome.FORBIDDEN),
+    ],
+)
+def test_what_a_report_on_all_nodes_is_answered(judge, given_answer, outcome):
+    assert judge(given_answer, "alice", NOW).outcome is outcome
 
 
 @pytest.mark.parametrize(

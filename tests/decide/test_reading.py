@@ -46,6 +46,7 @@ def unreadable(name="b", misses=1, at=50.0, node=WEB, **more):
         (server("b"), {}, -math.inf),
         (server("b", was_known=True), {}, 10.0 + SPREAD_S / 2),
         (server("b", was_known=True, registration=REGISTERED), {}, -math.inf),
+        (server("b", was_known=True, lacked_object_at=10.0), {}, -math.inf),
         (server("b", DOWN), {}, math.inf),
         (server("b", outcome=Outcome.NOT_ASSOCIATED), {}, math.inf),
         (server("b", registration=Registration(RegistrationState.REQUESTED)), {}, math.inf),

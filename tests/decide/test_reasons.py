@@ -47,6 +47,14 @@ def test_a_probe_that_failed_is_told_of_before_it_moves_anybody():
     }
 
 
+def test_a_server_that_asked_to_be_left_alone():
+    alone = server("a", at=1.0, stay_away_until=65.0)
+    reason, _ = sentences(bare(alone, server("b", at=5.0)), now=5.0, runs_from=4.0)
+    assert reason == "a is failing: it asked for no requests for another 60 s"
+    said = [sentences(bare(alone, server("b")), now=now)[1]["a"] for now in (5.0, 65.0)]
+    assert said == ["in use, ok; it asked for no requests for another 60 s", "in use, ok"]
+
+
 def test_nobody_is_eligible():
     reason, _ = sentences(bare(dead("a"), dead("b")))
     assert reason == "no server is eligible, and this is the best of the rest: a is DOWN: connect timed out after 3.0 s"

@@ -8,6 +8,7 @@ from chef_failover.decide.seeding import (
     differences,
     differences_of,
     is_awaited_from,
+    is_mended_soon,
     reference,
     wants_seed,
     why_not_seeded,
@@ -69,6 +70,23 @@ def test_only_a_missing_object_is_created(standby, readiness, wants):
     snapshot = bare(holding("a"), standby, current="a", readiness=readiness)
     assert wants_seed(snapshot, standby) == wants
     assert not wants_seed(snapshot, snapshot.server("a"))
+
+
+@pytest.mark.parametrize(
+    ("in_use", "standby", "is_soon"),
+    [
+        (proven("a", node_check=NodeCheck(0.0, has_node_object=True)), without("b"), True),
+        (proven("a", node_check=NodeCheck(0.0, has_node_object=True)), without("b", DOWN), False),
+        (without("a"), without("b"), False),
+        (holding("a"), without("b"), True),
+        (holding("a"), holding("b"), False),
+    ],
+    ids=["once it is read", "nor where nothing can be given", "nor where there is none", "at once", "it has one"],
+)
+def test_what_is_given_soon_may_have_to_be_read_before(in_use, standby, is_soon):
+    snapshot = bare(in_use, standby, current="a")
+    assert is_mended_soon(snapshot, standby) is is_soon
+    assert not is_mended_soon(snapshot, in_use)
 
 
 def test_a_last_resort_without_the_object_is_seeded_from_what_was_read_of_the_others():

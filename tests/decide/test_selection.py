@@ -510,8 +510,8 @@ def test_policy_is_a_value():
 # A registration under way.
 
 
-def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, attempts=1, **more):
-    registration = Registration(association, retry_at=retry_at, attempts=attempts)
+def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, attempts=1, since=None, **more):
+    registration = Registration(association, retry_at=retry_at, attempts=attempts, throttled_since=since)
     return server(name, registration=registration, changed_at=-math.inf, **more)
 
 
@@ -521,9 +521,12 @@ def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, 
         (registering("a", at=10.0), True),
         (registering("a", RegistrationState.UNREGISTERED, attempts=0, at=10.0), True),
         (registering("a", retry_at=300.0, at=10.0), False),
+        (registering("a", RegistrationState.FAILED, at=10.0, since=1.0), True),
+        (registering("a", RegistrationState.FAILED, retry_at=300.0, at=10.0, since=1.0), False),
         (registering("a", RegistrationState.FAILED, at=10.0), False),
         (registering("a", RegistrationState.REFUSED, at=10.0), False),
         (registering("a", outcome=Outcome.REFUSED, at=10.0), False),
+        (registering("a", health=DOWN, at=10.0), False),
         (registering("a", RegistrationState.REGISTERED, retry_at=9.0, at=8.0), True),
         (registering("a", RegistrationState.REGISTERED, retry_at=1.0, at=10.0), False),
         (registering("a", RegistrationState.REGISTERED, attempts=0, retry_at=9.0, at=10.0), False),
@@ -532,9 +535,12 @@ def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, 
         "requested",
         "not begun yet",
         "asked for again in minutes",
+        "throttled, and due",
+        "throttled for minutes yet",
         "failed",
         "refused",
         "the server just failed",
+        "it is down",
         "not proven by a probe yet",
         "a while ago",
         "proven",
@@ -545,6 +551,13 @@ def test_a_run_waits_for_a_better_server_that_is_about_to_know_this_node(first, 
     ask = functools.partial(server_worth_waiting_for, snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS)
     assert ask() == ("a" if is_wanted else None)
     assert ask(registers=False) is None
+
+
+@pytest.mark.parametrize(("outcome", "is_wanted"), [(Outcome.OK, True), (Outcome.REFUSED, False)])
+def test_where_no_other_works_a_run_waits_for_a_server_that_has_just_come_back(outcome, is_wanted):
+    back = registering("a", RegistrationState.UNREGISTERED, attempts=0, health=DOWN, outcome=outcome, at=10.0)
+    snapshot = bare(back, server("b", DOWN, at=10.0), current="a")
+    assert wanted(snapshot, now=10.0, runs_from=5.0) == ("a" if is_wanted else None)
 
 
 @pytest.mark.parametrize(
@@ -566,6 +579,16 @@ def test_a_run_waits_for_the_first_reading_on_the_server_that_it_wants(first, is
 def test_a_registration_under_way_elsewhere_is_not_waited_for():
     snapshot = bare(server("a", at=10.0), registering("b", at=10.0), current="a")
     assert server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS) is None
+
+
+def test_a_run_goes_to_a_server_that_asked_to_be_left_alone_before_one_that_fails():
+    failed, alone = server("a", outcome=Outcome.REFUSED, at=5.0), server("b", at=1.0, stay_away_until=60.0)
+    snapshot = bare(failed, alone, current="a")
+    assert wanted(snapshot) is None
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert (choice.name, choice.is_degraded) == ("b", True)
+    well = select_for_run(bare(alone, server("c", at=5.0)), now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    assert well.name == "c"
 
 
 def test_a_server_that_failed_its_last_probe_comes_after_all_that_answered():

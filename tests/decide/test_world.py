@@ -74,6 +74,19 @@ def test_attempts_at_the_only_server_are_no_changes_of_the_choice():
     assert [entry.after for entry in snapshot.transitions if entry.server is None] == ["a", "a (degraded)"]
 
 
+def test_a_first_attempt_that_is_put_off_is_no_trouble_of_the_choice():
+    waiting = Registration(RegistrationState.UNREGISTERED, retry_at=15.0, urgent_at=15.0)
+    snapshot = fresh("a", "b")
+    for name in "ab":
+        snapshot = apply_registration(snapshot, snapshot.server(name), waiting, now=0.0, on=ON)
+    snapshot = probed(snapshot, "a", Outcome.OK, 1.0)
+    assert snapshot.choice.is_degraded
+    in_vain = attrs.evolve(waiting, state=FAILED, attempts=1)
+    failed = apply_registration(snapshot, snapshot.server("a"), in_vain, now=15.0, on=ON)
+    said = [[entry.after for entry in one.transitions if entry.server is None] for one in (snapshot, failed)]
+    assert said == [["a"], ["a", "a (degraded)"]]
+
+
 def test_a_first_registration_that_has_time_is_no_trouble():
     first = Registration(RegistrationState.UNREGISTERED, retry_at=12.0)
     snapshot = run(bare(server("a", Health.UNKNOWN, registration=first)), "a", [Outcome.OK] * 2)

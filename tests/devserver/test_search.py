@@ -1,6 +1,7 @@
 """The search of the embedded Chef servers: queries, merged attributes, and the limits of an index."""
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -19,11 +20,12 @@ ACME = "/organizations/acme"
 @pytest.fixture
 def state():
     state = ChefState("acme")
-    for name, more in {
+    nodes: dict[str, Any] = {
         "web-1": {"automatic": {"kernel": {"name": "Linux"}, "ipaddress": "10.0.0.1"}},
         "web-2": {"normal": {"app": {"port": 80, "tls": True}}, "default": {"app": {"port": 1, "name": "shop"}}},
         "db[1]": {"chef_environment": "prod-1", "automatic": {"tags": ["a", "b"]}},
-    }.items():
+    }
+    for name, more in nodes.items():
         state.nodes[name] = node_object(name, more)
     return state
 

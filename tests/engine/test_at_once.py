@@ -113,6 +113,9 @@ def test_a_server_that_asked_to_be_left_alone_is_left_alone_by_all(make_sidecar,
     sidecar.refresh()
     assert sidecar.choose_for_run(0)[1].name == "standbyserver"
     assert len(servers[0].requests) == before
+    sidecar.associate("mainserver")
+    until(lambda: len(servers[0].requests) > before)
+    until(lambda: sidecar.choose_for_run(0)[1].name == "mainserver")
 
 
 def probed_until_down(sidecar, name):

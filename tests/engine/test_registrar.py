@@ -9,6 +9,7 @@ import pytest
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.decide.fleet import BOOT_S
 from chef_failover.decide.registration import FIRST_SPAN_S, Answer, Event
+from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.registrar import LOOK_S, WORD_HOLDS_S, Registrar
 from chef_failover.errors import KeyFileError, ValidatorKeyError
@@ -58,7 +59,10 @@ class Bench:
         snapshot = Snapshot(
             (server("a", health, registration=first), server("b", other)), SelectionPolicy(600.0, "web-1")
         )
-        self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now)
+        self.woken = 0
+        self.live = LiveSnapshot(
+            snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now, on_change=self.on_change
+        )
         self.registrar = Registrar(
             "a",
             live=self.live,
@@ -73,6 +77,9 @@ class Bench:
 
     def utc_now(self):
         return ON + datetime.timedelta(seconds=self.now)
+
+    def on_change(self, _snapshot):
+        self.woken += 1
 
     def write_down(self):
         if self.disk_error:
@@ -115,6 +122,16 @@ def test_a_server_that_is_down_is_left_alone():
     bench = Bench(Script(), health=Health.DOWN)
     assert bench.registrar.step() == NEVER
     assert (bench.provider.asked, bench.looked) == ([], [])
+
+
+def test_a_server_that_answers_again_registers_the_node_before_it_is_up():
+    bench = Bench(Script(CONFIRM), health=Health.DOWN)
+    bench.probe(Outcome.REFUSED)
+    assert (bench.registrar.step(), bench.woken) == (NEVER, 0)
+    bench.probe()
+    assert (bench.live.snapshot.server("a").health, bench.woken) == (Health.DOWN, 1)
+    bench.registrar.step()
+    assert bench.registration.state is RegistrationState.REGISTERED
 
 
 def test_a_server_that_was_never_heard_of_is_probed_within_a_few_seconds_of_the_boot():
@@ -165,6 +182,16 @@ def test_a_persons_word_that_it_is_urgent_holds_for_a_while():
     bench.registrar.step()
     assert bench.registration.retry_at - bench.now > 0
     assert bench.registration.urgent_at < bench.registration.retry_at
+
+
+def test_a_persons_word_counts_more_than_that_a_server_asked_to_be_left_alone():
+    bench = Bench(Script(Answer(Event.FAIL, "no luck", not_before_s=900.0)))
+    bench.live.steer(leave_alone, "a", 3600.0)
+    assert bench.registrar.step() == 3600.0
+    bench.registrar.retry_now()
+    bench.registrar.step()
+    assert len(bench.provider.asked) == 1
+    assert bench.registrar.step() >= 900.0, "it has just said so again"
 
 
 def test_it_waits_out_its_retry_and_says_a_failure_once():

@@ -4,12 +4,13 @@ import base64
 import hashlib
 import html.parser
 import re
+from typing import Any
 
 import pytest
 
 from chef_failover.fleet import page
 
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "at": "2026-11-22T10:00:00Z",
     "nodes": 4,
     "sources": [
@@ -74,6 +75,13 @@ def test_the_page_says_what_the_report_says():
         "every standby is down",
     ):
         assert said in text, said
+
+
+def test_what_a_standby_lacks_is_on_the_page_too():
+    lacks = [{"title": "roles missing", "count": 1, "names": ["base"]}]
+    text = page.render(DOCUMENT | {"parity": {"standbys": [{"label": "b", "lacks": lacks}]}})
+    assert "<h2>b lacks</h2>" in text
+    assert "roles missing: names</summary>base</details>" in text
 
 
 @pytest.mark.parametrize(

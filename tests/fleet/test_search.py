@@ -7,13 +7,16 @@ import pytest
 from chef_devserver import search as index
 from chef_devserver.faults import Fault
 from chef_failover.chef.https import ChefServer, Target
+from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
 from chef_failover.errors import SearchError
 from chef_failover.fleet import search
+from chef_failover.fleet.asking import Asker, Pace
 from chef_failover.fleet.reading import Reading
-from chef_failover.fleet.search import EVERYTHING, NodeSearch, Pace
+from chef_failover.fleet.search import EVERYTHING, NodeSearch
+from tests.support.chef import URL, made_up
 from tests.support.daemon_process import dev_servers
 from tests.support.fleet import facts, fill
 
@@ -38,7 +41,7 @@ def searcher(server, tmp_path):
         target = Target(server.chef_server_url, 30.0, ca_file)
         chef_server = ChefServer(target, Resolver(), TrustStore(()))
         pace = Pace(1e6, sleep=SLEPT.append)
-        return NodeSearch(chef_server, lambda protocol: ChefAuth("admin", key, protocol), "admin", pace)
+        return NodeSearch(Asker(chef_server, lambda protocol: ChefAuth("admin", key, protocol), "admin", pace))
 
     return make
 
@@ -128,6 +131,17 @@ def test_what_fails_is_asked_again_and_then_given_up(server, searcher):
     with pytest.raises(SearchError, match="connection refused"):
         searcher().names()
     assert SLEPT == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(("asked", "slept"), [("7", [7.0, 7.0]), ("1", [2.0, 4.0]), ("9999", [60.0, 60.0])])
+def test_a_server_that_is_busy_is_asked_when_it_says(chef, asked, slept):
+    chef.get(f"{URL}/nodes", status=503, headers={"Retry-After": asked})
+    SLEPT.clear()
+    key = PrivateKey.generate()
+    asker = Asker(made_up(), lambda protocol: ChefAuth("admin", key, protocol), "admin", Pace(1e6, sleep=SLEPT.append))
+    with pytest.raises(SearchError, match="HTTP 503"):
+        NodeSearch(asker).names()
+    assert [seconds for seconds in SLEPT if seconds >= 1] == slept
 
 
 def test_requests_are_paced():

@@ -174,4 +174,4 @@ def command(*arguments):
 
 def run(*arguments, **more):
     """The command line, run to its end."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60, check=False, **more)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=100, check=False, **more)

@@ -105,6 +105,12 @@ class Goiardi:
         """A node object that is not there yet, as the administrator."""
         self._post("nodes", node, "admin")
 
+    def put_item(self, bag: str, item: dict[str, object]) -> None:
+        """An item that is not there yet, in a data bag that may be, as the administrator."""
+        if bag not in self.request("GET", "data", "admin", self._key("admin")).json():
+            self._post("data", {"name": bag}, "admin")
+        self._post(f"data/{bag}", item, "admin")
+
     def put_role(self, name: str) -> None:
         """A role that does nothing, as the administrator, unless it is there."""
         role = {"name": name, "json_class": "Chef::Role", "chef_type": "role", "run_list": [], "env_run_lists": {}}

@@ -436,18 +436,38 @@ def test_first_boot(tmp_path, kind, servers, is_main_up):
     if not is_main_up:
         main.kill()
     with daemon(machine.config) as sidecar:
-        ended = run("wait", "--associated", "--timeout", "60s", "--config", machine.config)
+        ended = run("wait", "--associated", "--timeout", "1m", "--config", machine.config)
         assert ended.returncode == 0, ended.stderr
         used, other = (main, standby) if is_main_up else (standby, main)
         assert machine.run() == 0, machine.output
         assert {note["url"] for note in machine.notes} == {used.url}
         assert machine.has_run_on(used)
         other.start()
-        ended = run("wait", "--associated", "--all", "--timeout", "60s", "--config", machine.config)
+        ended = run("wait", "--associated", "--all", "--timeout", "1m", "--config", machine.config)
         assert ended.returncode == 0, ended.stderr
         key = load_key(machine.key)
         until(lambda: other.request("GET", f"clients/{node}", node, key).status_code == 200, 60)
         assert sidecar.process.poll() is None
+
+
+def test_a_standby_without_the_object_is_seeded_also_after_a_restart(tmp_path, kind, servers):
+    """The first run comes after the restart, and the sidecar still knows that the standby had no object."""
+    main, standby = servers
+    for server in servers:
+        server.put_role(ROLE)
+    node = f"i-0restart-{kind.name}"
+    machine = Machine(tmp_path, kind, servers, tmp_path / "client.pem", node)
+    machine.write_config(health=BRISK, registers=True)
+    with daemon(machine.config):
+        ended = run("wait", "--associated", "--all", "--timeout", "1m", "--config", machine.config)
+        assert ended.returncode == 0, ended.stderr
+        state = tmp_path / "state.json"
+        until(lambda: "standbyserver" in json.loads(state.read_text())["without_object"])
+    with daemon(machine.config):
+        assert machine.run("--runlist", f"role[{ROLE}]") == 0, machine.output
+        assert machine.has_run_on(main)
+        key = load_key(machine.key)
+        until(lambda: standby.request("GET", f"nodes/{node}", node, key).status_code == 200)
 
 
 # The three tests of the original recipe.
@@ -738,7 +758,7 @@ def test_a_new_node_s_first_run_is_no_trouble_in_the_log(tmp_path, kind, servers
     main, standby = servers
     with daemon(machine.config) as sidecar:
         assert machine.run("-j", tmp_path / "first.json") == 0, machine.output
-        ended = run("wait", "--associated", "--all", "--timeout", "60s", "--config", machine.config)
+        ended = run("wait", "--associated", "--all", "--timeout", "1m", "--config", machine.config)
         assert ended.returncode == 0, ended.stderr
         key = load_key(machine.key)
         until(lambda: standby.request("GET", f"nodes/{node}", node, key).status_code == 200, 30)
@@ -766,7 +786,7 @@ def test_a_run_tells_what_it_used(tmp_path, kind, servers, drawn, key):
     used = {"run_list": [f"role[{ROLE}]"], "environment": "_default", "cookbooks": {}}
     nothing = {"policy_name": None, "policy_group": None, "policy_revision": None}
     assert [one.get("used") for one in between.reports if one["event"] == "succeeded"] == [used | nothing, None]
-    assert known == {"node": node, "since": known["since"], **used, **nothing}
+    assert known == {"node": node, "server": "mainserver", "since": known["since"], **used, **nothing}
 
 
 def test_after_a_restart_the_server_in_use_has_been_probed_within_seconds(machine):
@@ -866,7 +886,7 @@ def test_a_client_made_anew_from_its_key_conflict_to_a_run_that_saves(tmp_path, 
         assert f"knife acl add client {NODE} nodes {NODE} update" in status()
         for server in embedded:
             server.administer("DELETE", f"clients/{NODE}")
-        assert run("associate", "--wait", "--timeout", "20s", "--config", machine.config).returncode == 0
+        assert run("associate", "--wait", "--timeout", "1m", "--config", machine.config).returncode == 0
         until(lambda: [entry["may_save"] for entry in servers()] == [False] * 2)
         assert [entry["ready"] for entry in servers()] == [True] * 2, "a warning moves nobody"
         assert "cannot save" in status()
@@ -893,7 +913,7 @@ def test_a_client_made_anew_from_its_key_conflict_to_a_run_that_saves(tmp_path, 
         until(lambda: servers()[0]["ready"] and servers()[0]["may_save"])
         assert machine.run() == 0, machine.output
     assert machine.urls("run_failed") == [main.url]
-    assert machine.urls("run_completed") == [standby.url, main.url]
+    assert machine.urls("run_completed") == [standby.url, main.url], machine.output
 
 
 def test_the_node_object_names_the_server_of_its_run(machine, main, standby):

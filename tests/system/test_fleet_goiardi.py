@@ -64,7 +64,9 @@ def test_all_nodes_of_a_real_server_are_read(filled):
     assert narrow["nodes"] == 111
 
 
-def test_two_servers_are_one_fleet_and_one_may_be_dead(filled, tmp_path):
+@pytest.fixture
+def profiles(filled, tmp_path):
+    """The arguments that name both servers."""
     text = ""
     for name, server in zip(("main", "standby"), filled, strict=True):
         text += f'[{name}]\nclient_name = "admin"\nclient_key = "{server.ca_file.parent}/admin.pem"\n'
@@ -73,11 +75,40 @@ def test_two_servers_are_one_fleet_and_one_may_be_dead(filled, tmp_path):
     (tmp_path / "trusted_certs").mkdir()
     for number, server in enumerate(filled):
         (tmp_path / "trusted_certs" / f"{number}.crt").write_bytes(server.ca_file.read_bytes())
-    whole = command("fleet", "--credentials", tmp_path / "credentials", "--rate", "1000", "--json")
+    whole = command("fleet", "--credentials", tmp_path / "credentials", "--rate", "1000")
+    return [*whole, "--profile", "main", "--profile", "standby"]
 
+
+def test_what_a_standby_lacks_is_told_without_its_content(filled, profiles):
+    main, standby = filled
+    for server, versions, secret in ((main, ("1.2.3", "1.3.0"), "swordfish"), (standby, ("1.2.3",), "herring")):
+        for version in versions:
+            server.put_cookbook("web", version)
+        server.put_item("users", {"id": "alice", "password": secret})
+    main.put_role("base")
+    main.put_item("keys", {"id": "tls", "key": "planted"})
+    ended = subprocess.run([*profiles, "--parity"], capture_output=True, text=True, timeout=100, check=False)
+    told = ended.stdout.partition("standby lacks, of what main has:\n")[2]
+    lines = [line.split() for line in told.partition("\n\n")[0].splitlines()]
+    assert lines == [
+        ["cookbooks", "missing", "1", "web", "1.3.0"],
+        ["roles", "missing", "1", "base"],
+        ["data", "bags", "missing", "1", "keys"],
+        ["data", "bag", "items", "missing", "1", "keys", "tls"],
+        ["data", "bag", "items", "that", "differ", "1", "users", "alice"],
+    ]
+    assert "policies could not be read" in told
+    assert not any(secret in ended.stdout + ended.stderr for secret in ("swordfish", "herring", "planted"))
+    document = json.loads(subprocess.run([*profiles, "--parity", "--json"], stdout=subprocess.PIPE, check=False).stdout)
+    server = document["parity"]["servers"][0]
+    assert (server["counts"]["cookbooks"], len(server["nodes_without_client"])) == (2, COUNT)
+
+
+def test_two_servers_are_one_fleet_and_one_may_be_dead(filled, profiles):
     def used():
-        named = [*whole, "--profile", "main", "--profile", "standby"]
-        told = json.loads(subprocess.run(named, stdout=subprocess.PIPE, timeout=100, check=False).stdout)
+        told = json.loads(
+            subprocess.run([*profiles, "--json"], stdout=subprocess.PIPE, timeout=100, check=False).stdout
+        )
         return told["using"].get("standbyserver"), told["whole"]
 
     until(lambda: used() == (30, True))

@@ -237,6 +237,13 @@ def judge_listing(answer: Answer, user: str, utc_now: datetime.datetime) -> Find
     return _judge_refusal(answer, user, utc_now)
 
 
+def judge_object(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``GET`` that ``user`` signed, received at ``utc_now``: OK if it is any JSON object."""
+    if answer.status == HTTPStatus.OK and answer.json() is not None:
+        return Finding(Outcome.OK)
+    return _judge_refusal(answer, user, utc_now)
+
+
 def judge_acl(answer: Answer) -> bool | None:
     """The answer to a signed ``GET`` of an object's ``_acl``: whether who signed may save the object.
 

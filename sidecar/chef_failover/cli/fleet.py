@@ -7,6 +7,7 @@ import datetime
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -19,10 +20,11 @@ from chef_failover.cli import fleet_tables
 from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import Duration, json_option
 from chef_failover.errors import EXIT_NO, ChefFailoverError
-from chef_failover.fleet import credentials, page, report
+from chef_failover.fleet import credentials, inventory, page, parity, report
+from chef_failover.fleet.asking import Asker, Pace
 from chef_failover.fleet.credentials import Account
 from chef_failover.fleet.reading import OnProgress, Reading
-from chef_failover.fleet.search import EVERYTHING, NodeSearch, Pace
+from chef_failover.fleet.search import EVERYTHING, NodeSearch
 from chef_failover.printable import printable_values
 
 _TRUSTED = Path("/etc/chef/trusted_certs")
@@ -67,6 +69,12 @@ _TRUSTED = Path("/etc/chef/trusted_certs")
     "--timeout", "timeout_s", type=Duration(), default="60s", show_default=True, help="How long one request may take."
 )
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Also write the report there, as a page.")
+@click.option(
+    "--parity",
+    "with_parity",
+    is_flag=True,
+    help="Also compare what the servers have; the first profile is the measure.",
+)
 @json_option
 def fleet(
     profiles: Sequence[str],
@@ -82,11 +90,13 @@ def fleet(
     per_s: float,
     timeout_s: float,
     html_path: Path | None,
+    with_parity: bool,
     as_json: bool,
 ) -> None:
-    """Read from the Chef servers what all nodes use, and which of them would not outlive one server.
+    """Say which nodes would be left alone if a server died now.
 
-    Exit code 1 if a node would be left alone, or if not all nodes could be read. Nothing is changed anywhere.
+    It reads from the Chef servers what all nodes publish, and asks no node. Exit code 1 if a node would be left
+    alone, or if not all nodes could be read. Nothing is changed anywhere.
     """
     if url is not None and not profiles and client_name is not None and key_path is not None:
         accounts = [credentials.from_options(url, client_name, key_path)]
@@ -96,13 +106,17 @@ def fleet(
         raise click.UsageError("give --server, --client-name and --key together, and without --profile")
     on = datetime.datetime.now(datetime.UTC)
     trust = TrustStore((credentials_path.expanduser().parent / "trusted_certs", _TRUSTED))
+    askers = [_asker(one, trust, ca_file, per_s, timeout_s) for one in accounts]
     with _progress_bar() as progress:
         reading = Reading(query, on, progress)
-        sources = reading.read([(*_of(one), _search(one, trust, ca_file, per_s, timeout_s)) for one in accounts])
+        sources = reading.read([(*_of(one), NodeSearch(asker)) for one, asker in zip(accounts, askers, strict=True)])
     try:
         document = report.make(reading.nodes.values(), sources, without=without, interval_s=interval_s, on=on)
     except ValueError as error:
         raise ChefFailoverError(str(error)) from error
+    if with_parity:
+        with ThreadPoolExecutor(max_workers=len(accounts)) as pool:
+            document["parity"] = parity.compare(list(pool.map(inventory.read, (one.label for one in accounts), askers)))
     if html_path is not None:
         _write(html_path, page.render(printable_values(document)))
     click.echo(pretty(document) if as_json else fleet_tables.report(printable_values(document)))
@@ -121,13 +135,13 @@ def _of(account: Account) -> tuple[str, str]:
     return account.label, account.chef_server_url
 
 
-def _search(account: Account, trust: TrustStore, ca_file: Path | None, per_s: float, timeout_s: float) -> NodeSearch:
+def _asker(account: Account, trust: TrustStore, ca_file: Path | None, per_s: float, timeout_s: float) -> Asker:
     target = Target(account.chef_server_url, timeout_s, ca_file, account.user, uses_environment_proxy=True)
 
     def signer(protocol: str) -> ChefAuth:
         return ChefAuth(account.user, account.key, protocol)
 
-    return NodeSearch(ChefServer(target, Resolver(), trust), signer, account.user, Pace(per_s))
+    return Asker(ChefServer(target, Resolver(), trust), signer, account.user, Pace(per_s))
 
 
 @contextlib.contextmanager

@@ -19,12 +19,15 @@ def report(document: Document) -> str:
     sections.append(_groups("State:", document["states"]))
     if document["without"]:
         sections += _without(document["without"], document["nodes"])
+    if "parity" in document:
+        sections += _parity(document["parity"])
     return "\n\n".join(filter(None, sections))
 
 
 def _source(source: Document) -> Iterator[str]:
     of = f" of {source['known']}" if source["known"] is not None else ""
-    yield f"{source['label']}: {source['read']}{of} nodes read from {source['chef_server_url']}"
+    label = "" if source["label"] == source["chef_server_url"] else f"{source['label']}: "
+    yield f"{label}{source['read']}{of} nodes read from {source['chef_server_url']}"
     if source["trouble"]:
         yield f"  not all could be read: {source['trouble']}"
     if source["unindexed"]:
@@ -46,6 +49,23 @@ def _without(without: Document, total: int) -> list[str]:
         _groups("Left alone:", without["left_alone"]),
         _groups("They go on, but:", without["cautions"]),
     ]
+
+
+def _parity(compared: Document) -> Iterator[str]:
+    for standby in compared["standbys"]:
+        rows = [(f"  {lack['title']}", str(lack["count"]), _names(lack["names"])) for lack in standby["lacks"]]
+        less = "" if standby["whole"] else ", of what could be read"
+        head = f"{standby['label']} has everything that {compared['main']} has{less}."
+        yield f"{standby['label']} lacks, of what {compared['main']} has:\n{table(rows)}" if rows else head
+    for server in compared["servers"]:
+        rows = [(f"  {kind} could not be read", "", why) for kind, why in server["untold"].items()]
+        for title, names in (
+            ("clients without a node", server["clients_without_node"]),
+            ("nodes without a client", server["nodes_without_client"]),
+        ):
+            rows += [(f"  {title}", str(len(names)), _names(names))] if names else []
+        if rows:
+            yield f"{server['label']}:\n{table(rows)}"
 
 
 def _groups(title: str, groups: Sequence[Document]) -> str:

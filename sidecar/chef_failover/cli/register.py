@@ -22,6 +22,8 @@ from chef_failover.errors import EXIT_NO, ChefFailoverError
 from chef_failover.node import accepted
 
 WAIT_PERIOD_S = 0.5
+REFRESH_S = 10.0
+"""After so long a wait, the servers are probed for it, as often as for a person who looks."""
 
 
 @click.command()
@@ -113,11 +115,11 @@ def _wait(
     *,
     as_json: bool,
 ) -> None:
-    """Show how far it is, until it is done or takes too long."""
-    limit = time.monotonic() + timeout_s
+    """Show how far it is, until it is done or takes too long. A long wait has the servers probed again."""
+    limit, refreshes_from = time.monotonic() + timeout_s, time.monotonic() + REFRESH_S
     progress = Progress(sys.stderr)
     while True:
-        document = known(config)
+        document = known(config, refresh=time.monotonic() >= refreshes_from)
         is_done, lines = shown(is_far, document)
         if is_done:
             click.echo(pretty(document) if as_json else "\n".join(lines))

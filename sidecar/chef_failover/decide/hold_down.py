@@ -8,8 +8,8 @@ UP seven times of eight, and so would come back to it again and again. Therefore
 times in a day, the hold-down also lasts until that day is over.
 
 A failure is that the node leaves the server because of how it is: DOWN, failing runs, impaired, not ready, turning away
-the node that it knew. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server does while the
-node is elsewhere only begins its time of being well again.
+the node that it knew. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server
+does while the node is elsewhere only begins its time of being well again.
 
 Each node adds a part of the hold-down, up to once more, by a hash of its name and the server's: a large return is a
 ramp as long as the hold-down itself. With ``failback: immediately`` there is no hold-down, and with ``never`` it does

@@ -2,8 +2,9 @@
 
 A whole fleet reads, so a reading has to have a reason. Nothing is read on the server in use once a run has succeeded
 there: what a run used, it tells at its end. The others are read when the node has been registered there, within half an
-hour after what runs use has changed, and once a day. While something is missing, or a server cannot be read, the next
-reading comes after a random part of a span that doubles, and asks for no more than what is missing.
+hour after what runs use has changed, and once a day; after a restart at once where the node had no object. While
+something is missing, or a server cannot be read, the next reading comes after a random part of a span that doubles, and
+asks for no more than what is missing.
 
 A server that comes back after hours owes a reading to a part of the fleet. These are spread over a day as well, so that
 it is read no more than at rest.
@@ -60,7 +61,8 @@ def due_at(
     read_at = check.read_at if check is not None else -math.inf
     is_in_use = snapshot.choice is not None and snapshot.choice.name == server.name
     is_model = seeding.is_awaited_from(snapshot, server)
-    is_new = server.registration.retry_at > read_at or (check is None and not server.was_known)
+    is_unread = check is None and (not server.was_known or server.lacked_object_at is not None)
+    is_new = is_unread or server.registration.retry_at > read_at
     if is_in_use and server.has_had_success and not is_model and asked_at <= read_at:
         return math.inf
     due_at = _after_outage(server, _due_at(snapshot, check, chance, since), chance)

@@ -16,6 +16,7 @@ from chef_failover.durations import in_words
 from chef_failover.model.model import Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
 from chef_failover.model.orders import Pin
 
+TOO_LATE = "no answer in time for this run"
 _WORDS = {
     Standing.DOWN: "DOWN",
     Standing.UNKNOWN: "UNKNOWN",
@@ -86,6 +87,9 @@ def _how_it_is(verdict: Verdict) -> str:
 
 def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float) -> str:
     said = _sentence_of_standing(verdict, server, choice, snapshot, now)
+    if now < server.stay_away_until:
+        pause = f"it asked for no requests for another {in_words(server.stay_away_until - now)}"
+        said = pause if said == TOO_LATE else f"{said}; {pause}"
     if server.any_drain is None:
         return said
     # A server that is drained is often stopped next: then both are worth saying.
@@ -102,7 +106,7 @@ def _sentence_of_standing(
         case Standing.TURNS_NODE_AWAY:
             return _sentence_of_refusal(server)
         case Standing.FAILING | Standing.DOWN if verdict.is_reachable:
-            return "no answer in time for this run" if verdict.standing is Standing.FAILING else f"was DOWN {PROVING}"
+            return TOO_LATE if verdict.standing is Standing.FAILING else f"was DOWN {PROVING}"
     words = {
         Standing.NOT_READY: why_not_ready(snapshot, server),
         Standing.FAILS_RUNS: why_behind(snapshot, server, now=now),

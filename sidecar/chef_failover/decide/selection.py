@@ -11,6 +11,8 @@ Two questions are asked of the same list:
 * *A run starts now: where?* (``runs_from`` is the oldest instant of a result that still counts). A server that did not
   answer its latest probe is passed over at once, for any that did: waiting for the third failure would cost this run
   minutes, and going elsewhere costs nothing. The settled choice stays, so the next run comes back without a hold-down.
+  Of two without a fresh answer, one that was alive when last asked, and asked to be left alone since, comes before one
+  whose last probe failed.
 
 A server that comes before the one in use must have been UP for its hold-down, as `hold_down` has it, before the node
 moves back. A server that was never DOWN has none. Between servers that all fail there is nothing to gain by moving, so
@@ -92,6 +94,7 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         key=lambda server: (
             server.name != pinned_strictly,
             -standings[server.name],
+            standings[server.name] is Standing.FAILING and not server.is_alive,
             server.name != pinned,
             hold_downs[server.name] > 0,
             preferences[server.name],
@@ -149,10 +152,12 @@ def server_worth_waiting_for(
 def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float = PROOF_S) -> bool:
     """The node may be registered there within that time, or was a moment ago and no probe in its name shows it yet."""
     registration, last = server.registration, server.last_probe
-    if server.health is Health.DOWN or (last is not None and not last.outcome.is_alive):
+    if last is not None and not last.outcome.is_alive:
         return False
     match registration.state:
         case RegistrationState.REQUESTED | RegistrationState.UNREGISTERED:
+            return registration.retry_at - now < within_s
+        case RegistrationState.FAILED if registration.throttled_since is not None:
             return registration.retry_at - now < within_s
         case RegistrationState.REGISTERED if registration.attempts and now - registration.retry_at < PROOF_S:
             return last is None or not last.is_signed or last.finished_at <= registration.retry_at

@@ -76,7 +76,8 @@ def apply_probe(
     liveness, access = server.liveness, server.access
     at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
     is_alive, serves_node = result.outcome.is_alive, result.outcome.serves_node
-    is_counted = is_alive or not (offline or result.is_node_trouble or result.began_at < snapshot.online_since)
+    is_cut_off = snapshot.is_cut_off(result)
+    is_counted = is_alive or not (is_cut_off or result.is_node_trouble)
     if is_counted:
         liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
@@ -89,7 +90,7 @@ def apply_probe(
         access=access,
         last_probe=result,
         last_alive_probe=proof,
-        setbacks=0 if serves_node else server.setbacks + 1,
+        setbacks=0 if serves_node else server.setbacks + (not is_cut_off),
         stay_away_until=-math.inf if serves_node else stay_away_until,
     )
     if result.outcome is Outcome.NOT_ASSOCIATED and access.health is Health.DOWN:  # it may have been restored empty
@@ -135,6 +136,7 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
         run_evidence=run_evidence.heard(snapshot, server, run, at=now),
         run_ended_at=now,
         save_failed_at=now if run.phase is Phase.SAVE and not run.is_success else server.save_failed_at,
+        stay_away_until=-math.inf if run.is_success else server.stay_away_until,
     )
     if run.is_success and run.used is not None:
         changed = reading.after_run(changed, run.used, at=now)

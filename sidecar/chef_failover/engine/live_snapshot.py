@@ -24,7 +24,7 @@ class LiveSnapshot:
     """The Chef servers as we know them.
 
     Transitions happen under the lock; ``snapshot`` is read without it. ``on_change`` is called, outside the lock, after
-    each change of a server's health or of the choice; ``counters`` counts what happens.
+    each change of a server's health or of the choice, and when a server answers again; ``counters`` counts it all.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class LiveSnapshot:
             self._snapshot = after
             self._changed.notify_all()
         self._counters.probed(name, result)
-        self._tell(before, after)
+        if not self._tell(before, after) and result.outcome.is_alive and not server.is_alive:
+            self._on_change(after)  # a registration may wait for that
 
     def register(self, name: str, registration: Registration) -> None:
         """Take in how the node's registration with one server stands."""

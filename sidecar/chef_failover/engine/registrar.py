@@ -1,7 +1,7 @@
 """Shell: keeps this node registered with one server.
 
-It works only while the server is UP: one that is down cannot register anybody. One that was never heard of is probed
-when the next attempt is due.
+It works only while the server is UP, or answered its last probe: one that has just come back is not UP yet, and a run
+may have no other. One that was never heard of is probed when the next attempt is due.
 
 Before each attempt its intent is on disk, and whatever the provider gave for it is, right after. So a crash at any
 instant is followed by the same question again, which every provider can answer: see `base.Provider`.
@@ -82,6 +82,7 @@ class Registrar:
     def retry_now(self, *, replaces: bool = False) -> None:
         """A person waits for it, or has mended something: try now, as if for the first time, and go on to hurry.
 
+        It does not matter then that the server asked to be left alone, unless it says so again to this very attempt.
         See `Registrant` for ``replaces``.
         """
         now = self._clock()
@@ -99,7 +100,7 @@ class Registrar:
     def step(self) -> float:
         """Do what is due; seconds until something may be due again, infinite when only a change brings it."""
         server = self._server()
-        if server is None or server.health is Health.DOWN:
+        if server is None or (server.health is Health.DOWN and not server.is_alive):
             return float("inf")
         if server.is_registered:
             return self._watch_over(server) if server.health is Health.UP else float("inf")
@@ -107,7 +108,8 @@ class Registrar:
         if registration.urgent_at < registration.retry_at and self._is_urgent():
             registration = attrs.evolve(registration, retry_at=registration.urgent_at)
             self._live.register(self._name, registration)
-        left_s = max(registration.retry_at, server.stay_away_until) - self._clock()
+        alone_until = server.stay_away_until if self._clock() >= self._hurries_until else -math.inf
+        left_s = max(registration.retry_at, alone_until) - self._clock()
         if left_s > 0 and not self._has_its_key_back():
             return left_s
         if server.health is Health.UNKNOWN:

@@ -168,20 +168,25 @@ class Sidecar:
         return self._scheduler.late()
 
     def refresh(self, *, waits: bool = True) -> None:
-        """See `Watch.refresh`."""
+        """See `Watch.refresh`. A registration that is urgent is tried as soon as it may be."""
+        self._hurry()
         self._parts.watch.refresh(waits=waits)
 
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
-        """See `Watch.choose_for_run`. A first registration that the run needs is tried at once."""
+        """See `Watch.choose_for_run`. A registration that the run needs is tried as soon as it may be."""
         if is_final:
             self._hurry()
         return self._parts.watch.choose_for_run(max_age_s, is_final=is_final)
 
     def _hurry(self) -> None:
-        parts, snapshot, now = self._parts, self.snapshot, self.now()
-        late = [one.name for one in snapshot.servers if not one.is_registered and one.registration.retry_at > now]
+        parts, snapshot = self._parts, self.snapshot
+        late = [
+            one.name
+            for one in snapshot.servers
+            if not one.is_registered and one.registration.awaited_at < one.registration.retry_at
+        ]
         for name in filter(functools.partial(is_urgent, snapshot), late):
-            parts.live.amend(name, functools.partial(hurried, now=now))
+            parts.live.amend(name, hurried)
             parts.wake()
 
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
@@ -195,9 +200,11 @@ class Sidecar:
     def associate(self, name: str, *, replaces: bool = False) -> bool:
         """Try to register with that server at once; False when registering there is somebody else's affair.
 
+        It is probed as well, even if it asked to be left alone: one that serves this node then is no longer.
         With ``replaces`` an older registration under this node's name goes first, where a node may do that.
         """
         with self._swapping:  # or a reload would go on without it
+            self._parts.watch.look_at(name, insists=True)
             return self._parts.upkeeps.retry_now(name, replaces=replaces)
 
     def steer(

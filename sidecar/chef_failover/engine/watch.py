@@ -92,9 +92,15 @@ class Watch:
         for monitor in self._monitors.values():
             monitor.stop()
 
-    def look_at(self, name: str) -> None:
-        """Probe that server now, whatever its last result, unless it asked to be left alone; others are ignored."""
-        self._freshen(name, self._clock())
+    def look_at(self, name: str, *, insists: bool = False) -> None:
+        """Probe that server now, whatever its last result; others are ignored.
+
+        If it asked to be left alone, it is, unless the caller ``insists``.
+        """
+        if insists and name in self._monitors:
+            self._monitors[name].freshen(self._clock())
+        else:
+            self._freshen(name, self._clock())
 
     def refresh(self, *, waits: bool = True) -> None:
         """For a person who looks: have every server probed whose last result is older than `LOOK_S`.

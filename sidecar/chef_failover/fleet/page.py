@@ -87,6 +87,8 @@ def _body(document: Document, title: str) -> Iterator[str]:
         yield from _bars(f"Without {without['server']}", "GOES ON WITH", without["go_on"], document["nodes"])
         yield from _groups("Left alone", without["left_alone"])
         yield from _groups("They go on, but", without["cautions"])
+    for standby in document.get("parity", {}).get("standbys", ()):
+        yield from _groups(f"{standby['label']} lacks", [lack | {"nodes": lack["names"]} for lack in standby["lacks"]])
     yield "</main>\n<footer><p>Made by chef-failover fleet.</p></footer>"
 
 
@@ -125,7 +127,7 @@ def _bar(count: int, total: int) -> str:
 def _groups(title: str, groups: Sequence[Document]) -> Iterator[str]:
     rows = [(_cell(group["title"]), f'<td class="count">{group["count"]}</td>', _names(group)) for group in groups]
     if rows:
-        yield from _table(title, ("WHAT", "NODES", "NAMES"), rows)
+        yield from _table(title, ("WHAT", "COUNT", "NAMES"), rows)
 
 
 def _names(group: Document) -> str:

@@ -14,22 +14,16 @@ goiardi 0.11.10 as it runs.
 
 from __future__ import annotations
 
-import datetime
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import attrs
 
-from chef_failover.chef import answers, limits
-from chef_failover.chef.answers import Answer, Finding
-from chef_failover.chef.deadline import ProbeError
-from chef_failover.chef.https import ChefServer, Signer
-from chef_failover.chef.protocol import SIGNING_PROTOCOLS
+from chef_failover.chef import answers
 from chef_failover.errors import SearchError
+from chef_failover.fleet.asking import Asker
 from chef_failover.fleet.nodes import KEYS
-from chef_failover.model.model import Outcome
 
 EVERYTHING = "*:*"
 PAGE = 200
@@ -37,35 +31,10 @@ WINDOW = 10_000
 """A search shows no results beyond this many."""
 NAMES = 25
 """In one query."""
-TRIES = 3
-"""Of one request, with a pause that doubles: a page of large nodes may take a server too long once."""
 _ID = "X_CHEF_id_CHEF_X"
 _HEX = "0123456789abcdef"
 _SPLITS = 3
 Row = dict[str, Any]
-_Judge = Callable[[Answer, str, datetime.datetime], Finding]
-
-
-class Pace:
-    """Lets ``per_s`` requests a second through, one after the other."""
-
-    def __init__(
-        self,
-        per_s: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self._gap_s = 1.0 / per_s
-        self._clock = clock
-        self._next_at = clock()
-        self.sleep = sleep
-
-    def wait(self) -> None:
-        """Wait until the next request may go."""
-        now = self._clock()
-        if now < self._next_at:
-            self.sleep(self._next_at - now)
-        self._next_at = max(now, self._next_at) + self._gap_s
 
 
 @attrs.frozen
@@ -75,22 +44,10 @@ class _Page:
 
 
 class NodeSearch:
-    """Reads nodes of ``server``, which ``signer`` signs for as the user ``user``."""
+    """Reads the nodes of the server that ``asker`` asks."""
 
-    def __init__(
-        self,
-        server: ChefServer,
-        signer: Signer,
-        user: str,
-        pace: Pace,
-        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
-    ) -> None:
-        self._server = server
-        self._signer = signer
-        self._user = user
-        self._pace = pace
-        self._utc_now = utc_now
-        self._protocol: str | None = None
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
 
     def names(self) -> frozenset[str]:
         """The names of all nodes, by the server's own list.
@@ -153,51 +110,13 @@ class NodeSearch:
 
     def _page(self, query: str, start: int, count: int | None = None) -> _Page:
         asked = urlencode({"q": query, "start": start, "rows": count or PAGE}, quote_via=quote)
-        answer = self._ask("POST", f"search/node?{asked}", KEYS, answers.judge_search)
+        answer = self._asker.ask("POST", f"search/node?{asked}", KEYS, answers.judge_search)
         body = answer.json() or {}
         rows = [row["data"] for row in body["rows"] if isinstance(row, dict) and isinstance(row.get("data"), dict)]
         return _Page(body["total"], rows)
 
     def _listing(self, kind: str) -> list[str]:
-        return list(self._ask("GET", kind, None, answers.judge_listing).json() or {})
-
-    def _ask(self, method: str, path: str, document: object, judge: _Judge) -> Answer:
-        trouble = ""
-        for attempt in range(TRIES):
-            if attempt:
-                self._pace.sleep(2.0**attempt)
-            try:
-                answer, finding = self._in_a_protocol(method, path, document, judge)
-            except ProbeError as error:
-                trouble = error.detail
-                continue
-            if finding.outcome is Outcome.OK:
-                return answer
-            trouble = finding.detail
-            if answer.status < 500 and answer.status != 429:
-                break
-        raise SearchError(trouble)
-
-    def _in_a_protocol(self, method: str, path: str, document: object, judge: _Judge) -> tuple[Answer, Finding]:
-        """The answer in the signing protocol that this server takes, which the first answer tells."""
-        known = self._protocol
-        answer, finding = self._once(method, path, document, judge, known or SIGNING_PROTOCOLS[0])
-        is_unsure = known is None and answer.status in (400, 401) and finding.outcome is not Outcome.CLOCK_SKEW
-        if is_unsure:
-            older, its_finding = self._once(method, path, document, judge, SIGNING_PROTOCOLS[1])
-            if its_finding.outcome is Outcome.OK:
-                self._protocol = SIGNING_PROTOCOLS[1]
-                return older, its_finding
-        if finding.outcome is Outcome.OK:
-            self._protocol = known or SIGNING_PROTOCOLS[0]
-        return answer, finding
-
-    def _once(self, method: str, path: str, document: object, judge: _Judge, protocol: str) -> tuple[Answer, Finding]:
-        self._pace.wait()
-        with self._server.open() as connection:
-            url = f"{connection.target.chef_server_url}/{path}"
-            answer = connection.request(method, url, self._signer(protocol), document, limit=limits.OBJECT_BYTES)
-        return answer, judge(answer, self._user, self._utc_now())
+        return list(self._asker.ask("GET", kind, None, answers.judge_listing).json() or {})
 
 
 def _escaped(value: str) -> str:

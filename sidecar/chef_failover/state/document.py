@@ -40,6 +40,7 @@ _NAME_LIMIT = 255
 _WORDS_LIMIT = 4000
 _COUNT_LIMIT = 1_000_000_000
 _DOUBLINGS_LIMIT = 64
+_LONGEST_WAIT_S = 86400.0
 
 
 @attrs.frozen
@@ -120,13 +121,14 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         since = min(since, now) if since else None
         transitions = tuple(transition for transition in transitions if transition.on <= now)
     entries = document.get("associations") or {}
-    registrations = {}
+    registrations, is_same_boot = {}, _is_same_boot(document, instant)
     for server, entry in entries.items():
         try:
-            registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = _registration(entry)
+            times = _throttled(entry, instant) if is_same_boot else {}
+            registration = attrs.evolve(_registration(entry), **times)
+            registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = registration
         except (ValueError, KeyError, TypeError):
             problems.append(f"the registration with {_words(server)} in {FILE_NAME} is not one of ours, and made anew")
-    is_same_boot = _is_same_boot(document, instant)
     drains, pin, dropped = _orders(document, instant, is_same_boot=is_same_boot)
     problems += dropped
     instance_id = document.get("instance_id")
@@ -291,6 +293,16 @@ def _registration(entry: Mapping[str, Any]) -> Registration:
         identity=_text(entry["identity"]),
         on=parse_instant(entry["since"]) if entry["since"] else None,
     )
+
+
+def _throttled(entry: Mapping[str, Any], instant: Instant) -> dict[str, float]:
+    """When a server that throttles is asked again, a day from now at most; older versions do not write it."""
+    throttled = entry.get("throttled")
+    if throttled is None:
+        return {}
+    latest, due = instant.at + _LONGEST_WAIT_S, ("retry_at", "urgent_at", "awaited_at")
+    since = min(_number(throttled["since"]), instant.at)
+    return {"throttled_since": since, **{name: min(_number(throttled[name]), latest) for name in due}}
 
 
 def _is_text(value: object, limit: int = _NAME_LIMIT) -> bool:
