@@ -23,6 +23,15 @@ from tests.support.builders import ON
 USED = Used(("role[web]",), "production", None, None, None, {"web": "1.2.3"})
 
 BOOT = "b" * 32
+REFUSED_FOR_THE_LOAD = Registration(
+    RegistrationState.FAILED,
+    "HTTP 503",
+    attempts=2,
+    retry_at=9000.0,
+    urgent_at=8000.0,
+    awaited_at=5100.0,
+    throttled_since=4900.0,
+)
 
 
 class Lives:
@@ -238,9 +247,9 @@ def test_another_node_has_used_nothing_yet(lives):
 )
 def test_a_person_who_waits_brings_an_urgent_registration_forward(tmp_path, other, due_at):
     def throttle(snapshot, **_):
-        times = {"retry_at": 9000.0, "urgent_at": 9000.0, "awaited_at": 5100.0, "throttled_since": 5000.0}
+        refused = attrs.evolve(REFUSED_FOR_THE_LOAD, urgent_at=9000.0)
         for one, association in zip(snapshot.servers, (RegistrationState.FAILED, other), strict=True):
-            registration = Registration(association, attempts=1, **times)
+            registration = attrs.evolve(refused, state=association)
             snapshot = snapshot.with_server(attrs.evolve(one, registration=registration))
         return snapshot
 
@@ -254,15 +263,16 @@ def test_a_person_who_waits_brings_an_urgent_registration_forward(tmp_path, othe
 def test_a_server_that_throttles_is_left_alone_over_a_restart_but_not_over_a_boot(tmp_path, boot, is_kept):
     by_validator = "association: {provider: chef-server, validator: v, validator_key: 'file:/nowhere'}"
     servers = f"node: {{name: web-1}}\nservers: [{{name: main, url: 'https://a.example', {by_validator}}}]"
-    times = {"retry_at": 9000.0, "urgent_at": 8000.0, "awaited_at": 5100.0, "throttled_since": 4900.0}
-    refused = Registration(RegistrationState.FAILED, "HTTP 503", attempts=2, identity="x", **times)
+    refused = attrs.evolve(REFUSED_FOR_THE_LOAD, identity="x")
 
     def throttle(snapshot, **_):
         return snapshot.with_server(attrs.evolve(snapshot.servers[0], registration=refused))
 
-    lives = Lives(tmp_path)
-    lives.config = lambda _: config.parse(f"{servers}\nstate_dir: {tmp_path}")
-    lives.restart()
+    class OneServer(Lives):
+        def config(self, names):
+            return config.parse(f"{servers}\nstate_dir: {tmp_path}")
+
+    lives = OneServer(tmp_path)
     lives.sidecar.steer(throttle)
     lives.boot = boot
     lives.restart()

@@ -124,8 +124,9 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
     registrations, is_same_boot = {}, _is_same_boot(document, instant)
     for server, entry in entries.items():
         try:
-            times = _throttled(entry, instant) if is_same_boot else {}
-            registration = attrs.evolve(_registration(entry), **times)
+            registration, throttled = _registration(entry), entry.get("throttled")
+            if throttled is not None and is_same_boot:
+                registration = _throttled(registration, throttled, instant)
             registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = registration
         except (ValueError, KeyError, TypeError):
             problems.append(f"the registration with {_words(server)} in {FILE_NAME} is not one of ours, and made anew")
@@ -295,14 +296,16 @@ def _registration(entry: Mapping[str, Any]) -> Registration:
     )
 
 
-def _throttled(entry: Mapping[str, Any], instant: Instant) -> dict[str, float]:
-    """When a server that throttles is asked again, a day from now at most; older versions do not write it."""
-    throttled = entry.get("throttled")
-    if throttled is None:
-        return {}
-    latest, due = instant.at + _LONGEST_WAIT_S, ("retry_at", "urgent_at", "awaited_at")
-    since = min(_number(throttled["since"]), instant.at)
-    return {"throttled_since": since, **{name: min(_number(throttled[name]), latest) for name in due}}
+def _throttled(registration: Registration, entry: Mapping[str, Any], instant: Instant) -> Registration:
+    """Tried again when it was to be, a day from now at most."""
+    latest = instant.at + _LONGEST_WAIT_S
+    return attrs.evolve(
+        registration,
+        throttled_since=min(_number(entry["since"]), instant.at),
+        retry_at=min(_number(entry["retry_at"]), latest),
+        urgent_at=min(_number(entry["urgent_at"]), latest),
+        awaited_at=min(_number(entry["awaited_at"]), latest),
+    )
 
 
 def _is_text(value: object, limit: int = _NAME_LIMIT) -> bool:
