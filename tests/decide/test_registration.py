@@ -141,7 +141,7 @@ def test_a_first_attempt_that_is_waited_for_is_due_at_once():
 
 
 @pytest.mark.parametrize("nodes", [None, 1_000, 10_000, 10_000_000])
-def test_after_a_refusal_the_size_of_the_fleet_delays_nothing_that_is_waited_for(nodes):
+def test_after_a_refusal_who_waits_does_not_wait_for_the_size_of_the_fleet(nodes):
     refused = play("bf", chance=0.9, is_throttled=True, not_before_s=30.0, spans=spans(600.0, nodes))
     assert hurried(refused).retry_at == pytest.approx(100.0 + 30.0 + 0.9 * 278.0)
     assert hurried(refused).retry_at <= refused.retry_at
@@ -281,7 +281,7 @@ def test_a_fleet_at_a_server_that_takes_five_registrations_a_second(nodes, known
     assert taken[-1] <= 1.5 * nodes / 5.0
 
 
-def test_a_fleet_that_says_its_size_and_waits_is_as_one_of_unknown_size():
+def test_a_fleet_that_says_its_size_makes_no_more_calls_though_runs_wait():
     calls, taken = boot(10_000, Throttle(), within_s=5.0, known=10_000, is_awaited=True)
     assert len(calls) / 10_000 <= 5.0
     assert taken[int(0.99 * len(taken))] <= 1.5 * 10_000 / 5.0

@@ -115,6 +115,13 @@ def test_a_standby_that_is_given_the_object_in_a_moment_is_no_trouble():
     assert unreadable.transitions[-1].after == "not ready"
 
 
+def test_a_node_that_a_server_is_yet_to_register_has_not_been_failed_by_it():
+    for state, failures in ((RegistrationState.REQUESTED, 0), (REFUSED, 1)):
+        snapshot = world(server("a", registration=Registration(state, attempts=2)), server("b"), current="a")
+        assert snapshot.choice.name == "b"
+        assert len(snapshot.server("a").returns.failed_at) == failures
+
+
 def test_the_standby_answering_first_does_not_take_the_node():
     snapshot = probed(fresh("a", "b"), "b", Outcome.OK, 1.0)
     assert snapshot.choice.name == "a"

@@ -130,10 +130,9 @@ def _is_known(server: ServerSnapshot, used: Used | None) -> bool:
 def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: float) -> float:
     if check is None:
         return since + SPREAD_S * chance
-    if check.misses:
-        due_at = check.read_at + _span_s(check) * chance
-    else:
-        due_at = check.read_at + DAY_S * (1 - JITTER + 2 * JITTER * chance)
+    span_s = _span_s(check) if check.misses else DAY_S
+    share = chance if span_s < DAY_S else 1 - JITTER + 2 * JITTER * chance  # what lasts is read as what is well
+    due_at = check.read_at + span_s * share
     if snapshot.used_since > check.read_at and not check.trouble:
         return min(due_at, snapshot.used_since + SPREAD_S * chance)
     return due_at
