@@ -186,7 +186,9 @@ def test_whatever_a_node_publishes_is_taken(odd):
     made(parse(row, MAIN_URL, ON), without=None)
 
 
-@pytest.mark.parametrize("odd", [10**400, -1, float("inf"), float("nan"), True, "1", ON.timestamp() + 901])
+@pytest.mark.parametrize(
+    "odd", [10**400, -1, float("inf"), float("nan"), True, "1", ON.timestamp() + 901], ids=lambda odd: str(odd)[:20]
+)
 def test_a_time_that_no_run_can_have_is_unknown(odd):
     liar = parse(fleet.facts() | {"name": "web-1", "seen": odd, "server": "mainserver"}, STANDBY_URL, ON)
     assert liar.seen_at is None
