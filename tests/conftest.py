@@ -1,5 +1,6 @@
 """Shared by all tests."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,13 @@ settings.load_profile("any host")  # how long an example takes is the host's aff
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind `&` in a script: what we start must not inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup():
+    """Each test finds levels of logging as in a new process, and loggers that remember none of former levels."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("chef_failover").setLevel(logging.NOTSET)
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

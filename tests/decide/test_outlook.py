@@ -41,6 +41,13 @@ def wants(snapshot, now=0.0):
             server("b", registration=Registration(RegistrationState.UNREGISTERED)),
             ("does not know this node, which is unassociated there",),
         ),
+        (
+            server("b", registration=Registration(RegistrationState.UNREGISTERED, retry_at=480.0, urgent_at=1.0)),
+            (
+                "does not know this node, which is unassociated there; it registers in 8 min, as nothing needs it"
+                " sooner: chef-failover associate b",
+            ),
+        ),
         (without("b"), ("has no object of this node",)),
         (server("b", drain=drain("b", reason="disk")), ("is drained by alice: disk",)),
         (server("b", drain=drain("b", ends_at=0.0)), ()),

@@ -71,6 +71,8 @@ class _Parser(HTTPRequestParser):
     as ``http://[``, which urlsplit refuses, and for a Content-Length of more digits than int takes.
     """
 
+    path = ""  # of what was refused before it was read: waitress names it in its log when the client has left
+
     def received(self, data: bytes) -> int:
         try:
             consumed = int(super().received(data))
