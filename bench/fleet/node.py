@@ -470,13 +470,12 @@ class Node:
             self._question.go_on()
 
     def _hurry(self) -> None:
-        """As `engine.sidecar`: a first registration that the run needs is tried at once."""
-        now = self._clock.now
+        """As `engine.sidecar`: a registration that the run needs is tried as soon as it may be."""
         for server in self.snapshot.servers:
-            is_late = not server.is_registered and server.registration.retry_at > now
+            is_late = not server.is_registered and server.registration.awaited_at < server.registration.retry_at
             if is_late and is_urgent(self.snapshot, server.name):
-                registration = hurried(server.registration, now=now)
-                self._take(world.apply_registration(self.snapshot, server, registration, now=now, on=self._on))
+                due, now = hurried(server.registration), self._clock.now
+                self._take(world.apply_registration(self.snapshot, server, due, now=now, on=self._on))
 
     def _start(self, again: bool, name: str) -> None:
         self._question = None

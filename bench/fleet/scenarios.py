@@ -22,7 +22,7 @@ from chef_failover.config.settings import Config, DiscoverySettings, FleetSettin
 from chef_failover.config.source import parse_list_source
 from chef_failover.decide.fleet import MADE_FOR
 from chef_failover.server_list.discovery import Discovery
-from chef_failover.server_list.fetch import Trouble, Unchanged
+from chef_failover.server_list.fetch import Fetched, Trouble, Unchanged
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -273,9 +273,8 @@ def restored(scale: Scale) -> Iterator[Row]:
         said = f"the last node {(all_done_at - at) / 60:.0f} min after the server was back, when its turn had come"
         yield Row("  ... done, after a node was first turned away, min", max(took) / 60, 30, said)
         idle = sum(node.idle_runs for node in fleet.nodes)
-        yield Row(
-            "  ... runs that did nothing, for want of the node's object", idle, None, f"by {fleet.size} nodes in 2 h"
-        )
+        by = f"by {fleet.size} nodes in 2 h"
+        yield Row("  ... runs that did nothing, for want of the node's object", idle, 0, by)
 
 
 def registrations(scale: Scale) -> Iterator[Row]:
@@ -328,7 +327,9 @@ def list_reads(scale: Scale) -> Iterator[Row]:
     settings = DiscoverySettings(source=ListSource(parse_list_source("ssm:/fleet")), region=Name("eu-central-1"))
     config = Config(discovery=settings, state_dir=Path("/nonexistent"))
 
-    def fetch(*_: object) -> Trouble | Unchanged:
+    def fetch(_: object, version: str | None) -> Fetched | Trouble | Unchanged:
+        if version is None:
+            return Fetched("servers: [{name: main, url: 'https://main.example.com'}]", "1")
         return Unchanged() if bucket.take() else Trouble("throttled", is_passing=True, is_throttled=True)
 
     def step(one: Discovery) -> None:
@@ -336,6 +337,7 @@ def list_reads(scale: Scale) -> Iterator[Row]:
 
     for _ in range(nodes):
         one = Discovery(config, lambda _: None, fetch=fetch, rng=rng)
+        one.step()  # each has had the list
         clock.at(rng.random() * settings.interval, step, one)
     clock.run_until(2 * HOUR)
     made = sum(n for second, n in bucket.asked.items() if second >= HOUR) / HOUR / factor

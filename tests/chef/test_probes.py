@@ -27,9 +27,16 @@ from chef_devserver.server import DevServer
 from chef_failover.chef.https import ChefServer, Connection, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import MOST, Resolver
-from chef_failover.chef.probes import HABIT_LIFETIME_S, STATUS_INTERVAL_S, STATUS_SETTLES_S, Prober
+from chef_failover.chef.probes import (
+    FAILING_STATUS_INTERVAL_S,
+    HABIT_LIFETIME_S,
+    STATUS_INTERVAL_S,
+    STATUS_SETTLES_S,
+    Prober,
+)
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
+from chef_failover.decide.pace import JITTER
 from chef_failover.model.model import Outcome
 from chef_failover.node import offline
 from tests.support.chef import NO_READ, PONG, ROOT, URL, check_signature, made_up, sent
@@ -289,6 +296,20 @@ def test_an_index_that_fails_or_is_back_is_looked_at_more_often_for_a_while(serv
         assert {one.outcome for one in found} == {outcome}
         assert [at for at, one in enumerate(found) if one.index_fails is not None] == [*range(8), 9, 13]
         assert {one.index_fails for one in found} == {None, fault is not None}
+
+
+def test_an_index_that_has_failed_for_a_day_is_looked_at_every_half_hour(server, make_prober):
+    now = [1000.0]
+    prober = make_prober(server.chef_server_url, clock=lambda: now[0])
+    server.fault = Fault.INDEX_DOWN
+    looks = []
+    for _ in range(200):
+        if prober.probe().index_fails is not None:
+            looks.append(now[0])
+        now[0] += 600.0
+    pauses = [after - before for before, after in itertools.pairwise(looks)]
+    longest_s = FAILING_STATUS_INTERVAL_S * (1 + JITTER) + 600
+    assert (max(pauses) <= longest_s, pauses[-1] >= FAILING_STATUS_INTERVAL_S * (1 - JITTER)) == (True, True)
 
 
 def test_what_is_new_is_looked_at_as_often_as_any_threshold_wants(server, make_prober):

@@ -405,11 +405,11 @@ def test_a_long_wait_finds_a_server_that_comes_up_meanwhile(servers, tmp_path):
     path = write_config(tmp_path, servers, health=CALM)  # no probe of its own in an hour
     for server in servers:
         server.stop()
-    with daemon(path) as running:
-        with subprocess.Popen(command("wait", "--config", path, "--timeout", "2m"), stdout=subprocess.DEVNULL) as one:
-            until(lambda: all(entry["health"] == "DOWN" for entry in running.ask("/v1/servers").body["servers"]))
-            servers[0].start()
-            assert one.wait(150) == 0
+    waiting = command("wait", "--config", path, "--timeout", "2m")
+    with daemon(path) as running, subprocess.Popen(waiting, stdout=subprocess.DEVNULL) as one:
+        until(lambda: all(entry["health"] == "DOWN" for entry in running.ask("/v1/servers").body["servers"]))
+        servers[0].start()
+        assert one.wait(150) == 0
 
 
 def test_facts(servers, tmp_path):

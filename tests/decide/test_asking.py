@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.asking import MOMENT_S, SILENCE_S, server_to_settle, servers_to_ask
+from chef_failover.decide.asking import LONGEST_SILENCE_S, MOMENT_S, SILENCE_S, server_to_settle, servers_to_ask
 from chef_failover.decide.selection import server_worth_waiting_for
 from chef_failover.decide.world import leave_alone
-from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
+from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState
 from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
@@ -56,6 +56,18 @@ def test_one_that_is_silent_has_the_next_asked_beside_it():
     assert names(snapshot, asked={"a": EARLIER - 1, "b": EARLIER}) == ("abc", "")
     silent = ask(snapshot, asked=dict.fromkeys("abc", EARLIER))
     assert (silent.awaited, silent.again_at) == (("a", "b", "c"), float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "silence_s"),
+    [(None, SILENCE_S), (0.01, SILENCE_S), (0.4, 0.8), (30.0, LONGEST_SILENCE_S)],
+)
+def test_a_server_that_is_slow_to_answer_is_given_its_time(latency_s, silence_s):
+    proof = ProbeResult(Outcome.OK, "ok", 0.0, latency_s)
+    snapshot = bare(attrs.evolve(server("a"), last_probe=proof, last_alive_probe=proof), server("b"), current="a")
+    assert ask(snapshot).again_at == NOW + silence_s
+    assert names(snapshot, asked={"a": NOW - silence_s + 0.01}) == ("a", "")
+    assert names(snapshot, asked={"a": NOW - silence_s}) == ("ab", "")
 
 
 def test_no_third_is_asked_once_the_second_has_answered():

@@ -72,7 +72,28 @@ def test_only_a_server_that_goes_down_is_probed_in_a_hurry(outcomes, expected_s)
 def test_what_this_node_lacks_is_no_reason_to_hurry():
     one = after(REFUSED)
     assert delay_s(probed(one, "a", REFUSED, 2.0, is_node_trouble=True)) == STEP_S
-    assert delay_s(probed(one, "a", REFUSED, 2.0, offline="no route")) == STEP_S
+
+
+def test_a_node_that_was_cut_off_looks_within_the_first_step_however_long_it_was():
+    one, cut_off = after(OK), {"is_node_trouble": True, "never_left_node": True}
+    for at in range(2, 12):
+        one = probed(one, "a", REFUSED, float(at), **cut_off)
+        assert (one.server("a").setbacks, delay_s(one)) == (0, STEP_S / 2)
+    one = probed(one, "a", Outcome.CONNECT_TIMEOUT, 20.0, offline="no route", began_at=19.0)
+    assert (one.server("a").setbacks, delay_s(one)) == (0, STEP_S / 2)
+    back = probed(one, "b", OK, 25.0)
+    assert (back.offline, delay_s(back)) == (None, STEP_S / 2), "the other one is back, too"
+    late = probed(back, "a", Outcome.CONNECT_TIMEOUT, 26.0, began_at=24.0)
+    assert (late.server("a").setbacks, delay_s(late)) == (0, STEP_S / 2)
+    assert delay_s(probed(back, "a", OK, 27.0)) == 2700
+
+
+def test_what_was_doubled_before_the_node_was_cut_off_stays_so():
+    down = after(*(REFUSED,) * 4)
+    cut_off = probed(down, "a", REFUSED, 100.0, offline="no route", began_at=99.0)
+    assert delay_s(cut_off) == STEP_S / 2
+    back = probed(cut_off, "b", OK, 110.0)
+    assert delay_s(probed(back, "a", REFUSED, 120.0, began_at=119.0)) == STEP_S * 16 / 2
 
 
 def test_a_run_and_a_reading_are_news_of_a_server_that_is_well():

@@ -36,8 +36,8 @@ def lacking(name="b", misses=1, at=50.0, **more):
     return without(name, node_check=NodeCheck(at, misses=misses, **more))
 
 
-def unreadable(name="b", misses=1, at=50.0):
-    return holding(name, node_check=NodeCheck(at, WEB, trouble="no answer", misses=misses))
+def unreadable(name="b", misses=1, at=50.0, node=WEB, **more):
+    return holding(name, node_check=NodeCheck(at, node, trouble="no answer", misses=misses), **more)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,8 @@ def unreadable(name="b", misses=1, at=50.0):
     [
         (server("b"), {}, -math.inf),
         (server("b", was_known=True), {}, 10.0 + SPREAD_S / 2),
+        (server("b", was_known=True, registration=REGISTERED), {}, -math.inf),
+        (server("b", was_known=True, lacked_object_at=10.0), {}, -math.inf),
         (server("b", DOWN), {}, math.inf),
         (server("b", outcome=Outcome.NOT_ASSOCIATED), {}, math.inf),
         (server("b", registration=Registration(RegistrationState.REQUESTED)), {}, math.inf),
@@ -68,7 +70,7 @@ def unreadable(name="b", misses=1, at=50.0):
         (lacking(), {}, 50.0 + LACKING_S),
         (lacking(misses=3), {}, 50.0 + 4 * LACKING_S),
         (lacking(misses=3), {"chance": 0.0}, 50.0),
-        (lacking(misses=10_000), {}, 50.0 + DAY_S / 2),
+        (lacking(misses=10_000), {}, 50.0 + DAY_S),
         (unreadable(), {}, 50.0 + UNREADABLE_S),
         (unreadable(misses=4), {}, 50.0 + 8 * UNREADABLE_S),
         # it asked to be left alone
@@ -76,6 +78,10 @@ def unreadable(name="b", misses=1, at=50.0):
         # what was due while it was away
         (holding("b", at=50.0, changed_at=2 * DAY_S), {}, 2.5 * DAY_S),
         (holding("b", at=50.0, changed_at=60.0), {}, 50.0 + DAY_S),
+        (unreadable(changed_at=5000.0), {}, 5000.0 + DAY_S / 2),
+        # and never was before
+        (unreadable(node=None, changed_at=5000.0), {}, 5000.0 + SPREAD_S / 2),
+        (unreadable(node=None, changed_at=5000.0, was_known=True), {}, 5000.0 + DAY_S / 2),
     ],
 )
 def test_when_a_standby_is_read(one, more, due):
@@ -329,7 +335,7 @@ def test_the_longer_something_is_missing_the_less_is_asked(count, is_unreadable,
     snapshot = bare(holding("a", run_evidence=WORKED), one, current="a")
     due = due_at(snapshot, one, chance=chance, since=0.0)
     first = UNREADABLE_S if is_unreadable else LACKING_S
-    assert 50.0 <= due <= 50.0 + min(DAY_S, first * 2**count)
+    assert 50.0 <= due <= 50.0 + min(1.2 * DAY_S, first * 2**count)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from([holding, without, asked]))

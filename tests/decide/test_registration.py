@@ -133,11 +133,18 @@ def test_a_first_attempt_falls_anywhere_within_failback():
     assert urgent.retry_at == urgent.urgent_at == 100.0 + URGENT_S / 2
 
 
-def test_a_run_hurries_a_first_attempt_and_no_other():
+def test_a_first_attempt_that_is_waited_for_is_due_at_once():
     new = put_off(Registration(UNREGISTERED), USUAL, now=100.0, chance=0.5, is_urgent=True)
-    assert hurried(new, now=101.0).retry_at == 101.0
-    for other in (Registration(), FAILED_ONCE, LOST_AGAIN, Registration(REQUESTED)):
-        assert hurried(other, now=101.0) == other
+    assert hurried(new).retry_at == 100.0
+    for other in (Registration(), play("bf", chance=0.5), play("br", chance=0.5), play("bcl", chance=0.5), play("b")):
+        assert hurried(other) == other
+
+
+@pytest.mark.parametrize("nodes", [None, 1_000, 10_000, 10_000_000])
+def test_after_a_refusal_who_waits_does_not_wait_for_the_size_of_the_fleet(nodes):
+    refused = play("bf", chance=0.9, is_throttled=True, not_before_s=30.0, spans=spans(600.0, nodes))
+    assert hurried(refused).retry_at == pytest.approx(100.0 + 30.0 + 0.9 * 278.0)
+    assert hurried(refused).retry_at <= refused.retry_at
 
 
 @pytest.mark.parametrize(
@@ -145,6 +152,7 @@ def test_a_run_hurries_a_first_attempt_and_no_other():
     [
         (600.0, None, Spans(600.0, 278.0, 5.0, 15.0)),
         (60.0, None, Spans(60.0, 278.0, 5.0, 15.0)),
+        (86_400.0, None, USUAL),
         (0.0, None, USUAL),
         (math.inf, None, USUAL),
         (600.0, 10, Spans(600.0, 60.0, 5.0, 15.0)),
@@ -243,7 +251,7 @@ class Throttle:
         return is_taken
 
 
-def boot(nodes, throttle, *, within_s, hurries=True, known=None):
+def boot(nodes, throttle, *, within_s, hurries=True, known=None, is_awaited=False):
     """Calls of a fleet that boots ``within_s``, and when each node was taken, in the order of time."""
     rng, fleet = random.Random(17), spans(600.0, known)
     due = [(rng.uniform(0, within_s), index) for index in range(nodes)]
@@ -259,7 +267,7 @@ def boot(nodes, throttle, *, within_s, hurries=True, known=None):
         begun = attrs.evolve(waiting[index], state=REQUESTED)
         refused = Answer(Event.FAIL, is_throttled=True)
         waiting[index] = advance(begun, refused, now=now, on=ON, chance=rng.random(), spans=fleet, is_urgent=hurries)
-        heapq.heappush(due, (waiting[index].retry_at, index))
+        heapq.heappush(due, ((hurried(waiting[index]) if is_awaited else waiting[index]).retry_at, index))
     return calls, taken
 
 
@@ -271,6 +279,12 @@ def test_a_fleet_at_a_server_that_takes_five_registrations_a_second(nodes, known
     calls, taken = boot(nodes, Throttle(), within_s=5.0, known=known)
     assert len(calls) / nodes <= most_calls
     assert taken[-1] <= 1.5 * nodes / 5.0
+
+
+def test_a_fleet_that_says_its_size_makes_no_more_calls_though_runs_wait():
+    calls, taken = boot(10_000, Throttle(), within_s=5.0, known=10_000, is_awaited=True)
+    assert len(calls) / 10_000 <= 5.0
+    assert taken[int(0.99 * len(taken))] <= 1.5 * 10_000 / 5.0
 
 
 def test_a_small_fleet_that_says_so_is_done_soon():

@@ -3,16 +3,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.seeding import (
     differences,
     differences_of,
-    is_seeded_soon,
+    is_awaited_from,
+    is_mended_soon,
     reference,
     wants_seed,
     why_not_seeded,
 )
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
+from chef_failover.model.run_history import Used
 from tests.support.builders import EMPTY, WEB, bare, holding, proven, server, was_read, without
 
 DOWN = Health.DOWN
@@ -82,8 +85,8 @@ def test_only_a_missing_object_is_created(standby, readiness, wants):
 )
 def test_what_is_given_soon_may_have_to_be_read_before(in_use, standby, is_soon):
     snapshot = bare(in_use, standby, current="a")
-    assert is_seeded_soon(snapshot, standby) is is_soon
-    assert not is_seeded_soon(snapshot, in_use)
+    assert is_mended_soon(snapshot, standby) is is_soon
+    assert not is_mended_soon(snapshot, in_use)
 
 
 def test_a_last_resort_without_the_object_is_seeded_from_what_was_read_of_the_others():
@@ -106,6 +109,45 @@ def test_nothing_is_created_while_a_server_has_not_been_probed():
     """Right after a start the first to answer is in use, whatever the better ones have."""
     assert not wants_seed(bare(server("a", Health.UNKNOWN), without("b"), proven("c"), current="c"), without("b"))
     assert wants_seed(bare(holding("a"), without("b"), proven("c"), current="c"), without("b"))
+
+
+def test_a_server_never_reached_matters_only_if_it_is_preferred_to_the_source():
+    for other, wants in ((server("c", Health.UNKNOWN), True), (server("0", Health.UNKNOWN), False)):
+        assert wants_seed(bare(holding("a"), without("b"), other, current="a"), without("b")) is wants
+
+
+@pytest.mark.parametrize(
+    ("used", "is_known"),
+    [
+        (Used(WEB.run_list), True),
+        (Used(("recipe[other]",)), False),
+        (Used(WEB.run_list, "staging"), False),
+        (Used(), False),
+        (None, False),
+    ],
+)
+def test_a_standby_knows_the_node_if_its_object_is_as_the_last_run_had_it(used, is_known):
+    """The main server came back empty. Without such a run the node is new, and the standby may be hostile."""
+    main = without("a")
+    snapshot = bare(main, holding("b"), current="a", used=used)
+    assert why_not_ready(snapshot, main) == ("has no object of this node" if is_known else None)
+    assert wants_seed(snapshot, main) is is_known
+    both = bare(main, holding("b", OTHER), holding("c"), current="a", used=used)
+    assert reference(both) == (WEB if is_known else OTHER)
+
+
+def test_a_standby_s_object_of_a_former_life_is_read_to_compare_it_with_runs():
+    standby = holding("b", node_check=NodeCheck(0.0, has_node_object=True), had_useful_node_object=True)
+    used = Used(WEB.run_list)
+    for main, more, is_read in (
+        (without("a"), {"used": used}, True),
+        (without("a"), {}, False),
+        (without("a"), {"used": used, "readiness": POLICY}, False),
+        (holding("a"), {"used": used}, False),
+    ):
+        assert is_awaited_from(bare(main, standby, current="a", **more), standby) is is_read
+    found = was_read(bare(without("a"), standby, current="a", used=used), "b", 1.0, WEB)
+    assert not is_awaited_from(found, found.server("b"))
 
 
 def test_a_server_is_seeded_from_a_preferred_one_or_where_a_run_has_succeeded():

@@ -26,6 +26,7 @@ from tests.support.builders import (
     ON,
     THRESHOLDS,
     WEB,
+    asked,
     bare,
     drain,
     holding,
@@ -509,8 +510,8 @@ def test_policy_is_a_value():
 # A registration under way.
 
 
-def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, attempts=1, **more):
-    registration = Registration(association, retry_at=retry_at, attempts=attempts)
+def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, attempts=1, since=None, **more):
+    registration = Registration(association, retry_at=retry_at, attempts=attempts, throttled_since=since)
     return server(name, registration=registration, changed_at=-math.inf, **more)
 
 
@@ -520,6 +521,8 @@ def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, 
         (registering("a", at=10.0), True),
         (registering("a", RegistrationState.UNREGISTERED, attempts=0, at=10.0), True),
         (registering("a", retry_at=300.0, at=10.0), False),
+        (registering("a", RegistrationState.FAILED, at=10.0, since=1.0), True),
+        (registering("a", RegistrationState.FAILED, retry_at=300.0, at=10.0, since=1.0), False),
         (registering("a", RegistrationState.FAILED, at=10.0), False),
         (registering("a", RegistrationState.REFUSED, at=10.0), False),
         (registering("a", outcome=Outcome.REFUSED, at=10.0), False),
@@ -532,6 +535,8 @@ def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, 
         "requested",
         "not begun yet",
         "asked for again in minutes",
+        "throttled, and due",
+        "throttled for minutes yet",
         "failed",
         "refused",
         "the server just failed",
@@ -553,6 +558,22 @@ def test_where_no_other_works_a_run_waits_for_a_server_that_has_just_come_back(o
     back = registering("a", RegistrationState.UNREGISTERED, attempts=0, health=DOWN, outcome=outcome, at=10.0)
     snapshot = bare(back, server("b", DOWN, at=10.0), current="a")
     assert wanted(snapshot, now=10.0, runs_from=5.0) == ("a" if is_wanted else None)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_wanted"),
+    [
+        (asked("a", at=10.0), True),
+        (asked("a", at=10.0, was_known=True), False),
+        (asked("a", at=10.0, was_known=True, registration=Registration(retry_at=1.0)), True),
+        (asked("a", at=10.0, node_check=NodeCheck(2.0), registration=Registration(retry_at=1.0)), False),
+    ],
+    ids=["never read", "read in a former life", "registered in this one", "read since"],
+)
+def test_a_run_waits_for_the_first_reading_on_the_server_that_it_wants(first, is_wanted):
+    snapshot = bare(attrs.evolve(first, liveness=RiseFall(UP, changed_at=-math.inf)), server("b", at=10.0), current="b")
+    wanted = server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS)
+    assert wanted == ("a" if is_wanted else None)
 
 
 def test_a_registration_under_way_elsewhere_is_not_waited_for():

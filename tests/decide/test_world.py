@@ -7,10 +7,10 @@ from chef_failover.decide.readiness import caution, has_useful_node_object, is_n
 from chef_failover.decide.seeding import wants_seed
 from chef_failover.decide.selection import select
 from chef_failover.decide.world import TRANSITIONS_KEPT, apply_registration, refresh_choice
-from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, RiseFall, Transition
+from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState, RiseFall, Transition
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
 from chef_failover.model.run_history import RunEvidence
-from tests.support.builders import EMPTY, ON, WEB, bare, probed, server, was_read, world
+from tests.support.builders import EMPTY, ON, WEB, asked, bare, probed, server, was_read, world
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 
@@ -81,10 +81,37 @@ def test_a_first_attempt_that_is_put_off_is_no_trouble_of_the_choice():
         snapshot = apply_registration(snapshot, snapshot.server(name), waiting, now=0.0, on=ON)
     snapshot = probed(snapshot, "a", Outcome.OK, 1.0)
     assert snapshot.choice.is_degraded
-    failed = attrs.evolve(waiting, state=FAILED, attempts=1)
-    failed = apply_registration(snapshot, snapshot.server("a"), failed, now=15.0, on=ON)
+    in_vain = attrs.evolve(waiting, state=FAILED, attempts=1)
+    failed = apply_registration(snapshot, snapshot.server("a"), in_vain, now=15.0, on=ON)
     said = [[entry.after for entry in one.transitions if entry.server is None] for one in (snapshot, failed)]
     assert said == [["a"], ["a", "a (degraded)"]]
+
+
+def test_a_first_registration_that_has_time_is_no_trouble():
+    first = Registration(RegistrationState.UNREGISTERED, retry_at=12.0)
+    snapshot = run(bare(server("a", Health.UNKNOWN, registration=first)), "a", [Outcome.OK] * 2)
+    assert [entry.after for entry in snapshot.transitions if entry.server is None] == ["a"]
+    failing = run(snapshot, "a", [Outcome.REFUSED], 3.0)
+    assert [entry.after for entry in failing.transitions if entry.server is None] == ["a", "a (degraded)"]
+
+
+def test_a_standby_that_is_given_the_object_in_a_moment_is_no_trouble():
+    """The first run has just made it on the main server, where it is still to be read."""
+    snapshot = world(
+        asked("a", had_useful_node_object=True, node_check=NodeCheck(0.0, has_node_object=True)), asked("b")
+    )
+    missed = was_read(snapshot, "b", 1.0)
+    assert why_not_ready(missed, missed.server("b")) == "has no object of this node"
+    assert [entry for entry in missed.transitions if entry.server == "b"] == []
+    unreadable = was_read(was_read(snapshot, "a", 0.5, trouble="too large"), "b", 1.0)
+    assert unreadable.transitions[-1].after == "not ready"
+
+
+def test_a_node_that_a_server_is_yet_to_register_has_not_been_failed_by_it():
+    for state, failures in ((RegistrationState.REQUESTED, 0), (REFUSED, 1)):
+        snapshot = world(server("a", registration=Registration(state, attempts=2)), server("b"), current="a")
+        assert snapshot.choice.name == "b"
+        assert len(snapshot.server("a").returns.failed_at) == failures
 
 
 def test_the_standby_answering_first_does_not_take_the_node():

@@ -1,6 +1,7 @@
 """What a sidecar knows after a restart, a reload, and under a new name of a server."""
 
 import datetime
+import math
 import random
 
 import attrs
@@ -8,10 +9,10 @@ import pytest
 
 from chef_failover.config import settings as config
 from chef_failover.decide.health import Thresholds
-from chef_failover.decide.world import apply_order, apply_probe
+from chef_failover.decide.world import apply_order, apply_probe, apply_reading
 from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
-from chef_failover.model.model import Health, Outcome, ProbeResult
+from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState
 from chef_failover.model.orders import Drain
 from chef_failover.model.run_history import Used
 from chef_failover.node.machine import Machine
@@ -22,6 +23,15 @@ from tests.support.builders import ON
 USED = Used(("role[web]",), "production", None, None, None, {"web": "1.2.3"})
 
 BOOT = "b" * 32
+REFUSED_FOR_THE_LOAD = Registration(
+    RegistrationState.FAILED,
+    "HTTP 503",
+    attempts=2,
+    retry_at=9000.0,
+    urgent_at=8000.0,
+    awaited_at=5100.0,
+    throttled_since=4900.0,
+)
 
 
 class Lives:
@@ -209,6 +219,19 @@ def test_what_runs_use_and_since_when_outlives_restart_reload_and_reboot(lives):
     assert (lives.sidecar.snapshot.used, lives.sidecar.snapshot.used_since) == (USED, 30.0)
 
 
+def test_only_a_server_that_was_read_has_its_first_reading_spread_in_the_next_life(lives):
+    def read(snapshot, *, now, on):
+        return apply_reading(snapshot, snapshot.server("standby"), NodeCheck(now), on=on)
+
+    lives.sidecar.steer(read)
+    for _ in range(2):
+        lives.restart()
+        assert [one.was_known for one in lives.sidecar.snapshot.servers] == [False, True]
+    servers = "servers: [{name: main, url: 'https://a.example'}, {name: standby, url: 'https://c.example'}]"
+    lives.sidecar.reload(config.parse(f"{servers}\nstate_dir: {lives.directory}"))
+    assert [one.was_known for one in lives.sidecar.snapshot.servers] == [False, False]
+
+
 def test_another_node_has_used_nothing_yet(lives):
     lives.sidecar.report_run(RunReport("1", "succeeded", "standby", used=USED))
     named = attrs.evolve(lives.config(("main", "standby")), node=config.parse("node: {name: web-2}").node)
@@ -217,3 +240,41 @@ def test_another_node_has_used_nothing_yet(lives):
     lives.sidecar.report_run(RunReport("2", "succeeded", "standby", used=USED))
     lives.restart()  # under its former name
     assert lives.sidecar.snapshot.used is None
+
+
+@pytest.mark.parametrize(
+    ("other", "due_at"), [(RegistrationState.FAILED, 5100.0), (RegistrationState.REGISTERED, 9000.0)]
+)
+def test_a_person_who_waits_brings_an_urgent_registration_forward(tmp_path, other, due_at):
+    def throttle(snapshot, **_):
+        refused = attrs.evolve(REFUSED_FOR_THE_LOAD, urgent_at=9000.0)
+        for one, association in zip(snapshot.servers, (RegistrationState.FAILED, other), strict=True):
+            registration = attrs.evolve(refused, state=association)
+            snapshot = snapshot.with_server(attrs.evolve(one, registration=registration))
+        return snapshot
+
+    lives = Lives(tmp_path)
+    lives.sidecar.steer(throttle)
+    lives.sidecar.refresh(waits=False)
+    assert lives.sidecar.snapshot.server("main").registration.retry_at == due_at
+
+
+@pytest.mark.parametrize(("boot", "is_kept"), [(BOOT, True), ("c" * 32, False)])
+def test_a_server_that_throttles_is_left_alone_over_a_restart_but_not_over_a_boot(tmp_path, boot, is_kept):
+    by_validator = "association: {provider: chef-server, validator: v, validator_key: 'file:/nowhere'}"
+    servers = f"node: {{name: web-1}}\nservers: [{{name: main, url: 'https://a.example', {by_validator}}}]"
+    refused = attrs.evolve(REFUSED_FOR_THE_LOAD, identity="x")
+
+    def throttle(snapshot, **_):
+        return snapshot.with_server(attrs.evolve(snapshot.servers[0], registration=refused))
+
+    class OneServer(Lives):
+        def config(self, names):
+            return config.parse(f"{servers}\nstate_dir: {tmp_path}")
+
+    lives = OneServer(tmp_path)
+    lives.sidecar.steer(throttle)
+    lives.boot = boot
+    lives.restart()
+    found = lives.sidecar.snapshot.server("main").registration
+    assert (found == refused, found.retry_at == -math.inf) == (is_kept, not is_kept)

@@ -5,6 +5,7 @@ does on the instances what it does on EC2: it asks the metadata service for user
 """
 
 import contextlib
+import functools
 import json
 import re
 import subprocess
@@ -123,6 +124,18 @@ def test_the_first_run_made_the_node_on_the_main_server(instances, servers):
     for instance in instances:
         assert node_object(main, instance)["run_list"] == ["role[webserver]"]
         assert node_object(main, instance)["automatic"]["ohai_time"] > 0
+
+
+def test_the_standby_is_given_the_node_object(instances, servers):
+    """As it is on the main server, before that ends: a run on a standby without one would do nothing."""
+    _, standby = servers
+    log = "chef-failover status; systemctl show -P NRestarts chef-failover; journalctl -u chef-failover -o cat"
+    for instance in instances:
+        try:
+            found = until(functools.partial(node_object, standby, instance), 300)
+        except AssertionError:
+            pytest.fail(instance.attempt(log).stdout)
+        assert found["run_list"] == ["role[webserver]"], instance.attempt(log).stdout
 
 
 def test_the_runs_that_follow_come_from_the_timer(instances, servers):

@@ -331,7 +331,9 @@ def test_the_pace_is_spread_and_trouble_that_passes_is_looked_at_sooner(tmp_path
 
 
 def test_a_throttled_list_is_asked_for_ever_less_often_and_status_says_when(tmp_path):
-    made, source = make(tmp_path, Trouble("ssm: slow down", is_passing=True, is_throttled=True), own=FIVE_MINUTES)
+    made, source = make(tmp_path, Fetched(TEXT, "1"), own=FIVE_MINUTES)
+    made.step()
+    source.answer = Trouble("ssm: slow down", is_passing=True, is_throttled=True)
     delays = [made.step() for _ in range(8)]
     assert min(delays) >= 300
     assert all(delay <= 300 + 300 * 2.0 ** (number + 1) for number, delay in enumerate(delays))
@@ -343,15 +345,17 @@ def test_a_throttled_list_is_asked_for_ever_less_often_and_status_says_when(tmp_
 
 
 def test_a_fleet_that_wants_more_than_it_may_asks_for_less_than_it_wants(tmp_path):
-    """1,000 nodes, which want 3.3 questions a second; 0.4 are allowed."""
-    fleet = [make(tmp_path, None, own=FIVE_MINUTES, seed=seed) for seed in range(1000)]
+    """200 nodes, which want 0.67 questions a second; 0.08 are allowed."""
+    fleet = [make(tmp_path, Fetched(TEXT, "1"), own=FIVE_MINUTES, seed=seed) for seed in range(200)]
+    for made, _ in fleet:
+        made.step()
     spread = random.Random(3)
     due = [(300 * spread.random(), number) for number in range(len(fleet))]
     heapq.heapify(due)
     tokens, at, asked = 1.0, 0.0, 0
     while (now := due[0][0]) < 6 * 3600:
         number = heapq.heappop(due)[1]
-        tokens, at, asked = min(1.0, tokens + 0.4 * (now - at)), now, asked + (now > 3 * 3600)
+        tokens, at, asked = min(1.0, tokens + 0.08 * (now - at)), now, asked + (now > 3 * 3600)
         is_taken = tokens >= 1
         tokens -= is_taken
         made, source = fleet[number]
@@ -360,9 +364,45 @@ def test_a_fleet_that_wants_more_than_it_may_asks_for_less_than_it_wants(tmp_pat
     assert asked / (3 * 3600) < 0.5 * len(fleet) / 300
 
 
-def test_the_interval_grows_with_the_fleet_and_the_list_knows_its_size_best(tmp_path):
-    made, _ = make(tmp_path, Fetched(f"{TEXT}\nfleet: {{nodes: 50000}}", "1"), own=FIVE_MINUTES)
-    assert made.step() >= 0.8 * 5 * 300
+def test_nodes_that_never_had_their_list_get_it_from_a_throttled_source_in_minutes(tmp_path):
+    """2,000 boot in one second where 40 answers a second are given; here a tenth of both."""
+    fleet = [make(tmp_path / str(seed), None, own=FIVE_MINUTES, seed=seed) for seed in range(200)]
+    due = [(made.first_delay_s(), number) for number, (made, _) in enumerate(fleet)]
+    heapq.heapify(due)
+    tokens, at, waits = 4.0, 0.0, []
+    while due:
+        now, number = heapq.heappop(due)
+        tokens, at = min(4.0, tokens + 4.0 * (now - at)), now
+        is_taken = tokens >= 1
+        tokens -= is_taken
+        made, source = fleet[number]
+        source.answer = Fetched(TEXT, "1") if is_taken else Trouble("slow down", is_passing=True, is_throttled=True)
+        delay_s = made.step()
+        if is_taken:
+            waits.append(now)
+        else:
+            heapq.heappush(due, (now + delay_s, number))
+    assert (waits[len(waits) // 2] <= 60, waits[-1] <= 240) == (True, True), (waits[len(waits) // 2], waits[-1])
+
+
+@pytest.mark.parametrize(
+    ("source", "nodes", "interval_s"),
+    [
+        ("ssm:/list", 5_000, 300),
+        ("ssm:/list", 50_000, 1500),
+        ("ssm:/list", 10_000_000, 3600),
+        ("s3://fleet/list.yml", 10_000_000, 300),
+        ("file:/list", 10_000_000, 300),
+    ],
+)
+def test_the_interval_at_the_parameter_store_grows_with_the_fleet_up_to_an_hour(tmp_path, source, nodes, interval_s):
+    region = "" if source.startswith("file:") else ", region: us-east-1"
+    own = OWN.replace(discovery("file:/list"), discovery(source, region)).replace("300ms", "5m")
+    made, _ = make(tmp_path, Fetched(f"{TEXT}\nfleet: {{nodes: {nodes}}}", "1"), own=own)
+    assert 0.8 * interval_s <= made.step() <= 1.2 * interval_s
+
+
+def test_the_list_knows_the_size_of_the_fleet_best(tmp_path):
     parsed = config.parse(f"{FIVE_MINUTES}state_dir: {tmp_path}\nfleet: {{nodes: 20000}}")
     found = [Listing("file:/list", text, "1", ON) for text in (f"{TEXT}\nfleet: {{nodes: 50000}}", TEXT)]
     assert [effective(parsed, [one]).config.fleet.nodes for one in found] == [50_000, 20_000]

@@ -450,6 +450,26 @@ def test_first_boot(tmp_path, kind, servers, is_main_up):
         assert sidecar.process.poll() is None
 
 
+def test_a_standby_without_the_object_is_seeded_also_after_a_restart(tmp_path, kind, servers):
+    """The first run comes after the restart, and the sidecar still knows that the standby had no object."""
+    main, standby = servers
+    for server in servers:
+        server.put_role(ROLE)
+    node = f"i-0restart-{kind.name}"
+    machine = Machine(tmp_path, kind, servers, tmp_path / "client.pem", node)
+    machine.write_config(health=BRISK, registers=True)
+    with daemon(machine.config):
+        ended = run("wait", "--associated", "--all", "--timeout", "1m", "--config", machine.config)
+        assert ended.returncode == 0, ended.stderr
+        state = tmp_path / "state.json"
+        until(lambda: "standbyserver" in json.loads(state.read_text())["without_object"])
+    with daemon(machine.config):
+        assert machine.run("--runlist", f"role[{ROLE}]") == 0, machine.output
+        assert machine.has_run_on(main)
+        key = load_key(machine.key)
+        until(lambda: standby.request("GET", f"nodes/{node}", node, key).status_code == 200)
+
+
 # The three tests of the original recipe.
 
 
@@ -893,7 +913,7 @@ def test_a_client_made_anew_from_its_key_conflict_to_a_run_that_saves(tmp_path, 
         until(lambda: servers()[0]["ready"] and servers()[0]["may_save"])
         assert machine.run() == 0, machine.output
     assert machine.urls("run_failed") == [main.url]
-    assert machine.urls("run_completed") == [standby.url, main.url]
+    assert machine.urls("run_completed") == [standby.url, main.url], machine.output
 
 
 def test_the_node_object_names_the_server_of_its_run(machine, main, standby):

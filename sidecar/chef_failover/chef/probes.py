@@ -41,6 +41,8 @@ STATUS_INTERVAL_S = 6 * 3600.0
 """How often ``/_status`` is asked beside what else a probe asks, while it says the same as ever, give or take a fifth.
 
 A run that fails at its save has it asked sooner."""
+FAILING_STATUS_INTERVAL_S = 1800.0
+"""The same at the most while the search index fails: runs pass the server over until it is seen to work again."""
 STATUS_SETTLES_S = 300.0
 """For so long after it has said something new, each probe asks it: what is new must be said several times to count."""
 
@@ -198,5 +200,6 @@ class Prober:
         settled_s = now - self._index_changed_at - STATUS_SETTLES_S
         varied = 1 - JITTER + 2 * JITTER * self._chance()
         # The first look is news, too, and the next probe confirms it: before a reload, it may have been otherwise.
-        self._status_due_at = now if is_first else now + min(STATUS_INTERVAL_S * varied, max(0.0, settled_s))
+        longest_s = FAILING_STATUS_INTERVAL_S if finding.index_fails else STATUS_INTERVAL_S
+        self._status_due_at = now if is_first else now + min(longest_s * varied, max(0.0, settled_s))
         return finding.index_fails

@@ -115,7 +115,7 @@ def _wait(
     *,
     as_json: bool,
 ) -> None:
-    """Show how far it is, until it is done or takes too long. What takes long has the servers probed again meanwhile."""
+    """Show how far it is, until it is done or takes too long. A long wait has the servers probed again."""
     limit, refreshes_from = time.monotonic() + timeout_s, time.monotonic() + REFRESH_S
     progress = Progress(sys.stderr)
     while True:

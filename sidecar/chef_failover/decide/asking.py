@@ -1,8 +1,9 @@
 """Pure: which servers a run that starts asks.
 
 It asks the server that it wants, and in a healthy world no other: ten thousand runs that start at once are no load for
-a standby. If that server fails, the run wants the next one. If it is silent for a quarter of a second, the next one is
-asked as well (Happy Eyeballs, RFC 8305), and so on; the run still waits for the better answer.
+a standby. If that server fails, the run wants the next one. If it is silent for a quarter of a second, or for twice
+as long as its last answer took, the next one is asked as well (Happy Eyeballs, RFC 8305), and so on; the run still
+waits for the better answer.
 
 A server that the run would prefer and does not use (DOWN, held down, not ready, turning the node away) is asked too,
 and the run does not wait for its answer: so the next run knows that it is back. That spreads the first good probe of a
@@ -22,7 +23,9 @@ from chef_failover.decide.selection import select_for_run, server_worth_waiting_
 from chef_failover.model.model import Health, Outcome, ProbeResult, ServerSnapshot, Snapshot
 
 SILENCE_S = 0.25
-"""How long a server may be silent before a run asks the next one as well."""
+"""How long a server may be silent at least before a run asks the next one as well."""
+LONGEST_SILENCE_S = 2.0
+"""The same at the most, however slow the server was; as RFC 8305 has it."""
 MOMENT_S = 10.0
 """A result no older than this is not renewed for the sake of a later run."""
 
@@ -66,7 +69,7 @@ def servers_to_ask(
         if server is None:
             break
         awaited.append(server.name)
-        silent_from = asked.get(server.name, now) + SILENCE_S
+        silent_from = asked.get(server.name, now) + _silence_s(server)
         if now < silent_from:
             again_at = silent_from
         supposed = supposed.with_server(_supposed_to_fail(server, now))
@@ -94,6 +97,13 @@ def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float
         return in_use.name
     since = in_use.liveness.changed_at
     return server_worth_waiting_for(after, now=now, runs_from=since, thresholds=thresholds, registers=False)
+
+
+def _silence_s(server: ServerSnapshot) -> float:
+    """How long it may be silent: a server that is far away or busy takes longer, and no standby is to suffer for it."""
+    last = server.last_alive_probe
+    latency_s = last.latency_s if last is not None and last.latency_s is not None else 0.0
+    return min(LONGEST_SILENCE_S, max(SILENCE_S, 2 * latency_s))
 
 
 def _supposed_to_fail(server: ServerSnapshot, now: float) -> ServerSnapshot:

@@ -23,7 +23,15 @@ import math
 import attrs
 
 from chef_failover.decide.spread import unit_hash
-from chef_failover.model.model import Choice, Returns, SelectionPolicy, ServerSnapshot, Snapshot, Standing
+from chef_failover.model.model import (
+    Choice,
+    RegistrationState,
+    Returns,
+    SelectionPolicy,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+)
 
 LONGEST_S = 4 * 3600.0
 """The longest that a hold-down grows to, before the spread."""
@@ -47,7 +55,9 @@ def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float
     if left is None or not 0 < snapshot.policy.failback_s < math.inf:
         return snapshot
     for server in snapshot.servers:
-        if server.name == left.name and left.standing in _FAILED:
+        is_requested = server.registration.state is RegistrationState.REQUESTED  # which is no failure of the server
+        is_excused = is_requested and left.standing is Standing.TURNS_NODE_AWAY
+        if server.name == left.name and left.standing in _FAILED and not is_excused:
             returns = _failed(server.returns, snapshot.policy.failback_s, now)
         elif server.name == choice.name and not left.is_better:
             returns = attrs.evolve(server.returns, came_back_at=now)

@@ -6,7 +6,8 @@ silence: a probe, a run or a reading counts as news, and only a server without n
 One thing is urgent: a server that is UP and begins to fail, for the few probes that make it DOWN. Every other trouble
 means fewer probes. A server that is DOWN, turns the node away or answers 429 or 503 is probed with exponential back-off
 and full jitter until that reaches ``interval``. The first step is a part of ``interval``, since ten thousand nodes may
-meet the same trouble. A good answer after trouble is confirmed within that first step, so the confirmations of a fleet
+meet the same trouble. Where this node cannot send at all, nothing is doubled: its probes cost no server anything, and
+tell that it is back. A good answer after trouble is confirmed within that first step, so the confirmations of a fleet
 are no peak either. ``Retry-After`` outweighs all of this.
 
 At boot the server in use is probed within seconds. The others have minutes, as long as that one works.
@@ -62,8 +63,10 @@ def _due_at(snapshot: Snapshot, server: ServerSnapshot, pace: Pace, chance: floa
         return begun_at + chance * min(pace.interval_s, span_s)
     if _is_going_down(snapshot, server, last):
         return last.finished_at + pace.retry_interval_s * varied
-    if server.setbacks or server.is_changing:
-        span_s = pace.first_step_s * 2.0 ** min(max(0, server.setbacks - 1), 64)
+    is_cut_off = snapshot.is_cut_off(last)
+    if server.setbacks or server.is_changing or is_cut_off:
+        doublings = 0 if is_cut_off else min(max(0, server.setbacks - 1), 64)
+        span_s = pace.first_step_s * 2.0**doublings
         heard_at = last.finished_at
         if span_s < pace.interval_s:
             return heard_at + max(min(pace.retry_interval_s, span_s), chance * span_s)

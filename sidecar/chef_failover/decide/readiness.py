@@ -11,9 +11,7 @@ A missing object is only held against a server while another is known to have on
 run creates the object wherever it likes. An empty one is only held against a server while another was read and does
 something: else the run list is empty on purpose.
 
-A standby decides nothing for the others. So the other one is preferred to that server, or a run of this node has
-succeeded on it. What any other standby claims to have displaces no server, or one hostile standby could draw every new
-node to itself.
+A standby decides nothing for the others, unless `seeding.is_model_for` says so.
 
 With a policy given by the configuration no object is needed, since chef-client creates it with that policy; but the
 policy must exist on the server. A node with a policy needs no environment: chef-client calls it by the name of the
@@ -24,9 +22,8 @@ An object that a run could not save makes a server not ready at once, whatever r
 
 from __future__ import annotations
 
-from chef_failover.decide.preference import is_preferred
 from chef_failover.decide.rights import REFUSED, is_barred, may_save
-from chef_failover.decide.seeding import is_to_be_seeded, why_not_seeded
+from chef_failover.decide.seeding import is_model_for, is_to_be_seeded, why_not_seeded
 from chef_failover.model.model import Health, NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
@@ -104,7 +101,7 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
 def _is_excused(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """Nothing is held against it."""
     policy = snapshot.policy.readiness
-    is_new = not any(_counts_for(snapshot, one, server) for one in _holders(snapshot))
+    is_new = not any(is_model_for(snapshot, one, server) for one in _holders(snapshot))
     return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new)
 
 
@@ -113,16 +110,11 @@ def _holders(snapshot: Snapshot) -> list[ServerSnapshot]:
     return [one for one in snapshot.servers if _is_known_to_have(one)]
 
 
-def _counts_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
-    """What ``holder`` has may be held against ``server``."""
-    return holder.has_had_success or not is_preferred(server, holder, snapshot)
-
-
 def _mere_claims(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
     """The servers whose object of this node is not held against ``server``, which has none or an empty one."""
     if not is_left_empty(server) or snapshot.policy.readiness.has_policy:
         return []
-    return [one.name for one in _holders(snapshot) if not _counts_for(snapshot, one, server)]
+    return [one.name for one in _holders(snapshot) if not is_model_for(snapshot, one, server)]
 
 
 def _is_known_to_have(server: ServerSnapshot) -> bool:
@@ -147,7 +139,7 @@ def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     if check is None or check.node is None:
         return None
     useful = [one for one in snapshot.servers if has_useful_node_object(one)]
-    if not check.node.does_something and any(_counts_for(snapshot, one, server) for one in useful):
+    if not check.node.does_something and any(is_model_for(snapshot, one, server) for one in useful):
         return "its object of this node has an empty run list"
     return _lack_of_object(check.node, check)
 

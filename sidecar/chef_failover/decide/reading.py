@@ -2,8 +2,9 @@
 
 A whole fleet reads, so a reading has to have a reason. Nothing is read on the server in use once a run has succeeded
 there: what a run used, it tells at its end. The others are read when the node has been registered there, within half an
-hour after what runs use has changed, and once a day. While something is missing, or a server cannot be read, the next
-reading comes after a random part of a span that doubles, and asks for no more than what is missing.
+hour after what runs use has changed, and once a day; after a restart at once where the node had no object. While
+something is missing, or a server cannot be read, the next reading comes after a random part of a span that doubles, and
+asks for no more than what is missing.
 
 A server that comes back after hours owes a reading to a part of the fleet. These are spread over a day as well, so that
 it is read no more than at rest.
@@ -60,7 +61,8 @@ def due_at(
     read_at = check.read_at if check is not None else -math.inf
     is_in_use = snapshot.choice is not None and snapshot.choice.name == server.name
     is_model = seeding.is_awaited_from(snapshot, server)
-    is_new = not server.was_known if check is None else server.registration.retry_at > read_at
+    is_unread = check is None and (not server.was_known or server.lacked_object_at is not None)
+    is_new = is_unread or server.registration.retry_at > read_at
     if is_in_use and server.has_had_success and not is_model and asked_at <= read_at:
         return math.inf
     due_at = _after_outage(server, _due_at(snapshot, check, chance, since), chance)
@@ -128,10 +130,9 @@ def _is_known(server: ServerSnapshot, used: Used | None) -> bool:
 def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: float) -> float:
     if check is None:
         return since + SPREAD_S * chance
-    if check.misses:
-        due_at = check.read_at + _span_s(check) * chance
-    else:
-        due_at = check.read_at + DAY_S * (1 - JITTER + 2 * JITTER * chance)
+    span_s = _span_s(check) if check.misses else DAY_S
+    share = chance if span_s < DAY_S else 1 - JITTER + 2 * JITTER * chance  # what lasts is read as what is well
+    due_at = check.read_at + span_s * share
     if snapshot.used_since > check.read_at and not check.trouble:
         return min(due_at, snapshot.used_since + SPREAD_S * chance)
     return due_at
@@ -143,7 +144,11 @@ def _span_s(check: NodeCheck) -> float:
 
 
 def _after_outage(server: ServerSnapshot, due_at: float, chance: float) -> float:
-    """``due_at`` or, where the server could not be read then, some time within a day since it can."""
+    """``due_at`` or, where the server could not be read then, some time within a day since it can.
+
+    One that was never read is called ready meanwhile, so it has half an hour.
+    """
     changes = (server.liveness.changed_at, server.access.changed_at)
     came_back_at = max((at for at in changes if at is not None), default=-math.inf)
-    return due_at if due_at >= came_back_at else came_back_at + DAY_S * chance
+    span_s = DAY_S if server.is_known else SPREAD_S
+    return due_at if due_at >= came_back_at else came_back_at + span_s * chance

@@ -6,8 +6,8 @@ tried again, and in whether a person is asked for.
 
 Only what is urgent is urgent. A node that has another server which works has all the time in the world: its first
 attempt falls anywhere within `Spans.leisure_s`. A node that has none hurries, with the most preferred server first: its
-first attempt falls within `Spans.urgent_s`, so that instances that boot together are no peak, and a run that starts has
-it made at once.
+first attempt falls within `Spans.urgent_s`, so that instances that boot together are no peak, and a run or a person
+who waits has it made at once.
 
 After a failure the next attempt falls anywhere within a span that doubles up to ten minutes (full jitter). It begins at
 4 s, or at a minute where nothing is urgent.
@@ -19,6 +19,9 @@ the second is short, for the few that were refused by chance; from then on each 
 are taken, 1,000, 10,000 and 100,000 nodes of a fleet of unknown size make 2, 4.9 and 10 calls a node in 1.5 times the
 time that is needed at least. Spans that follow one another make half the calls of those that all begin now, and their
 last attempts come sooner.
+
+No node can tell that it is the only one that was refused. So where a run or a person waits for an urgent registration,
+the attempt is made when a fleet of unknown size would make it, however large the fleet is said to be.
 """
 
 from __future__ import annotations
@@ -26,7 +29,6 @@ from __future__ import annotations
 import datetime
 import enum
 import hashlib
-import math
 from collections.abc import Mapping
 
 import attrs
@@ -43,7 +45,7 @@ REFUSED_SPAN_S = 1800.0
 URGENT_S = 15.0
 """How long the first attempts are spread of nodes that have no server yet and that no run waits for."""
 LEISURE_S = 600.0
-"""How long the first attempts are spread where ``failback`` is no length of time."""
+"""How long the first attempts are spread where ``failback`` is not a shorter time."""
 THROTTLED_NODE_S = 0.278
 """Seconds of the first span at a server that throttles, for each node: 3.6 a second come where 5 are taken."""
 THROTTLED_NODES = 1000
@@ -116,7 +118,7 @@ USUAL = Spans()
 
 def spans(failback_s: float, nodes: int | None) -> Spans:
     """The spans of a fleet of ``nodes``, None for unknown; ``failback_s`` is 0 for immediately, infinite for never."""
-    leisure_s = failback_s if 0 < failback_s < math.inf else LEISURE_S
+    leisure_s = min(failback_s, LEISURE_S) or LEISURE_S
     throttled_s = max(LEISURELY_SPAN_S, THROTTLED_NODE_S * (nodes or THROTTLED_NODES))
     return Spans(leisure_s * scale(nodes), throttled_s, BOOT_S * scale(nodes), URGENT_S * scale(nodes))
 
@@ -151,14 +153,12 @@ def put_off(
     """``registration``, of which nothing has been tried yet, to be tried at an instant of the span that it has."""
     urgent_at = now + chance * spans.urgent_s
     retry_at = urgent_at if is_urgent else max(urgent_at, now + chance * spans.leisure_s)
-    return attrs.evolve(registration, retry_at=retry_at, urgent_at=urgent_at)
+    return attrs.evolve(registration, retry_at=retry_at, urgent_at=urgent_at, awaited_at=now)
 
 
-def hurried(registration: Registration, *, now: float) -> Registration:
-    """``registration``, of which nothing has been tried yet, to be tried now: a run waits for it. Else as it is."""
-    if registration.state is not RegistrationState.UNREGISTERED or registration.attempts:
-        return registration
-    return attrs.evolve(registration, retry_at=min(registration.retry_at, now), urgent_at=now)
+def hurried(registration: Registration) -> Registration:
+    """``registration``, which is urgent and which a run or a person waits for: due as soon as that allows."""
+    return attrs.evolve(registration, retry_at=min(registration.retry_at, registration.awaited_at))
 
 
 def advance(
@@ -192,9 +192,10 @@ def advance(
     since = registration.throttled_since if answer.event is Event.BEGIN or answer.is_throttled else None
     since = now if since is None and answer.is_throttled else since
     earliest = now + answer.not_before_s
-    urgent_at, leisurely_at = (
-        earliest + _wait_s(answer, attempts, since, now=now, chance=chance, spans=spans, is_urgent=hurries)
-        for hurries in (True, False)
+    awaited = attrs.evolve(spans, throttled_s=min(spans.throttled_s, USUAL.throttled_s))
+    awaited_at, urgent_at, leisurely_at = (
+        earliest + _wait_s(answer, attempts, since, now=now, chance=chance, spans=its, is_urgent=hurries)
+        for its, hurries in ((awaited, True), (spans, True), (spans, False))
     )
     return Registration(
         state=after,
@@ -202,6 +203,7 @@ def advance(
         attempts=attempts,
         retry_at=urgent_at if is_urgent else max(urgent_at, leisurely_at),
         urgent_at=urgent_at,
+        awaited_at=awaited_at,
         throttled_since=since,
         ticket=answer.ticket,
         identity=registration.identity,

@@ -1,9 +1,12 @@
 """Pure: the node object that is created where it is missing, and how those that exist differ from it.
 
-It is made from the one on the server in use, which is a model for the servers that come after it, and for the others
-only once a run of this node has succeeded there: a standby decides nothing for the others. An object that exists is
-never changed: a person decides which is right. But one is as good as missing that a run has left empty where we had
-seen that there was none: chef-client made it because nobody could tell it better, so it is filled.
+It is made from the one on the server in use, which is a model for the servers that come after it. A standby is a model
+for those before it only if a run of this node has succeeded there, or if its object has the run list or the policy of
+the last successful run. Any other claim of a standby decides nothing, or a hostile one could draw new nodes to itself.
+
+An object that exists is never changed: a person decides which is right. But one is as good as missing that a run has
+left empty where we had seen that there was none: chef-client made it because nobody could tell it better, so it is
+filled.
 """
 
 from __future__ import annotations
@@ -28,14 +31,14 @@ def source(snapshot: Snapshot) -> ServerSnapshot | None:
     if in_use is None or in_use.has_node_object is not False:
         return in_use
     useful = [one for one in snapshot.servers if _useful_node(one) is not None]
-    return min(useful, key=lambda one: (not one.has_had_success, preference(one, snapshot)), default=in_use)
+    return min(useful, key=lambda one: (not _is_proven(snapshot, one), preference(one, snapshot)), default=in_use)
 
 
 def reference(snapshot: Snapshot) -> NodeObject | None:
     """What the others should have, and are seeded from: the object on the server in use, if it does something.
 
     Where that server has none, because the node had to go there when the one with the object died, it is what was read
-    of the most preferred server that has one, of those where a run has succeeded if there are any.
+    of the most preferred server that has one, of those that `is_model_for` all others if there are any.
     """
     holder = source(snapshot)
     return _useful_node(holder) if holder is not None else None
@@ -47,7 +50,7 @@ def why_not_seeded(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     if holder is None:
         return "no server is in use"
     if reference(snapshot) is not None:
-        is_model = _is_model(snapshot, holder, server)
+        is_model = is_model_for(snapshot, holder, server)
         return None if is_model else f"no run of this node has succeeded on {holder.name}, which has one"
     if holder.has_node_object is False:
         return f"no server is known to have more than an empty object of this node, and {holder.name} has none"
@@ -70,21 +73,25 @@ def is_to_be_seeded(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """A reading found no object there, `reference` is what it lacks, and we are to create it; or to fill it."""
     holder = source(snapshot)
-    is_read = holder is not None and _is_read_for(snapshot, holder, server)
-    return is_read and _is_ours_to_mend(snapshot, server) and why_not_seeded(snapshot, server) is None
+    if holder is None or not _is_read_for(snapshot, holder, server):
+        return False
+    return _is_ours_to_mend(snapshot, holder, server) and why_not_seeded(snapshot, server) is None
+
+
+def is_mended_soon(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """It is about to be given an object, at the latest once the one that this is made from has been read."""
+    holder = source(snapshot)
+    if holder is None or (holder.node_check is not None and holder.node_check.trouble):
+        return wants_seed(snapshot, server)
+    return wants_seed(snapshot, server) or _waits_for(snapshot, holder, server)
 
 
 def is_awaited_from(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
-    """Its object is to be read whole, since another server is to be given it."""
+    """Its object is to be read whole: another server is to be given it, or lacks it if this one is as runs have it."""
     found = source(snapshot)
-    return (
-        found is not None and found.name == holder.name and any(_awaits_seed(snapshot, one) for one in snapshot.servers)
-    )
-
-
-def is_seeded_soon(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """It is to be given the `reference`, at once or when that has been read."""
-    return wants_seed(snapshot, server) or _awaits_seed(snapshot, server)
+    if found is None or found.name != holder.name:
+        return found is not None and found.has_node_object is False and _may_be_proven(snapshot, holder)
+    return any(_waits_for(snapshot, holder, one) for one in snapshot.servers if one.name != holder.name)
 
 
 def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
@@ -110,24 +117,36 @@ def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...
     return differences(wanted, node)
 
 
-def _awaits_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """It is to be given what the source has, which has to be read before."""
-    holder = source(snapshot)
-    if holder is None or holder.name == server.name or holder.has_node_object is False:
-        return False
-    is_model = _is_model(snapshot, holder, server)
-    return is_model and _is_ours_to_mend(snapshot, server) and not _is_read_for(snapshot, holder, server)
+def is_model_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
+    """What ``holder`` has may be held against ``server``, and given to it."""
+    return _is_proven(snapshot, holder) or not is_preferred(server, holder, snapshot)
 
 
-def _is_model(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
-    """``server`` may be given what ``holder`` has."""
-    return holder.has_had_success or is_preferred(holder, server, snapshot)
+def _is_proven(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
+    """A run of this node has succeeded there, or its object does what the last successful run did elsewhere."""
+    node, used = _useful_node(holder), snapshot.used
+    return holder.has_had_success or (node is not None and used is not None and node.work == used.work)
 
 
-def _is_ours_to_mend(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+def _may_be_proven(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
+    """It has an object that was not read in this life, and there are runs to compare it with."""
+    check, used = holder.node_check, snapshot.used
+    is_unknown = check is not None and check.node is None and check.has_node_object is True
+    is_compared = used is not None and used.does_something and not snapshot.policy.readiness.has_policy
+    return is_unknown and is_compared and not holder.has_had_success
+
+
+def _waits_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
+    """It is to be given what is on ``holder``, which is still to be read for that."""
+    is_there = holder.has_node_object is not False and not _is_read_for(snapshot, holder, server)
+    return is_there and is_model_for(snapshot, holder, server) and _is_ours_to_mend(snapshot, holder, server)
+
+
+def _is_ours_to_mend(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
     policy, check = snapshot.policy.readiness, server.node_check
     # Right after a start whoever answers first is in use; a better one may have the object that counts.
-    is_settled = all(one.health is not Health.UNKNOWN for one in snapshot.servers)
+    better = [one for one in snapshot.servers if is_preferred(one, holder, snapshot)]
+    is_settled = all(one.health is not Health.UNKNOWN for one in better)
     is_lacking = check is not None and not check.trouble and is_to_be_seeded(snapshot, server)
     is_asked_for = policy.mode is ReadinessMode.SEED and not policy.has_policy
     return is_settled and is_asked_for and server.answers_node and is_lacking

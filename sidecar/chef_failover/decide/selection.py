@@ -31,6 +31,7 @@ and pins mean, and how they end, stands in `steering`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 
 import attrs
@@ -148,14 +149,16 @@ def server_worth_waiting_for(
     return choice.name if choice and choice.name in names else None
 
 
-def is_being_registered(server: ServerSnapshot, now: float) -> bool:
-    """The node may be registered there in a moment, or was a moment ago and no probe in its name has shown it yet."""
+def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float = PROOF_S) -> bool:
+    """The node may be registered there within that time, or was a moment ago and no probe in its name shows it yet."""
     registration, last = server.registration, server.last_probe
     if last is not None and not last.outcome.is_alive:
         return False
     match registration.state:
         case RegistrationState.REQUESTED | RegistrationState.UNREGISTERED:
-            return registration.retry_at - now < PROOF_S
+            return registration.retry_at - now < within_s
+        case RegistrationState.FAILED if registration.throttled_since is not None:
+            return registration.retry_at - now < within_s
         case RegistrationState.REGISTERED if registration.attempts and now - registration.retry_at < PROOF_S:
             return last is None or not last.is_signed or last.finished_at <= registration.retry_at
     return False
@@ -199,8 +202,9 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     readiness = snapshot.policy.readiness
     is_looked_at = readiness.mode is not ReadinessMode.OFF and not readiness.has_policy
     last = server.last_alive_probe
-    is_new = server.node_check is None and not server.was_known and last is not None and last.is_signed
-    return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_new
+    is_new = not server.was_known or server.registration.retry_at > -math.inf
+    is_unread = server.node_check is None and is_new and last is not None and last.is_signed
+    return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_unread
 
 
 def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float) -> Snapshot:

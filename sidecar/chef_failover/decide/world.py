@@ -12,10 +12,9 @@ import attrs
 from chef_failover.decide import hold_down, parity, reading, rights, run_evidence
 from chef_failover.decide.health import Thresholds, advance
 from chef_failover.decide.readiness import sentence, why_not_ready
-from chef_failover.decide.registration import hurried
 from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
-from chef_failover.decide.seeding import is_seeded_soon, reference
-from chef_failover.decide.selection import is_being_registered, select
+from chef_failover.decide.seeding import is_mended_soon, reference
+from chef_failover.decide.selection import PROOF_S, is_being_registered, select
 from chef_failover.decide.steering import (
     FLEET,
     fleet_drain_of,
@@ -77,7 +76,8 @@ def apply_probe(
     liveness, access = server.liveness, server.access
     at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
     is_alive, serves_node = result.outcome.is_alive, result.outcome.serves_node
-    is_counted = is_alive or not (offline or result.is_node_trouble or result.began_at < snapshot.online_since)
+    is_cut_off = snapshot.is_cut_off(result)
+    is_counted = is_alive or not (is_cut_off or result.is_node_trouble)
     if is_counted:
         liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
     if is_alive:
@@ -90,7 +90,7 @@ def apply_probe(
         access=access,
         last_probe=result,
         last_alive_probe=proof,
-        setbacks=0 if serves_node else server.setbacks + 1,
+        setbacks=0 if serves_node else server.setbacks + (not is_cut_off),
         stay_away_until=-math.inf if serves_node else stay_away_until,
     )
     if result.outcome is Outcome.NOT_ASSOCIATED and access.health is Health.DOWN:  # it may have been restored empty
@@ -302,7 +302,7 @@ def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: dateti
     """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
     is_ready = why_not_ready(snapshot, server) is None
     labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
-    is_mended = not is_ready and is_seeded_soon(snapshot, server)
+    is_mended = not is_ready and is_mended_soon(snapshot, server)
     if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
         return snapshot
     return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))
@@ -337,15 +337,11 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
     if choice is None:
         return "none"
     server = snapshot.server(choice.name)
-    is_first_try = server is not None and _is_first_tried(server, now)
+    attempts = server.registration.attempts if server is not None else 0
+    within_s = PROOF_S if attempts else math.inf  # a node that boots, and that no run waits for, has time
+    is_first_try = server is not None and attempts <= 1 and is_being_registered(server, now, within_s=within_s)
     is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
-
-
-def _is_first_tried(server: ServerSnapshot, now: float) -> bool:
-    """The first attempt to register there is under way, or put off as a fleet spreads it."""
-    tried = attrs.evolve(server, registration=hurried(server.registration, now=now))
-    return server.registration.attempts <= 1 and is_being_registered(tried, now)
 
 
 def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:

@@ -220,7 +220,7 @@ def _first_snapshot(
             lacked_object_at=now if server.name in remembered.without_object else None,
             liveness=RiseFall(changed_at=formerly.well_since),
             returns=formerly.returns,
-            was_known=server.name in remembered.servers,
+            was_known=formerly.was_read,
             was_stale=server.name in remembered.stale,
         )
         evidence = remembered.run_evidence.get((fresh.name, fresh.chef_server_url), RunEvidence())

@@ -24,7 +24,7 @@ class LiveSnapshot:
     """The Chef servers as we know them.
 
     Transitions happen under the lock; ``snapshot`` is read without it. ``on_change`` is called, outside the lock, after
-    each change of a server's health or of the choice, and when a server answers again; ``counters`` counts what happens.
+    each change of a server's health or of the choice, and when a server answers again; ``counters`` counts it all.
     """
 
     def __init__(

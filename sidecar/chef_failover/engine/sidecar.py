@@ -168,20 +168,25 @@ class Sidecar:
         return self._scheduler.late()
 
     def refresh(self, *, waits: bool = True) -> None:
-        """See `Watch.refresh`."""
+        """See `Watch.refresh`. A registration that is urgent is tried as soon as it may be."""
+        self._hurry()
         self._parts.watch.refresh(waits=waits)
 
     def choose_for_run(self, max_age_s: float = math.inf, *, is_final: bool = True) -> tuple[Snapshot, Choice | None]:
-        """See `Watch.choose_for_run`. A first registration that the run needs is tried at once."""
+        """See `Watch.choose_for_run`. A registration that the run needs is tried as soon as it may be."""
         if is_final:
             self._hurry()
         return self._parts.watch.choose_for_run(max_age_s, is_final=is_final)
 
     def _hurry(self) -> None:
-        parts, snapshot, now = self._parts, self.snapshot, self.now()
-        late = [one.name for one in snapshot.servers if not one.is_registered and one.registration.retry_at > now]
+        parts, snapshot = self._parts, self.snapshot
+        late = [
+            one.name
+            for one in snapshot.servers
+            if not one.is_registered and one.registration.awaited_at < one.registration.retry_at
+        ]
         for name in filter(functools.partial(is_urgent, snapshot), late):
-            parts.live.amend(name, functools.partial(hurried, now=now))
+            parts.live.amend(name, hurried)
             parts.wake()
 
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:

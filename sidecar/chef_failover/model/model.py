@@ -161,6 +161,8 @@ class Registration:
     """Not to be worked on before this instant of the monotonic clock."""
     urgent_at: float = -math.inf
     """The same, once the node has no other server that works."""
+    awaited_at: float = -math.inf
+    """The same, once a run or a person waits for it besides."""
     throttled_since: float | None = None
     """When the server first refused it for the load, on the monotonic clock; None once it has not."""
     ticket: str | None = None
@@ -235,7 +237,9 @@ class ServerSnapshot:
     last_alive_probe: ProbeResult | None = None
     """The latest probe that found the server alive: whether it welcomes this node holds until the next such answer."""
     setbacks: int = 0
-    """Probes in a row that found no server that serves this node: each doubles the time until the next."""
+    """Probes in a row that found no server that serves this node: each doubles the time until the next.
+
+    Those that `Snapshot.is_cut_off` explains do not count."""
     stay_away_until: float = -math.inf
     """The server asked for no request before this instant of the monotonic clock."""
     run_ended_at: float = -math.inf
@@ -248,7 +252,7 @@ class ServerSnapshot:
     had_useful_node_object: bool = False
     """A former life found an object of this node there that does something."""
     was_known: bool = False
-    """A former life looked after the node there: the first reading of this one has time."""
+    """A former life has read there what a run needs: the first reading of this one has time."""
     was_stale: bool = False
     """A former life found that runs use something newer; it holds until a reading tells."""
     lacked_object_at: float | None = None
@@ -328,6 +332,12 @@ class ServerSnapshot:
     def has_node_object(self) -> bool | None:
         """Whether it has an object of this node, by the latest reading that could tell; None without any."""
         return self.node_check.has_node_object if self.node_check else None
+
+    @property
+    def is_known(self) -> bool:
+        """A reading has told what a run finds there, in this life or a former one."""
+        check = self.node_check
+        return self.was_known or (check is not None and (not check.trouble or check.has_node_object is not None))
 
     @property
     def has_had_success(self) -> bool:
@@ -447,6 +457,12 @@ class Snapshot:
     def fleet_drains(self) -> tuple[FleetDrain, ...]:
         """All that stand in the fleet's list."""
         return tuple(server.fleet_drain for server in self.servers if server.fleet_drain)
+
+    def is_cut_off(self, result: ProbeResult) -> bool:
+        """This failure tells nothing of the server, since this node could not send, or had no network when it began."""
+        could_not_send = result.is_node_trouble and result.never_left_node
+        is_unheard = bool(self.offline) or could_not_send or result.began_at < self.online_since
+        return not result.outcome.is_alive and is_unheard
 
     def may_come_back(self, name: str) -> bool:
         """The first good probe of that server may mean that it is back: it was DOWN in a former life.

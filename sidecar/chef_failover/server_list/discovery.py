@@ -5,7 +5,8 @@ first answer takes over when it comes, by the same way as a reload. What cannot 
 and is said once.
 
 Trouble that passes is looked at sooner than a list that is well, but for a service that throttles: that is asked less
-often each time, since a whole fleet asks it.
+often each time, since a whole fleet asks it. A node that never had the list asks sooner, over spans that double from a
+minute.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable
 import attrs
 
 from chef_failover.config.settings import Config, DiscoverySettings
+from chef_failover.config.source import Store
 from chef_failover.decide.fleet import scale
 from chef_failover.errors import ChefFailoverError
 from chef_failover.model.about import ListStanding, Origin
@@ -36,8 +38,12 @@ FIRST_WITHIN_S = 10.0
 """A fleet that boots together asks over so long a time."""
 RETRY_S = 15.0
 """After trouble that may pass by itself; doubles up to the interval."""
+URGENT_SPAN_S = 60.0
+"""After the first refusal of a node that never had the list: 40 answers a second serve 2,000 nodes in it."""
 LONGEST_S = 86400.0
 """Between two questions at a service that throttles."""
+LONGEST_SCALED_S = 3600.0
+"""Most that the size of the fleet makes of the interval: so soon every node follows a drain, or a corrected size."""
 Fetch = Callable[[DiscoverySettings, str | None], list_fetch.Answer]
 
 
@@ -156,7 +162,7 @@ class Discovery:
             kept = self._take(answer)
         if kept is not None:
             self._keep(kept)
-        delay_s = self._delay_s(answer, settings.interval * scale(self._nodes))
+        delay_s = self._delay_s(answer, self._interval_s(settings))
         if self._standing is not None:
             asks_on = self._utc_now() + datetime.timedelta(seconds=delay_s)
             is_throttled = isinstance(answer, Trouble) and answer.is_throttled
@@ -208,9 +214,18 @@ class Discovery:
             log.warning("of the list at %s, not all is used: %s", standing.source, words)
         self._said = words
 
+    def _interval_s(self, settings: DiscoverySettings) -> float:
+        """Between two questions at rest. The Parameter Store has a limit for the whole account, S3 has none."""
+        if settings.source is None or settings.source.store is not Store.PARAMETER_STORE:
+            return settings.interval
+        return max(settings.interval, min(LONGEST_SCALED_S, settings.interval * scale(self._nodes)))
+
     def _delay_s(self, answer: list_fetch.Answer, interval_s: float) -> float:
         if isinstance(answer, Trouble) and answer.is_throttled:
             self._refusals += 1
+            if self._newest is None and self._good is None:
+                span_s = min(LONGEST_S, URGENT_SPAN_S * 2.0 ** min(self._refusals - 1, 30))
+                return self._rng.random() * span_s
             span_s = min(LONGEST_S, interval_s * 2.0 ** min(self._refusals, 30))
             return interval_s + self._rng.random() * span_s
         self._refusals = 0

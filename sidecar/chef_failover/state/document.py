@@ -40,6 +40,7 @@ _NAME_LIMIT = 255
 _WORDS_LIMIT = 4000
 _COUNT_LIMIT = 1_000_000_000
 _DOUBLINGS_LIMIT = 64
+_LONGEST_WAIT_S = 86400.0
 
 
 @attrs.frozen
@@ -120,13 +121,15 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         since = min(since, now) if since else None
         transitions = tuple(transition for transition in transitions if transition.on <= now)
     entries = document.get("associations") or {}
-    registrations = {}
+    registrations, is_same_boot = {}, _is_same_boot(document, instant)
     for server, entry in entries.items():
         try:
-            registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = _registration(entry)
+            registration, throttled = _registration(entry), entry.get("throttled")
+            if throttled is not None and is_same_boot:
+                registration = _throttled(registration, throttled, instant)
+            registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = registration
         except (ValueError, KeyError, TypeError):
             problems.append(f"the registration with {_words(server)} in {FILE_NAME} is not one of ours, and made anew")
-    is_same_boot = _is_same_boot(document, instant)
     drains, pin, dropped = _orders(document, instant, is_same_boot=is_same_boot)
     problems += dropped
     instance_id = document.get("instance_id")
@@ -158,7 +161,8 @@ def _servers(document: Mapping[str, Any], instant: Instant) -> dict[str, Known]:
             since = entry["well_since"] if is_same_boot else None
             well_since = None if since is None else min(_number(since), instant.at)
             returns = _returns(entry.get("returns") or {}, instant) if is_same_boot else Returns()
-            found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since, returns)
+            was_read = entry.get("was_read") is not False  # which older versions do not write
+            found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since, returns, was_read)
     return found
 
 
@@ -289,6 +293,18 @@ def _registration(entry: Mapping[str, Any]) -> Registration:
         ticket=None if ticket is None else _text(ticket, _WORDS_LIMIT),
         identity=_text(entry["identity"]),
         on=parse_instant(entry["since"]) if entry["since"] else None,
+    )
+
+
+def _throttled(registration: Registration, entry: Mapping[str, Any], instant: Instant) -> Registration:
+    """Tried again when it was to be, a day from now at most."""
+    latest = instant.at + _LONGEST_WAIT_S
+    return attrs.evolve(
+        registration,
+        throttled_since=min(_number(entry["since"]), instant.at),
+        retry_at=min(_number(entry["retry_at"]), latest),
+        urgent_at=min(_number(entry["urgent_at"]), latest),
+        awaited_at=min(_number(entry["awaited_at"]), latest),
     )
 
 

@@ -25,6 +25,8 @@ class Known:
     chef_server_url: str
     well_since: float | None = None
     returns: Returns = Returns()
+    was_read: bool = False
+    """As `ServerSnapshot.is_known` has it."""
 
 
 @attrs.frozen
@@ -87,7 +89,10 @@ def of(snapshot: Snapshot) -> Remembered:
         with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         stale=frozenset(server.name for server in snapshot.servers if is_behind(snapshot, server)),
-        servers={server.name: Known(server.chef_server_url, returns=server.returns) for server in snapshot.servers},
+        servers={
+            server.name: Known(server.chef_server_url, returns=server.returns, was_read=server.is_known)
+            for server in snapshot.servers
+        },
         use=_use_of(snapshot),
     )
 

@@ -54,6 +54,7 @@ def _server(snapshot: Snapshot, found: ServerSnapshot) -> words.Document:
         **words.server_facts(snapshot, found),
         "chef_server_url": found.chef_server_url,
         "well_since": _at(since),
+        "was_read": found.is_known,
         "returns": {
             "doublings": found.returns.doublings,
             "failed_at": [round(at, 3) for at in found.returns.failed_at],
@@ -87,9 +88,22 @@ def _registration(chef_server_url: str, registration: Registration) -> words.Doc
         "association": registration.state.value,
         "detail": registration.detail,
         "attempts": registration.attempts,
+        "throttled": _throttled(registration),
         "ticket": registration.ticket,
         "identity": registration.identity,
         "since": words.utc(registration.on),
+    }
+
+
+def _throttled(registration: Registration) -> words.Document | None:
+    """Since when it is refused for the load, and when it may be tried, on the monotonic clock of this boot."""
+    if registration.throttled_since is None:
+        return None
+    return {
+        "since": _at(registration.throttled_since),
+        "retry_at": _at(registration.retry_at),
+        "urgent_at": _at(registration.urgent_at),
+        "awaited_at": _at(registration.awaited_at),
     }
 
 
