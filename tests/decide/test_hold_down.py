@@ -14,7 +14,15 @@ from chef_failover.decide import world as changes
 from chef_failover.decide.hold_down import DAY_S, LONGEST_S, MOST_A_DAY
 from chef_failover.decide.selection import select_for_run
 from chef_failover.decide.spread import unit_hash
-from chef_failover.model.model import Health, Outcome, Returns, RiseFall, SelectionPolicy
+from chef_failover.model.model import (
+    Health,
+    Outcome,
+    Registration,
+    RegistrationState,
+    Returns,
+    RiseFall,
+    SelectionPolicy,
+)
 from chef_failover.model.run_history import RunEvidence
 from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, server, world
 
@@ -169,14 +177,19 @@ def test_what_a_server_does_while_the_node_is_elsewhere_is_no_failure():
         (server("main", priority=1, run_evidence=RunEvidence(2, 99.0, "SocketError")), True),
         (server("main", priority=1, index=RiseFall(Health.DOWN, changed_at=99.0)), True),
         (server("main", priority=1, outcome=Outcome.NOT_ASSOCIATED), True),
+        (server("main", priority=1, registration=Registration(RegistrationState.REFUSED)), False),
         (server("main", priority=1, drain=drain("main")), False),
     ],
 )
 def test_what_takes_the_node_away_by_no_wish_is_a_failure(main, is_failure):
-    main = attrs.evolve(main, returns=Returns(0, (), 50.0))
-    moved = settled(bare(main, server("standby", at=100.0, priority=2), current="main"), 100.0)
-    assert moved.choice.name == "standby"
-    assert returns_of(moved) == (Returns(1, (100.0,)) if is_failure else Returns(0, (), 50.0))
+    for before, failed in (
+        (Returns(0, (40.0,), 50.0), Returns(1, (40.0, 100.0))),
+        (Returns(0, (), 50.0), Returns(0, (100.0,))),  # it had not failed before the node came to it
+    ):
+        known = attrs.evolve(main, returns=before)
+        moved = settled(bare(known, server("standby", at=100.0, priority=2), current="main"), 100.0)
+        assert moved.choice.name == "standby"
+        assert returns_of(moved) == (failed if is_failure else before)
 
 
 def test_what_a_person_wants_is_no_failure():

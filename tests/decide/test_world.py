@@ -74,6 +74,14 @@ def test_attempts_at_the_only_server_are_no_changes_of_the_choice():
     assert [entry.after for entry in snapshot.transitions if entry.server is None] == ["a", "a (degraded)"]
 
 
+def test_a_second_attempt_after_a_refusal_for_the_load_is_no_change_of_the_choice():
+    snapshot = run(fresh("a"), "a", [Outcome.OK])
+    for retry_at in (300.0, 2.0):  # put off, and then waited for
+        refused = Registration(FAILED, "HTTP 503", attempts=1, retry_at=retry_at, throttled_since=1.0)
+        snapshot = apply_registration(snapshot, snapshot.server("a"), refused, now=2.0, on=ON)
+    assert [entry.after for entry in snapshot.transitions if entry.server is None] == ["a", "a (degraded)"]
+
+
 def test_a_first_attempt_that_is_put_off_is_no_trouble_of_the_choice():
     waiting = Registration(RegistrationState.UNREGISTERED, retry_at=15.0, urgent_at=15.0)
     snapshot = fresh("a", "b")
@@ -108,10 +116,10 @@ def test_a_standby_that_is_given_the_object_in_a_moment_is_no_trouble():
 
 
 def test_a_node_that_a_server_is_yet_to_register_has_not_been_failed_by_it():
-    for state, failures in ((RegistrationState.REQUESTED, 0), (REFUSED, 1)):
+    for state in (RegistrationState.REQUESTED, REFUSED):
         snapshot = world(server("a", registration=Registration(state, attempts=2)), server("b"), current="a")
         assert snapshot.choice.name == "b"
-        assert len(snapshot.server("a").returns.failed_at) == failures
+        assert snapshot.server("a").returns.failed_at == ()
 
 
 def test_the_standby_answering_first_does_not_take_the_node():

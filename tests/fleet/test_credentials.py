@@ -1,5 +1,8 @@
 """Profiles of ~/.chef/credentials, as knife reads them."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
@@ -74,6 +77,34 @@ def test_a_key_that_is_none_is_told_without_it(path):
     with pytest.raises(KeyFileError, match="profile default: client_key: ") as raised:
         from_profiles(path, (), {})
     assert "secret" not in str(raised.value)
+
+
+def test_a_context_that_is_no_text_is_told(path):
+    context = path.parent / "context"
+    context.write_bytes(b"prod\xff")
+    with pytest.raises(CredentialsError, match=r"context: .*can't decode"):
+        from_profiles(path, (), {})
+    context.unlink()
+    os.mkfifo(context)
+    with pytest.raises(CredentialsError, match="context: it is a pipe or a device, not a file"):
+        from_profiles(path, (), {})
+
+
+def test_a_path_in_the_home_of_no_user_is_told(path):
+    path.write_text(f'[default]\nclient_name="a"\nclient_key="~no-such-user/a.pem"\nchef_server_url="{URL}"\n')
+    for ask in (
+        lambda: from_profiles(path, (), {}),
+        lambda: from_profiles(Path("~no-such-user/credentials"), (), {}),
+        lambda: from_options(URL, "alice", Path("~no-such-user/a.pem")),
+    ):
+        with pytest.raises(CredentialsError, match="~no-such-user/.*: Could not determine home directory"):
+            ask()
+
+
+def test_credentials_that_are_nested_without_end_are_told(path):
+    path.write_text("a = " + "[" * 100_000)
+    with pytest.raises(CredentialsError, match="credentials: "):
+        from_profiles(path, (), {})
 
 
 def test_the_command_line_gives_an_account_whole(path):

@@ -77,6 +77,11 @@ def test_the_page_says_what_the_report_says():
         assert said in text, said
 
 
+def test_a_source_with_trouble_names_what_its_search_does_not_find_too():
+    source = DOCUMENT["sources"][0] | {"trouble": "a row has no name"}
+    assert "<td>a row has no name; its search does not find lost</td>" in page.render(DOCUMENT | {"sources": [source]})
+
+
 def test_what_a_standby_lacks_is_on_the_page_too():
     lacks = [{"title": "roles missing", "count": 1, "names": ["base"]}]
     text = page.render(DOCUMENT | {"parity": {"standbys": [{"label": "b", "lacks": lacks}]}})

@@ -3,9 +3,11 @@
 import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chef_failover.fleet import report
-from chef_failover.fleet.nodes import Facts, Node, parse
+from chef_failover.fleet.nodes import KEYS, Facts, Node, parse
 from chef_failover.fleet.report import Source
 from chef_failover.fleet.standby import Caution, Obstacle
 from tests.support import fleet
@@ -182,6 +184,52 @@ def test_a_row_without_a_name_is_refused(row):
 def test_whatever_a_node_publishes_is_taken(odd):
     row = {"name": "a", "seen": True, "available": True, "pin": odd, "drains": odd, "servers": odd, "server": odd}
     made(parse(row, MAIN_URL, ON), without=None)
+
+
+@pytest.mark.parametrize(
+    "odd", [10**400, -1, float("inf"), float("nan"), True, "1", ON.timestamp() + 901], ids=lambda odd: str(odd)[:20]
+)
+def test_a_time_that_no_run_can_have_is_unknown(odd):
+    liar = parse(fleet.facts() | {"name": "web-1", "seen": odd, "server": "mainserver"}, STANDBY_URL, ON)
+    assert liar.seen_at is None
+    assert not liar.is_newer_than(node(age_s=1e9))
+    assert node().is_newer_than(liar)
+    assert alone(node("well"), liar) == {"not_seen": ["web-1"]}
+
+
+def test_a_clock_that_is_a_little_ahead_is_no_lie():
+    ahead = node(age_s=-899.0)
+    assert ahead.seen_at == ON.timestamp() + 899.0
+    assert ahead.is_newer_than(node())
+
+
+ANY_NUMBER = st.floats() | st.integers() | st.sampled_from([10**400, -(10**400)])
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=4) | st.datetimes().map(str) | st.times().map(str)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | ANY_NUMBER | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+ANY_DATE = st.datetimes(timezones=st.none() | st.timezones()).map(lambda at: at.isoformat())
+ENTRIES = st.fixed_dictionaries(
+    {key: st.just(value) | ANYTHING for key, value in fleet.WELL.items()}
+    | {"certificate_ends": ANY_DATE, "priority": ANY_NUMBER}
+)
+ROWS = st.fixed_dictionaries(
+    {"name": ANY_TEXT},
+    optional=dict.fromkeys([*KEYS][1:], ANYTHING)
+    | {"available": st.booleans(), "servers": st.dictionaries(ANY_TEXT, ENTRIES | ANYTHING, max_size=3)},
+)
+
+
+@given(ROWS | ANYTHING)
+def test_any_json_as_a_row_is_a_node_or_is_told(row):
+    try:
+        found = parse(row, MAIN_URL, ON)
+    except ValueError as error:
+        assert "no name" in str(error)
+    else:
+        made(found, node(), without=None)
 
 
 def test_all_text_is_there_for_each_key():

@@ -210,6 +210,46 @@ def test_a_node_that_the_search_does_not_find_is_named(server, searcher):
     assert (source.read, source.known, source.unindexed, source.is_whole) == (2, 3, ("lost",), False)
 
 
+class Rows(NodeSearch):
+    """A search of a server that says what it likes."""
+
+    def __init__(self, *rows):
+        self.rows = rows
+
+    def names(self):
+        return frozenset({"web-1"})
+
+    def pages(self, query):
+        assert query == EVERYTHING
+        yield self.rows
+
+    def named(self, names):
+        assert names == []
+        yield from ()
+
+
+def test_a_row_that_is_no_node_is_told_and_the_others_are_read():
+    one, _ = reading()
+    far = {"name": "web-1", "seen": 10**400, "server": "liar", "available": True}
+    true = {"name": "web-1", "seen": ON.timestamp(), "server": "mainserver", "available": True}
+    sources = one.read([("b", "https://b", Rows(None, 7, {"name": 7}, far)), ("main", URL, Rows(true))])
+    assert one.nodes["web-1"].facts.server == "mainserver"
+    assert [source.trouble for source in sources] == ["a row of the search has no name", None]
+    assert [(source.read, source.is_whole) for source in sources] == [(1, False), (1, True)]
+
+
+def test_a_name_that_is_no_utf_8_is_asked_for_all_the_same(server, searcher):
+    fill(server, ["web-1"])
+    one = searcher()
+    assert [row["name"] for rows in one.named(["web-1", "\ud800"]) for row in rows] == ["web-1"]
+
+
+def test_a_row_without_data_is_no_node_and_is_handed_on(chef):
+    chef.post(f"{URL}/search/node", json={"total": 3, "rows": [{"data": {"name": "a"}}, {"url": "b"}, None]})
+    asker = Asker(made_up(), lambda protocol: ChefAuth("admin", PrivateKey.generate(), protocol), "admin", Pace(1e6))
+    assert [*NodeSearch(asker).pages(EVERYTHING)] == [[{"name": "a"}, None, None]]
+
+
 def test_a_server_that_dies_meanwhile_costs_no_more_than_its_own_rest(server, searcher):
     fill(server, ["web-1"])
     with dev_servers("dying") as (dying,):

@@ -62,6 +62,17 @@ def test_an_entry_that_says_too_little_is_told(gone):
         judge("b", {key: value for key, value in WELL.items() if key != gone}, is_drained=False, on=ON)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [float("inf"), float("nan"), 10**400, -(10**400), 1_000_001, True, "1", None, [1]],
+    ids=lambda odd: str(odd)[:20],
+)
+def test_a_priority_that_no_sidecar_has_is_told(odd):
+    assert judged(priority=999_999).priority == 999_999
+    with pytest.raises(ValueError, match="b has no priority"):
+        judged(priority=odd)
+
+
 def test_a_drained_server_is_the_last_resort():
     drained, down, well = Standby("b", is_drained=True), Standby("c", Obstacle.DOWN), Standby("d")
     assert first_of((drained, down, well)) is well

@@ -1,6 +1,7 @@
 """The first boot, as packaging/examples/user-data*.yml have it: read as cloud-init reads it, and its commands run."""
 
 import json
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -21,15 +22,20 @@ echo "{name} $*" >>"{folder}/told"
   sed -i 1d "{folder}/{name}-ends"
   exit "$code"
 }}
+[ "$1" != show ] || echo "{shows}"
 """
 """Tells how it was called, and ends with the codes of a file, one after the other, then with 0."""
 WAIT = "chef-failover wait --associated --timeout 10m"
-RUN = "chef-client -j /etc/chef/first-boot.json"
-LIMIT = ["systemctl daemon-reload", "systemctl enable --now ec2-metadata"]
-START = [*LIMIT, "systemctl enable chef-failover", "systemctl restart --no-block chef-failover"]
-UNITS = ["systemctl cat chef-client.service", "systemctl cat chef-client.timer"]
-TIMER = ["systemctl daemon-reload", "systemctl enable --now chef-client.timer"]
+RUN_LIST, FIRST_RUN = "/etc/chef/first-boot.json", "/etc/chef/first-run"
+RUN = f"chef-client -j {RUN_LIST}"
+START = ["systemctl enable chef-failover", "systemctl restart --no-block chef-failover"]
 INSTALL = "install -m 0644 /usr/share/doc/chef-failover/examples/{} /etc/systemd/system/"
+UNITS = ["chef-client.service", "chef-client.timer"]
+MISSING = [told for unit in UNITS for told in (f"systemctl show -P FragmentPath {unit}", INSTALL.format(unit))]
+READY = [*START, *MISSING, "systemctl daemon-reload", "systemctl enable chef-client.timer"]
+DONE = f"rm -f {FIRST_RUN}"
+TIMER = "systemctl start chef-client.timer"
+BOTH = pytest.mark.parametrize("path", [USER_DATA, EXAMPLES / "user-data-of-ami.yml"], ids=lambda path: path.name)
 NO_FAILURES = (EXAMPLES / "chef-client.service").read_text().partition("SuccessExitStatus=")[2].split("\n")[0].split()
 
 
@@ -45,7 +51,7 @@ def written(document, path):
 
 def test_cloud_init_would_take_it_for_its_own(document):
     assert USER_DATA.read_text().startswith("#cloud-config\n")
-    assert set(document) == {"packages", "write_files", "runcmd"}
+    assert set(document) == {"write_files", "runcmd"}
     assert len(USER_DATA.read_bytes()) < 16384  # what EC2 takes
     for file in document["write_files"]:
         assert set(file) == {"path", "permissions", "content"}
@@ -63,13 +69,31 @@ def test_the_first_run_has_something_to_do(document):
     assert json.loads(written(document, "/etc/chef/first-boot.json"))["run_list"]
 
 
-def test_only_root_and_the_sidecar_may_ask_the_metadata_service(document):
-    rules = written(document, "/etc/ec2-metadata.nft")
-    sysusers = (USER_DATA.parents[1] / "chef-failover.sysusers").read_text().split()
+def test_the_limit_leaves_out_users_that_do_not_exist(tmp_path):
+    """Else nft would refuse the whole file. And sshd asks as ec2-instance-connect: it must not be cut off."""
+    text = (EXAMPLES / "metadata-for-root.service").read_text()
+    unit = dict(re.findall(r"^(\w+)=(.*)", text, flags=re.MULTILINE))
+    _, _, users = unit["Environment"].strip('"').partition("=")
+    sysusers = (EXAMPLES.parent / "chef-failover.sysusers").read_text().split()
+    assert users.split() == ["root", sysusers[1], "ec2-instance-connect", "cwagent"]
+    (tmp_path / "getent").write_text("""#!/bin/sh
+        echo "$*" >&2; echo root:x:0:0::/:/bin/sh; echo ec2-instance-connect:x:991:991::/:/bin/sh; exit 2""")
+    (tmp_path / "nft").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"")
+    for name in ("getent", "nft"):
+        (tmp_path / name).chmod(0o755)
+    command = shlex.split(unit["ExecStart"].replace("$$", "$").replace("/usr/sbin/nft", "nft"))
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "USERS": users}
+    ran = subprocess.run(command, env=environ, check=True, capture_output=True, text=True, timeout=60)
+    assert ran.stderr.split() == ["passwd", *users.split()]
+    assert ran.stdout.splitlines() == ["-D", "users={ 0,991 }", "-f", "/etc/metadata-for-root.nft"]
+    rules = (EXAMPLES / "metadata-for-root.nft").read_text()
     for address in ("ip daddr 169.254.169.254", "ip6 daddr fd00:ec2::254"):
-        assert f'{address} meta skuid != {{ "root", "{sysusers[1]}" }} reject\n' in rules
-    unit = written(document, "/etc/systemd/system/ec2-metadata.service")
-    assert "ExecStart=/usr/sbin/nft -f /etc/ec2-metadata.nft\n" in unit
+        assert f"{address} meta skuid != $users reject\n" in rules
+
+
+@BOTH
+def test_no_user_data_limits_the_metadata_service(path):
+    assert "nft" not in path.read_text()
 
 
 def test_its_commands_exist():
@@ -78,11 +102,14 @@ def test_its_commands_exist():
         assert (context.params["associated"], context.params["timeout_s"]) == (True, 600)
 
 
-def run_script(path, folder, **ends):
-    """What its commands, which are stand-ins, are told, and its exit code; ``chef_client=[1]``: that fails once."""
+def run_script(path, folder, shows="", **ends):
+    """What its commands, which are stand-ins, are told, and its exit code; ``chef_client=[1]``: that fails once.
+
+    ``shows`` is the file that systemctl has for each unit.
+    """
     (script,) = yaml.safe_load(path.read_text())["runcmd"]
-    for name in ("systemctl", "chef-failover", "chef-client", "sleep", "install"):
-        (folder / name).write_text(STAND_IN.format(name=name, folder=folder))
+    for name in ("systemctl", "chef-failover", "chef-client", "sleep", "install", "rm"):
+        (folder / name).write_text(STAND_IN.format(name=name, folder=folder, shows=shows))
         (folder / name).chmod(0o755)
     for name, codes in ends.items():
         (folder / f"{name.replace('_', '-')}-ends").write_text("".join(f"{code}\n" for code in codes))
@@ -94,16 +121,11 @@ def run_script(path, folder, **ends):
 @pytest.mark.parametrize(
     ("ends", "told", "exit_code"),
     [
-        ({}, [*START, WAIT, RUN, *UNITS, *TIMER], 0),
-        ({"chef_client": [1]}, [*START, WAIT, RUN, "sleep 30", WAIT, RUN, *UNITS, *TIMER], 0),
-        ({"chef_failover": [1]}, [*START, WAIT, "sleep 30", WAIT, RUN, *UNITS, *TIMER], 0),
-        ({"chef_client": [1, 1, 1]}, [*START, *[WAIT, RUN, "sleep 30"] * 2, WAIT, RUN], 1),
+        ({}, [*READY, WAIT, RUN, DONE, TIMER], 0),
+        ({"chef_client": [1]}, [*READY, WAIT, RUN, "sleep 30", WAIT, RUN, DONE, TIMER], 0),
+        ({"chef_failover": [1]}, [*READY, WAIT, "sleep 30", WAIT, RUN, DONE, TIMER], 0),
         ({"systemctl": [1]}, START[:1], 1),
-        (
-            {"systemctl": [0, 0, 0, 0, 1]},
-            [*START, WAIT, RUN, UNITS[0], INSTALL.format("chef-client.service"), UNITS[1], *TIMER],
-            0,
-        ),
+        ({"systemctl": [0, 0, 0, 0, 0, 1]}, [*READY, WAIT, RUN, DONE, TIMER], 0),
     ],
     ids=str,
 )
@@ -111,21 +133,42 @@ def test_its_script_runs_in_order_and_tries_again(tmp_path, ends, told, exit_cod
     assert run_script(USER_DATA, tmp_path, **ends) == (told, exit_code)
 
 
-@pytest.mark.parametrize("path", [USER_DATA, EXAMPLES / "user-data-of-ami.yml"], ids=lambda path: path.name)
+@BOTH
 @pytest.mark.parametrize("code", [0, *map(int, NO_FAILURES)])
 def test_what_is_no_failure_for_the_unit_is_none_at_the_first_boot(tmp_path, path, code):
     told, exit_code = run_script(path, tmp_path, chef_client=[code])
-    assert [command.split()[0] for command in told if "systemctl" not in command] == ["chef-failover", "chef-client"]
-    assert (told[-1], exit_code) == (TIMER[-1], 0)
+    assert (told[-4:], exit_code) == ([WAIT, RUN, DONE, TIMER], 0)
 
 
-@pytest.mark.parametrize("path", [USER_DATA, EXAMPLES / "user-data-of-ami.yml"], ids=lambda path: path.name)
-def test_a_first_run_that_fails_for_good_starts_no_timer(tmp_path, path):
+@BOTH
+def test_the_timer_is_enabled_before_the_run_that_may_reboot_the_node(tmp_path, path):
+    told, _ = run_script(path, tmp_path, chef_client=[35])
+    assert told.index("systemctl enable chef-client.timer") < told.index(RUN) < told.index(TIMER)
+
+
+@BOTH
+def test_after_three_failures_the_timer_goes_on_with_the_first_run(tmp_path, path):
+    """A run that fails saves no run list, so a plain run would do nothing and call it success."""
     told, exit_code = run_script(path, tmp_path, chef_client=[43, 43, 43])
-    assert exit_code == 1
-    assert not any("timer" in command for command in told)
+    assert (told[-3:], told.count(RUN), exit_code) == ([WAIT, RUN, TIMER], 3, 1)
+    assert DONE not in told
+    document = yaml.safe_load(path.read_text())
+    assert written(document, FIRST_RUN) == f"FIRST_RUN=-j {RUN_LIST}\n"
+    assert json.loads(written(document, RUN_LIST))["run_list"]
+    lines = written(document, "/etc/systemd/system/chef-client.service.d/first-run.conf").splitlines()
+    (plain,) = re.findall(r"^ExecStart=.*", (EXAMPLES / "chef-client.service").read_text(), flags=re.MULTILINE)
+    wanted = [f"EnvironmentFile=-{FIRST_RUN}", "ExecStart=", f"{plain} $FIRST_RUN", f"ExecStartPost=/bin/{DONE}"]
+    assert lines[-4:] == wanted
+
+
+@BOTH
+def test_units_of_the_image_are_kept(tmp_path, path):
+    """A drop-in alone is no unit, so a file of the unit itself is looked for."""
+    told, exit_code = run_script(path, tmp_path, shows="/etc/systemd/system/own")
+    assert not [command for command in told if command.startswith("install")]
+    assert (told[-1], exit_code) == (TIMER, 0)
 
 
 def test_the_units_that_are_installed_are_examples():
-    assert all((EXAMPLES / command.split()[-1]).exists() for command in UNITS)
-    assert NO_FAILURES == ["35", "37", "40", "41"]
+    assert all((EXAMPLES / unit).exists() for unit in UNITS)
+    assert NO_FAILURES == ["35", "37", "41"]

@@ -364,7 +364,7 @@ def test_a_fleet_that_wants_more_than_it_may_asks_for_less_than_it_wants(tmp_pat
     assert asked / (3 * 3600) < 0.5 * len(fleet) / 300
 
 
-def test_nodes_that_never_had_their_list_get_it_from_a_throttled_source_in_minutes(tmp_path):
+def test_nodes_that_never_had_their_list_get_it_in_minutes_where_it_is_throttled(tmp_path):
     """2,000 boot in one second where 40 answers a second are given; here a tenth of both."""
     fleet = [make(tmp_path / str(seed), None, own=FIVE_MINUTES, seed=seed) for seed in range(200)]
     due = [(made.first_delay_s(), number) for number, (made, _) in enumerate(fleet)]
@@ -395,7 +395,7 @@ def test_nodes_that_never_had_their_list_get_it_from_a_throttled_source_in_minut
         ("file:/list", 10_000_000, 300),
     ],
 )
-def test_the_interval_at_the_parameter_store_grows_with_the_fleet_up_to_an_hour(tmp_path, source, nodes, interval_s):
+def test_the_interval_at_the_parameter_store_grows_up_to_an_hour(tmp_path, source, nodes, interval_s):
     region = "" if source.startswith("file:") else ", region: us-east-1"
     own = OWN.replace(discovery("file:/list"), discovery(source, region)).replace("300ms", "5m")
     made, _ = make(tmp_path, Fetched(f"{TEXT}\nfleet: {{nodes: {nodes}}}", "1"), own=own)

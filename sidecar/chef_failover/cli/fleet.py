@@ -105,7 +105,7 @@ def fleet(
     else:
         raise click.UsageError("give --server, --client-name and --key together, and without --profile")
     on = datetime.datetime.now(datetime.UTC)
-    trust = TrustStore((credentials_path.expanduser().parent / "trusted_certs", _TRUSTED))
+    trust = TrustStore((credentials.expanded(credentials_path).parent / "trusted_certs", _TRUSTED))
     askers = [_asker(one, trust, ca_file, per_s, timeout_s) for one in accounts]
     with _progress_bar() as progress:
         reading = Reading(query, on, progress)

@@ -7,9 +7,9 @@ That alone does not stop a server that comes and goes every quarter of an hour. 
 UP seven times of eight, and so would come back to it again and again. Therefore, once a server has failed `MOST_A_DAY`
 times in a day, the hold-down also lasts until that day is over.
 
-A failure is that the node leaves the server because of how it is: DOWN, failing runs, impaired, not ready, turning the
-node away. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server does while the
-node is elsewhere only begins its time of being well again.
+A failure is that the node leaves the server because of how it is: DOWN, failing runs, impaired, not ready, turning away
+the node that it knew. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server
+does while the node is elsewhere only begins its time of being well again.
 
 Each node adds a part of the hold-down, up to once more, by a hash of its name and the server's: a large return is a
 ramp as long as the hold-down itself. With ``failback: immediately`` there is no hold-down, and with ``never`` it does
@@ -25,7 +25,6 @@ import attrs
 from chef_failover.decide.spread import unit_hash
 from chef_failover.model.model import (
     Choice,
-    RegistrationState,
     Returns,
     SelectionPolicy,
     ServerSnapshot,
@@ -55,9 +54,9 @@ def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float
     if left is None or not 0 < snapshot.policy.failback_s < math.inf:
         return snapshot
     for server in snapshot.servers:
-        is_requested = server.registration.state is RegistrationState.REQUESTED  # which is no failure of the server
-        is_excused = is_requested and left.standing is Standing.TURNS_NODE_AWAY
-        if server.name == left.name and left.standing in _FAILED and not is_excused:
+        # Where the node is not registered yet, nothing has failed.
+        is_yet_to_register = left.standing is Standing.TURNS_NODE_AWAY and not server.is_registered
+        if server.name == left.name and left.standing in _FAILED and not is_yet_to_register:
             returns = _failed(server.returns, snapshot.policy.failback_s, now)
         elif server.name == choice.name and not left.is_better:
             returns = attrs.evolve(server.returns, came_back_at=now)
@@ -116,5 +115,5 @@ def _doublings(returns: Returns, now: float) -> int:
 
 def _failed(returns: Returns, failback_s: float, now: float) -> Returns:
     most = math.ceil(math.log2(max(1.0, LONGEST_S / failback_s)))
-    has_relapsed = now - returns.came_back_at < DAY_S
+    has_relapsed = bool(returns.failed_at) and now - returns.came_back_at < DAY_S
     return Returns(min(most, _doublings(returns, now) + has_relapsed), (*returns.failed_at, now)[-MOST_A_DAY:])

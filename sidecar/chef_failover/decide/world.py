@@ -337,9 +337,10 @@ def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
     if choice is None:
         return "none"
     server = snapshot.server(choice.name)
-    attempts = server.registration.attempts if server is not None else 0
-    within_s = PROOF_S if attempts else math.inf  # a node that boots, and that no run waits for, has time
-    is_first_try = server is not None and attempts <= 1 and is_being_registered(server, now, within_s=within_s)
+    registration = server.registration if server is not None else Registration()
+    within_s = PROOF_S if registration.attempts else math.inf  # a node that boots, and that no run waits for, has time
+    is_first = registration.attempts <= 1 and registration.throttled_since is None
+    is_first_try = server is not None and is_first and is_being_registered(server, now, within_s=within_s)
     is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
     return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
 

@@ -40,9 +40,10 @@ def from_options(chef_server_url: str, user: str, key_path: Path) -> Account:
     """The account that the command line gives whole.
 
     Raises:
-        CredentialsError: the URL is none of a Chef server. KeyFileError: the key cannot be used.
+        CredentialsError: the URL is none of a Chef server, or the key's path names no user. KeyFileError: the key
+            cannot be used.
     """
-    return _account(chef_server_url, chef_server_url, user, load_key(key_path.expanduser()))
+    return _account(chef_server_url, chef_server_url, user, load_key(expanded(key_path)))
 
 
 def from_profiles(path: Path, profiles: Sequence[str], environ: Mapping[str, str]) -> list[Account]:
@@ -51,25 +52,42 @@ def from_profiles(path: Path, profiles: Sequence[str], environ: Mapping[str, str
     Raises:
         CredentialsError: the file or a profile is missing or has a mistake. KeyFileError: a key cannot be used.
     """
-    path = path.expanduser()
+    path = expanded(path)
     try:
         tables = tomllib.loads(read(path, _LIMIT_BYTES, may_be_link=True).decode())
     except OSError as error:
         raise CredentialsError(
             f"{path}: {error.strerror or error}; write it, or give --server, --client-name and --key"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for a million opening brackets
         raise CredentialsError(f"{path}: {error}") from error
     return [_of_profile(path, tables, profile) for profile in profiles or (_usual(path.parent, environ),)]
+
+
+def expanded(path: Path) -> Path:
+    """Return ``path`` with the home directory in place of ``~`` or ``~user``.
+
+    Raises:
+        CredentialsError: there is no such user, or no home directory.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise CredentialsError(f"{path}: {error}") from error
 
 
 def _usual(folder: Path, environ: Mapping[str, str]) -> str:
     if profile := environ.get("CHEF_PROFILE"):
         return profile
+    path = folder / "context"
     try:
-        return (folder / "context").read_text().strip() or "default"
-    except OSError:
+        return read(path, _LIMIT_BYTES, may_be_link=True).decode().strip() or "default"
+    except FileNotFoundError:
         return "default"
+    except OSError as error:
+        raise CredentialsError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CredentialsError(f"{path}: {error}") from error
 
 
 def _of_profile(path: Path, tables: Mapping[str, Any], profile: str) -> Account:
@@ -86,7 +104,7 @@ def _of_profile(path: Path, tables: Mapping[str, Any], profile: str) -> Account:
         except ValueError as error:
             raise KeyFileError(f"{where}: client_key: {error}") from error
     else:
-        private = load_key(path.parent / Path(key).expanduser())
+        private = load_key(path.parent / expanded(Path(key)))
     return _account(profile, _text(table, "chef_server_url", where), user, private)
 
 

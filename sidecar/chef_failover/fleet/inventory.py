@@ -20,9 +20,12 @@ from chef_failover.errors import SearchError
 from chef_failover.fleet.asking import Asker
 from chef_failover.fleet.parity import Inventory, Objects
 
+_TROUBLE = (SearchError, LookupError, TypeError, AttributeError, ValueError, RecursionError)
+"""What an answer ends in that is none: a name may be no UTF-8 (ValueError), and JSON may be nested without an end."""
+
 
 def read(label: str, asker: Asker) -> Inventory:
-    """All that the server of ``asker`` tells."""
+    """All that the server of ``asker`` tells; never an exception for what it says."""
     readers: dict[str, Callable[[Asker], Objects]] = {
         "policies": _policies,
         "cookbooks": _cookbooks,
@@ -35,13 +38,17 @@ def read(label: str, asker: Asker) -> Inventory:
     for kind, reader in readers.items():
         try:
             kinds[kind] = reader(asker)
-        except (SearchError, LookupError, TypeError, AttributeError) as error:
-            untold[kind] = str(error) if isinstance(error, SearchError) else "the answer is not what a Chef server says"
+        except _TROUBLE as error:
+            untold[kind] = _why(error)
     try:
         clients, nodes = {*_get(asker, "clients")}, {*_get(asker, "nodes")}
-    except SearchError as error:
-        return Inventory(label, kinds, {**untold, "clients": str(error)})
+    except _TROUBLE as error:
+        return Inventory(label, kinds, {**untold, "clients": _why(error)})
     return Inventory(label, kinds, untold, tuple(sorted(clients - nodes)), tuple(sorted(nodes - clients)))
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, SearchError) else "the answer is not what a Chef server says"
 
 
 def _policies(asker: Asker) -> Objects:

@@ -15,7 +15,8 @@ from typing import Any
 
 import attrs
 
-from chef_failover.fleet.standby import Standby, judge
+from chef_failover.chef.answers import AUTH_SKEW_S
+from chef_failover.fleet.standby import Standby, judge, number
 
 KEYS = {
     "name": ["name"],
@@ -49,7 +50,7 @@ class Facts:
 
 @attrs.frozen
 class Node:
-    """One node. ``seen_at`` is the Unix time of its last run that saved it, None before the first."""
+    """One node. ``seen_at`` is the Unix time of its last run that saved it, None before the first or if unknown."""
 
     name: str
     seen_at: float | None
@@ -62,17 +63,20 @@ class Node:
         return other is None or (self.seen_at or 0.0) > (other.seen_at or 0.0)
 
 
-def parse(data: Mapping[str, Any], found_on: str, on: datetime.datetime) -> Node:
-    """The node in one row, as `KEYS` has it, at that wall time.
+def parse(row: object, found_on: str, on: datetime.datetime) -> Node:
+    """Return the node in ``row``, any JSON value, if it has what `KEYS` asks for.
+
+    A node writes the time of its run itself, and a server may store any. A time further ahead of ``on``, the wall time
+    now, than a Chef server lets clocks be apart is unknown, so that it outranks no other object of the node.
 
     Raises:
         ValueError: the row is not what was asked for.
     """
-    name, seen_at = data.get("name"), data.get("seen")
+    data = _mapping(row)
+    name = data.get("name")
     if not isinstance(name, str) or not name:
         raise ValueError("a row of the search has no name")
-    is_time = isinstance(seen_at, int | float) and not isinstance(seen_at, bool)
-    return Node(name, float(seen_at) if is_time else None, _facts(data, on), found_on)  # type: ignore[arg-type]
+    return Node(name, number(data.get("seen"), 0.0, on.timestamp() + AUTH_SKEW_S), _facts(data, on), found_on)
 
 
 def _facts(data: Mapping[str, Any], on: datetime.datetime) -> Facts:

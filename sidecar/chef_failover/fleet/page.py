@@ -105,7 +105,8 @@ def _sources(sources: Sequence[Document]) -> Iterator[str]:
     for source in sources:
         known = "" if source["known"] is None else f" of {source['known']}"
         lost = f"its search does not find {', '.join(source['unindexed'])}" if source["unindexed"] else ""
-        rows.append((source["label"], source["chef_server_url"], f"{source['read']}{known}", source["trouble"] or lost))
+        missing = "; ".join(filter(None, (source["trouble"], lost)))
+        rows.append((source["label"], source["chef_server_url"], f"{source['read']}{known}", missing))
     yield from _table("Read from", ("PROFILE", "SERVER", "NODES", "MISSING"), (map(_cell, row) for row in rows))
 
 

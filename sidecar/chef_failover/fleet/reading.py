@@ -1,7 +1,8 @@
 """Shell: the nodes of several Chef servers at once, each name once.
 
 A thread for each server reads its pages and keeps of each row what the report needs, so memory grows by a few hundred
-bytes a node. A server that fails has said what it has said; the others are read all the same.
+bytes a node. A server that fails has said what it has said; the others are read all the same. A row that is no node is
+trouble, and the other rows count.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ class Reading:
     def _read_one(self, label: str, chef_server_url: str, search: NodeSearch) -> Source:
         found: set[str] = set()
         known: frozenset[str] = frozenset()
+        trouble: str | None = None
         try:
             if self._query == EVERYTHING:
                 known = search.names()
                 self._tell(len(known), 0)
             for rows in search.pages(self._query):
-                self._take(rows, chef_server_url, found)
+                trouble = self._take(rows, chef_server_url, found) or trouble
             for rows in search.named(sorted(known - found)):  # they slipped from page to page
-                self._take(rows, chef_server_url, found)
+                trouble = self._take(rows, chef_server_url, found) or trouble
             unindexed = known - found
             if unindexed:  # those that are gone by now were deleted meanwhile
                 known = search.names()
@@ -60,10 +62,17 @@ class Reading:
         except (SearchError, ValueError) as error:
             return Source(label, chef_server_url, len(found), len(known) or None, trouble=str(error))
         count = len(known | found) if self._query == EVERYTHING else None
-        return Source(label, chef_server_url, len(found), count, tuple(sorted(unindexed)))
+        return Source(label, chef_server_url, len(found), count, tuple(sorted(unindexed)), trouble)
 
-    def _take(self, rows: Sequence[dict[str, object]], chef_server_url: str, found: set[str]) -> None:
-        nodes = [parse(row, chef_server_url, self._on) for row in rows]
+    def _take(self, rows: Sequence[object], chef_server_url: str, found: set[str]) -> str | None:
+        """Keep the nodes in ``rows``, and return what is wrong with a row that is none."""
+        nodes: list[Node] = []
+        trouble = None
+        for row in rows:
+            try:
+                nodes.append(parse(row, chef_server_url, self._on))
+            except ValueError as error:
+                trouble = str(error)
         with self._lock:
             new = [node for node in nodes if node.name not in found]
             found.update(node.name for node in new)
@@ -71,6 +80,7 @@ class Reading:
             for node in new:
                 if node.is_newer_than(self.nodes.get(node.name)):
                     self.nodes[node.name] = attrs.evolve(node, facts=self._facts.setdefault(node.facts, node.facts))
+        return trouble
 
     def _tell(self, more: int, done: int) -> None:
         with self._lock:

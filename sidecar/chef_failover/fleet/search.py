@@ -34,7 +34,8 @@ NAMES = 25
 _ID = "X_CHEF_id_CHEF_X"
 _HEX = "0123456789abcdef"
 _SPLITS = 3
-Row = dict[str, Any]
+Row = Any
+"""What an answer has in place of a row's ``data``: any JSON, as a hostile server says it."""
 
 
 @attrs.frozen
@@ -109,10 +110,11 @@ class NodeSearch:
             yield self._page(query, start).rows
 
     def _page(self, query: str, start: int, count: int | None = None) -> _Page:
-        asked = urlencode({"q": query, "start": start, "rows": count or PAGE}, quote_via=quote)
+        words = {"q": query, "start": start, "rows": count or PAGE}
+        asked = urlencode(words, errors="replace", quote_via=quote)  # half a surrogate pair, in a name, is no UTF-8
         answer = self._asker.ask("POST", f"search/node?{asked}", KEYS, answers.judge_search)
         body = answer.json() or {}
-        rows = [row["data"] for row in body["rows"] if isinstance(row, dict) and isinstance(row.get("data"), dict)]
+        rows = [row.get("data") if isinstance(row, dict) else None for row in body["rows"]]
         return _Page(body["total"], rows)
 
     def _listing(self, kind: str) -> list[str]:

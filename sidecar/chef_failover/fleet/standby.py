@@ -18,6 +18,8 @@ import attrs
 
 NOTICE = datetime.timedelta(days=21)
 """A certificate that ends sooner is a caution: what renews certificates by itself renews them before."""
+_MOST = 1e6
+"""Of a priority, either way: config.yml allows six digits."""
 
 
 class Obstacle(enum.StrEnum):
@@ -75,7 +77,17 @@ def judge(name: str, entry: Mapping[str, Any], *, is_drained: bool, on: datetime
     Raises:
         LookupError, TypeError, ValueError: it is not what a sidecar of this version says.
     """
-    return Standby(name, _obstacle(entry), tuple(_cautions(entry, on)), is_drained, int(entry.get("priority", 0)))
+    priority = number(entry.get("priority", 0), -_MOST, _MOST)
+    if priority is None:
+        raise ValueError(f"{name} has no priority of up to six digits")
+    return Standby(name, _obstacle(entry), tuple(_cautions(entry, on)), is_drained, int(priority))
+
+
+def number(value: object, least: float, most: float) -> float | None:
+    """Return ``value`` if it is a number from ``least`` to ``most``, else None. JSON has infinite and endless ones."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        return None
+    return float(value)
 
 
 def first_of(standbys: tuple[Standby, ...]) -> Standby | None:
@@ -136,7 +148,8 @@ def _obstacle(entry: Mapping[str, Any]) -> Obstacle | None:
         return Obstacle.NO_OBJECT if entry.get("has_object") is False else Obstacle.NOT_READY
     if entry["may_save"] is False:
         return Obstacle.CANNOT_SAVE
-    return _BY_STANDING.get(str(entry.get("standing")))
+    standing = entry.get("standing")
+    return _BY_STANDING.get(standing) if isinstance(standing, str) else None
 
 
 def _cautions(entry: Mapping[str, Any], on: datetime.datetime) -> list[Caution]:
