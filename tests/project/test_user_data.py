@@ -51,7 +51,7 @@ def written(document, path):
 
 def test_cloud_init_would_take_it_for_its_own(document):
     assert USER_DATA.read_text().startswith("#cloud-config\n")
-    assert set(document) == {"write_files", "runcmd"}
+    assert set(document) == {"packages", "write_files", "runcmd"}
     assert len(USER_DATA.read_bytes()) < 16384  # what EC2 takes
     for file in document["write_files"]:
         assert set(file) == {"path", "permissions", "content"}
@@ -91,9 +91,18 @@ def test_the_limit_leaves_out_users_that_do_not_exist(tmp_path):
         assert f"{address} meta skuid != $users reject\n" in rules
 
 
-@BOTH
-def test_no_user_data_limits_the_metadata_service(path):
-    assert "nft" not in path.read_text()
+@pytest.mark.parametrize(("codes", "reached"), [([0], 4), ([1], 1)], ids=["all is well", "a file is missing"])
+def test_it_limits_the_metadata_service_where_nftables_is_and_goes_on_anyway(tmp_path, codes, reached):
+    (tmp_path / "nft").write_text("#!/bin/sh\n")
+    (tmp_path / "nft").chmod(0o755)
+    told, exit_code = run_script(USER_DATA, tmp_path, install=codes)
+    limits = [
+        "install -m 0644 /usr/share/doc/chef-failover/examples/metadata-for-root.nft /etc/",
+        INSTALL.format("metadata-for-root.service"),
+        "systemctl daemon-reload",
+        "systemctl enable --now metadata-for-root",
+    ]
+    assert (told, exit_code) == ([*limits[:reached], *READY, WAIT, RUN, DONE, TIMER], 0)
 
 
 def test_its_commands_exist():
