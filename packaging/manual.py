@@ -1,7 +1,7 @@
 """Makes the manual and the shell completions: ``manual.py SHARE``, where SHARE becomes or is /usr/share.
 
-Nothing is written down twice: commands and options are click's, configuration keys and troubleshooting are the README's
-tables, and paths are the code's defaults. It needs what the program needs, and the README beside it.
+Nothing is written down twice: commands and options are click's; exit codes, configuration keys and troubleshooting are
+tables of the pages in docs/; paths are the code's defaults. It needs what the program needs, and docs/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chef_failover.config.settings import Config
 from chef_failover.node import accepted
 from chef_failover.state import document as state
 
-README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parents[1] / "docs"
 NAME = "chef-failover"
 COMPLETION_VARIABLE = "_CHEF_FAILOVER_COMPLETE"
 COMPLETIONS = {
@@ -38,30 +38,37 @@ _SHIM = "the file that loads the shim into chef-client; the same below /etc/cinc
 def main() -> None:
     """Write every file below the folder that the one argument names."""
     share = Path(sys.argv[1])
-    readme = Readme(README.read_text(encoding="utf-8"))
     day = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC)
-    _write(share / "man" / "man8" / f"{NAME}.8", program_page(readme, f"{day:%Y-%m-%d}"))
-    _write(share / "man" / "man5" / f"{NAME}.yml.5", configuration_page(readme, f"{day:%Y-%m-%d}"))
+    _write(share / "man" / "man8" / f"{NAME}.8", program_page(f"{day:%Y-%m-%d}"))
+    _write(share / "man" / "man5" / f"{NAME}.yml.5", configuration_page(f"{day:%Y-%m-%d}"))
     for shell, path in COMPLETIONS.items():
         _write(share / path, completion(shell))
 
 
-class Readme:
-    """The README by its sections."""
+class Page:
+    """A page of docs/, by its parts."""
 
-    def __init__(self, text: str) -> None:
-        parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
-        self._sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    def __init__(self, name: str) -> None:
+        self._text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
 
-    def paragraphs(self, section: str) -> list[str]:
-        """The section's plain paragraphs, without blocks, tables and pictures."""
-        text = re.sub(r"^```.*?^```\n|<!--.*?-->", "", self._section(section), flags=re.DOTALL | re.MULTILINE)
-        paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-        return [part for part in paragraphs if part and not part.startswith(("|", "!", "#", "- ", "More: "))]
+    def prose(self) -> list[str]:
+        """Its headings, from the second level on and with their marks, and its plain paragraphs.
 
-    def rows(self, section: str) -> list[list[str]]:
-        """The cells of each row of the section's tables, without their heads."""
-        lines = [line for line in self._section(section).splitlines() if line.startswith("|")]
+        Blocks, tables, lists and pictures are left out, and a heading that has nothing else.
+        """
+        text = re.sub(r"^```.*?^```\n|<!--.*?-->", "", self._text, flags=re.DOTALL | re.MULTILINE)
+        text = re.sub(r"^(#+ .*)$", r"\n\1\n", text, flags=re.MULTILINE)
+        parts = [" ".join(part.split()) for part in text.split("\n\n")]
+        kept = [part for part in parts if part and not part.startswith(("|", "!", "# ", "- "))]
+        return [
+            part
+            for part, following in zip(kept, [*kept[1:], "## "], strict=True)
+            if not (part.startswith("## ") and following.startswith("## "))
+        ]
+
+    def rows(self) -> list[list[str]]:
+        """The cells of each row of its tables, without their heads."""
+        lines = [line for line in self._text.splitlines() if line.startswith("|")]
         rules = {number for number, line in enumerate(lines) if set(line) <= set("|-: ")}
         heads = rules | {number - 1 for number in rules}
         return [
@@ -70,19 +77,15 @@ class Readme:
             if number not in heads
         ]
 
-    def blocks(self, section: str, language: str) -> list[str]:
-        """The section's code blocks in ``language``."""
-        return re.findall(rf"^```{language}\n(.*?)^```", self._section(section), flags=re.DOTALL | re.MULTILINE)
-
-    def _section(self, name: str) -> str:
-        if name not in self._sections:
-            raise SystemExit(f"README.md has no section {name!r}, of which the manual is made")
-        return self._sections[name]
+    def blocks(self, language: str) -> list[str]:
+        """Its code blocks in ``language``, but for those in lists."""
+        return re.findall(rf"^```{language}\n(.*?)^```", self._text, flags=re.DOTALL | re.MULTILINE)
 
 
-def program_page(readme: Readme, day: str) -> str:
+def program_page(day: str) -> str:
     """chef-failover(8) in roff."""
-    codes = {row[0].strip("`").split()[1]: row[2] for row in readme.rows("What you see")}
+    codes = {row[0].strip("`").split()[1]: row[2] for row in Page("operating").rows()}
+    troubles = Page("troubleshooting")
     lines = [
         _title(NAME, 8, day, "System Administration"),
         ".SH NAME",
@@ -91,7 +94,7 @@ def program_page(readme: Readme, day: str) -> str:
         f".B {_code(NAME)}",
         r"\fICOMMAND\fR [\fIOPTION\fR]...",
         ".SH DESCRIPTION",
-        *_paragraphs(readme.paragraphs("How it decides")),
+        *_paragraphs(Page("how-it-decides").prose()),
         ".SH COMMANDS",
     ]
     context = _context(cli, NAME)
@@ -103,16 +106,15 @@ def program_page(readme: Readme, day: str) -> str:
         [("2", "wrong usage or configuration"), ("3", "a bug; please report it"), ("130", "interrupted")], _bold
     )
     lines += [".SH FILES", *_items(files(), _path)]
-    lines += [".SH DIAGNOSTICS", *_paragraphs(readme.paragraphs("Troubleshooting"))]
-    rows = readme.rows("Troubleshooting")
+    lines += [".SH DIAGNOSTICS", *_paragraphs(troubles.prose()), ".SS Messages"]
     lines += _items(
-        ((sign, f"{meaning}; do: {remedy}" if remedy else meaning) for sign, meaning, remedy in rows), _text
+        ((sign, f"{meaning}; do: {remedy}" if remedy else meaning) for sign, meaning, remedy in troubles.rows()), _text
     )
     lines += [".SH SEE ALSO", f".BR {_code(NAME)}.yml (5),", ".BR systemctl (1),", ".BR journalctl (1)"]
     return _page(lines)
 
 
-def configuration_page(readme: Readme, day: str) -> str:
+def configuration_page(day: str) -> str:
     """chef-failover.yml(5) in roff."""
     lines = [
         _title(f"{NAME}.yml", 5, day, "File Formats"),
@@ -121,21 +123,20 @@ def configuration_page(readme: Readme, day: str) -> str:
         ".SH SYNOPSIS",
         rf"\fI{_code(str(config.DEFAULT_PATH))}\fR",
         ".SH DESCRIPTION",
-        *_paragraphs(readme.paragraphs("Configuration")),
+        *_paragraphs(Page("configuration").prose()),
         ".SH KEYS",
-        *_items(((key, f"{meaning}. Default: {default}") for key, default, meaning in keys(readme)), _bold),
+        *_items(((key, f"{meaning}. Default: {default}") for key, default, meaning in keys()), _bold),
         ".SH EXAMPLES",
     ]
-    for block in readme.blocks("Install it on a node", "yaml"):
+    for block in Page("install").blocks("yaml") + Page("registration").blocks("yaml"):
         lines += [".PP", ".nf", ".RS 4", *(_code(line) or r"\&" for line in block.splitlines()), ".RE", ".fi"]
     lines += [".SH SEE ALSO", f".BR {_code(NAME)} (8)"]
     return _page(lines)
 
 
-def keys(readme: Readme) -> list[tuple[str, str, str]]:
-    """Every key with its default and its meaning, in Markdown, as the README's table has them."""
-    rows = [row for row in readme.rows("Configuration") if row[0].startswith("`")]
-    return [(row[0].strip("`"), row[1], row[2]) for row in rows]
+def keys() -> list[tuple[str, str, str]]:
+    """Every key with its default and its meaning, in Markdown, as docs/configuration.md has them."""
+    return [(key.strip("`"), default, meaning) for key, default, meaning in Page("configuration").rows()]
 
 
 def files() -> list[tuple[str, str]]:
@@ -190,8 +191,11 @@ def _items(pairs: Iterable[tuple[str, str]], style: Callable[[str], str]) -> Ite
 
 def _paragraphs(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
-        yield ".PP"
-        yield from _fill(text)
+        if text.startswith("## "):
+            yield f".SS {_text(text[3:])}"
+        else:
+            yield ".PP"
+            yield from _fill(text)
 
 
 def _fill(markdown: str) -> Iterator[str]:

@@ -130,8 +130,8 @@ resource "aws_iam_role_policy" "node" {
   policy = data.aws_iam_policy_document.node.json
 }
 
-# Session Manager, by which README.md reaches the status page. AWS's policy for it also lets nodes read every parameter of
-# the Parameter Store that no customer managed key encrypts: keep no validator's key there, or leave this out.
+# Session Manager, by which docs/operating.md reaches the status page. AWS's policy for it also lets nodes read every
+# parameter of the Parameter Store that no customer managed key encrypts: keep no validator's key there, or leave this out.
 resource "aws_iam_role_policy_attachment" "session_manager" {
   role       = aws_iam_role.node.name
   policy_arn = "arn:${data.aws_partition.current.partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"

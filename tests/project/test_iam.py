@@ -20,6 +20,7 @@ from chef_failover.registration import validator_key
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_cm import OpsworksCm
 from chef_failover.server_list import fetch as list_fetch
+from tests.project.test_docs import PAGES, yaml_blocks
 
 POLICIES = Path(__file__).parents[2] / "packaging" / "iam"
 IAM_PREFIX = {"opsworkscm": "opsworks-cm"}
@@ -152,8 +153,8 @@ def arn_of(text):
 
 
 def sources_of_the_pages():
-    """What README.md's examples have, each with its policy."""
-    for block in re.findall(r"```yaml\n(.*?)```", (POLICIES.parents[1] / "README.md").read_text(), flags=re.DOTALL):
+    """What the examples of the pages have, each with its policy."""
+    for block in (block for page in PAGES for block in yaml_blocks(page)):
         parsed = parse(block)
         keys = [getattr(server.association, "validator_key", None) for server in parsed.servers]
         yield from ((str(key), key.store.value) for key in keys if key and key.store is not Store.FILE)

@@ -1,4 +1,4 @@
-"""The manual and the completions are made of the command line and the README, whole, and their readers like them."""
+"""The manual and the completions are made of the command line and docs/, whole, and their readers like them."""
 
 import os
 import re
