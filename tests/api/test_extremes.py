@@ -1,5 +1,6 @@
 """What is accepted can be borne: the extremes of every field, up to every view, and back from disk."""
 
+import copy
 import datetime
 import json
 import random
@@ -243,7 +244,7 @@ def some_state(rng):
         while isinstance(part, dict | list) and part:
             key = rng.choice(sorted(part)) if isinstance(part, dict) else rng.randrange(len(part))
             if not isinstance(part[key], dict | list) or not part[key] or rng.random() < 0.2:
-                part[key] = rng.choice(ODD)
+                part[key] = copy.deepcopy(rng.choice(ODD))  # the next turn may change it
                 break
             part = part[key]
     return json.dumps(document)
