@@ -16,10 +16,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind `&` in a scri
 
 
 def pytest_runtest_setup():
-    """Each test finds levels of logging as in a new process, and loggers that remember none of former levels."""
+    """Each test finds logging as in a new process, whatever one before it or a library has done with loggers."""
     logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("chef_failover").setLevel(logging.NOTSET)
     logging.disable(logging.NOTSET)
+    for name in [name for name in logging.Logger.manager.loggerDict if name.partition(".")[0] == "chef_failover"]:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.NOTSET)
+        logger.disabled, logger.propagate = False, True
+        logger.filters.clear()
 
 
 @pytest.fixture(scope="session")

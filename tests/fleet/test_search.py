@@ -165,7 +165,7 @@ def test_requests_are_paced():
 
 def reading(query=EVERYTHING):
     told = []
-    return Reading(query, ON, lambda more, done: told.append((more, done))), told
+    return Reading(query, datetime.datetime.now(datetime.UTC), lambda more, done: told.append((more, done))), told
 
 
 def test_of_a_node_on_two_servers_the_newest_object_counts(searcher):
