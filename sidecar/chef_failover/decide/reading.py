@@ -33,9 +33,9 @@ DAY_S = 86400.0
 SPREAD_S = 1800.0
 """Over so many seconds a fleet reads what may have changed everywhere."""
 LACKING_S = 1800.0
-"""The first span while something is missing."""
+"""Half of the first span while something is missing; each further reading in vain doubles the span."""
 UNREADABLE_S = 60.0
-"""The first span while a server cannot be read."""
+"""The same while a server cannot be read."""
 _MISSING = (404, 412)
 """What a server answers to a run that lacks a policy, an environment or a cookbook there."""
 
