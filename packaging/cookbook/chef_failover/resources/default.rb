@@ -13,7 +13,9 @@ property :repository, Hash, coerce: ->(keys) { keys.map { |key, value| [key.to_s
 property :version, String, description: 'The version to install, as dnf knows it. Without it, an installed one stays.'
 
 # config.yml. What is not set is left out, and has the default of docs/configuration.md.
-property :servers, Array, description: 'The Chef servers, in order of preference, with the keys that config.yml has.'
+property :servers, Array, required: %i(install),
+                          description: 'The Chef servers, in order of preference, with the keys that config.yml has. ' \
+                                       'With [], chef-client goes by client.rb alone.'
 property :node_name, String, default: lazy { node.name },
                              description: 'The name of the node; by default the one that it has.'
 property :organization, [String, false], description: 'The organization on every server; false if they have none.'
