@@ -13,11 +13,12 @@ import attrs
 import pytest
 import yaml
 
+from chef_failover.cli.main import commands
 from chef_failover.config import settings as config
 from chef_failover.config.settings import AssociationSettings, Config, Node, Server
 from chef_failover.decide import steering
 from chef_failover.errors import ConfigError
-from tests.project.test_docs import DOCS, ROOT, spoken
+from tests.project.test_docs import DOCS, ROOT, asked_of, spoken
 from tests.support.parts import missing_part, require_program
 
 COOKBOOK = ROOT / "packaging" / "cookbook" / "chef_failover"
@@ -198,6 +199,16 @@ def test_the_table_in_the_readme_has_each_property():
     table = (COOKBOOK / "README.md").read_text().partition("## Properties")[2]
     rows = "".join(re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE))
     assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(properties())
+
+
+def test_the_commands_that_it_runs_exist():
+    text = RESOURCE.read_text()
+    run = set(re.findall(r"COMMAND\}?,? '?([a-z]+)", text))
+    assert run == {"check", "server", "status", "drain", "undrain"}
+    known = commands()
+    options = set(re.findall(r"--[a-z-]+", text)) - {"--why-run"}
+    assert options == {"--only-file", "--config", "--json", "--reason", "--for", "--force"}
+    assert options <= set().union(*(asked_of(known[name]) for name in run))
 
 
 # All of config.yml.
@@ -418,6 +429,19 @@ def test_the_same_nodes_are_chosen_always_and_more_of_them_for_more_percent():
     assert (counts[0], counts[-1]) == (0, 1000)
     assert counts == [0, 5, 10, 48, 204, 1000], "a hash does not change"
     assert all(row == sorted(row) for row in chosen)
+
+
+@pytest.mark.parametrize(
+    ("chef_config", "organization"),
+    [
+        ({"chef_server_url": "https://chef-a.example.com/organizations/acme"}, "acme"),
+        ({"chef_server_url": "https://chef-a.example.com:8443/organizations/acme/"}, "acme"),
+        ({"chef_server_url": "https://goiardi.example.com:4545"}, False),
+        ({"chef_server_url": "chefzero://localhost:1", "local_mode": True}, "default"),
+    ],
+)
+def test_the_organization_is_that_of_the_server_in_use(chef_config, organization):
+    assert ruby("ChefFailoverCookbook.organization(given[0].transform_keys(&:to_sym))", chef_config) == organization
 
 
 def test_the_drop_in_is_the_one_of_the_docs():

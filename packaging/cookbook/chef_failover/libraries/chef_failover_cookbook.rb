@@ -22,6 +22,13 @@ module ChefFailoverCookbook
     Digest::SHA256.hexdigest("chef_failover #{node_name}")[0, 12].to_i(16) % 10_000 < percent * 100
   end
 
+  # The organization of the server that a run uses; false if it has none. In local mode there is no such server.
+  def self.organization(chef_config)
+    return 'default' if chef_config[:local_mode] || chef_config[:solo_legacy_mode]
+
+    chef_config[:chef_server_url].to_s[%r{/organizations/([^/]+)/*\z}, 1] || false
+  end
+
   # What is wrong with where the package comes from.
   def self.package_mistakes(source, checksum, repository)
     {

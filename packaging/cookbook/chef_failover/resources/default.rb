@@ -18,7 +18,9 @@ property :servers, Array, required: %i(install),
                                        'With [], chef-client goes by client.rb alone.'
 property :node_name, String, default: lazy { node.name },
                              description: 'The name of the node; by default the one that it has.'
-property :organization, [String, false], description: 'The organization on every server; false if they have none.'
+property :organization, [String, false], default: lazy { ChefFailoverCookbook.organization(Chef::Config) },
+                                         description: 'The organization on every server; false if they have none. By ' \
+                                                      'default that of the server that the run uses.'
 property :client_key, [String, Symbol], coerce: ->(key) { key.to_s }, regex: %r{\A(?:handed_over|/.+)\z},
                                         description: 'handed_over: systemd hands the key of chef-client to the service. ' \
                                                      'A path: a key that the service may read. Not set: it finds a key, ' \
@@ -112,7 +114,7 @@ action_class do
   # Raises before anything is changed. What has a default is set, too.
   def config_yml
     names = ChefFailoverCookbook::ConfigYml::OF_NODE.keys + ChefFailoverCookbook::ConfigYml::OF_FILE
-    set = names.select { |name| new_resource.property_is_set?(name) || name == 'node_name' }
+    set = names.select { |name| new_resource.property_is_set?(name) || %w(node_name organization).include?(name) }
     ChefFailoverCookbook::ConfigYml.config(
       set.map { |name| [name, new_resource.public_send(name)] }.to_h,
       ChefFailoverCookbook.package_mistakes(new_resource.package_source, new_resource.package_checksum, new_resource.repository)
