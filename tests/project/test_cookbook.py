@@ -206,7 +206,7 @@ def test_the_commands_that_it_runs_exist():
     run = set(re.findall(r"COMMAND\}?,? '?([a-z]+)", text))
     assert run == {"check", "server", "status", "drain", "undrain"}
     known = commands()
-    options = set(re.findall(r"--[a-z-]+", text)) - {"--why-run"}
+    options = set(re.findall(r"--[a-z-]+", text)) - {"--why-run", "--repo"}
     assert options == {"--only-file", "--config", "--json", "--reason", "--for", "--force"}
     assert options <= set().union(*(asked_of(known[name]) for name in run))
 
@@ -417,6 +417,21 @@ def test_where_the_package_comes_from(given, told):
     said = ruby("ChefFailoverCookbook.package_mistakes(*given)", *given)
     assert len(said) == len(told)
     assert all(one.startswith(start) for one, start in zip(said, told, strict=True)), said
+
+
+def test_a_repository_is_signed_unless_it_is_said_not_to_be():
+    def lines(keys):
+        return ruby("ChefFailoverCookbook.repository(given[0])", keys).splitlines()[1:]
+
+    head = ["[chef-failover]", "name=chef-failover"]
+    assert lines({"baseurl": "https://a", "gpgkey": "https://a/KEY"}) == [
+        *head,
+        "gpgcheck=1",
+        "repo_gpgcheck=1",
+        "baseurl=https://a",
+        "gpgkey=https://a/KEY",
+    ]
+    assert lines({"repo_gpgcheck": False, "baseurl": "x"}) == [*head, "gpgcheck=1", "repo_gpgcheck=0", "baseurl=x"]
 
 
 # What it decides.

@@ -12,7 +12,8 @@ module ChefFailoverCookbook
   DROP_INS = '/etc/systemd/system/chef-failover.service.d'
   SOCKET = '/run/chef-failover/sidecar.sock'
   STATE_DIR = '/var/lib/chef-failover'
-  REPOSITORY = %w(baseurl gpgkey gpgcheck repo_gpgcheck).freeze
+  REPOSITORY = '/etc/yum.repos.d/chef-failover.repo'
+  OF_REPOSITORY = %w(baseurl gpgkey gpgcheck repo_gpgcheck).freeze
   FLEETS_LIST = "the fleet's list"
   SAME_END_S = 60
 
@@ -38,8 +39,16 @@ module ChefFailoverCookbook
       'package_checksum: is missing, and http proves nothing; write the SHA-256 of the RPM' =>
         source.to_s.start_with?('http:') && !checksum,
       'repository: needs the key baseurl' => repository && !repository.key?('baseurl'),
-      "repository: unknown key; known here: #{REPOSITORY.join(', ')}" => repository && !(repository.keys - REPOSITORY).empty?,
+      "repository: unknown key; known here: #{OF_REPOSITORY.join(', ')}" =>
+        repository && !(repository.keys - OF_REPOSITORY).empty?,
     }.select { |_, is_so| is_so }.keys
+  end
+
+  # The repository's file. What is not said to be unsigned has to be signed.
+  def self.repository(keys)
+    keys = { 'gpgcheck' => true, 'repo_gpgcheck' => true }.merge(keys)
+    said = keys.map { |key, value| "#{key}=#{{ true => 1, false => 0 }.fetch(value, value)}\n" }
+    "# Chef writes this file, by the resource chef_failover.\n[chef-failover]\nname=chef-failover\n#{said.join}"
   end
 
   # The drop-in with which systemd, which is root, hands the service a copy of chef-client's key. Without SetCredential,

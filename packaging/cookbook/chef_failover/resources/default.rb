@@ -82,8 +82,8 @@ action :remove do
     action :delete
     only_if { ::Dir.exist?(ChefFailoverCookbook::DROP_INS) && ::Dir.empty?(ChefFailoverCookbook::DROP_INS) }
   end
-  yum_repository 'chef-failover' do
-    action :remove
+  file ChefFailoverCookbook::REPOSITORY do
+    action :delete
     only_if { new_resource.repository }
   end
 end
@@ -140,14 +140,22 @@ action_class do
     !new_resource.package_source.nil?
   end
 
+  # Not with yum_repository: that of Chef 16 looks for a yum that Amazon Linux 2023 does not have.
   def add_repository
-    wanted = new_resource.repository
-    yum_repository 'chef-failover' do
-      description 'chef-failover'
-      baseurl wanted['baseurl']
-      gpgkey wanted['gpgkey'] if wanted['gpgkey']
-      gpgcheck wanted.fetch('gpgcheck', true)
-      repo_gpgcheck wanted.fetch('repo_gpgcheck', true)
+    execute 'dnf -q -y makecache --repo chef-failover' do # takes the key, too
+      action :nothing
+    end
+    dnf_package 'read the repositories again' do
+      package_name 'chef-failover'
+      action :nothing
+    end
+    file ChefFailoverCookbook::REPOSITORY do
+      content ChefFailoverCookbook.repository(new_resource.repository)
+      owner 'root'
+      group 'root'
+      mode '0644'
+      notifies :run, 'execute[dnf -q -y makecache --repo chef-failover]', :immediately
+      notifies :flush_cache, 'dnf_package[read the repositories again]', :immediately
     end
   end
 
