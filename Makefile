@@ -13,7 +13,7 @@ PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/p
 DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/fleet/standby.py,*/fleet/nodes.py,*/fleet/report.py,*/fleet/parity.py,*/fleet/page.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm repo install clean
+.PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm repo release install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ rpm: ## Make the RPM in dist/ from the wheelhouse: one file for all architecture
 
 repo: ## Make a signed dnf repository in dist/repo from the RPM: make repo GPG_KEY=... BASEURL=https://... [PUBLISH=s3://...]
 	@packaging/make-repo $(RPMS) $(RPMS)/repo
+
+release: ## Test, build, sign and tag a release of main: make release VERSION=1.2.3 GPG_KEY=...
+	@packaging/release
 
 install: ## Install on this node (as root) by hand, or below DESTDIR for a package; both from the wheelhouse
 	@umask 022 && $(MAKE) --no-print-directory installed # or root would believe what others may change
