@@ -44,7 +44,7 @@ class Recorder:
     def __init__(self):
         self.actions = set()
 
-    def __call__(self, service, operation, parameters, *, region, endpoint_url):
+    def __call__(self, service, operation, parameters, *, region, endpoint_url, ca_file=None):
         self.actions.add(f"{IAM_PREFIX.get(service, service)}:{operation}")
         raise AwsError("AccessDeniedException", "denied", 400)
 
