@@ -10,7 +10,7 @@ RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
 PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
 # The rooms that decide must be covered whole, every branch.
-DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/fleet/standby.py,*/fleet/nodes.py,*/fleet/report.py,*/fleet/parity.py,*/fleet/page.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
+DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/fleet/standby.py,*/fleet/nodes.py,*/fleet/report.py,*/fleet/parity.py,*/fleet/page.py,*/fleet/retirement.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm repo release install clean
