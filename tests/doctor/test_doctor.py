@@ -397,6 +397,27 @@ def test_what_is_trusted(node, tmp_path):
     assert trust.trust(node).startswith(f"ca_file {missing.ca_file}: ")
 
 
+def test_what_an_endpoint_of_aws_is_trusted_by(node, tmp_path):
+    assert [one.subject for one in trust.checks(node)] == ["trust"]
+    path = tmp_path / "endpoint.pem"
+    own = config.parse(f"discovery: {{endpoint_url: 'https://e', ca_file: {path}}}").discovery
+    node = attrs.evolve(node, config=attrs.evolve(node.config, discovery=own))
+
+    def found():
+        return trust.checks(node)[1].run()
+
+    assert (found().subject, found().is_ok, found().detail) == ("trust in AWS", False, f"{path} is not there")
+    path.write_text("see the wiki")
+    assert found().detail.startswith(f"ca_file {path}: ")
+    path.write_bytes(Authority().ca_pem)
+    assert found().is_ok
+    path.chmod(0o600)
+    let_in(tmp_path)
+    node = attrs.evolve(node, user="nobody", root=tmp_path)
+    said = "nobody, whom the service runs as, may not read it, because of"
+    assert found().detail == f"{path}: {said} {path}: chgrp nobody {path}; chmod 0640 {path}"
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to be somebody else")
 def test_what_the_service_may_not_read_is_found_by_root(node, tmp_path):
     let_in(tmp_path)

@@ -185,12 +185,18 @@ def judge_environment(answer: Answer, name: str, user: str, utc_now: datetime.da
 
 def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a signed ``GET`` of the object of ``node_name``, received at ``utc_now``."""
+    return judge_one(answer, node_name, node_name, utc_now)
+
+
+def judge_one(answer: Answer, name: str, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``GET`` or ``DELETE`` of the node or client ``name`` by ``user``: OK as well if there is none."""
     body = answer.json()
-    if answer.status == HTTPStatus.OK and body and body.get("name") == node_name:
+    if answer.status == HTTPStatus.OK and body and body.get("name") == name:
         return Finding(Outcome.OK)
-    if _is_missing(answer, node_name):
-        return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
-    return _judge_refusal(answer, node_name, utc_now)
+    if _is_missing(answer, name):
+        kind = answer.kind.removesuffix("s")
+        return Finding(Outcome.OK, f"answers, but has no {kind} object {name}", has_node_object=False)
+    return _judge_refusal(answer, user, utc_now)
 
 
 def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
