@@ -131,7 +131,7 @@ def test_how_returns_went_is_known_in_the_next_life_and_after_a_reload(lives):
     lives.go_on(60, UP, UP)
     lives.go_on(20_000, UP, UP)
     assert lives.choice == "second"
-    assert lives.sidecar.snapshot.choice.reason.endswith("since it failed twice in 24 h")
+    assert lives.sidecar.snapshot.choice.reason.endswith("since it failed twice in 24 h)")
     lives.go_on(86_400, UP, UP)
     assert lives.choice == "first"
 

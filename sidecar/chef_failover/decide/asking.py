@@ -90,7 +90,7 @@ def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float
     the next one if that fails. And when a server comes UP, the one in use is asked whether it has come back with it.
     """
     was, found = before.server(name), after.server(name)
-    in_use = after.server(after.choice.name) if after.choice else None
+    in_use = after.in_use
     if after.offline or in_use is None or in_use.liveness.changed_at is None or in_use.health is not Health.DOWN:
         return None
     if was is not None and found is not None and was.health < found.health is Health.UP:
