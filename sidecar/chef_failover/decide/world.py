@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from chef_failover.decide import hold_down, parity, reading, rights, run_evidence, steering
-from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.health import counted
 from chef_failover.decide.readiness import sentence, why_not_ready
-from chef_failover.decide.search_index import FAILS, LABELS, looked_at
+from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
 from chef_failover.decide.seeding import is_mended_soon, reference
 from chef_failover.decide.selection import PROOF_S, is_being_registered, select
 from chef_failover.errors import RefusedError
@@ -45,7 +45,6 @@ def apply_probe(
     server: ServerSnapshot,
     result: ProbeResult,
     *,
-    thresholds: Thresholds,
     offline: str | None,
     on: datetime.datetime,
 ) -> Snapshot:
@@ -58,40 +57,30 @@ def apply_probe(
     snapshot = attrs.evolve(
         snapshot, offline=offline, online_since=result.finished_at if is_back else snapshot.online_since
     )
-    liveness, access = server.liveness, server.access
-    at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
-    is_alive, serves_node = result.outcome.is_alive, result.outcome.serves_node
+    at, is_alive, serves_node = result.finished_at, result.outcome.is_alive, result.outcome.serves_node
     is_cut_off = snapshot.is_cut_off(result)
     is_counted = is_alive or not (is_cut_off or result.is_node_trouble)
-    if is_counted:
-        liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
-    if is_alive:
-        access = advance(access, is_good=serves_node, at=at, thresholds=thresholds, comes_back=comes_back)
-    proof = result if is_alive else server.last_alive_probe
     stay_away_until = at + result.retry_after_s if result.retry_after_s else server.stay_away_until
     changed = attrs.evolve(
-        server,
-        liveness=liveness,
-        access=access,
+        counted(server, snapshot, result.outcome, at=at) if is_counted else server,
         last_probe=result,
-        last_alive_probe=proof,
+        last_alive_probe=result if is_alive else server.last_alive_probe,
         setbacks=0 if serves_node else server.setbacks + (not is_cut_off),
         stay_away_until=-math.inf if serves_node else stay_away_until,
     )
-    if result.outcome is Outcome.NOT_ASSOCIATED and access.health is Health.DOWN:  # it may have been restored empty
+    if result.outcome is Outcome.NOT_ASSOCIATED and changed.access.health is Health.DOWN:  # restored empty, it may be
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
         had_failed = _last_label(snapshot, server, LABELS) == FAILS
-        index, label = looked_at(
-            server.index, is_good=not result.index_fails, had_failed=had_failed, at=at, thresholds=thresholds
-        )
+        index = looked_at(server.index, result, had_failed=had_failed, thresholds=snapshot.policy.thresholds)
         changed = attrs.evolve(changed, index=index)
+        label = FAILS if index.health is Health.DOWN else WORKS
         snapshot = _tell(snapshot, server, LABELS, label, result.detail, on=on)
-    if liveness.health is not server.liveness.health:
-        transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
+    if changed.health is not server.health:
         changed = attrs.evolve(changed, changed_on=on)
-        if liveness.health is Health.DOWN:
+        if changed.health is Health.DOWN:
             changed = attrs.evolve(changed, run_evidence=run_evidence.excused(changed.run_evidence))
+        transition = Transition(on, server.name, server.health.name, changed.health.name, result.detail)
         snapshot = _remember(snapshot, transition)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
@@ -107,8 +96,8 @@ def apply_reading(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, 
     lacked_at = _lacked_at(snapshot, server, check)
     changed = attrs.evolve(server, node_check=check, lacked_object_at=lacked_at, run_evidence=evidence)
     snapshot = snapshot.with_server(changed)
-    counted = attrs.evolve(changed, node_check=reading.counted(snapshot, changed, check))
-    snapshot = _tell_of_readiness(snapshot.with_server(counted), counted, on=on)
+    changed = attrs.evolve(changed, node_check=reading.counted(snapshot, changed, check))
+    snapshot = _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
     return refresh_choice(snapshot, now=check.read_at, on=on)
 
 

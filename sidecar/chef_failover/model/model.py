@@ -421,6 +421,14 @@ class Transition:
 
 
 @attrs.frozen
+class Thresholds:
+    """Results in a row to come UP (``rise``) and to go DOWN (``fall``)."""
+
+    rise: int = 2
+    fall: int = 3
+
+
+@attrs.frozen
 class SelectionPolicy:
     """What selection needs of the configuration. ``failback_s`` is 0 for immediately and infinite for never."""
 
@@ -429,6 +437,7 @@ class SelectionPolicy:
     """The node's name, or its host name: spreads the fleet over equal servers and over the hold-down."""
     readiness: ReadinessPolicy = ReadinessPolicy()
     parity: ParityMode = ParityMode.WARN
+    thresholds: Thresholds = Thresholds()
 
 
 @attrs.frozen
