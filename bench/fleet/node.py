@@ -541,7 +541,7 @@ class _Question:
         last_asked_at = max([self._came_at, *self._asked.values()])
         limit = min(last_asked_at, self._came_at + START_S) + health.timeout + ANSWER_SLACK_S
         if not asking.awaited or now >= limit:
-            choice = select_for_run(node.snapshot, now=now, runs_from=self._runs_from)
+            choice = asking.choice or select_for_run(node.snapshot, now=now, runs_from=self._runs_from)
             node._question = None
             self._on_end(choice.name)
         else:

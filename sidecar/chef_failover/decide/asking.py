@@ -18,8 +18,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
-from chef_failover.model.model import Health, Outcome, ProbeResult, ServerSnapshot, Snapshot
+from chef_failover.decide.preference import ranked
+from chef_failover.decide.selection import select_at_once, server_worth_waiting_for
+from chef_failover.model.model import Choice, Health, Outcome, ProbeResult, ServerSnapshot, Snapshot
 
 SILENCE_S = 0.25
 """How long a server may be silent at least before a run asks the next one as well."""
@@ -37,6 +38,8 @@ class Asking:
     for_later: tuple[str, ...] = ()
     again_at: float = math.inf
     """When silence adds a server, on the monotonic clock; infinite when only an answer changes something."""
+    choice: Choice | None = None
+    """Where the run goes, once it waits for nothing; None as long as it waits, and without a server."""
 
 
 def servers_to_ask(
@@ -68,14 +71,14 @@ def servers_to_ask(
         if now < silent_from:
             again_at = silent_from
         supposed = supposed.with_server(_supposed_to_fail(server, now))
-    choice = select_for_run(snapshot, now=now, runs_from=runs_from)
-    ranked = [verdict.name for verdict in choice.verdicts] if choice else []
-    used = awaited[-1] if awaited else choice.name if choice else None
-    preferred = {*itertools.takewhile(lambda name: name != used, ranked), snapshot.pinned} - {*awaited}
+    choice = None if awaited else select_at_once(snapshot, now=now, runs_from=runs_from)
+    used = choice.name if choice else awaited[-1] if awaited else None
+    names = [server.name for server in ranked(snapshot)]
+    preferred = {*itertools.takewhile(lambda name: name != used, names), snapshot.pinned} - {*awaited}
     if used == snapshot.pinned:
         preferred = set()
     for_later = [server.name for server in snapshot.servers if server.name in preferred and _is_of_use(server, now)]
-    return Asking(tuple(awaited), tuple(for_later), again_at)
+    return Asking(tuple(awaited), tuple(for_later), again_at, choice)
 
 
 def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float) -> str | None:

@@ -37,7 +37,7 @@ import attrs
 from chef_failover.decide import hold_down
 from chef_failover.decide.health import counted
 from chef_failover.decide.obstacles import Obstacle, obstacles
-from chef_failover.decide.preference import is_preferred, preference
+from chef_failover.decide.preference import is_preferred, ranked
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
@@ -70,14 +70,20 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     if not snapshot.servers:
         return None
     snapshot = in_force(snapshot, now)
+    choice, found = _choose(snapshot, now, runs_from)
+    return explain(choice, found, snapshot, now)
+
+
+def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> tuple[Choice, Mapping[str, Sequence[Obstacle]]]:
+    """The choice without its words, and what counts against each server; ``snapshot`` has the orders in force alone."""
     current, pinned = snapshot.in_use, snapshot.pinned
     found = {server.name: _held_against(snapshot, server, now, runs_from) for server in snapshot.servers}
     standings = {name: min((one.standing for one in held), default=Standing.ELIGIBLE) for name, held in found.items()}
-    ranked = sorted(snapshot.servers, key=lambda server: preference(server, snapshot))
-    hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in ranked}
+    servers = ranked(snapshot)
+    hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in servers}
     is_strict = snapshot.pin is not None and snapshot.pin.is_strict
     best = min(  # the first of equals
-        ranked,
+        servers,
         key=lambda server: (
             is_strict and server.name != pinned,
             -standings[server.name],
@@ -96,10 +102,10 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             is_reachable=server.last_probe is None or server.last_probe.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
         )
-        for server in ranked
+        for server in servers
     )
     misses_pin = pinned is not None and best.name != pinned
-    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), found, snapshot, now)
+    return Choice(best.name, standings[best.name], "", verdicts, misses_pin), found
 
 
 def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float, registers: bool = True) -> str | None:
@@ -110,7 +116,7 @@ def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float
     choice falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to
     wait for. No run waits for a server that asked to be left alone.
     """
-    imagined, names = snapshot, set()
+    imagined, names = [], set()
     for server in snapshot.servers:
         is_begun = registers and is_being_registered(server, now)
         is_unasked = is_begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
@@ -125,9 +131,11 @@ def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float
             answer = attrs.evolve(answer, registration=registered)
         if is_unread:
             answer = attrs.evolve(answer, node_check=NodeCheck(now, _USEFUL))
-        imagined = imagined.with_server(answer)
-    choice = select(imagined, now=now, runs_from=runs_from) if names else None
-    return choice.name if choice and choice.name in names else None
+        imagined.append(answer)
+    if not names:
+        return None
+    choice, _ = _choose(in_force(attrs.evolve(snapshot, servers=tuple(imagined)), now), now, runs_from)
+    return choice.name if choice.name in names else None
 
 
 def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float = PROOF_S) -> bool:
@@ -146,17 +154,24 @@ def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float =
 
 
 def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float) -> Choice | None:
-    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long.
+    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long."""
+    if server_worth_waiting_for(snapshot, now=now, runs_from=runs_from) is None:
+        return select_at_once(snapshot, now=now, runs_from=runs_from)
+    return select(snapshot, now=now, runs_from=runs_from)
+
+
+def select_at_once(snapshot: Snapshot, *, now: float, runs_from: float) -> Choice | None:
+    """`select` for a run that starts now and has nothing to wait for.
 
     A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
     is explained as the well server that it is.
     """
-    if server_worth_waiting_for(snapshot, now=now, runs_from=runs_from) is None:
-        for server in snapshot.servers:
-            was_well = server.health is Health.UP and server.last_probe is server.last_alive_probe
-            if was_well and not server.is_probed_since(runs_from) and now >= server.stay_away_until:
-                snapshot = snapshot.with_server(_answering(server, snapshot, now))
-    return select(snapshot, now=now, runs_from=runs_from)
+    servers = []
+    for server in snapshot.servers:
+        was_well = server.health is Health.UP and server.last_probe is server.last_alive_probe
+        is_unasked = not server.is_probed_since(runs_from) and now >= server.stay_away_until
+        servers.append(_answering(server, snapshot, now) if was_well and is_unasked else server)
+    return select(attrs.evolve(snapshot, servers=tuple(servers)), now=now, runs_from=runs_from)
 
 
 def _answering(server: ServerSnapshot, snapshot: Snapshot, now: float) -> ServerSnapshot:

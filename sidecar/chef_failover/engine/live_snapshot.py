@@ -115,15 +115,12 @@ class LiveSnapshot:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""
         return server_worth_waiting_for(self._snapshot, now=self._clock(), runs_from=runs_from, registers=registers)
 
-    def servers_to_ask(self, runs_from: float, asked: Mapping[str, float], *, registers: bool = True) -> Asking:
-        """Which servers a starting run asks; ``asked`` tells since when it waits for which."""
-        return servers_to_ask(
-            self._snapshot,
-            now=self._clock(),
-            runs_from=runs_from,
-            asked=asked,
-            registers=registers,
-        )
+    def servers_to_ask(
+        self, runs_from: float, asked: Mapping[str, float], *, registers: bool = True
+    ) -> tuple[Snapshot, Asking]:
+        """The world, and which servers a starting run asks in it; ``asked`` tells since when it waits for which."""
+        snapshot, now = self._snapshot, self._clock()
+        return snapshot, servers_to_ask(snapshot, now=now, runs_from=runs_from, asked=asked, registers=registers)
 
     def server_to_settle(self, before: Snapshot, name: str) -> str | None:
         """The server to ask at once since a probe of ``name`` has changed ``before``; None for none."""
