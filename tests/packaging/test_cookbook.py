@@ -213,8 +213,8 @@ def test_a_node_that_was_made_with_it_keeps_name_key_and_server(managed, key, rp
     """The only key is in /var/lib/chef-failover, and client.rb names nothing."""
     node = managed.node
     node.run("rm /etc/chef/client.pem")
-    old = rpms / f"{SERVICE}-{OLD}-1.amzn2023.x86_64.rpm"
-    new = rpms / f"{SERVICE}-{NEW}-1.amzn2023.x86_64.rpm"
+    old = rpms / f"{SERVICE}-{OLD}-1.noarch.rpm"
+    new = rpms / f"{SERVICE}-{NEW}-1.noarch.rpm"
     for path in (old, new):
         shutil.copy(path, node.root / "srv" / path.name)
 

@@ -11,15 +11,15 @@ module ChefFailoverCookbook
       'selection' => %w(failback),
       'listen' => %w(socket loopback),
       'metrics' => %w(textfile),
-      'discovery' => %w(source interval region endpoint_url),
+      'discovery' => %w(source interval region endpoint_url ca_file),
       'fleet' => %w(nodes),
     }.freeze
     SERVER = %w(name url priority organization ca_file association).freeze
     # The keys of an association, by its provider.
     PROVIDERS = {
       'none' => %w(provider),
-      'chef-server' => %w(provider validator validator_key region endpoint_url),
-      'opsworks-cm' => %w(provider region server_name endpoint_url),
+      'chef-server' => %w(provider validator validator_key region endpoint_url ca_file),
+      'opsworks-cm' => %w(provider region server_name endpoint_url ca_file),
     }.freeze
     NAME = /\A[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\z/.freeze
     URL = %r{\Ahttps://[^/@\s]+(?:/[^@\s]*)?\z}i.freeze

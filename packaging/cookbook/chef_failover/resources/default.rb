@@ -36,7 +36,7 @@ property :readiness, [String, Symbol], description: 'What to do about a missing 
 property :parity, [String, Symbol], description: 'What to do about a stale standby: warn, require or off.'
 property :state_dir, String, description: 'Where the service keeps its state.'
 property :metrics, Hash, description: 'Where metrics are written: textfile.'
-property :discovery, Hash, description: 'Where the list of the fleet is: source, interval, region, endpoint_url.'
+property :discovery, Hash, description: 'Where the list of the fleet is: source, interval, region and others.'
 property :fleet, Hash, description: 'How large the fleet is: nodes.'
 property :log_format, [String, Symbol], description: 'How the service logs: text or json.'
 
