@@ -101,7 +101,7 @@ def association(text):
         (one(more=association(f"{WORKS}, ca_file: /etc/pki/works.pem")), None),
         (
             one(more=association(f"{WORKS}, ca_file: /etc/pki/own.pem")),
-            "its association's ca_file /etc/pki/own.pem is not that of an endpoint in config.yml",
+            "association.ca_file /etc/pki/own.pem is not that of an endpoint in config.yml",
         ),
     ],
 )
