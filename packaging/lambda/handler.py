@@ -37,8 +37,8 @@ PER_S = 4.0
 TIMEOUT_S = 10.0
 """Of each. One that fails is tried three times, so a server that is silent costs 36 s, once."""
 AWS = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-TRUSTED = Path("/opt/trusted_certs")
-"""Certificates of Chef servers that a Lambda layer brings; the system's are trusted as well."""
+TRUST = TrustStore((Path("/opt/trusted_certs"),))
+"""The system's certificates, and those that a Lambda layer brings."""
 GONE = ("shutting-down", "terminated")
 
 log = logging.getLogger("chef_failover.lambda")
@@ -74,8 +74,7 @@ def _retire(instances: set[str]) -> set[str]:
     ours = {*_tagged(instances)}
     if not ours:
         return set()
-    trust = TrustStore((TRUSTED,))
-    sessions = [session.begin(one, trust, None, Pace(PER_S), TIMEOUT_S) for one in _accounts()]
+    sessions = [session.begin(one, TRUST, None, Pace(PER_S), TIMEOUT_S) for one in _accounts()]
     outcomes = terminated.retire(Servers(sessions), sorted(ours), datetime.datetime.now(datetime.UTC))
     for one, outcome in outcomes.items():
         for sentence in outcome.said:

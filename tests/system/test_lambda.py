@@ -16,6 +16,7 @@ from chef_devserver.messages import Request
 from chef_devserver.state import Ace
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.chef.trust import TrustStore
 from chef_failover.fleet.asking import Pace
 from chef_failover.model.model import Outcome
 from tests.support.daemon_process import ROOT, dev_servers, until
@@ -57,9 +58,8 @@ def handler(aws_secret, monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("handler", ROOT / "packaging" / "lambda" / "handler.py")
     handler = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(handler)
-    handler.Pace = lambda per_s: Pace(1e6, sleep=lambda _: None)
-    handler.TRUSTED = tmp_path / "trusted_certs"
-    handler.TRUSTED.mkdir()
+    monkeypatch.setattr(handler, "Pace", lambda per_s: Pace(1e6, sleep=lambda _: None))
+    monkeypatch.setattr(handler, "TRUST", TrustStore((tmp_path,)))
     with mock_aws():
         yield handler
 
@@ -73,17 +73,12 @@ def keep_credentials(monkeypatch, *accounts):
 
 
 @pytest.fixture
-def servers(handler, monkeypatch):
+def servers(handler, monkeypatch, tmp_path):
     """Two embedded servers, whose administrator's keys are in the secret."""
     with dev_servers("main", "standby") as servers:
-        (handler.TRUSTED / "ca.crt").write_bytes(servers[0].ca_pem)
-        keep_credentials(
-            monkeypatch,
-            *(
-                (one.name, one.chef_server_url, "admin", one.administrator_key.private_pem().decode())
-                for one in servers
-            ),
-        )
+        (tmp_path / "ca.crt").write_bytes(servers[0].ca_pem)
+        keys = {one.name: one.administrator_key.private_pem().decode() for one in servers}
+        keep_credentials(monkeypatch, *((one.name, one.chef_server_url, "admin", keys[one.name]) for one in servers))
         yield servers
 
 
@@ -125,7 +120,7 @@ def left(server):
 
 
 class InMemory:
-    """Takes requests to the embedded servers to their answers, with the signatures checked; ``down`` names dead ones."""
+    """Takes requests to the embedded servers to their answers; ``down`` names the servers that are dead."""
 
     def __init__(self, servers, answers):
         self.down = set()
@@ -229,11 +224,12 @@ def test_without_the_secret_or_with_a_wrong_one_all_come_again(handler, servers,
 
 
 def test_on_goiardi_the_messages_of_a_queue_are_worked_off(handler, monkeypatch, tmp_path):
-    sqs, one, other = boto3.client("sqs"), *made_up(2)
+    sqs = boto3.client("sqs")
+    one, other = made_up(2)
     queue = sqs.create_queue(QueueName="retire")["QueueUrl"]
     with Goiardi(tmp_path / "main") as main, Goiardi(tmp_path / "standby") as standby:
         for server in (main, standby):
-            (handler.TRUSTED / f"{server.port}.crt").write_bytes(server.ca_file.read_bytes())
+            (tmp_path / f"{server.port}.crt").write_bytes(server.ca_file.read_bytes())
             for name in ("web-1", other):
                 server.register(name, public_pem(PrivateKey.generate()))
         main.put_node({"name": "web-1", "run_list": [], "automatic": saved_by(one)})
