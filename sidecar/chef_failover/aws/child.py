@@ -53,7 +53,7 @@ def main(request: dict[str, Any]) -> None:
     _go_first_when_memory_ends()
     told = json.dumps(answer(request), default=_plain)
     if len(told) > REPLY_LIMIT:
-        told = json.dumps(_error("GarbageReply", f"an answer longer than {REPLY_LIMIT // 1024**2} MiB"))
+        told = json.dumps(_error("GarbageReply", f"answer longer than {REPLY_LIMIT // 1024**2} MiB"))
     sys.stdout.write(told)
 
 
@@ -67,7 +67,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """``{"reply": ...}`` or ``{"error": {"code", "message", "status"}}``."""
     ca_file = request["ca_file"]
     try:
-        ssl.create_default_context(cafile=ca_file)  # botocore says which server it cannot verify, and not why
+        if ca_file:  # botocore says which server it cannot verify, and not why
+            ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         return _error("Misconfigured", f"ca_file {ca_file}: {error.strerror or error}")
     try:
