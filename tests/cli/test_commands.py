@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from chef_devserver.faults import Fault
+from chef_failover import __version__
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.cli.main import commands
 from chef_failover.errors import SocketForbiddenError
@@ -30,7 +31,7 @@ def test_help_and_version():
     told = run("--help").stdout.partition("Commands:\n")[2]
     for name, one in commands().items():
         assert re.search(rf"^  {name} +{re.escape(one.help[:30])}", told, re.MULTILINE), name
-    assert run("--version").stdout == "chef-failover, version 0.1.0\n"
+    assert run("--version").stdout == f"chef-failover, version {__version__}\n"
 
 
 def test_garbage_is_collected_as_python_does():

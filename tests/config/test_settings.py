@@ -195,6 +195,22 @@ def test_a_number_that_python_reads_and_does_not_write_is_a_problem():
         assert "too long" in problems(place % f"0x{'f' * 5000}")[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("discovery: {source: 'ssm:/a', region: x, %s}\nservers: [{name: a, url: 'https://a'}]", "discovery.ca_file"),
+        (server("url: 'https://a', association: {provider: chef-server, %s}"), "servers[0].association.ca_file"),
+    ],
+)
+def test_a_ca_file_is_for_an_endpoint_that_is_named(text, key):
+    text = "node: {name: a}\n" + text
+    config.parse(text % "endpoint_url: 'https://e', ca_file: /a.pem")
+    config.parse(text % "ca_file: null")
+    (said,) = problems(text % "ca_file: /a.pem")
+    assert said.startswith(f"c.yml:2: {key}: is for the endpoint at endpoint_url alone; ")
+    assert "an absolute path" in problems(text % "endpoint_url: 'https://e', ca_file: a.pem")[0]
+
+
 def test_more_servers_than_a_node_can_watch_are_refused_with_their_number():
     text = "servers:\n" + "".join(f"  - {{name: s{n}, url: 'https://s{n}'}}\n" for n in range(101))
     assert problems(text) == ["c.yml:1: servers: names 101 servers; at most 100 can be watched"]

@@ -226,7 +226,7 @@ def test_why_it_is_passed_over_is_said():
 def test_a_stale_standby_is_better_than_any_that_is_not_well(worse):
     snapshot = using(by_policy(NEW), server("a", Health.DOWN), with_(policy(OLD), "b"), worse, parity=REQUIRE)
     choice = select(snapshot, now=LATE)
-    assert (choice.name, choice.standing) == ("b", Standing.ELIGIBLE)
+    assert (choice.name, choice.standing) == ("b", Standing.STALE)
 
 
 def down(snapshot, name, at):

@@ -353,7 +353,7 @@ def test_a_held_down_server_that_nobody_waited_for_is_explained_by_its_hold_down
     assert wanted(snapshot) is None
     choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
     assert choice.name == "b"
-    assert choice.reason.startswith("a is UP again; the node moves back in")
+    assert choice.reason.startswith("a is UP again; the node returns in")
     assert choice.verdicts[2].sentence == "could take over, ok"
 
 

@@ -98,7 +98,7 @@ def test_a_drain_ends_by_itself():
 def test_a_pin_is_a_failover_that_ends_by_itself():
     both = world(server("a"), server("b"), current="a", now=1000.0)
     drill = apply_order(both, lasting(pin, "b", 1800.0, 1000.0, reason="drill"), 1000.0)
-    assert drill.choice.reason == "pinned by alice for another 30 min: drill"
+    assert drill.choice.reason == "pinned to b by alice for another 30 min: drill"
     back = settled(drill, 2800.0)
     assert (back.choice.name, back.pin) == ("a", None)
     assert [entry[:3] for entry in last(back)] == [("b", "pinned", "not pinned"), (None, "b", "a")]

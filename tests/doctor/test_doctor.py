@@ -128,7 +128,7 @@ def test_no_route_and_nobody_who_answers(servers, tmp_path):
 
 def test_a_name_without_an_address(servers, tmp_path):
     found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: [])))
-    assert found[0][2].startswith("127.0.0.1 has no address (the name has no address): repair DNS")
+    assert found[0][2].startswith("127.0.0.1 has no address (the host name has no address): repair DNS")
 
 
 @pytest.mark.parametrize(
@@ -387,13 +387,34 @@ def test_what_is_trusted(node, tmp_path):
     put(node, "/etc/chef/trusted_certs/ca.pem", Authority().ca_pem.decode())
     assert trust.trust(node) is None
     put(node, "/etc/chef/trusted_certs/readme.crt", "no certificate")
-    assert "chef-client does not run: " in trust.trust(node)
+    assert "chef-client does not start with this trusted certificate: " in trust.trust(node)
     node.path("/etc/chef/trusted_certs/readme.crt").unlink()
     missing = attrs.evolve(with_servers(node).config.servers[0], ca_file=tmp_path / "missing.pem")
     node = attrs.evolve(node, config=attrs.evolve(node.config, servers=(missing,)))
-    assert trust.trust(node) == f"not trusted: {missing.ca_file}: No such file or directory"
+    assert trust.trust(node) == f"cannot trust {missing.ca_file}: No such file or directory"
     missing.ca_file.write_text("no certificate")
     assert trust.trust(node).startswith(f"ca_file {missing.ca_file}: ")
+
+
+def test_what_an_endpoint_of_aws_is_trusted_by(node, tmp_path):
+    assert [one.subject for one in trust.checks(node)] == ["trust"]
+    path = tmp_path / "endpoint.pem"
+    own = config.parse(f"discovery: {{endpoint_url: 'https://e', ca_file: {path}}}").discovery
+    node = attrs.evolve(node, config=attrs.evolve(node.config, discovery=own))
+
+    def found():
+        return trust.checks(node)[1].run()
+
+    assert (found().subject, found().is_ok, found().detail) == ("trust in AWS", False, f"{path} is not there")
+    path.write_text("see the wiki")
+    assert found().detail.startswith(f"ca_file {path}: ")
+    path.write_bytes(Authority().ca_pem)
+    assert found().is_ok
+    path.chmod(0o600)
+    let_in(tmp_path)
+    node = attrs.evolve(node, user="nobody", root=tmp_path)
+    said = "nobody, whom the service runs as, may not read it, because of"
+    assert found().detail == f"{path}: {said} {path}: chgrp nobody {path}; chmod 0640 {path}"
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to be somebody else")
@@ -404,7 +425,7 @@ def test_what_the_service_may_not_read_is_found_by_root(node, tmp_path):
     node = attrs.evolve(node, user="nobody")
     group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
     certs = node.path("/etc/chef/trusted_certs")
-    said = f"{certs} is trusted by chef-client, and cannot be read here (Permission denied): chgrp {group} "
+    said = f"chef-client trusts {certs}, but the sidecar cannot read it (Permission denied): chgrp {group} "
     assert trust.trust(node) == f"{said}{certs.parent} && chmod g+x {certs.parent}"
     assert os.geteuid() == 0
     node.path("/etc/chef").chmod(0o750)

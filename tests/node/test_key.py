@@ -354,9 +354,9 @@ def test_a_directory_that_is_not_there(tmp_path, keys, caplog):
 
 def test_openssl_that_makes_no_such_key(tmp_path, caplog):
     def refuse(bits):
-        raise ValueError("OpenSSL refuses this key")
+        raise ValueError("OpenSSL rejects this key")
 
-    assert "OpenSSL refuses this key" in _refused(client_key(tmp_path, generate=refuse), caplog)
+    assert "OpenSSL rejects this key" in _refused(client_key(tmp_path, generate=refuse), caplog)
 
 
 # --- finding one

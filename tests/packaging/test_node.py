@@ -150,7 +150,7 @@ def test_its_repository_must_be_there_and_whole(node):
     """Nothing unsigned is installed, and nothing without a Python."""
     refused = node.dnf(f"install chef-failover-{OLD} --disablerepo=amazonlinux", check=False)
     assert "nothing provides (python3.13 or python3.12 or python3.11 or python3.14)" in refused
-    node.run("cd /srv/chef-failover/x86_64 && rm -r repodata && rpm --delsign *.rpm && createrepo_c -q .")
+    node.run("cd /srv/chef-failover/noarch && rm -r repodata && rpm --delsign *.rpm && createrepo_c -q .")
     node.dnf("clean all")
     assert "GPG verification" in node.dnf(f"install chef-failover-{OLD}", check=False)
     trusting = "--setopt=chef-failover.repo_gpgcheck=0"

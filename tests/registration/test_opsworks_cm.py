@@ -44,7 +44,7 @@ class Scripted:
     def __init__(self, *answers):
         self.asked, self._left = [], list(answers)
 
-    def __call__(self, service, operation, parameters, *, region, endpoint_url):
+    def __call__(self, service, operation, parameters, *, region, endpoint_url, ca_file=None):
         self.asked.append((operation, parameters))
         answer = self._left.pop(0)
         if isinstance(answer, Exception):
@@ -153,7 +153,7 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(registrant):
     """AWS's own rates, and a registration takes a minute: 13 questions for each node are 520 s of what is allowed."""
     clock, tokens, filled_at, asked = [0.0], [10.0], [0.0], []
 
-    def call(service, operation, parameters, *, region, endpoint_url):
+    def call(service, operation, parameters, *, region, endpoint_url, ca_file=None):
         asked.append(clock[0])
         tokens[0] = min(10.0, tokens[0] + 5.0 * (clock[0] - filled_at[0]))
         filled_at[0] = clock[0]

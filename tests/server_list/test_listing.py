@@ -26,7 +26,8 @@ servers:
   - {name: plain, url: "https://plain.example.net"}
   - {name: keyless, url: "https://keyless.example.net", association: {provider: chef-server}}
   - {name: works, url: "https://works.example.net",
-     association: {provider: opsworks-cm, region: x, endpoint_url: "https://works.example.org"}}
+     association: {provider: opsworks-cm, region: x, endpoint_url: "https://works.example.org",
+                   ca_file: /etc/pki/works.pem}}
 trusted_hosts: ["*.chef.example.com", chef.example.org]
 discovery: {source: "s3://fleet/servers.yml", region: us-east-1, endpoint_url: "https://vpce.example.com"}
 """
@@ -43,6 +44,9 @@ def one(name="a", url="https://a.chef.example.com", more=""):
 
 def listed(*entries, more=""):
     return listing("servers:\n" + "".join(entries) + more)
+
+
+WORKS = "provider: opsworks-cm, region: x, endpoint_url: 'https://works.example.org'"
 
 
 def association(text):
@@ -85,6 +89,11 @@ def association(text):
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://works.example.org'")), None),
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://vpce.example.com'")), None),
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://evil.org'")), "endpoint_url"),
+        (one(more=association(f"{WORKS}, ca_file: /etc/pki/works.pem")), None),
+        (
+            one(more=association(f"{WORKS}, ca_file: /etc/pki/own.pem")),
+            "its association's ca_file /etc/pki/own.pem is not that of an endpoint in config.yml",
+        ),
     ],
 )
 def test_what_config_yml_does_not_vouch_for_is_refused_and_the_rest_used(entry, refused):

@@ -42,24 +42,24 @@ CLASSES = {  # the outcome of a signed probe, and what the reason says of it
     Fault.CERT_EXPIRED: (Outcome.TLS, "TLS: certificate has expired"),
     Fault.CERT_FOREIGN: (Outcome.TLS, "TLS: unable to get local issuer certificate"),
     Fault.CERT_WRONG_NAME: (Outcome.TLS, "TLS: IP address mismatch"),
-    Fault.TLS_SILENT: (Outcome.READ_TIMEOUT, f"no whole answer within {TIMEOUT_S} s"),
-    Fault.DRIP: (Outcome.READ_TIMEOUT, f"no whole answer within {TIMEOUT_S} s"),
-    Fault.DRIP_BODY: (Outcome.READ_TIMEOUT, f"no whole answer within {TIMEOUT_S} s"),
+    Fault.TLS_SILENT: (Outcome.READ_TIMEOUT, f"no complete answer within {TIMEOUT_S} s"),
+    Fault.DRIP: (Outcome.READ_TIMEOUT, f"no complete answer within {TIMEOUT_S} s"),
+    Fault.DRIP_BODY: (Outcome.READ_TIMEOUT, f"no complete answer within {TIMEOUT_S} s"),
     Fault.ENDLESS_BODY: (Outcome.NOT_CHEF, ""),
-    Fault.HUGE_HEADERS: (Outcome.NOT_CHEF, "what it sends is not HTTP"),
-    Fault.RESET_MID_BODY: (Outcome.REFUSED, "before the answer was whole"),
+    Fault.HUGE_HEADERS: (Outcome.NOT_CHEF, "not an HTTP answer"),
+    Fault.RESET_MID_BODY: (Outcome.REFUSED, "before the answer was complete"),
     Fault.STATUS_ALL_FAIL: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
     Fault.SERVER_ERROR: (Outcome.SERVER_ERROR, "HTTP 500"),
-    Fault.HTML: (Outcome.NOT_CHEF, "HTTP 200 OK with something that no Chef server says"),
-    Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
+    Fault.HTML: (Outcome.NOT_CHEF, "HTTP 200 OK: not an answer of a Chef server"),
+    Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
     Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301"),
     Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503"),
     Fault.CLOSED: (Outcome.MAINTENANCE, "HTTP 503"),
     Fault.DATABASE_BUSY: (Outcome.BUSY, "HTTP 503 Service Unavailable: busy"),
-    Fault.BACK_END_DOWN: (Outcome.SERVER_ERROR, "its nginx answers, the Chef server behind does not"),
-    Fault.CLIENT_CERTIFICATE: (Outcome.TLS, "its front wants a client certificate"),
-    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.TLS, "its front wants a client certificate"),
-    Fault.LICENCE: (Outcome.LICENCE, "its Chef licence is not valid"),
+    Fault.BACK_END_DOWN: (Outcome.SERVER_ERROR, "nginx answers, but the Chef server behind it does not"),
+    Fault.CLIENT_CERTIFICATE: (Outcome.TLS, "its front end demands a client certificate"),
+    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.TLS, "its front end demands a client certificate"),
+    Fault.LICENCE: (Outcome.LICENCE, "the server's Chef licence is not valid"),
     Fault.UNAUTHORIZED_UNKNOWN_CLIENT: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
     Fault.UNAUTHORIZED_BAD_SIGNATURE: (Outcome.NOT_ASSOCIATED, "HTTP 401"),
     Fault.UNAUTHORIZED_CLOCK: (Outcome.CLOCK_SKEW, "clock skew"),
@@ -221,12 +221,12 @@ def test_a_search_index_that_is_down(servers, make_sidecar, fault):
     until(lambda: choose_and_hear_all(sidecar) == "standby1")
     choice = sidecar.snapshot.choice
     assert (choice.name, choice.is_degraded) == ("standby1", False)
-    assert choice.reason == "mainserver is impaired: its search index fails, so a run's last save fails"
+    assert choice.reason == "mainserver is impaired: its search index fails, so the last save of a run fails"
     assert sidecar.snapshot.server("mainserver").health is Health.UP
     servers[0].fault = None
     until(lambda: choose_and_hear_all(sidecar) and sidecar.snapshot.server("mainserver").index_fails is False)
     assert choose(sidecar)[1].name == "standby1"
-    assert sidecar.snapshot.choice.reason.startswith("mainserver is UP again; the node moves back in")
+    assert sidecar.snapshot.choice.reason.startswith("mainserver is UP again; the node returns in")
 
 
 def test_where_every_search_index_is_down_the_node_stays(servers, make_sidecar):

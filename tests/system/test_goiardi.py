@@ -122,7 +122,7 @@ def test_a_client_that_is_not_there_yet(probe):
 
 def test_its_200_for_a_path_that_it_does_not_know_proves_nothing(probe):
     result = probe("/organizations/default")
-    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body")
+    assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, "HTTP 200 OK: empty body")
 
 
 # The sidecar on both.
@@ -201,7 +201,7 @@ def test_main_killed_later_and_back(main, make_sidecar):
     until(lambda: sidecar.snapshot.server("mainserver").health is Health.UP)
     up_at = sidecar.snapshot.server("mainserver").liveness.changed_at
     assert choose(sidecar).name == "standbyserver"
-    until(lambda: "moves back in" in sidecar.snapshot.choice.reason)
+    until(lambda: "returns in" in sidecar.snapshot.choice.reason)
     until(lambda: sidecar.snapshot.choice.name == "mainserver")
     assert sidecar.now() - up_at >= FAILBACK_S
     assert choose(sidecar).name == "mainserver"

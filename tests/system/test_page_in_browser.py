@@ -21,7 +21,7 @@ def chromium(tmp_path_factory):
 
 
 HISTORY = (
-    (19.0, "standbyserver", "UP", "DOWN", "HTTP 503 Service Unavailable, as in maintenance"),
+    (19.0, "standbyserver", "UP", "DOWN", "HTTP 503 Service Unavailable: in maintenance"),
     (18.5, "standbyserver", "DOWN", "UP", "answers in 12 ms"),
     (9.0, "mainserver", "UP", "DOWN", "connect timed out after 3.0 s"),
     (9.0, None, "mainserver", "standbyserver", "mainserver is DOWN: connect timed out after 3.0 s"),

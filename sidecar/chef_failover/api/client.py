@@ -49,7 +49,7 @@ def ask(
     except PermissionError as error:
         raise SocketForbiddenError(f"this user may not ask the sidecar on {address}") from error
     except (OSError, ValueError, RecursionError) as error:
-        late = f"no whole answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else None
+        late = f"no complete answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else None
         reason = late or getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SidecarUnavailableError(f"the sidecar does not answer on {address}: {reason}") from error
 

@@ -84,6 +84,7 @@ class ChefServerAssociation:
     validator_key: KeySource | None = None
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None
+    ca_file: Path | None = None
 
 
 @attrs.frozen
@@ -94,6 +95,7 @@ class OpsworksAssociation:
     provider: Literal["opsworks-cm"] = "opsworks-cm"
     server_name: Name | None = None
     endpoint_url: EndpointUrl | None = None
+    ca_file: Path | None = None
 
 
 AssociationSettings = NoAssociation | ChefServerAssociation | OpsworksAssociation
@@ -148,12 +150,13 @@ class MetricsSettings:
 
 @attrs.frozen
 class DiscoverySettings:
-    """Where the fleet keeps its list of servers. ``region`` and ``endpoint_url`` are those of the AWS service."""
+    """Where the fleet keeps its list of servers. The last three are those of the AWS service."""
 
     source: ListSource | None = None
     interval: Seconds = Seconds(300.0)
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None
+    ca_file: Path | None = None
 
 
 @attrs.frozen
@@ -185,6 +188,12 @@ class Config:
     def fingerprint(self) -> int:
         """48 bits that are the same wherever the same version has the same configuration, whatever its comments."""
         return int.from_bytes(hashlib.sha256(repr(self).encode()).digest()[:6])
+
+    @property
+    def endpoints(self) -> tuple[DiscoverySettings | ChefServerAssociation | OpsworksAssociation, ...]:
+        """All that has an ``endpoint_url`` and its ``ca_file``, named or not."""
+        associations = (server.association for server in self.servers)
+        return (self.discovery, *(one for one in associations if not isinstance(one, NoAssociation)))
 
     def organization(self, server: Server) -> str | None:
         """The organization of ``server``, or None where there is none."""
@@ -349,7 +358,7 @@ def _cross_check_discovery(value: object) -> list[tuple[Steps, str]]:
     source = settings.get("source") if isinstance(settings, dict) else None
     if not isinstance(value, dict) or not isinstance(settings, dict) or not source:
         return []
-    found: list[tuple[Steps, str]] = []
+    found = _cross_check_endpoint(settings, ("discovery",))
     if str(source).startswith(("s3:", "ssm:")) and not settings.get("region"):
         found.append((("discovery", "source"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
     if not value.get("servers"):
@@ -362,7 +371,7 @@ def _cross_check_association(
     settings: dict[object, object], path: Steps, *, is_nameless: bool
 ) -> list[tuple[Steps, str]]:
     provider, key = settings.get("provider", "none"), settings.get("validator_key")
-    found: list[tuple[Steps, str]] = []
+    found = _cross_check_endpoint(settings, path)
     if is_nameless and provider in REGISTERING:
         right = 'write one at node.name: "{instance_id}", "{fqdn}" or a literal one'
         message = f"{provider!r} registers the node by its name; {right}"
@@ -371,6 +380,13 @@ def _cross_check_association(
     if provider == "chef-server" and is_in_aws and not settings.get("region"):
         found.append(((*path, "validator_key"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
     return found
+
+
+def _cross_check_endpoint(settings: Mapping[object, object], path: Steps) -> list[tuple[Steps, str]]:
+    if settings.get("ca_file") is None or settings.get("endpoint_url") is not None:
+        return []
+    right = "write that beside it; what AWS itself is trusted by, AWS_CA_BUNDLE of the service says"
+    return [((*path, "ca_file"), f"is for the endpoint at endpoint_url alone; {right}")]
 
 
 def _flatten(error: BaseException, path: Steps) -> Sequence[tuple[Steps, str]]:

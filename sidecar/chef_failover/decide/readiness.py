@@ -28,9 +28,6 @@ from chef_failover.model.model import Health, NodeCheck, ServerSnapshot, Snapsho
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
 
-PROVING = "until a moment ago, and has yet to prove that this is over"
-"""What a server is called whose latest word contradicts what we still hold against it."""
-
 
 def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run would miss there by the latest reading, as words that follow the server's name; None: nothing known.

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 
 from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.readiness import PROVING
 from chef_failover.model.model import Health, RiseFall, ServerSnapshot
 
 WORKS, FAILS = LABELS = ("index works", "index fails")
@@ -32,15 +31,12 @@ def looked_at(
     return index, FAILS if index.health is Health.DOWN else WORKS
 
 
-def is_doubtful(server: ServerSnapshot) -> bool:
-    """Its latest look failed, and not enough have."""
-    return server.index.health is Health.UP and server.index.is_changing
+def why_impaired(server: ServerSnapshot, *, is_in_use: bool) -> str | None:
+    """Why a run there could not save its node, in words; None when nothing is known to hinder it.
 
-
-def why_impaired(server: ServerSnapshot) -> str | None:
-    """Why a run there could not save its node, as a sentence; None when nothing is known to hinder it."""
-    if not server.index_fails:
-        return None
-    if server.index.is_changing:
-        return f"its search index failed {PROVING}"
-    return "its search index fails, so a run's last save fails"
+    No node moves to a server whose latest look failed, but the one in use keeps its node until enough have.
+    """
+    if server.index.health is Health.DOWN:
+        is_back = server.index.is_changing
+        return f"its search index {'failed a moment ago' if is_back else 'fails, so the last save of a run fails'}"
+    return "its search index failed its last check" if server.index.is_changing and not is_in_use else None

@@ -19,10 +19,8 @@ moves back. A server that was never DOWN has none. Between servers that all fail
 the node stays; and it moves to none whose latest probe failed. It leaves a DOWN server for one that has answered since,
 and that had come UP before the other last failed: what goes or comes back at once does so for one reason.
 
-With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
-there is none of these it counts as well: a stale run is better than none.
-
-A server that fails this node's runs, as `run_evidence` has it, stands below the well ones likewise.
+What gives a server its standing is in `obstacles`. With ``parity: require`` a server that is stale stands just below
+those that are not, and its choice is not called degraded: a stale run is better than none.
 
 A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
 any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
@@ -38,12 +36,9 @@ import attrs
 
 from chef_failover.decide import hold_down
 from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.parity import stale
-from chef_failover.decide.preference import preference
-from chef_failover.decide.readiness import why_not_ready
+from chef_failover.decide.obstacles import Obstacle, obstacles
+from chef_failover.decide.preference import is_preferred, preference
 from chef_failover.decide.reasons import explain
-from chef_failover.decide.run_evidence import left_behind_s
-from chef_failover.decide.search_index import is_doubtful, why_impaired
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
     Choice,
@@ -75,29 +70,20 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     if not snapshot.servers:
         return None
     snapshot = in_force(snapshot, now)
-    current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    standings = {server.name: _standing(server, snapshot, current, runs_from, now) for server in snapshot.servers}
-    lags = _put_stale_ones_back(standings, snapshot, now)
-    preferences = {server.name: preference(server, snapshot) for server in snapshot.servers}
-    hold_downs = {server.name: 0.0 for server in snapshot.servers}
-    if current is not None:
-        for server in snapshot.servers:
-            is_better = preferences[server.name] < preferences[current.name]
-            if is_better and standings[server.name] is standings[current.name]:
-                is_well = standings[server.name] is Standing.ELIGIBLE
-                well_since = server.well_since if is_well else None
-                hold_downs[server.name] = hold_down.left_s(server, snapshot.policy, well_since=well_since, now=now)
-    pinned = snapshot.pinned
-    pinned_strictly = pinned if snapshot.pin and snapshot.pin.is_strict else None
-    best = min(
-        snapshot.servers,
+    current, pinned = snapshot.in_use, snapshot.pinned
+    found = {server.name: _held_against(snapshot, server, now, runs_from) for server in snapshot.servers}
+    standings = {name: min((one.standing for one in held), default=Standing.ELIGIBLE) for name, held in found.items()}
+    ranked = sorted(snapshot.servers, key=lambda server: preference(server, snapshot))
+    hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in ranked}
+    is_strict = snapshot.pin is not None and snapshot.pin.is_strict
+    best = min(  # the first of equals
+        ranked,
         key=lambda server: (
-            server.name != pinned_strictly,
+            is_strict and server.name != pinned,
             -standings[server.name],
             standings[server.name] is Standing.FAILING and not server.is_alive,
             server.name != pinned,
             hold_downs[server.name] > 0,
-            preferences[server.name],
         ),
     )
     if current is not None and runs_from is None and best.name != pinned and _stays(current, best, standings):
@@ -106,15 +92,14 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         Verdict(
             name=server.name,
             standing=standings[server.name],
-            is_better=preferences[server.name] < preferences[best.name],
+            is_better=is_preferred(server, best, snapshot),
             is_reachable=server.last_probe is None or server.last_probe.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
-            sentence=lags.get(server.name, ""),
         )
-        for server in sorted(snapshot.servers, key=lambda server: preferences[server.name])
+        for server in ranked
     )
     misses_pin = pinned is not None and best.name != pinned
-    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), snapshot, now)
+    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), found, snapshot, now)
 
 
 def server_worth_waiting_for(
@@ -214,10 +199,23 @@ def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float) -> 
     return snapshot
 
 
-def _standing(
-    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None, now: float
-) -> Standing:
-    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from, now))
+def _held_against(
+    snapshot: Snapshot, server: ServerSnapshot, now: float, runs_from: float | None
+) -> Sequence[Obstacle]:
+    """What counts against it. That it is stale does so only by ``parity: require``, and not where a person wants it."""
+    minds_age = snapshot.policy.parity is ParityMode.REQUIRE and server.name != snapshot.pinned
+    found = obstacles(snapshot, server, now=now, runs_from=runs_from)
+    return [one for one in found if minds_age or one.standing is not Standing.STALE]
+
+
+def _hold_down_s(server: ServerSnapshot, snapshot: Snapshot, standings: Mapping[str, Standing], now: float) -> float:
+    """Seconds until the node may move there from the server in use, where that is no better; infinite for never."""
+    current, standing = snapshot.in_use, standings[server.name]
+    if current is None or standing is not standings[current.name] or not is_preferred(server, current, snapshot):
+        return 0.0
+    if standing < Standing.STALE:  # between servers that all fail there is nothing to gain
+        return math.inf
+    return hold_down.left_s(server, snapshot.policy, well_since=server.well_since, now=now)
 
 
 def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str, Standing]) -> bool:
@@ -235,54 +233,3 @@ def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str
         return True
     has_failed_since = not last.outcome.is_alive and min(last.began_at, last.finished_at) >= came_up_at
     return current.any_drain is None and (answer.finished_at < went_down_at or not has_failed_since)
-
-
-def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
-    if runs_from is not None and server.answered_since(runs_from):
-        return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
-    last = server.last_probe
-    # What keeps only us from asking keeps no run from working there.
-    is_ours_alone = last is not None and last.is_only_our_trouble
-    if server.health is Health.UP:
-        is_settled = runs_from is None and (server is current or last is None or last.outcome.is_alive)
-        return Standing.ELIGIBLE if is_settled or is_ours_alone else Standing.FAILING
-    if server.health is Health.UNKNOWN:
-        # After a restart the server in use keeps the node until its first probe has spoken.
-        is_unasked = server is current and (last is None or is_ours_alone)
-        if runs_from is None:
-            return Standing.ELIGIBLE if is_unasked else Standing.UNKNOWN
-        return Standing.FAILING if is_ours_alone else Standing.UNKNOWN
-    return Standing.DOWN
-
-
-def _welcome(
-    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None, now: float
-) -> Standing:
-    """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
-    is_settled = runs_from is None
-    is_denied = server.access.health is Health.DOWN
-    if not server.is_registered or (is_denied if is_settled else server.is_turned_away):
-        return Standing.TURNS_NODE_AWAY
-    if why_not_ready(snapshot, server) is not None:
-        return Standing.NOT_READY
-    if not is_settled and is_denied:
-        return Standing.RISING
-    if server.any_drain is not None:
-        return Standing.DRAINED
-    if left_behind_s(snapshot, server, now=now) > 0:
-        return Standing.FAILS_RUNS
-    is_impaired = why_impaired(server) or (server is not current and is_doubtful(server))
-    return Standing.IMPAIRED if is_impaired else Standing.ELIGIBLE
-
-
-def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now: float) -> dict[str, str]:
-    """Lower the stale ones among the ELIGIBLE, if others remain; why, by name. A pinned one is where it is wanted."""
-    if snapshot.policy.parity is not ParityMode.REQUIRE:
-        return {}
-    eligible = [server for server in snapshot.servers if standings[server.name] is Standing.ELIGIBLE]
-    said = {server.name: stale(snapshot, server, now=now) for server in eligible if server.name != snapshot.pinned}
-    lowered = {name: words for name, words in said.items() if words is not None}
-    if len(lowered) == len(eligible):
-        return {}
-    standings |= dict.fromkeys(lowered, Standing.STALE)
-    return lowered

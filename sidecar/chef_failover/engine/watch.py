@@ -156,7 +156,7 @@ class Watch:
         if self._live.server_worth_waiting_for(-math.inf, registers=False):
             return None
         snapshot, choice = self._live.select_for_run(-math.inf)
-        return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
+        return (snapshot, choice) if choice and choice.standing >= Standing.STALE else None
 
     def _ask(self, runs_from: float, asked: dict[str, float], *, registers: bool = True) -> Asking:
         """Have those servers probed that a run asks now, and note in ``asked`` since when it waits for which."""

@@ -382,8 +382,11 @@ class Choice:
 
     @property
     def is_degraded(self) -> bool:
-        """No server deserved to be chosen, or not the one that the node is pinned to: this is the best of the rest."""
-        return self.standing is not Standing.ELIGIBLE or self.misses_pin
+        """No server deserved to be chosen, or not the one that the node is pinned to: this is the best of the rest.
+
+        A stale run is better than none, so it is not called degraded.
+        """
+        return self.standing < Standing.STALE or self.misses_pin
 
     @property
     def passed_over(self) -> tuple[Verdict, ...]:
@@ -442,6 +445,11 @@ class Snapshot:
     """The same in wall time."""
     used_server: str | None = None
     """Of the servers where a run has used just that, the one that is preferred to the others."""
+
+    @property
+    def in_use(self) -> ServerSnapshot | None:
+        """The server of the settled choice; None without one, or when it is not configured any more."""
+        return self.server(self.choice.name) if self.choice else None
 
     @property
     def pinned(self) -> str | None:

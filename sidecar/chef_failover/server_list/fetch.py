@@ -71,7 +71,7 @@ def fetch(settings: DiscoverySettings, version: str | None = None, call: aws.Cal
         if source.store is Store.FILE:
             return _from_file(source, version)
         ask = _from_s3 if source.store is Store.S3 else _from_parameter_store
-        return ask(source, region, settings.endpoint_url, version, call)
+        return ask(source, region, settings.endpoint_url, version, aws.trusting(call, settings.ca_file))
     except OSError as error:
         return Trouble(f"{source}: cannot be read: {error.strerror}", is_passing=True)
     except AwsError as error:

@@ -11,7 +11,7 @@ would open a file of this node, or send this node's signature somewhere, config.
 - ``ca_file``: one that a server of config.yml has, since the shim hands no other to chef-client. One in
   ``trusted_certs`` is taken too, and then left away: chef-client and the probes trust what is there anyway.
 - ``validator_key: file:``: one that config.yml has, or one in /etc/chef-failover, where only root puts files.
-- ``endpoint_url``: one that config.yml has.
+- ``endpoint_url`` and its ``ca_file``: each one that config.yml has for an endpoint.
 
 It may also set ``health.interval``, of which the servers bear the cost, to 10 s or longer.
 
@@ -224,8 +224,10 @@ def _why_settings_refused(server: Server, config: Config) -> str | None:
     settings = server.association
     if isinstance(settings, NoAssociation):
         return None
-    if settings.endpoint_url is not None and settings.endpoint_url not in _endpoints(config):
+    if settings.endpoint_url not in (None, *(one.endpoint_url for one in config.endpoints)):
         return f"its endpoint_url {settings.endpoint_url} is not in config.yml"
+    if settings.ca_file not in (None, *(one.ca_file for one in config.endpoints)):
+        return f"its association's ca_file {settings.ca_file} is not that of an endpoint in config.yml"
     key = settings.validator_key if isinstance(settings, ChefServerAssociation) else None
     if key is not None and key.store is Store.FILE:
         is_ours = PurePath(key.place).parent == _ROOTS_OWN
@@ -256,13 +258,6 @@ def _ca_files(config: Config) -> Sequence[PurePath]:
 
 def _is_trusted_cert(path: PurePath) -> bool:
     return path.parent in _TRUSTED_CERTS and path.suffix in (".pem", ".crt")
-
-
-def _endpoints(config: Config) -> Iterator[str | None]:
-    yield config.discovery.endpoint_url
-    for server in config.servers:
-        if not isinstance(server.association, NoAssociation):
-            yield server.association.endpoint_url
 
 
 def _key_files(config: Config) -> Iterator[str]:
