@@ -43,9 +43,9 @@ def test_a_question_and_its_answer(path):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"", "an empty answer"),
-        (b"\x00\xff" * 100, "no answer in HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}", "an answer cut short"),
+        (b"", "empty answer"),
+        (b"\x00\xff" * 100, "not an HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}", "incomplete answer"),
         (HEAD + b"<html>", "Expecting value"),
         (HEAD + b"\xff\xfe\x00", "codec can't decode"),
         (HEAD + b"[" * 100_000, ""),

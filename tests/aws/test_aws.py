@@ -161,7 +161,7 @@ def test_what_is_no_json_answers_nothing(aws_secret, stub):
 
 def test_what_aws_says_at_length_is_not_passed_on(aws_secret, stub):
     stub.faults.append((200, json.dumps({"NodeAssociationStatusToken": "x" * 3_000_000}).encode()))
-    with pytest.raises(AwsError, match="GarbageReply: an answer longer than 2 MiB"):
+    with pytest.raises(AwsError, match="GarbageReply: answer longer than 2 MiB"):
         associate(stub.url)
 
 
@@ -318,14 +318,14 @@ def test_a_child_that_breaks_tells_the_name_of_its_exception_alone(aws_secret, t
     (package / "child.py").write_text(broken)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     error = error_of("http://127.0.0.1:9")
-    assert str(error) == f"Broken: the call's process ended with {what}"
+    assert str(error) == f"Broken: the AWS process failed with {what}"
     assert error.is_passing
 
 
 def test_a_python_that_cannot_be_started(aws_secret, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     error = error_of("http://127.0.0.1:9")
-    assert str(error) == "Broken: no process can be started: No such file or directory"
+    assert str(error) == "Broken: cannot start a process: No such file or directory"
     assert error.is_passing
 
 

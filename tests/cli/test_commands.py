@@ -240,7 +240,7 @@ def test_another_user_looks_through_the_loopback_port(another_user):
 def test_another_user_without_a_loopback_port_is_told_who_may_ask(another_user):
     with another_user("off") as running:
         for name in ("status", "facts", "wait"):
-            said = f"this user may not ask the sidecar on {running.socket}: root and the group .* may; try sudo"
+            said = f"this user may not connect to the sidecar at {running.socket}: root and the group .* may; try sudo"
             with pytest.raises(SocketForbiddenError, match=said):
                 invoke(name, "--config", str(running.config_path))
 

@@ -218,7 +218,7 @@ def test_the_key(node, tmp_path, monkeypatch):
     assert key.key(node) == f"everybody may read {path}, and be this node: chmod o-rwx {path}"
     path.chmod(0o600)
     path.write_text("-----BEGIN CERTIFICATE-----")
-    assert "it is a certificate" in key.key(node)
+    assert "this is a certificate" in key.key(node)
     nameless = attrs.evolve(node, config=attrs.evolve(node.config, node=config.Node()))
     assert "node.name is not set" in unseen(lambda: key.key(nameless))
 
@@ -276,7 +276,7 @@ def test_a_key_that_systemd_hands_over_is_looked_at_where_systemd_takes_it_from(
     assert key.key(handed_over).startswith(f"{source} is another one than when the service was started: systemctl")
     copy.unlink()
     source.write_text("-----BEGIN CERTIFICATE-----")
-    assert "it is a certificate" in key.key(handed_over)
+    assert "this is a certificate" in key.key(handed_over)
     source.unlink()
     assert unseen(lambda: key.key(handed_over)) == f"{source} is not there: see credentials"
 
@@ -328,13 +328,14 @@ def test_a_validator_that_the_server_takes_is_well(new_node, servers):
 def test_a_validator_that_is_not_taken_says_what_to_mend(new_node, servers, tmp_path):
     node = attrs.evolve(new_node[0], user="nobody-of-that-name")
     assert tried(node, validator="acme-validator").startswith(
-        "it does not accept the validator acme-validator (HTTP 401"
+        "HTTP 401: Failed to authenticate as 'acme-validator'. Ensure that your node_name and client key are correct.; "
+        "association.validator_key is not the key of client acme-validator on this server, or the organization is wrong"
     )
     path = write_config(tmp_path, servers, node="{name: web-1, organization: acme}", registers=True)
     abroad = attrs.evolve(node, config=config.load(path))
-    assert "node.organization must name one that exists there" in tried(abroad, Outcome.WRONG_ORGANIZATION)
+    assert "set node.organization to one that exists there" in tried(abroad, Outcome.WRONG_ORGANIZATION)
     new_node[1].write_bytes(PrivateKey.generate(2048).private_pem())
-    assert "association.validator and association.validator_key must fit" in tried(node)
+    assert "association.validator_key is not the key of client default-validator on this server" in tried(node)
     new_node[1].write_text("nonsense")
     assert tried(node).startswith(f"association.validator_key file:{new_node[1]}: ")
     new_node[1].unlink()
@@ -443,7 +444,7 @@ def test_a_key_of_chef_client_that_the_service_cannot_even_see(node, tmp_path, m
     place.parent.chmod(0o700)
     let_in(tmp_path)
     trouble = key.key(attrs.evolve(node, user="nobody"))
-    assert trouble.startswith(f"it cannot be seen whether {place} exists: Permission denied; chgrp chef-failover ")
+    assert trouble.startswith(f"cannot tell whether {place} exists: Permission denied; chgrp chef-failover ")
 
 
 def test_only_root_and_the_service_can_tell_what_the_service_may_read(node, monkeypatch):
@@ -585,11 +586,11 @@ def test_a_client_rb_that_we_may_not_read(node):
 
 def test_what_is_accepted_is_looked_at(node):
     look = next(check.look for check in files.checks(node) if check.subject == "accepted")
-    assert "nothing is accepted yet" in look()
+    assert "no configuration is accepted yet" in look()
     accepted.accept(node.config_path)
     assert look() is None
     node.config_path.write_text("organisation: acme\n")
-    assert "is not at work, since it has mistakes" in look()
+    assert "is invalid and not in use" in look()
 
 
 # --- systemd --------------------------------------------------------------------------------------------------------

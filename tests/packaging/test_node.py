@@ -136,7 +136,7 @@ def test_a_key_that_only_root_may_read_comes_as_a_credential(installed, servers,
     installed.run("chef-failover wait --associated --all --timeout 30s")
     assert json.loads(installed.run("chef-failover server --json"))["client_key"] is None
     assert installed.show(SERVICE, "User").strip() == SERVICE
-    assert "it knows this node by this key" in installed.run("chef-failover wait --associated --all")
+    assert "the server knows this node by this key" in installed.run("chef-failover wait --associated --all")
     installed.run(f"mv /etc/chef/client.pem /etc/chef/away.pem; systemctl restart {SERVICE}")
     until(lambda: "LoadCredential found no file when the service started" in installed.run(log))
     until(lambda: server_in_use(installed) == servers[0].url)

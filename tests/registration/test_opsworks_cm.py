@@ -115,7 +115,7 @@ def test_a_server_that_is_not_there_needs_a_person(aws_secret, stub, registrant)
     answer = provider(stub).associate(registrant, None)
     assert answer.event is Event.REFUSE
     assert "no server mainserver" in answer.detail
-    assert "mend association.server_name or association.region" in answer.detail
+    assert "correct association.server_name or association.region" in answer.detail
 
 
 def test_nothing_secret_is_in_what_is_said(aws_secret, stub, registrant, caplog, tmp_path):
@@ -270,7 +270,7 @@ def test_both_pairs_rejected_is_said_with_the_keys_to_mend(registrant):
     answer = after(first, second, registrant=registrant)
     assert answer.event is Event.REFUSE
     assert "bad name" in answer.detail
-    assert "mend association.server_name, organization or node.name" in answer.detail
+    assert "correct association.server_name, organization or node.name" in answer.detail
 
 
 def test_throttling_between_the_pairs_is_throttling(registrant):
@@ -308,7 +308,7 @@ def test_what_an_earlier_life_had_registered_is_confirmed_by_the_server(registra
         return True
 
     answer = after(*answers, registrant=registrant, ticket=ticket, is_known=is_known)
-    assert answer == Answer(Event.CONFIRM, "the server takes this node's key already")
+    assert answer == Answer(Event.CONFIRM, "the server already accepts this node's key")
     assert asked == [registrant]
 
 

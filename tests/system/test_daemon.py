@@ -420,7 +420,7 @@ def test_a_hundred_servers_work_within_the_limits_of_the_unit(servers, tmp_path)
             one_more = "  - {name: x, url: 'https://127.0.0.1:1'}\nhealth:"
             config_path.write_text(config_path.read_text().replace("health:", one_more, 1))
             running.send(signal.SIGHUP)
-            until(lambda: "names 101 servers; at most 100" in running.log)
+            until(lambda: "names 101 servers; write at most 100" in running.log)
             assert running.process.poll() is None
 
 

@@ -109,7 +109,7 @@ def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
     try:
         child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)  # noqa: S603 - ourselves
     except OSError as error:
-        raise AwsError("Broken", f"no process can be started: {error.strerror}") from error
+        raise AwsError("Broken", f"cannot start a process: {error.strerror}") from error
     with child:
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -128,7 +128,7 @@ def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:
     if exit_code or not isinstance(answer, dict):
         last = err.decode("ascii", "replace").split()[-1:]
         what = last[0] if last and last[0].isidentifier() else f"exit code {exit_code}"
-        raise AwsError("Broken", f"the call's process ended with {what}")
+        raise AwsError("Broken", f"the AWS process failed with {what}")
     if "error" in answer:
         error = answer["error"]
         raise AwsError(printable(error["code"]), printable(error["message"]), error["status"])

@@ -53,7 +53,7 @@ def main(request: dict[str, Any]) -> None:
     _go_first_when_memory_ends()
     told = json.dumps(answer(request), default=_plain)
     if len(told) > REPLY_LIMIT:
-        told = json.dumps(_error("GarbageReply", f"an answer longer than {REPLY_LIMIT // 1024**2} MiB"))
+        told = json.dumps(_error("GarbageReply", f"answer longer than {REPLY_LIMIT // 1024**2} MiB"))
     sys.stdout.write(told)
 
 
