@@ -5,6 +5,7 @@ import copy
 import gzip
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,24 @@ def test_both_make_the_same(by_terraform, wishes):
     for role in {"NodeRole", "RetireRole"} & set(one):
         assert statements(one, role) == statements(other, role)
     assert comparable(one) == comparable(other)
+
+
+def test_the_examples_make_the_same(tmp_path):
+    """That of CloudFormation is run with an AWS CLI that tells what it was asked."""
+    (tmp_path / "aws").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/told\n')
+    (tmp_path / "aws").chmod(0o755)
+    example = TEMPLATE.parent / "example.sh"
+    subprocess.run([example], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, timeout=60)
+    told = (tmp_path / "told").read_text().splitlines()
+    assert told[:2] == ["cloudformation", "deploy"]
+    assert {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"} < set(told)
+    parameters = dict(one.split("=", 1) for one in told[told.index("--parameter-overrides") + 1 :])
+    other = by_name(cloudformation.made(cloudformation.read(TEMPLATE), parameters))
+    one = by_name(terraform.made_by_example(PACKAGING, tmp_path))
+    for role in ("NodeRole", "RetireRole"):
+        assert statements(one, role) == statements(other, role)
+    assert comparable(one) == comparable(other)
+    assert "Group" in one
 
 
 def test_the_least_is_a_role_monitoring_and_nothing_that_costs_much(outcome):

@@ -51,16 +51,29 @@ NAMES = {
 
 def made(module: Path, variables: dict, folder: Path) -> dict[str, dict]:
     """The resources by their id: type and properties. Another resource, or its ARN, is its id."""
-    copy = folder / "module"
+    copy = folder / module.name
     shutil.copytree(module, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("example", ".terraform*"))
-    (copy / "account.tf").write_text(ACCOUNT)
     (copy / "test.tfvars.json").write_text(json.dumps(variables))
-    parsed = tfparse.load_from_path(copy, stop_on_hcl_error=True, vars_paths=["test.tfvars.json"])
+    return _worked_out(copy, copy)
+
+
+def made_by_example(packaging: Path, folder: Path) -> dict[str, dict]:
+    """The same for the module's example, which names files in ``packaging``."""
+    for name in ("terraform", "examples"):
+        shutil.copytree(packaging / name, folder / "packaging" / name, ignore=shutil.ignore_patterns(".terraform*"))
+    module = folder / "packaging" / "terraform"
+    (module / "example" / "test.tfvars.json").write_text("{}")
+    return _worked_out(module / "example", module)
+
+
+def _worked_out(root: Path, module: Path) -> dict[str, dict]:
+    (module / "account.tf").write_text(ACCOUNT)
+    parsed = tfparse.load_from_path(root, stop_on_hcl_error=True, vars_paths=["test.tfvars.json"])
     found = [one for many in parsed.values() for one in many if one["__tfmeta"].get("type") == "resource"]
-    addresses = {one["id"]: one["__tfmeta"]["path"] for one in found}
+    addresses = {one["id"]: one["__tfmeta"]["path"].removeprefix("module.chef_failover.") for one in found}
     resources: dict[str, dict] = {}
     for one in found:
-        address = one["__tfmeta"]["path"]
+        address = addresses[one["id"]]
         type_, properties = KINDS[address.partition(".")[0]]
         resource = resources.setdefault(NAMES.get(address, address), {"Type": type_, "Properties": {}})
         resource["Properties"] |= properties(_plain(one, addresses))
