@@ -135,6 +135,7 @@ resource "aws_lambda_function" "retire" {
   architectures    = ["arm64"]
   memory_size      = 256
   timeout          = 120
+  layers           = var.retire_layers
   role             = aws_iam_role.retire[0].arn
   depends_on       = [aws_cloudwatch_log_group.retire, aws_iam_role_policy.retire]
 

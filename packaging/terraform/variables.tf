@@ -4,8 +4,8 @@ variable "name" {
   default     = "chef-failover"
 
   validation {
-    condition     = can(regex("^[a-zA-Z][a-zA-Z0-9-]{0,39}$", var.name))
-    error_message = "A letter, then at most 39 letters, digits and hyphens."
+    condition     = can(regex("^[a-zA-Z][a-zA-Z0-9-]{0,29}$", var.name))
+    error_message = "A letter, then at most 29 letters, digits and hyphens."
   }
 }
 
@@ -247,7 +247,7 @@ variable "retire_tag" {
 
 variable "retire_subnets" {
   type        = list(string)
-  description = "Private subnets from which the function reaches the Chef servers. None: it reaches them over the internet."
+  description = "Private subnets from which the function reaches the Chef servers. They need a way to EC2 and Secrets Manager, too. None: it uses the internet."
   default     = []
 
   validation {
@@ -264,5 +264,16 @@ variable "retire_security_groups" {
   validation {
     condition     = alltrue([for id in var.retire_security_groups : startswith(id, "sg-")])
     error_message = "Ids of security groups."
+  }
+}
+
+variable "retire_layers" {
+  type        = list(string)
+  description = "The ARNs of Lambda layers whose folder trusted_certs has the certificates of the Chef servers' own CA."
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.retire_layers : can(regex("^arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[a-zA-Z0-9_-]+:[0-9]+$", arn))])
+    error_message = "ARNs of layers with their version: arn:aws:lambda:REGION:ACCOUNT:layer:NAME:1."
   }
 }

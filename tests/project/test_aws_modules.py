@@ -20,6 +20,7 @@ MODULE, TEMPLATE = PACKAGING / "terraform", PACKAGING / "cloudformation" / "chef
 USER_DATA = (PACKAGING / "examples" / "user-data-of-ami.yml").read_text()
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:chef/administrators-AbCdEf"
+LAYER = "arn:aws:lambda:us-east-1:123456789012:layer:our-ca:1"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 LEAST: dict[str, object] = {}
 BUCKET = {"list_bucket": "fleet", "validator_secrets": ["chef/validator-a", "validators"]}
@@ -28,6 +29,7 @@ GROUP = {"image": "ami-0123", "subnets": ["subnet-1", "subnet-2"], "security_gro
 RETIRES = {"retire_credentials": SECRET, "alarm_topic": TOPIC, "retention_days": 14}
 EVERYTHING = BUCKET | PARAMETERS | GROUP | RETIRES | {
     "kms_key_arn": KEY, "servers": ["a", "b", "c"], "retire_subnets": ["subnet-3"], "retire_security_groups": ["sg-2"],
+    "retire_layers": [LAYER],
 }  # fmt: skip
 WISHES = pytest.mark.parametrize(
     "wishes",

@@ -152,7 +152,8 @@ def _queue(said: dict) -> dict:
 def _function(said: dict) -> dict:
     del said["filename"]
     variables = said.pop("environment")["variables"]
-    return {"Environment": {"Variables": variables}, **_camel(said)}
+    wanted = {key: value for key, value in said.items() if value != []}
+    return {"Environment": {"Variables": variables}, **_camel(wanted)}
 
 
 def _template(said: dict) -> dict:
