@@ -26,8 +26,6 @@ AWS_SERVICES = {"s3", "secretsmanager", "ssm", "sts"}
 UNUSED = (
     "markupsafe/_speedups*",  # without it, MarkupSafe takes its _native.py
     "yaml/_yaml*",  # the bindings to libyaml, which PyYAML has as an option; we use the loader written in Python
-    "boto3/data",  # resources; we use clients
-    "boto3/examples",
     "botocore/data/*/*/examples-1.json",
     "**/tests",
     "**/*.pyi",

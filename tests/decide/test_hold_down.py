@@ -24,7 +24,7 @@ from chef_failover.model.model import (
     SelectionPolicy,
 )
 from chef_failover.model.run_history import RunEvidence
-from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, server, world
+from tests.support.builders import ON, bare, drain, pin, probed, server, world
 
 MINUTE_S = 60.0
 NEVER = -math.inf
@@ -288,7 +288,7 @@ class Node:
             self.ask("main", now)
             if now == self.next_run:
                 self.ask("standby", now)
-                choice = select_for_run(self.world, now=now, runs_from=now, thresholds=THRESHOLDS)
+                choice = select_for_run(self.world, now=now, runs_from=now)
                 self.runs.append((now, choice.name))
                 self.next_run += 30 * MINUTE_S
             if self.world.choice.name != was:

@@ -10,7 +10,7 @@ from chef_failover.decide.selection import select, server_worth_waiting_for
 from chef_failover.model.model import Health, Outcome, RiseFall, Standing, Transition
 from chef_failover.model.needs import ParityMode
 from chef_failover.model.run_history import RunEvidence
-from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, server, without, world
+from tests.support.builders import ON, bare, drain, pin, probed, server, without, world
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 BROKEN = RiseFall(DOWN, changed_at=0.0)
@@ -179,9 +179,9 @@ def test_a_run_waits_for_no_look_and_minds_no_single_one():
     sound = looks(world(server("a"), server("b"), current="a"), "a", "--")
     assert select(sound, now=2.0, runs_from=1.5).name == "a"
     impaired_one = looks(sound, "a", "-", 3.0)
-    assert server_worth_waiting_for(impaired_one, now=10.0, runs_from=9.0, thresholds=THRESHOLDS) == "b"
+    assert server_worth_waiting_for(impaired_one, now=10.0, runs_from=9.0) == "b"
     answered = probed(impaired_one, "b", Outcome.OK, 9.5)
-    assert server_worth_waiting_for(answered, now=10.0, runs_from=9.0, thresholds=THRESHOLDS) is None
+    assert server_worth_waiting_for(answered, now=10.0, runs_from=9.0) is None
 
 
 # What is said of it.

@@ -71,7 +71,7 @@ def obstacles(
         now: the monotonic clock, seconds.
         runs_from: None for the settled choice; for a run that starts now, the oldest instant whose results count.
     """
-    is_in_use = snapshot.choice is not None and snapshot.choice.name == server.name
+    is_in_use = snapshot.is_in_use(server.name)
     found = (
         *_of_health(server, is_in_use, runs_from),
         *_of_access(server, runs_from),

@@ -84,7 +84,7 @@ def _is_going_down(snapshot: Snapshot, server: ServerSnapshot, last: ProbeResult
 
 def _may_wait(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """Another server is in use, and nothing speaks against that one yet."""
-    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    in_use = snapshot.in_use
     if in_use is None or in_use.name == server.name:
         return False
     works = in_use.last_probe is None or in_use.last_probe.outcome.serves_node

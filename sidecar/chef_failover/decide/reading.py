@@ -21,7 +21,7 @@ import attrs
 
 from chef_failover.decide import parity, seeding
 from chef_failover.decide.pace import JITTER
-from chef_failover.decide.readiness import has_useful_node_object, why_not_ready
+from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.rights import is_barred, is_refused
 from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode
@@ -59,7 +59,7 @@ def due_at(
     if is_off or not server.answers_node:
         return math.inf
     read_at = check.read_at if check is not None else -math.inf
-    is_in_use = snapshot.choice is not None and snapshot.choice.name == server.name
+    is_in_use = snapshot.is_in_use(server.name)
     is_model = seeding.is_awaited_from(snapshot, server)
     is_unread = check is None and (not server.was_known or server.lacked_object_at is not None)
     is_new = is_unread or server.registration.retry_at > read_at
@@ -122,9 +122,9 @@ def is_asked_by(server: ServerSnapshot, run: Run) -> bool:
 
 def _is_known(server: ServerSnapshot, used: Used | None) -> bool:
     """What the object there does is known, and as runs have it."""
-    node = server.node_check.node if server.node_check else None
+    node = server.node_object
     is_as_used = node is None or used is None or node.work == used.work
-    return server.has_node_object is False or (has_useful_node_object(server) and is_as_used)
+    return server.has_node_object is False or (server.has_useful_node_object and is_as_used)
 
 
 def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: float) -> float:

@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import math
 
-from chef_failover.decide.health import Thresholds, advance
-from chef_failover.model.model import Health, RiseFall, ServerSnapshot
+from chef_failover.decide.health import advance
+from chef_failover.model.model import Health, ProbeResult, RiseFall, ServerSnapshot, Thresholds
 
 WORKS, FAILS = LABELS = ("index works", "index fails")
 """What is said of it where changes are remembered."""
 
 
-def looked_at(
-    index: RiseFall, *, is_good: bool, had_failed: bool, at: float, thresholds: Thresholds
-) -> tuple[RiseFall, str]:
-    """The index after one more look ``at`` that instant, and its label; ``had_failed`` tells what a former life saw."""
+def looked_at(index: RiseFall, result: ProbeResult, *, had_failed: bool, thresholds: Thresholds) -> RiseFall:
+    """The index after a probe that looked at it; ``had_failed`` tells what a former life saw."""
     if index.health is Health.UNKNOWN and not had_failed:
         index = RiseFall(Health.UP, changed_at=-math.inf)
-    index = advance(index, is_good=is_good, at=at, thresholds=thresholds)
-    return index, FAILS if index.health is Health.DOWN else WORKS
+    return advance(index, is_good=not result.index_fails, at=result.finished_at, thresholds=thresholds)
 
 
 def why_impaired(server: ServerSnapshot, *, is_in_use: bool) -> str | None:

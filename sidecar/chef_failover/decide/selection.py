@@ -30,14 +30,14 @@ and pins mean, and how they end, stands in `steering`.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from chef_failover.decide import hold_down
-from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide.health import counted
 from chef_failover.decide.obstacles import Obstacle, obstacles
-from chef_failover.decide.preference import is_preferred, preference
+from chef_failover.decide.preference import is_preferred, ranked
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
@@ -70,14 +70,20 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     if not snapshot.servers:
         return None
     snapshot = in_force(snapshot, now)
+    choice, found = _choose(snapshot, now, runs_from)
+    return explain(choice, found, snapshot, now)
+
+
+def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> tuple[Choice, Mapping[str, Sequence[Obstacle]]]:
+    """The choice without its words, and what counts against each server; ``snapshot`` has the orders in force alone."""
     current, pinned = snapshot.in_use, snapshot.pinned
     found = {server.name: _held_against(snapshot, server, now, runs_from) for server in snapshot.servers}
     standings = {name: min((one.standing for one in held), default=Standing.ELIGIBLE) for name, held in found.items()}
-    ranked = sorted(snapshot.servers, key=lambda server: preference(server, snapshot))
-    hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in ranked}
+    servers = ranked(snapshot)
+    hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in servers}
     is_strict = snapshot.pin is not None and snapshot.pin.is_strict
     best = min(  # the first of equals
-        ranked,
+        servers,
         key=lambda server: (
             is_strict and server.name != pinned,
             -standings[server.name],
@@ -96,15 +102,13 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
             is_reachable=server.last_probe is None or server.last_probe.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
         )
-        for server in ranked
+        for server in servers
     )
     misses_pin = pinned is not None and best.name != pinned
-    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), found, snapshot, now)
+    return Choice(best.name, standings[best.name], "", verdicts, misses_pin), found
 
 
-def server_worth_waiting_for(
-    snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds, registers: bool = True
-) -> str | None:
+def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float, registers: bool = True) -> str | None:
     """The server whose answer a starting run waits for; None when no answer could change where it starts.
 
     Each server without a result since ``runs_from`` is imagined to answer well at this instant and, with ``registers``,
@@ -112,26 +116,26 @@ def server_worth_waiting_for(
     choice falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to
     wait for. No run waits for a server that asked to be left alone.
     """
-    begun = [server for server in snapshot.servers if registers and is_being_registered(server, now)]
-    unread = [server for server in snapshot.servers if registers and _is_to_be_read(server, snapshot)]
-    unasked = [
-        server
-        for server in snapshot.servers
-        if server in begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
-    ]
-    if not unasked and not unread:
+    imagined, names = [], set()
+    for server in snapshot.servers:
+        is_begun = registers and is_being_registered(server, now)
+        is_unasked = is_begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
+        # One that was never heard of may turn out to have the node object that those who answered have not.
+        is_unknown = is_unasked and server.health is Health.UNKNOWN and server.node_check is None
+        is_unread = is_unknown or (registers and _is_to_be_read(server, snapshot))
+        if is_unasked or is_unread:
+            names.add(server.name)
+        answer = _answering(server, snapshot, now) if is_unasked else server
+        if is_begun:
+            registered = attrs.evolve(server.registration, state=RegistrationState.REGISTERED)
+            answer = attrs.evolve(answer, registration=registered)
+        if is_unread:
+            answer = attrs.evolve(answer, node_check=NodeCheck(now, _USEFUL))
+        imagined.append(answer)
+    if not names:
         return None
-    for server in begun:
-        registration = attrs.evolve(server.registration, state=RegistrationState.REGISTERED)
-        snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
-    names = {server.name for server in unasked}
-    imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
-    # One that was never heard of may turn out to have the node object that those who answered have not.
-    unread += [server for server in unasked if server.health is Health.UNKNOWN and server.node_check is None]
-    imagined = _imagine_readings(imagined, {server.name for server in unread}, now)
-    names |= {server.name for server in unread}
-    choice = select(imagined, now=now, runs_from=runs_from)
-    return choice.name if choice and choice.name in names else None
+    choice, _ = _choose(in_force(attrs.evolve(snapshot, servers=tuple(imagined)), now), now, runs_from)
+    return choice.name if choice.name in names else None
 
 
 def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float = PROOF_S) -> bool:
@@ -149,37 +153,32 @@ def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float =
     return False
 
 
-def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> Choice | None:
-    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long.
+def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float) -> Choice | None:
+    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long."""
+    if server_worth_waiting_for(snapshot, now=now, runs_from=runs_from) is None:
+        return select_at_once(snapshot, now=now, runs_from=runs_from)
+    return select(snapshot, now=now, runs_from=runs_from)
+
+
+def select_at_once(snapshot: Snapshot, *, now: float, runs_from: float) -> Choice | None:
+    """`select` for a run that starts now and has nothing to wait for.
 
     A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
     is explained as the well server that it is.
     """
-    if server_worth_waiting_for(snapshot, now=now, runs_from=runs_from, thresholds=thresholds) is None:
-        well = [
-            server
-            for server in snapshot.servers
-            if server.health is Health.UP
-            and server.last_probe is server.last_alive_probe
-            and not server.is_probed_since(runs_from)
-            and now >= server.stay_away_until
-        ]
-        snapshot = _imagine_answers(snapshot, well, now, thresholds)
-    return select(snapshot, now=now, runs_from=runs_from)
+    servers = []
+    for server in snapshot.servers:
+        was_well = server.health is Health.UP and server.last_probe is server.last_alive_probe
+        is_unasked = not server.is_probed_since(runs_from) and now >= server.stay_away_until
+        servers.append(_answering(server, snapshot, now) if was_well and is_unasked else server)
+    return select(attrs.evolve(snapshot, servers=tuple(servers)), now=now, runs_from=runs_from)
 
 
-def _imagine_answers(
-    snapshot: Snapshot, servers: Sequence[ServerSnapshot], now: float, thresholds: Thresholds
-) -> Snapshot:
-    for server in servers:
-        answer = attrs.evolve(server.last_alive_probe or ProbeResult(Outcome.OK, "", now), finished_at=now)
-        comes_back = snapshot.may_come_back(server.name)
-        liveness = advance(server.liveness, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
-        is_served = answer.outcome.serves_node
-        access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
-        imagined = attrs.evolve(server, liveness=liveness, access=access, last_probe=answer, last_alive_probe=answer)
-        snapshot = snapshot.with_server(imagined)
-    return snapshot
+def _answering(server: ServerSnapshot, snapshot: Snapshot, now: float) -> ServerSnapshot:
+    """``server`` as it would be had it just answered as well as it last did."""
+    answer = attrs.evolve(server.last_alive_probe or ProbeResult(Outcome.OK, "", now), finished_at=now)
+    answered = counted(server, snapshot, answer.outcome, at=now)
+    return attrs.evolve(answered, last_probe=answer, last_alive_probe=answer)
 
 
 def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
@@ -190,13 +189,6 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     is_new = not server.was_known or server.registration.retry_at > -math.inf
     is_unread = server.node_check is None and is_new and last is not None and last.is_signed
     return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_unread
-
-
-def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float) -> Snapshot:
-    for server in snapshot.servers:
-        if server.name in names:
-            snapshot = snapshot.with_server(attrs.evolve(server, node_check=NodeCheck(now, _USEFUL)))
-    return snapshot
 
 
 def _held_against(
