@@ -4,17 +4,16 @@ PYTHON  ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3;
 VENV    := .venv
 BIN     := $(VENV)/bin
 DESTDIR ?=
-# What packages are made of, for which machines, and where they are put.
-ARCHES  ?= x86_64 aarch64
-WHEELHOUSE ?= build/wheelhouse/$(shell uname -m)
+# What the package is made of, and where it is put.
+WHEELHOUSE ?= build/wheelhouse
 RPMS    ?= dist
 AXE     := tests/axe/node_modules/axe-core/axe.min.js
 PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/packaging
 # The rooms that decide must be covered whole, every branch.
-DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/fleet/standby.py,*/fleet/nodes.py,*/fleet/report.py,*/fleet/parity.py,*/fleet/page.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
+DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/fleet/standby.py,*/fleet/nodes.py,*/fleet/report.py,*/fleet/parity.py,*/fleet/page.py,*/fleet/retirement.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm repo install clean
+.PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm repo release install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +41,7 @@ again-%:
 check: $(VENV)/dev lint ## Lint, types, and the tests of what decides: under a minute, for every line that you change
 	$(BIN)/python -m pytest -q tests/decide tests/model tests/config tests/project/test_imports.py
 
-test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the packages, and test them on real systems
+test-packaging: $(VENV)/dev wheelhouse ## Install what these tests need, build the package, and test it on real systems
 	@packaging/install-test-parts packaging
 	@for kind in amd64 arm64 later; do test -d build/roots/$$kind || packaging/make-test-root $$kind build/roots/$$kind || exit 1; done
 	$(PACKAGING) --durations 10 || $(PACKAGING) --last-failed --last-failed-no-failures none # as in `test`
@@ -64,14 +63,17 @@ bench: parts $(VENV)/dev ## Speed and memory, as ratios measured in one run
 parts: ## Install Ruby, Ohai, goiardi, Chromium and the like from the system's packages
 	@packaging/install-test-parts
 
-wheelhouse: $(VENV)/bin/python ## Fetch the wheels that packages are made of; nothing after this needs a network
-	@for arch in $(ARCHES); do $(BIN)/python packaging/wheelhouse.py $$arch build/wheelhouse/$$arch || exit 1; done
+wheelhouse: $(VENV)/bin/python ## Fetch the wheels that the package is made of; nothing after this needs a network
+	@$(BIN)/python packaging/wheelhouse.py $(WHEELHOUSE)
 
-rpm: ## Make the RPMs in dist/ from the wheelhouse, for x86_64 and aarch64
-	@for arch in $(ARCHES); do packaging/build-rpm $$arch build/wheelhouse/$$arch $(RPMS) || exit 1; done
+rpm: ## Make the RPM in dist/ from the wheelhouse: one file for all architectures
+	@packaging/build-rpm $(WHEELHOUSE) $(RPMS)
 
-repo: ## Make a signed dnf repository in dist/repo from the RPMs: make repo GPG_KEY=... BASEURL=https://... [PUBLISH=s3://...]
+repo: ## Make a signed dnf repository in dist/repo from the RPM: make repo GPG_KEY=... BASEURL=https://... [PUBLISH=s3://...]
 	@packaging/make-repo $(RPMS) $(RPMS)/repo
+
+release: ## Test, build, sign and tag a release of main: make release VERSION=1.2.3 GPG_KEY=...
+	@packaging/release
 
 install: ## Install on this node (as root) by hand, or below DESTDIR for a package; both from the wheelhouse
 	@umask 022 && $(MAKE) --no-print-directory installed # or root would believe what others may change
@@ -118,9 +120,8 @@ lock: ## Write requirements/*.txt from pyproject.toml (needs uv)
 	  -o requirements/dev.txt pyproject.toml --extra demo --extra test --extra lint
 
 .PHONY: test-image
-test-image: $(VENV)/dev ## Bake an image with Packer, boot two instances of it, fail over (as root; 6 minutes)
+test-image: $(VENV)/dev wheelhouse ## Bake an image with Packer, boot two instances of it, fail over (as root; 6 minutes)
 	@packaging/install-test-parts image
-	@test -d build/wheelhouse/x86_64 || $(MAKE) wheelhouse ARCHES=x86_64
 	@$(MAKE) build/image/base.qcow2 || echo 'There is no disk to start from, so most of these tests will skip.' >&2
 	$$(test "$$(id -u)" != 0 || echo unshare --net) $(BIN)/python -m pytest --durations 10 tests/image
 

@@ -1,4 +1,4 @@
-"""(e) An empty node: from the start of the process to registered with three servers, and a choice that is served.
+"""(e) An empty node: from the start of the process to registered with the server in use; the standbys have time.
 
 The key is there already, since how long one takes is chance; what one takes here is shown beside it. What an
 association costs is counted on the servers: each request but the probes, up to the one that registers the node.
@@ -66,8 +66,10 @@ def _is_associated(config) -> bool:
 
 
 def _requests_of_association(server) -> int:
-    """Up to and with the one that registers; the probes before it ask for the status."""
+    """Up to and with the one that registers, but those for the status; 0 where the node is not registered yet."""
     paths = [(method, path.rpartition("/")[2]) for method, path, _ in server.requests]
+    if ("POST", "clients") not in paths:
+        return 0
     until_registered = paths[: paths.index(("POST", "clients")) + 1]
     return sum(path != "_status" for _, path in until_registered)
 

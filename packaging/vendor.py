@@ -1,7 +1,7 @@
 """Makes the tree of Python code that is installed: ``vendor.py WHEELS TREE LICENSES SBOM``. No network, no pip.
 
-Every wheel must be one of requirements/run.txt, by its hash. What no node needs is left out: modules compiled for one
-Python where there is the same in Python, and AWS services that we do not call. So one tree serves 3.11 to 3.14.
+Every wheel must be one of requirements/run.txt, by its hash. What no node needs is left out: machine code, where the
+package does without it by itself, and AWS services that we do not call. So one tree serves 3.11 to 3.14 on any machine.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SOURCE = Path(__file__).parents[1] / "sidecar" / "chef_failover"
 AWS_SERVICES = {"s3", "secretsmanager", "ssm", "sts"}
 """The last one for credentials by an assumed role. Models that botocore does not have come with our own code."""
 UNUSED = (
-    "markupsafe/_speedups*",  # _native.py does the same
-    "yaml/_yaml*",  # the bindings to libyaml; we use the loader written in Python
+    "markupsafe/_speedups*",  # without it, MarkupSafe takes its _native.py
+    "yaml/_yaml*",  # the bindings to libyaml, which PyYAML has as an option; we use the loader written in Python
     "boto3/data",  # resources; we use clients
     "boto3/examples",
     "botocore/data/*/*/examples-1.json",
@@ -57,7 +57,7 @@ def main() -> None:
                 archive.extractall(tree)
         shutil.copytree(SOURCE, tree / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__"))
         _prune(tree)
-        _refuse_compiled(tree)
+        _refuse_machine_code(tree)
         components = [_component(tree, licenses, pin, found[pin.name]) for pin in packaged().values()]
         sbom.parent.mkdir(parents=True, exist_ok=True)
         sbom.write_text(json.dumps(_sbom(components), indent=1) + "\n")
@@ -90,10 +90,10 @@ def _prune(tree: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _refuse_compiled(tree: Path) -> None:
-    compiled = [str(path.relative_to(tree)) for path in tree.rglob("*.so") if ".abi3." not in path.name]
+def _refuse_machine_code(tree: Path) -> None:
+    compiled = [str(path.relative_to(tree)) for path in tree.rglob("*.so")]
     if compiled:
-        raise ValueError(f"these serve one version of Python only: {', '.join(compiled)}")
+        raise ValueError(f"the package is for every architecture, and these are not: {', '.join(compiled)}")
 
 
 def _component(tree: Path, licenses: Path, pin: Pin, wheel: Path) -> dict[str, object]:

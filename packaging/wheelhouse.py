@@ -1,4 +1,4 @@
-"""Fetches the wheels that packages are made of, the only step that needs a network: ``wheelhouse.py ARCH DIRECTORY``.
+"""Fetches the wheels that the package is made of, the only step that needs a network: ``wheelhouse.py DIRECTORY``.
 
 pip checks every wheel against its pinned hash. With all of them there, nothing is asked of anybody.
 """
@@ -15,13 +15,14 @@ from pathlib import Path
 from pins import Pin, packaged
 
 FLOOR = "3.11"
-"""Wheels are chosen for the oldest Python; vendor.py refuses what would not serve the newer ones."""
-GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+"""Wheels are chosen for the oldest Python; vendor.py takes nothing from them that would not serve the newer ones."""
+PLATFORMS = ("any", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+"""MarkupSafe and PyYAML have a wheel for each platform. vendor.py takes their Python code, which is the same in all."""
 
 
 def main() -> None:
     """Remove what is pinned no longer, and fetch what is missing."""
-    arch, directory = sys.argv[1], Path(sys.argv[2])
+    directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     missing = packaged()
     for wheel in directory.glob("*.whl"):
@@ -32,15 +33,16 @@ def main() -> None:
         else:
             del missing[name]
     if missing:
-        _download(directory, missing.values(), [f"--platform={glibc}_{arch}" for glibc in GLIBC])
+        _download(directory, missing.values())
 
 
-def _download(directory: Path, pins: Iterable[Pin], platforms: list[str]) -> None:
+def _download(directory: Path, pins: Iterable[Pin]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
         requirements.writelines(pin.text for pin in pins)
         requirements.flush()
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-        which = ["--no-deps", "--only-binary=:all:", f"--python-version={FLOOR}", *platforms, "--platform=any"]
+        platforms = [f"--platform={platform}" for platform in PLATFORMS]
+        which = ["--no-deps", "--only-binary=:all:", f"--python-version={FLOOR}", *platforms]
         subprocess.run([*pip, *which, f"--dest={directory}", f"--requirement={requirements.name}"], check=True)
 
 

@@ -5,7 +5,7 @@ variable "version" {
 
 variable "packages" {
   type        = string
-  description = "Folder with the RPMs to install: chef-failover's and, if the image is to have it, chef's or cinc's."
+  description = "Folder with the RPMs to install: chef-failover's and, if the image has it, chef's or cinc's for this arch."
 }
 
 variable "config" {

@@ -152,12 +152,12 @@ RSpec.describe "The three layers" do
       expect([chosen, warnings.size]).to eq [ELSEWHERE, 1]
     end
 
-    it "does not believe what others than root can write" do
+    it "does not believe what users other than root can write" do
       [0o664, 0o646].each do |mode|
         FakeChef::Log.lines.clear
         ChefFailover.remove_instance_variable(:@hooks) if ChefFailover.instance_variable_defined?(:@hooks)
         File.chmod(mode, accepted)
-        expect_untouched("others than root can write it")
+        expect_untouched("users other than root can write it")
       end
     end
 
@@ -165,7 +165,7 @@ RSpec.describe "The three layers" do
       allow(Process).to receive(:euid).and_return(65_534)
       mine = Process.uid.zero? ? File.chown(65_535, nil, accepted) : 1
       expect(mine).to eq 1
-      expect_untouched("others than root can write it")
+      expect_untouched("users other than root can write it")
     end
 
     it "is neither stopped by a pipe nor led away by a link" do

@@ -78,7 +78,7 @@ RSpec.describe "What a run used" do
     end
 
     it "where the sidecar does not take it" do
-      sidecar.answer("/v1/runs", 400, "schema" => 1, "title" => "Not a run report")
+      sidecar.answer("/v1/runs", 400, "schema" => 1, "title" => "Invalid run report")
       reports = reports_of(FakeNode.new)
       expect(reports.map { |report| report.key?("used") }).to eq [true, false]
       expect(reports.last).to eq plain.merge("run_id" => reports.first["run_id"])

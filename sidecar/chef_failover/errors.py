@@ -65,7 +65,11 @@ class CredentialsError(ChefFailoverError):
 
 
 class SearchError(ChefFailoverError):
-    """A Chef server did not give all that was searched for."""
+    """A Chef server did not give or do what it was asked. ``is_of_object``: that tells nothing of other objects."""
+
+    def __init__(self, message: str, *, is_of_object: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_object = is_of_object
 
 
 class SidecarUnavailableError(ChefFailoverError):

@@ -28,7 +28,7 @@ def read(path: Path, limit: int, *, may_be_link: bool = False, only_ours: bool =
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
             if only_ours and (found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022):
-                raise OSError(errno.EPERM, "others than root can write it", str(path))
+                raise OSError(errno.EPERM, "users other than root can write it", str(path))
             data = file.read(limit + 1)
     except OSError as error:
         if error.errno == errno.ELOOP and not may_be_link:

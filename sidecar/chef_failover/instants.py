@@ -20,7 +20,7 @@ def parse_instant(value: object) -> datetime.datetime:
     """
     time = datetime.datetime.fromisoformat(value) if isinstance(value, str) else value
     if not isinstance(time, datetime.datetime) or time.tzinfo is None:
-        raise ValueError("no instant with its zone")
+        raise ValueError("not a time with a zone")
     if not FIRST <= time <= LAST:
-        raise ValueError("an instant before 1970 or after 2999")
+        raise ValueError("not a time from 1970 to 2999")
     return time.astimezone(datetime.UTC)

@@ -27,7 +27,7 @@ def test_a_question_and_its_answer(path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
-        with pytest.raises(SidecarUnavailableError, match="no whole answer within 2 s"):
+        with pytest.raises(SidecarUnavailableError, match="no complete answer within 2 s"):
             client.ask(path, "/v1/unpin", method="POST", body={"on_behalf_of": "é"}, timeout_s=2)
         peer, _ = listening.accept()
         with peer:
@@ -43,9 +43,9 @@ def test_a_question_and_its_answer(path):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"", "an empty answer"),
-        (b"\x00\xff" * 100, "no answer in HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}", "an answer cut short"),
+        (b"", "empty answer"),
+        (b"\x00\xff" * 100, "not an HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}", "incomplete answer"),
         (HEAD + b"<html>", "Expecting value"),
         (HEAD + b"\xff\xfe\x00", "codec can't decode"),
         (HEAD + b"[" * 100_000, ""),
@@ -75,7 +75,7 @@ def _pour(peer):
 
 
 @pytest.mark.parametrize(
-    ("speak", "timeout_s", "said"), [(_drip, 1, "no whole answer within 1 s"), (_pour, 30, "longer than")]
+    ("speak", "timeout_s", "said"), [(_drip, 1, "no complete answer within 1 s"), (_pour, 30, "longer than")]
 )
 def test_an_answer_that_never_ends_is_not_waited_for(path, speak, timeout_s, said):
     began = time.monotonic()
@@ -90,7 +90,7 @@ def test_a_queue_that_is_full_is_waited_for_and_not_for_ever(path):
         listening.listen(0)
         with socket.socket(socket.AF_UNIX) as first:
             first.connect(str(path))
-            with pytest.raises(SidecarUnavailableError, match="no whole answer within"):
+            with pytest.raises(SidecarUnavailableError, match="no complete answer within"):
                 client.ask(path, "/livez", timeout_s=0.2)
 
 

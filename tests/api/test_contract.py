@@ -105,9 +105,7 @@ ABOUT = About(
         fetched_on=ON,
         confirmed_on=ON,
         asks_on=ON + datetime.timedelta(seconds=287.5),
-        refused=(
-            "old: its host chef-old.example.org is not in trusted_hosts of config.yml, nor that of a server there",
-        ),
+        refused=("old: host chef-old.example.org is neither in trusted_hosts nor in servers of config.yml",),
     ),
 )
 UPGRADE = {"lasts_s": 7200.0, "ends_at": 7300.0, "ends_on": ON + datetime.timedelta(hours=2), "in_use": "mainserver"}

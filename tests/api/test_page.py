@@ -47,7 +47,7 @@ def said(snapshot):
 
 def after(lines, name):
     """What stands behind ``name`` in the part on standbys."""
-    part = lines[lines.index("What the standbys lack to take over") : lines.index("Associations")]
+    part = lines[lines.index("Are the standbys ready to take over?") : lines.index("Associations")]
     return part[part.index(name) + 1 :]
 
 
@@ -192,7 +192,7 @@ def test_the_headline_answers_why(app, servers, more, mood, text):
     lines = shown(app, said(snapshot))
     assert f'id="headline" class="{mood}"' in page_of(app, said(snapshot))
     at = lines.index(text)
-    reason = snapshot.choice.reason if snapshot.choice else "so chef-client keeps its own chef_server_url"
+    reason = snapshot.choice.reason if snapshot.choice else "chef-client keeps its own chef_server_url"
     assert reason in (*lines[at + 1 : at + 5], "")
 
 
@@ -213,7 +213,7 @@ def test_what_a_standby_lacks(app):
         *("c", "!", "does not accept this node: registration there was refused: no such validator"),
         *("d", "!", "is not ready: has no object of this node"),
         *("e", "!", "has another object of this node: run list"),
-        *("f", "✓", "nothing"),
+        *("f", "✓", "ready"),
     ]
 
 
@@ -286,8 +286,8 @@ def test_a_failover_and_its_failback():
 def test_before_the_first_change_that_is_remembered_nothing_is_known():
     document = day((4, None, "none", "main"), (4, "main", "UNKNOWN", "UP"))
     assert told(document) == {
-        "main": ([("not known", 0, 20), ("UP", 20, 4)], [(20, 4)]),
-        "standby": ([("not known", 0, 20), ("UP", 20, 4)], []),
+        "main": ([("no record", 0, 20), ("UP", 20, 4)], [(20, 4)]),
+        "standby": ([("no record", 0, 20), ("UP", 20, 4)], []),
     }
 
 
@@ -303,7 +303,7 @@ def test_a_line_in_words():
     runs = [run(30, "main", "failed"), run(3, "main", "succeeded"), run(1, "main", "failed", "Errno::ECONNREFUSED")]
     document = day((30, "main", "UNKNOWN", "UP"), (2, "main", "UP", "DOWN"))
     main, standby = lines(document, runs, on=ON)
-    assert main.in_words == "main in the last day: UP for 22 h, DOWN for 2 h, in use for 24 h, 2 runs, 1 of them failed"
+    assert main.in_words == "main in the last day: UP for 22 h, DOWN for 2 h, in use for 24 h, 2 runs, 1 failed"
     assert standby.in_words == "standby in the last day: UP for 24 h, never in use"
     assert [run.is_well for run in main.runs] == [True, False]
 

@@ -22,14 +22,14 @@ def test_it_is_understood(query, question):
     assert Question.parse(query) == question
 
 
-SECONDS = "it may be a number of seconds such as 0.5"
+SECONDS = "write seconds such as 0.5"
 
 
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("wait=yes", "wait is 'yes'; it may be no, or left out"),
-        ("wait=", "wait is ''; it may be no, or left out"),
+        ("wait=yes", "wait is 'yes'; write no, or leave it out"),
+        ("wait=", "wait is ''; write no, or leave it out"),
         *((f"max_age={text}", SECONDS) for text in ("", "-1", "1e9", "nan", "1s", "9" * 10)),
     ],
 )

@@ -26,9 +26,11 @@ import chef_failover
 from chef_devserver.authority import Authority
 from chef_failover.aws import call as aws
 from chef_failover.aws import child as aws_child
+from chef_failover.config import settings as config
 from chef_failover.errors import AwsError
 from chef_failover.files import SYSTEM_BUNDLES
 from chef_failover.printable import LIMIT
+from chef_failover.server_list import fetch as list_fetch
 from tests.support.daemon_process import until
 from tests.support.opsworks_stub import DRIP, HANG_UP, OpsworksStub
 
@@ -159,7 +161,7 @@ def test_what_is_no_json_answers_nothing(aws_secret, stub):
 
 def test_what_aws_says_at_length_is_not_passed_on(aws_secret, stub):
     stub.faults.append((200, json.dumps({"NodeAssociationStatusToken": "x" * 3_000_000}).encode()))
-    with pytest.raises(AwsError, match="GarbageReply: an answer longer than 2 MiB"):
+    with pytest.raises(AwsError, match="GarbageReply: answer longer than 2 MiB"):
         associate(stub.url)
 
 
@@ -316,14 +318,14 @@ def test_a_child_that_breaks_tells_the_name_of_its_exception_alone(aws_secret, t
     (package / "child.py").write_text(broken)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     error = error_of("http://127.0.0.1:9")
-    assert str(error) == f"Broken: the call's process ended with {what}"
+    assert str(error) == f"Broken: the AWS process failed with {what}"
     assert error.is_passing
 
 
 def test_a_python_that_cannot_be_started(aws_secret, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     error = error_of("http://127.0.0.1:9")
-    assert str(error) == "Broken: no process can be started: No such file or directory"
+    assert str(error) == "Broken: cannot start a process: No such file or directory"
     assert error.is_passing
 
 
@@ -438,11 +440,42 @@ def test_aws_is_trusted_by_the_systems_bundle_or_the_one_that_is_named(
         bundle.write_bytes(Authority().ca_pem if named else ca_pem)
     configured(tmp_path / "root", **({named: str(tmp_path / "ca.pem")} if named else {}))
     request = {"service": "ssm", "operation": "GetParameter", "parameters": {"Name": "a"}, "region": "us-east-1"}
-    answer = aws_child.answer(request | {"endpoint_url": url, "timeout_s": 20.0})
+    answer = aws_child.answer(request | {"endpoint_url": url, "ca_file": None, "timeout_s": 20.0})
     if place or named:
         assert answer == {"reply": {"Parameter": {"Value": "servers: a"}}}
     else:  # nothing but what botocore brings along
         assert "CERTIFICATE_VERIFY_FAILED" in answer["error"]["message"]
+
+
+def test_an_endpoint_of_ones_own_is_trusted_by_its_ca_file_alone(aws_secret, parameter_store, tmp_path, monkeypatch):
+    url, ca_pem = parameter_store
+    (right, other, empty), missing = (tmp_path / f"{name}.pem" for name in ("a", "b", "c")), tmp_path / "d.pem"
+    for path, content in ((right, ca_pem), (other, Authority().ca_pem), (empty, b"see the wiki")):
+        path.write_bytes(content)
+
+    def asked(ca_file):
+        call = aws.trusting(aws.call, ca_file)
+        return call("ssm", "GetParameter", {"Name": "a"}, region="us-east-1", endpoint_url=url)
+
+    def refused(ca_file):
+        with pytest.raises(AwsError) as caught:
+            asked(ca_file)
+        return str(caught.value)
+
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(other))
+    assert asked(right) == {"Parameter": {"Value": "servers: a"}}
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(None)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(right))
+    assert asked(None)
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(other)
+    assert refused(missing) == f"Misconfigured: ca_file {missing}: No such file or directory"
+    assert refused(empty).startswith(f"Misconfigured: ca_file {empty}: ")
+
+    where = f"discovery: {{source: 'ssm:/a', region: us-east-1, endpoint_url: '{url}', ca_file: %s}}"
+    listed = [config.parse(f"servers: [{{name: a, url: 'https://a'}}]\n{where % one}") for one in (right, other)]
+    found, not_found = (list_fetch.fetch(one.discovery) for one in listed)
+    assert found.text == "servers: a"
+    assert "CERTIFICATE_VERIFY_FAILED" in not_found.sentence
 
 
 def test_the_page_on_networks_names_what_is_asked_and_settings_that_exist():

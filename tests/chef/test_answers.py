@@ -43,10 +43,10 @@ LICENCE = {"error": "Your license has expired.", "message": "invalid-license"}
 UNSIGNED_GOIARDI = {
     "error": ["Failed to authenticate as ''. Ensure that your node_name and client key are correct."],
 }
-NOT_CHEF = "something that no Chef server says"
-MAINTENANCE = "HTTP 503 Service Unavailable, as in maintenance, or from a proxy in front of it"
-NO_CONNECTION = "HTTP 503 Service Unavailable: busy, without a database connection to spare"
-INDEX = "answers, but its search index fails ({}), and with it every run that saves the node"
+NOT_CHEF = "not an answer of a Chef server"
+MAINTENANCE = "HTTP 503 Service Unavailable: in maintenance, or refused by a proxy in front of it"
+NO_CONNECTION = "HTTP 503 Service Unavailable: busy, no free database connection"
+INDEX = "answers, but its search index fails ({}), so every run fails when it saves the node"
 
 
 def answer(status, content=b"", headers=JSON, path=f"/organizations/acme/nodes/{NODE}"):
@@ -69,21 +69,21 @@ def page(status, **upstreams):
 UNSIGNED = [  # what every unsigned question has in common
     (answer(401, UNSIGNED_GOIARDI), Outcome.OK, ""),
     (answer(400, {"error": ["missing required authentication header(s) 'X-Ops-UserId'"]}), Outcome.OK, ""),
-    (answer(401, HTML, {}), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized with {NOT_CHEF}"),
-    (answer(401, {"message": "log in"}), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized with {NOT_CHEF}"),
-    (answer(200, HTML, {}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
-    (answer(200, {}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-    (answer(200, b'["pong"]'), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-    (answer(200, DEEP), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-    (answer(200, b"\xff\xfe{"), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-    (answer(204), Outcome.NOT_CHEF, "HTTP 204 No Content with an empty body"),
+    (answer(401, HTML, {}), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized: {NOT_CHEF}"),
+    (answer(401, {"message": "log in"}), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized: {NOT_CHEF}"),
+    (answer(200, HTML, {}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
+    (answer(200, {}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(200, b'["pong"]'), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(200, DEEP), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(200, b"\xff\xfe{"), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(204), Outcome.NOT_CHEF, "HTTP 204 No Content: empty body"),
     (
         answer(301, b"", {"location": "https://elsewhere.example.com/"}),
         Outcome.NOT_CHEF,
-        "HTTP 301 Moved Permanently: redirects elsewhere, which a Chef server never does",
+        "HTTP 301 Moved Permanently: redirects, which a Chef server never does",
     ),
-    (answer(403, LICENCE), Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid"),
+    (answer(403, LICENCE), Outcome.LICENCE, "HTTP 403 Forbidden: the server's Chef licence is not valid"),
     (answer(403, {"error": "no"}), Outcome.SERVER_ERROR, "HTTP 403 Forbidden: no"),
     (
         answer(406, {"error": "invalid-x-ops-server-api-version", "min_version": 0, "max_version": 2}),
@@ -100,7 +100,7 @@ UNSIGNED = [  # what every unsigned question has in common
     (
         answer(400, b"<html><head><title>400 No required SSL certificate was sent</title></head></html>", {}),
         Outcome.TLS,
-        "HTTP 400 Bad Request: its front wants a client certificate, and the sidecar sends none",
+        "HTTP 400 Bad Request: its front end demands a client certificate, and the sidecar has none",
     ),
 ]
 
@@ -117,13 +117,17 @@ STATUS = [
     (
         answer(500, page("fail", data_collector="fail")),
         Outcome.OK,
-        "answers; its status names data_collector, which harms no run",
+        "answers; its status page reports data_collector, which no run needs",
     ),
     (answer(200, page("pong", chef_solr="fail")), Outcome.DEGRADED, INDEX.format("chef_solr")),
-    (answer(500, page("fail")), Outcome.DEGRADED, "answers, but its status names a failure"),
-    (answer(500, page("fail", chef_sql="fail")), Outcome.SERVER_ERROR, "its status says that chef_sql fails"),
-    (answer(500, page("fail", oc_chef_authz="fail")), Outcome.SERVER_ERROR, "its status says that oc_chef_authz fails"),
-    (answer(500, {"upstreams": {}}), Outcome.SERVER_ERROR, "its status says that something fails"),
+    (answer(500, page("fail")), Outcome.DEGRADED, "answers, but its status page reports a failure"),
+    (answer(500, page("fail", chef_sql="fail")), Outcome.SERVER_ERROR, "its status page reports failures: chef_sql"),
+    (
+        answer(500, page("fail", oc_chef_authz="fail")),
+        Outcome.SERVER_ERROR,
+        "its status page reports failures: oc_chef_authz",
+    ),
+    (answer(500, {"upstreams": {}}), Outcome.SERVER_ERROR, "its status page reports failures: unnamed"),
     (
         answer(500, page("fail", **{"a\nb\x1b[2J": "fail"})),
         Outcome.DEGRADED,
@@ -131,7 +135,7 @@ STATUS = [
     ),
     (answer(500, {"upstreams": ["chef_sql"]}), Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
     (answer(503, page("fail")), Outcome.MAINTENANCE, MAINTENANCE),
-    (answer(200, {"status": "fail"}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
+    (answer(200, {"status": "fail"}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
 ]
 
 
@@ -169,7 +173,7 @@ def test_no_status_page(content):
     ("given_answer", "outcome", "detail"),
     [
         (answer(200, {"min_api_version": 0, "max_api_version": 2}), Outcome.OK, ""),
-        (answer(404, HTML, {}), Outcome.NOT_CHEF, f"HTTP 404 Not Found with {NOT_CHEF}"),
+        (answer(404, HTML, {}), Outcome.NOT_CHEF, f"HTTP 404 Not Found: {NOT_CHEF}"),
         (answer(404, {"error": "Not Found"}), Outcome.SERVER_ERROR, "HTTP 404 Not Found: Not Found"),
         *UNSIGNED,
     ],
@@ -190,9 +194,9 @@ NO_PRINCIPAL = {"not_found": "principal", "error": f"Cannot find principal {NODE
 NO_ORG = {"not_found": "org", "error": "Cannot find org acme"}
 NOT_FOUND_PAGE = b"<!DOCTYPE html>\n<html><head><title>Chef - 404 Not Found</title></head></html>"
 NO_READ = {"error": ["missing read permission"]}
-STRANGE = (Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}")
-BEHIND = "HTTP 404 Not Found: its nginx answers, the Chef server behind does not"
-UPPER = "HTTP 404: no organization is called 'Acme': their names have no capital letters"
+STRANGE = (Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}")
+BEHIND = "HTTP 404 Not Found: nginx answers, but the Chef server behind it does not"
+UPPER = "HTTP 404: invalid organization name 'Acme': use lower-case letters"
 
 
 def of(kind, status, content=b"", *, name=NODE, organization="acme", headers=JSON):
@@ -237,8 +241,8 @@ def test_whatever_else_is_said_to_the_question_for_the_principal(given_answer, o
     ("given_answer", "outcome", "detail"),
     [
         (of("clients", 200, {"name": NODE, "clientname": NODE, "validator": False}), Outcome.OK, ""),
-        (of("clients", 200, {"name": "another"}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-        (of("clients", 200, b"", headers=GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
+        (of("clients", 200, {"name": "another"}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+        (of("clients", 200, b"", headers=GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
         (
             of("clients", 404, {"error": [f"Cannot load client {NODE}"]}),
             Outcome.NOT_ASSOCIATED,
@@ -253,7 +257,7 @@ def test_whatever_else_is_said_to_the_question_for_the_principal(given_answer, o
         (of("clients", 404, NOT_FOUND_PAGE), Outcome.SERVER_ERROR, BEHIND),
         (of("clients", 404, NOT_FOUND_PAGE, organization="Acme"), Outcome.WRONG_ORGANIZATION, UPPER),
         (answer(404, NOT_FOUND_PAGE, path=f"/clients/{NODE}"), Outcome.SERVER_ERROR, BEHIND),
-        (of("clients", 404, HTML), Outcome.NOT_CHEF, f"HTTP 404 Not Found with {NOT_CHEF}"),
+        (of("clients", 404, HTML), Outcome.NOT_CHEF, f"HTTP 404 Not Found: {NOT_CHEF}"),
         (of("clients", 502, NOT_FOUND_PAGE), Outcome.SERVER_ERROR, "HTTP 502 Bad Gateway"),
     ],
 )
@@ -279,8 +283,8 @@ def test_default_environment(given_answer, outcome):
     [
         (200, '{"gracePeriod": true, "warningMessage": "It ends\\non Monday."}', "It ends on Monday."),
         (404, '{"gracePeriod": true, "warningMessage": "It ends."}', "It ends."),
-        (200, '{"gracePeriod": true}', "it does not say until when"),
-        (200, '{"gracePeriod": true, "warningMessage": 3}', "it does not say until when"),
+        (200, '{"gracePeriod": true}', "no end date given"),
+        (200, '{"gracePeriod": true, "warningMessage": 3}', "no end date given"),
         (200, '{"gracePeriod": "true", "warningMessage": "It ends."}', None),
         (200, '{"gracePeriod": false, "warningMessage": "It is over."}', None),
         (403, '{"gracePeriod": true, "warningMessage": "It ends."}', None),
@@ -305,10 +309,10 @@ NO_ORGANIZATION = "organization 'acme' does not exist."
 
 NODES = [
     (answer(200, {"name": NODE, "run_list": []}), Outcome.OK, ""),
-    (answer(200, {"name": "another"}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-    (answer(200, {"name": None}), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
-    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
-    (answer(200, HTML), Outcome.NOT_CHEF, f"HTTP 200 OK with {NOT_CHEF}"),
+    (answer(200, {"name": "another"}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(200, {"name": None}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
+    (answer(200, HTML), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
     (answer(401, {"error": [UNKNOWN_CLIENT]}), Outcome.NOT_ASSOCIATED, f"HTTP 401: {UNKNOWN_CLIENT}"),
     (answer(401, {"error": [WRONG_KEY]}), Outcome.NOT_ASSOCIATED, f"HTTP 401: {WRONG_KEY}"),
     (
@@ -316,9 +320,9 @@ NODES = [
         Outcome.NOT_ASSOCIATED,
         "HTTP 401: crypto/rsa: verification error",
     ),
-    (answer(401, HTML), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized with {NOT_CHEF}"),
-    (answer(401, {"error": {"a": 1}}), Outcome.NOT_ASSOCIATED, "HTTP 401: no reason in words"),
-    (answer(401, {"error": []}), Outcome.NOT_ASSOCIATED, "HTTP 401: no reason in words"),
+    (answer(401, HTML), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized: {NOT_CHEF}"),
+    (answer(401, {"error": {"a": 1}}), Outcome.NOT_ASSOCIATED, "HTTP 401: no reason given"),
+    (answer(401, {"error": []}), Outcome.NOT_ASSOCIATED, "HTTP 401: no reason given"),
     (answer(401, {"error": "a\nb\ud800\x07c"}), Outcome.NOT_ASSOCIATED, "HTTP 401: a b c"),
     (answer(401, {"error": "x" * 999}), Outcome.NOT_ASSOCIATED, "HTTP 401: " + "x" * 300),
     (
@@ -326,10 +330,10 @@ NODES = [
         Outcome.FORBIDDEN,
         "HTTP 403: missing read permission",
     ),
-    (answer(403, LICENCE), Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid"),
-    (answer(403, HTML), Outcome.NOT_CHEF, f"HTTP 403 Forbidden with {NOT_CHEF}"),
+    (answer(403, LICENCE), Outcome.LICENCE, "HTTP 403 Forbidden: the server's Chef licence is not valid"),
+    (answer(403, HTML), Outcome.NOT_CHEF, f"HTTP 403 Forbidden: {NOT_CHEF}"),
     (answer(404, {"error": [NO_ORGANIZATION]}), Outcome.WRONG_ORGANIZATION, f"HTTP 404: {NO_ORGANIZATION}"),
-    (answer(404, HTML), Outcome.NOT_CHEF, f"HTTP 404 Not Found with {NOT_CHEF}"),
+    (answer(404, HTML), Outcome.NOT_CHEF, f"HTTP 404 Not Found: {NOT_CHEF}"),
     # A proxy in front of something else: not one word of the node.
     (answer(404, {"error": "Not Found"}), Outcome.SERVER_ERROR, "HTTP 404 Not Found: Not Found"),
     (
@@ -342,7 +346,7 @@ NODES = [
     (
         answer(302, {"error": "x"}),
         Outcome.NOT_CHEF,
-        "HTTP 302 Found: redirects elsewhere, which a Chef server never does",
+        "HTTP 302 Found: redirects, which a Chef server never does",
     ),
     (answer(503, {"error": "x"}), Outcome.MAINTENANCE, MAINTENANCE),
     (answer(503, {"error": "x"}, ERCHEF), Outcome.BUSY, NO_CONNECTION),
@@ -409,9 +413,9 @@ def test_clocks_that_are_apart_are_seen_whatever_the_words(date, outcome):
     [
         ({"date": "Sun, 22 Nov 2026 08:30:00 GMT"}, ", the server's 2026-11-22 08:30:00 UTC"),
         ({"date": "Sun, 22 Nov 2026 08:30:00 +0200"}, ", the server's 2026-11-22 06:30:00 UTC"),
-        ({"date": "yesterday"}, ", and the server refuses that"),
-        ({"date": "Fri, 31 Dec 9999 23:59:59 -2300"}, ", and the server refuses that"),
-        ({}, ", and the server refuses that"),
+        ({"date": "yesterday"}, "; the server refuses it"),
+        ({"date": "Fri, 31 Dec 9999 23:59:59 -2300"}, "; the server refuses it"),
+        ({}, "; the server refuses it"),
     ],
 )
 def test_both_clocks_are_named(text, headers, theirs):

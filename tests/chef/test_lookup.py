@@ -126,6 +126,6 @@ def test_names_that_were_late_leave_most_of_the_room_to_others(names):
     for number in range(MOST_LATE, MOST):
         names.is_late(f"hanging-{number}")
     refused = names.asks("well")
-    assert (refused.errno, refused.strerror) == (errno.ENOBUFS, f"{MOST} other lookups are under way")
+    assert (refused.errno, refused.strerror) == (errno.ENOBUFS, f"{MOST} other name lookups are in progress")
     for number in range(MOST):
         names.give(f"hanging-{number}", "192.0.2.9")

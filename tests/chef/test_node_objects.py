@@ -79,7 +79,7 @@ def test_many_small_values_are_not_parsed_and_the_object_is_known_to_be_there(ch
     chef.get(NODE_URL, body=b'{"name":"i-0abc","normal":[' + value * (4_000_000 // len(value)) + b"0]}")
     found, peak = peak_of(lambda: node_objects.check(CHEF, auth, Question()))
     assert (found.node, found.has_node_object) == (None, True)
-    assert found.trouble.startswith("too large an answer (4.0 MB of so many values")
+    assert found.trouble.startswith("answer too large (4.0 MB with too many values")
     assert peak < 25e6
     known = apply_reading(bare(server("a")), server("a"), found, on=ON).servers[0]
     empty = attrs.evolve(server("a"), node_check=NodeCheck(0.0))
@@ -132,21 +132,21 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "HTTP 200 OK with an empty body"),
-        (b"<html></html>", "HTTP 200 OK with something that no Chef server says"),
-        (b"[1]", "HTTP 200 OK with something that no Chef server says"),
-        (b"[" * 100_000, "HTTP 200 OK with something that no Chef server says"),
-        (b'{"name": "another"}', "HTTP 200 OK with something that no Chef server says"),
-        (b'{"name": "i-0abc", "run_list": 5}', "has a run_list that is not a list of texts"),
+        (b"", "HTTP 200 OK: empty body"),
+        (b"<html></html>", "HTTP 200 OK: not an answer of a Chef server"),
+        (b"[1]", "HTTP 200 OK: not an answer of a Chef server"),
+        (b"[" * 100_000, "HTTP 200 OK: not an answer of a Chef server"),
+        (b'{"name": "another"}', "HTTP 200 OK: not an answer of a Chef server"),
+        (b'{"name": "i-0abc", "run_list": 5}', "has a run_list that is not a list of strings"),
         (b'{"name": "i-0abc", "normal": [1]}', "has normal attributes that are not a JSON object"),
         (b'{"name": "i-0abc", "normal": {"a": NaN}}', "has normal attributes that are not JSON"),
         (b'{"name": "i-0abc", "normal": {"a": 1e999}}', "has normal attributes that are not JSON"),
-        (b'{"name": "i-0abc", "normal": {"a": ' + b"9" * 10_000 + b"}}", "something that no Chef server says"),
+        (b'{"name": "i-0abc", "normal": {"a": ' + b"9" * 10_000 + b"}}", "not an answer of a Chef server"),
         (
             b'{"name": "i-0abc", "normal": {"a": "' + b"x" * 18_000_000 + b'"}}',
-            "too large an answer (longer than 16 MiB)",
+            "answer too large (longer than 16 MiB)",
         ),
-        (b'{"name": "i-0abc", "normal": [' + b"[]," * 1_300_000 + b"0]}", "3.9 MB of so many values"),
+        (b'{"name": "i-0abc", "normal": [' + b"[]," * 1_300_000 + b"0]}", "3.9 MB with too many values"),
     ],
     ids=lambda value: None,
 )
@@ -160,15 +160,15 @@ def test_what_is_no_node_object_is_trouble_and_nothing_worse(chef, auth, body, w
 @pytest.mark.parametrize(
     ("answered", "outcome", "words"),
     [
-        ((201, b""), Outcome.NOT_CHEF, "HTTP 201 Created with an empty body"),
-        ((201, b"{}"), Outcome.NOT_CHEF, "HTTP 201 Created with something that no Chef server says"),
-        ((201, b"created"), Outcome.NOT_CHEF, "HTTP 201 Created with something that no Chef server says"),
-        ((201, b"[]"), Outcome.NOT_CHEF, "HTTP 201 Created with something that no Chef server says"),
-        ((200, b'{"uri": ""}'), Outcome.NOT_CHEF, "HTTP 200 OK with something that no Chef server says"),
+        ((201, b""), Outcome.NOT_CHEF, "HTTP 201 Created: empty body"),
+        ((201, b"{}"), Outcome.NOT_CHEF, "HTTP 201 Created: not an answer of a Chef server"),
+        ((201, b"created"), Outcome.NOT_CHEF, "HTTP 201 Created: not an answer of a Chef server"),
+        ((201, b"[]"), Outcome.NOT_CHEF, "HTTP 201 Created: not an answer of a Chef server"),
+        ((200, b'{"uri": ""}'), Outcome.NOT_CHEF, "HTTP 200 OK: not an answer of a Chef server"),
         ((401, json.dumps(CLOCK)), Outcome.CLOCK_SKEW, "clock skew: this node's clock says"),
         ((403, b'{"error": ["missing create permission"]}'), Outcome.FORBIDDEN, "HTTP 403: missing create permission"),
         ((413, b'{"error": ["too long"]}'), Outcome.SERVER_ERROR, "HTTP 413 Request Entity Too Large: too long"),
-        ((503, b""), Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+        ((503, b""), Outcome.MAINTENANCE, "HTTP 503 Service Unavailable: in maintenance"),
     ],
 )
 def test_what_was_not_created_is_said(chef, auth, answered, outcome, words):

@@ -121,31 +121,31 @@ EVERY = {  # the same, signed or not
     Fault.CERT_EXPIRED: (Outcome.TLS, "TLS: certificate has expired"),
     Fault.CERT_FOREIGN: (Outcome.TLS, "TLS: unable to get local issuer certificate"),
     Fault.CERT_WRONG_NAME: (Outcome.TLS, "TLS: IP address mismatch, certificate is not valid for '127.0.0.1'"),
-    Fault.TLS_SILENT: (Outcome.READ_TIMEOUT, f"no whole answer within {TIMEOUT_S} s"),
-    Fault.DRIP: (Outcome.READ_TIMEOUT, f"no whole answer within {TIMEOUT_S} s"),
-    Fault.DRIP_BODY: (Outcome.READ_TIMEOUT, f"no whole answer within {TIMEOUT_S} s"),
-    Fault.HUGE_HEADERS: (Outcome.NOT_CHEF, "what it sends is not HTTP"),
+    Fault.TLS_SILENT: (Outcome.READ_TIMEOUT, f"no complete answer within {TIMEOUT_S} s"),
+    Fault.DRIP: (Outcome.READ_TIMEOUT, f"no complete answer within {TIMEOUT_S} s"),
+    Fault.DRIP_BODY: (Outcome.READ_TIMEOUT, f"no complete answer within {TIMEOUT_S} s"),
+    Fault.HUGE_HEADERS: (Outcome.NOT_CHEF, "not an HTTP answer"),
     Fault.RESET_MID_BODY: (Outcome.REFUSED, "connection c"),  # closed or cut, whichever TLS makes of it
     Fault.SERVER_ERROR: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
-    Fault.HTML: (Outcome.NOT_CHEF, "HTTP 200 OK with something that no Chef server says"),
-    Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK with an empty body"),
-    Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301 Moved Permanently: redirects elsewhere"),
-    Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
-    Fault.ENDLESS_BODY: (Outcome.NOT_CHEF, "too large an answer (longer than 64 KiB)"),
+    Fault.HTML: (Outcome.NOT_CHEF, "HTTP 200 OK: not an answer of a Chef server"),
+    Fault.EMPTY: (Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
+    Fault.REDIRECT: (Outcome.NOT_CHEF, "HTTP 301 Moved Permanently: redirects, which a Chef server never does"),
+    Fault.MAINTENANCE: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable: in maintenance"),
+    Fault.ENDLESS_BODY: (Outcome.NOT_CHEF, "answer too large (longer than 64 KiB)"),
     Fault.STATUS_ALL_FAIL: (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error"),
     Fault.STATUS_SOME_FAIL: (Outcome.DEGRADED, "answers, but its search index fails (chef_opensearch)"),
-    Fault.LICENCE: (Outcome.LICENCE, "HTTP 403 Forbidden: its Chef licence is not valid"),
+    Fault.LICENCE: (Outcome.LICENCE, "HTTP 403 Forbidden: the server's Chef licence is not valid"),
     Fault.BACK_END_DOWN: (
         Outcome.SERVER_ERROR,
-        "HTTP 404 Not Found: its nginx answers, the Chef server behind does not",
+        "HTTP 404 Not Found: nginx answers, but the Chef server behind it does not",
     ),
-    Fault.CLIENT_CERTIFICATE: (Outcome.TLS, "HTTP 400 Bad Request: its front wants a client certificate"),
-    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.TLS, "TLS: its front wants a client certificate"),
+    Fault.CLIENT_CERTIFICATE: (Outcome.TLS, "HTTP 400 Bad Request: its front end demands a client certificate"),
+    Fault.CLIENT_CERTIFICATE_TLS: (Outcome.TLS, "TLS: its front end demands a client certificate"),
     Fault.BOOKSHELF_DOWN: OK,
     Fault.LICENCE_GRACE: OK,
     Fault.INDEX_DOWN: (Outcome.DEGRADED, "answers, but its search index fails (chef_opensearch)"),
     Fault.COLLECTOR_DOWN: OK,
-    Fault.CLOSED: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable, as in maintenance"),
+    Fault.CLOSED: (Outcome.MAINTENANCE, "HTTP 503 Service Unavailable: in maintenance"),
 }
 FAULTS = {  # without a signature, with one
     **{fault: (expected, expected) for fault, expected in EVERY.items()},
@@ -467,7 +467,7 @@ def test_without_a_name_there_is_nothing_to_sign(server, make_prober):
 def test_ca_file_missing_or_no_certificate(server, probe, tmp_path):
     missing = tmp_path / "missing.pem"
     result = probe(server.url, ca_file=missing)
-    words = f"TLS: unable to get local issuer certificate; not trusted: {missing}: "
+    words = f"TLS: unable to get local issuer certificate; cannot trust {missing}: "
     assert (result.outcome, result.detail) == (Outcome.TLS, f"{words}No such file or directory")
     assert not result.is_node_trouble  # the shim leaves it away as well, and the run fails
     missing.write_text("no certificate")
@@ -528,18 +528,24 @@ def make_prober_of(key):
 @pytest.mark.parametrize(
     ("answered", "expected"),
     [
-        ((200, b"{}", {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
-        ((200, b'{"status":"ok"}', {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
-        ((200, b'{"name":"another"}', {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
-        ((200, b"[" * 60_000, {}), (Outcome.NOT_CHEF, "something that no Chef server says")),
-        ((200, b"[" * 100_000, {}), (Outcome.NOT_CHEF, "too large an answer (longer than 64 KiB)")),
+        ((200, b"{}", {}), (Outcome.NOT_CHEF, "not an answer of a Chef server")),
+        ((200, b'{"status":"ok"}', {}), (Outcome.NOT_CHEF, "not an answer of a Chef server")),
+        ((200, b'{"name":"another"}', {}), (Outcome.NOT_CHEF, "not an answer of a Chef server")),
+        ((200, b"[" * 60_000, {}), (Outcome.NOT_CHEF, "not an answer of a Chef server")),
+        ((200, b"[" * 100_000, {}), (Outcome.NOT_CHEF, "answer too large (longer than 64 KiB)")),
         ((500, b"[" * 100_000, {}), (Outcome.SERVER_ERROR, "HTTP 500 Internal Server Error")),
         ((404, b'{"error":"Not Found"}', {}), (Outcome.SERVER_ERROR, "HTTP 404 Not Found: Not Found")),
-        ((302, b"", {"Location": f"{ROOT}/_status"}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
-        ((302, b"", {"Location": "https://["}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
-        ((302, b"", {"Location": ""}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects elsewhere")),
-        ((200, b"no gzip", {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "what it sends is not HTTP")),
-        ((200, BOMB, {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "too large an answer (longer than 64 KiB)")),
+        (
+            (302, b"", {"Location": f"{ROOT}/_status"}),
+            (Outcome.NOT_CHEF, "HTTP 302 Found: redirects, which a Chef server never does"),
+        ),
+        (
+            (302, b"", {"Location": "https://["}),
+            (Outcome.NOT_CHEF, "HTTP 302 Found: redirects, which a Chef server never does"),
+        ),
+        ((302, b"", {"Location": ""}), (Outcome.NOT_CHEF, "HTTP 302 Found: redirects, which a Chef server never does")),
+        ((200, b"no gzip", {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "not an HTTP answer")),
+        ((200, BOMB, {"Content-Encoding": "gzip"}), (Outcome.NOT_CHEF, "answer too large (longer than 64 KiB)")),
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -595,7 +601,7 @@ def test_nginx_alone_is_no_stranger_and_no_server(chef, make_prober_of, signs):
     result = make_prober_of(signs=signs).probe()
     assert (result.outcome, result.detail) == (
         Outcome.SERVER_ERROR,
-        "HTTP 404 Not Found: its nginx answers, the Chef server behind does not",
+        "HTTP 404 Not Found: nginx answers, but the Chef server behind it does not",
     )
 
 
@@ -606,7 +612,7 @@ def test_an_organization_whose_name_cannot_be_one(chef, key, signs):
     result = Prober(server, signer=lambda: functools.partial(ChefAuth, NODE, key) if signs else None).probe()
     assert (result.outcome, result.detail) == (
         Outcome.WRONG_ORGANIZATION,
-        "HTTP 404: no organization is called 'Acme': their names have no capital letters",
+        "HTTP 404: invalid organization name 'Acme': use lower-case letters",
     )
 
 
@@ -705,7 +711,7 @@ def test_a_redirect_without_an_end_is_not_read(authority, probe):
     endless = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 30_000_000
     with RawServer(authority, endless) as server:
         result = probe(server.url, signs=False)
-    said = "HTTP 302 Found: redirects elsewhere, which a Chef server never does"
+    said = "HTTP 302 Found: redirects, which a Chef server never does"
     assert (result.outcome, result.detail) == (Outcome.NOT_CHEF, said)
 
 
@@ -899,7 +905,7 @@ def test_proxy_that_refuses_or_hangs_up(server, probe, proxy_environment, answer
     with Proxy(answer) as proxy:
         proxy_environment(proxy.url)
         result = probe(server.chef_server_url, uses_environment_proxy=True)
-    assert (result.outcome, result.detail) == (Outcome.REFUSED, "the proxy does not connect")
+    assert (result.outcome, result.detail) == (Outcome.REFUSED, "the proxy cannot connect to the server")
 
 
 def test_proxy_that_is_not_there(server, probe, proxy_environment):
@@ -972,7 +978,7 @@ def test_name_that_is_not_found(probe, error, is_ours):
 
 def test_name_without_an_address(probe):
     result = probe("https://chef.example.com", resolver=Resolver(Lookups()))
-    assert (result.outcome, result.detail) == (Outcome.DNS, "the name has no address")
+    assert (result.outcome, result.detail) == (Outcome.DNS, "the host name has no address")
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example.com", "a..example.com"])
@@ -1017,7 +1023,7 @@ def test_lookups_of_many_names_are_bounded_and_beyond_them_no_server_is_blamed(p
     under_way = [resolver.begin(f"chef-{number}.example.com", 443) for number in range(MOST)]
     result = probe("https://one-more.example.com", resolver=resolver)
     assert (result.outcome, result.never_left_node) == (Outcome.DNS, True)
-    assert result.detail == f"name lookup of one-more.example.com: {MOST} other lookups are under way"
+    assert result.detail == f"name lookup of one-more.example.com: {MOST} other name lookups are in progress"
     lookups.go_on.set()
     assert all(future.result(10) for future in under_way)
     until(lambda: resolver.begin("one-more.example.com", 443).exception(10) is None)

@@ -253,7 +253,7 @@ def test_unusable_key_is_named_and_not_shown(unusable, tmp_path, kind):
     path.write_bytes(unusable[kind])
     with pytest.raises(KeyFileError) as caught:
         load_key(path)
-    says = "not an RSA private key in PEM form without a passphrase"
+    says = "not an RSA private key in PEM format without a passphrase"
     assert str(caught.value) == f"client key {path}: {says}"
     told = "".join(traceback.format_exception(caught.value))
     lines = [line for line in unusable[kind].decode("latin-1").splitlines() if len(line) > 20 and "---" not in line]

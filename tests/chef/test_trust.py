@@ -60,10 +60,10 @@ def test_what_may_not_be_read_is_said_once_with_what_to_do(tmp_path, ca_pem, cap
                 store.look(tmp_path / "missing.pem")
     finally:
         folder.parent.chmod(0o755)
-    closed, missing = sorted(caplog.messages)
-    assert closed.startswith(f"{folder} is trusted by chef-client, and cannot be read here (Permission denied): chgrp ")
+    missing, closed = sorted(caplog.messages)
+    assert closed.startswith(f"chef-client trusts {folder}, but the sidecar cannot read it (Permission denied): chgrp ")
     assert closed.endswith(f" {folder.parent} && chmod g+x {folder.parent}")
-    assert missing == f"not trusted: {tmp_path}/missing.pem: No such file or directory"
+    assert missing == f"cannot trust {tmp_path}/missing.pem: No such file or directory"
 
 
 @pytest.mark.usefixtures("nobody")

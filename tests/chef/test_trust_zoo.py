@@ -590,7 +590,7 @@ def test_a_proxy_is_asked_for_the_same_by_us_and_ruby(tmp_path, monkeypatch):
         for proxy in proxies:
             monkeypatch.setenv("https_proxy", proxy)
             result = Prober(server, signer=lambda: None).probe()
-            assert (result.outcome, result.detail) == (Outcome.REFUSED, "the proxy does not connect")
+            assert (result.outcome, result.detail) == (Outcome.REFUSED, "the proxy cannot connect to the server")
     asked = [(*head[0].split()[:2], *(line for line in head if "Authorization" in line)) for head in heads]
     assert asked[len(forms) :] == asked[: len(forms)]
     assert {one[:2] for one in asked} == {("CONNECT", "127.0.0.1:4443")}
@@ -613,7 +613,7 @@ def test_the_proxy_is_the_one_that_ruby_goes_through(routes_of_ruby, number):
     ruby = routes_of_ruby[number]
     assert ruby == route or (route == FAILS and "Error" in ruby), ruby
     if route == FAILS:
-        with pytest.raises(ValueError, match="https_proxy in the environment is no proxy that chef-client can use"):
+        with pytest.raises(ValueError, match="chef-client cannot use the https_proxy of the environment"):
             proxy_for(host, env)
         return
     found = proxy_for(host, env)

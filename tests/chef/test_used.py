@@ -76,7 +76,7 @@ def test_what_is_out_of_bounds_is_said_with_its_key(key, value):
     ],
 )
 def test_a_cookbook_that_is_none_is_named(name, version):
-    with pytest.raises(ValueError, match=rf"^used.cookbooks has what is no cookbook with its version: '{name[:100]}'$"):
+    with pytest.raises(ValueError, match=rf"^used.cookbooks: not a cookbook with its version: '{name[:100]}'$"):
         used.parse(WHOLE | {"cookbooks": {"yum": "7.4.13", name: version}})
 
 
@@ -87,5 +87,5 @@ def test_all_that_is_wrong_is_said_at_once():
         "used.run_list",
         "used.environment",
         "used.policy_name",
-        "used.cookbooks",
+        "used.cookbooks:",
     ]

@@ -39,7 +39,7 @@ def test_it_says_what_it_accepted(path):
     ended = run("accept", "--config", path)
     assert (ended.returncode, ended.stdout) == (0, f"accepted {path}: mainserver, standbyserver\n")
     path.write_text("servers: []\n")
-    assert "no server, so chef-client keeps its own" in run("accept", "--config", path).stdout
+    assert "no server; chef-client keeps its own chef_server_url" in run("accept", "--config", path).stdout
 
 
 def test_a_mistake_is_exit_2_with_its_line(path):
@@ -79,10 +79,10 @@ def test_status_and_check_say_that_config_yml_is_not_at_work_and_why(path):
         text = path.read_text()
         path.write_text(text.replace("fall: 3", "fall: 4"))
         for ended in (run("status", "--config", path), run("check", "--config", path)):
-            assert f"Warning: {path} is not at work: it has changed since it was accepted" in ended.stdout
+            assert f"Warning: {path} changed and is not in use yet" in ended.stdout
         spoil(path)
         told = run("status", "--config", path).stdout
-        assert f"Warning: {path} is not at work, since it has mistakes: {path}:" in told
+        assert f"Warning: {path} is invalid and not in use: {path}:" in told
         assert SAID in told
         assert SAID in json.loads(run("status", "--json", "--config", path).stdout)["warnings"][0]
         ended = run("check", "--config", path)
@@ -113,7 +113,7 @@ def test_a_restart_with_a_mistake_goes_on_with_what_was_accepted(path):
         running.stop()
         running.restart()
         assert names(running) == ["mainserver", "standbyserver"]
-        assert "is not at work, since it has mistakes" in running.log
+        assert "is invalid and not in use" in running.log
         assert SAID in running.log
 
 
@@ -133,7 +133,7 @@ def test_a_reload_by_the_unit_s_command_takes_a_good_file_and_fails_with_a_bad_o
         until(lambda: metric(path, "chef_failover_config_last_reload_successful") == "0.0")
         path.write_text(text.replace("sidecar.sock", "other.sock"))
         ended = run("accept", "--reload", running.process.pid, "--config", path)
-        assert (ended.returncode, "needs a restart" in ended.stderr) == (1, True)
+        assert (ended.returncode, "listen.socket or state_dir changed: systemctl restart" in ended.stderr) == (1, True)
         assert names(running) == ["bigserver", "standbyserver"]
 
 
@@ -227,7 +227,7 @@ class TestTheService:
             (etc / "config.yml").write_text(good)
             process.send_signal(signal.SIGHUP)
             until(lambda: self.log(etc).count("the configuration in use stays") == 2)
-            assert "has changed since it was accepted" in self.log(etc)
+            assert "config.yml changed and is not in use yet" in self.log(etc)
             assert self.accept(etc, "--reload", process.pid) == 0
             until(lambda: "reloaded" in self.log(etc))
 
@@ -241,5 +241,5 @@ class TestTheService:
     def test_never_accepts(self, etc):
         with self.serve(etc):
             until(lambda: "started with" in self.log(etc))
-        assert "nothing is accepted yet" in self.log(etc)
+        assert "no configuration is accepted yet" in self.log(etc)
         assert [path.name for path in etc.iterdir()] == ["config.yml"]

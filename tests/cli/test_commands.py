@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from chef_devserver.faults import Fault
+from chef_failover import __version__
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.cli.main import commands
 from chef_failover.errors import SocketForbiddenError
@@ -30,7 +31,7 @@ def test_help_and_version():
     told = run("--help").stdout.partition("Commands:\n")[2]
     for name, one in commands().items():
         assert re.search(rf"^  {name} +{re.escape(one.help[:30])}", told, re.MULTILINE), name
-    assert run("--version").stdout == "chef-failover, version 0.1.0\n"
+    assert run("--version").stdout == f"chef-failover, version {__version__}\n"
 
 
 def test_garbage_is_collected_as_python_does():
@@ -239,7 +240,7 @@ def test_another_user_looks_through_the_loopback_port(another_user):
 def test_another_user_without_a_loopback_port_is_told_who_may_ask(another_user):
     with another_user("off") as running:
         for name in ("status", "facts", "wait"):
-            said = f"this user may not ask the sidecar on {running.socket}: root and the group .* may; try sudo"
+            said = f"this user may not connect to the sidecar at {running.socket}: root and the group .* may; try sudo"
             with pytest.raises(SocketForbiddenError, match=said):
                 invoke(name, "--config", str(running.config_path))
 

@@ -9,21 +9,14 @@ import pytest
 
 from chef_failover.cli import fleet_tables
 from tests.support.daemon_process import command, dev_servers
-from tests.support.fleet import facts, fill
+from tests.support.fleet import facts, fill, write_credentials
 
 
 @pytest.fixture
 def fleet(tmp_path):
     """Two embedded servers with profiles of their own; gives them, and what runs the command."""
     with dev_servers("main", "standby") as servers:
-        text = ""
-        for server in servers:
-            (tmp_path / f"{server.name}.pem").write_bytes(server.administrator_key.private_pem())
-            text += f'[{server.name}]\nclient_name = "admin"\nclient_key = "{server.name}.pem"\n'
-            text += f'chef_server_url = "{server.chef_server_url}"\n'
-        (tmp_path / "credentials").write_text(text)
-        (tmp_path / "trusted_certs").mkdir()
-        (tmp_path / "trusted_certs" / "ca.crt").write_bytes(servers[0].ca_pem)
+        write_credentials(tmp_path, servers)
 
         def run(*arguments, profiles=("main", "standby")):
             named = [word for profile in profiles for word in ("--profile", profile)]

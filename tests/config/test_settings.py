@@ -84,18 +84,18 @@ def test_every_problem_at_once_with_its_line_and_what_would_be_right():
     said = problems(EVERYTHING_WRONG)
     expected = [
         (2, "node.name", "{instance_id}, {hostname}, {fqdn}"),
-        (3, "node.colour", "known here: name, organization"),
+        (3, "node.colour", "known keys: name, organization"),
         (6, "servers[0].url", "https://"),
         (7, "servers[0].priority", "'one' is not a whole number"),
-        (8, "servers[1]", "give one to every server, or to none"),
-        (8, "servers[1].name", "'a' already names servers[0]"),
-        (9, "servers[1].url", "a user or a password"),
-        (10, "servers[2]", "needs the key 'name'"),
-        (11, "servers[3]", "5 stands where keys and values are expected"),
+        (8, "servers[1]", "give every server one, or none"),
+        (8, "servers[1].name", "'a' is already the name of servers[0]"),
+        (9, "servers[1].url", "a URL must not have a user or password"),
+        (10, "servers[2]", "missing key 'name'"),
+        (11, "servers[3]", "5 is not a mapping; write keys and values"),
         (12, "health.fall", "true is not a whole number"),
         (12, "health.interval", "5 is not a duration; write 500ms"),
         (12, "health.rise", "1"),
-        (12, "health.timeout", "longer than 0"),
+        (12, "health.timeout", "must be at least 10ms"),
         (13, "selection.failback", "immediately, never or a duration"),
         (14, "listen.loopback", "this machine only"),
         (15, "trusted_hosts[0]", "*.chef.example.com"),
@@ -111,8 +111,8 @@ def test_every_problem_at_once_with_its_line_and_what_would_be_right():
 def test_a_node_that_registers_itself_has_no_colon_in_its_name():
     text = "node: {name: 'db:1'}\nservers: [{name: a, url: 'https://a', association: {provider: chef-server}}]"
     assert problems(text) == [
-        "c.yml:1: node.name: 'db:1' has a colon, which a node may have and a Chef client may not: no server would"
-        " register it; write a name without one"
+        "c.yml:1: node.name: 'db:1' has a colon, which no Chef client name may have: the node could not"
+        " register; write a name without one"
     ]
     assert config.parse(text.replace("db:1", "db-1")).node.name == "db-1"
     assert config.parse(text.replace("chef-server", "none")).node.name == "db:1"
@@ -183,21 +183,35 @@ def test_everything_has_its_bounds(fits, too_much):
 def test_no_server_stands_twice_under_two_names(one, other, is_twice):
     text = f"servers: [{{name: a, {one}}}, {{name: b, {other}}}]"
     if is_twice:
-        assert problems(text) == [
-            "c.yml:1: servers[1].url: is the server of servers[0] once more; a server can stand there only once"
-        ]
+        assert problems(text) == ["c.yml:1: servers[1].url: is the same server as servers[0]; list each server once"]
     else:
         assert len(config.parse(text).servers) == 2
 
 
 def test_a_number_that_python_reads_and_does_not_write_is_a_problem():
     for place in ("discovery: {source: %s}", "? %s\n: x", "servers: %s", "log_format: %s"):
-        assert "too long" in problems(place % f"0x{'f' * 5000}")[0]
+        assert "a number with too many digits" in problems(place % f"0x{'f' * 5000}")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("discovery: {source: 'ssm:/a', region: x, %s}\nservers: [{name: a, url: 'https://a'}]", "discovery.ca_file"),
+        (server("url: 'https://a', association: {provider: chef-server, %s}"), "servers[0].association.ca_file"),
+    ],
+)
+def test_a_ca_file_is_for_an_endpoint_that_is_named(text, key):
+    text = "node: {name: a}\n" + text
+    config.parse(text % "endpoint_url: 'https://e', ca_file: /a.pem")
+    config.parse(text % "ca_file: null")
+    (said,) = problems(text % "ca_file: /a.pem")
+    assert said.startswith(f"c.yml:2: {key}: is for the endpoint at endpoint_url alone; ")
+    assert "an absolute path" in problems(text % "endpoint_url: 'https://e', ca_file: a.pem")[0]
 
 
 def test_more_servers_than_a_node_can_watch_are_refused_with_their_number():
     text = "servers:\n" + "".join(f"  - {{name: s{n}, url: 'https://s{n}'}}\n" for n in range(101))
-    assert problems(text) == ["c.yml:1: servers: names 101 servers; at most 100 can be watched"]
+    assert problems(text) == ["c.yml:1: servers: names 101 servers; write at most 100"]
     assert len(config.parse(text.rpartition("  -")[0]).servers) == 100
 
 
@@ -226,10 +240,10 @@ def test_whatever_yaml_makes_of_it_is_a_problem_and_no_surprise(text):
         ("x: 1\n\tb: 2", "c.yml:2: not valid YAML"),
         ("node: !!python/object:os.x {}", "c.yml:1: not valid YAML"),
         ("--- 1\n--- 2", "c.yml:2: not valid YAML"),
-        ("- a", "c.yml:1: ['a'] stands where"),
-        ("health: {}\nhealth: {}", "c.yml:2: health: stands twice"),
-        ("servers: {}", "c.yml:1: servers: {} stands where a list"),
-        ("node: {name: 5}", "c.yml:1: node.name: 5 is not text"),
+        ("- a", "c.yml:1: ['a'] is not a mapping"),
+        ("health: {}\nhealth: {}", "c.yml:2: health: duplicate key"),
+        ("servers: {}", "c.yml:1: servers: {} is not a list"),
+        ("node: {name: 5}", "c.yml:1: node.name: 5 is not a string"),
         ("node: {client_key: ~/x}", "c.yml:1: node.client_key: '~/x' is not an absolute path"),
         (
             "servers: [{name: a, url: https://h, association: {provider: magic}}]",
@@ -248,7 +262,7 @@ def test_one_wrong_thing(text, line):
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path):
-    with pytest.raises(ConfigError, match=re.escape("config.yml:1: cannot be read: No such file")):
+    with pytest.raises(ConfigError, match=re.escape("config.yml:1: cannot read it: No such file")):
         config.load(tmp_path / "config.yml")
     (tmp_path / "config.yml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):

@@ -37,10 +37,10 @@ def test_a_number_sign_with_nothing_after_it_names_no_key():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        *((text, "this is no place where a key is kept") for text in (None, 5, "", "ssm:", "s3://fleet/a", "hidden")),
+        *((text, "not a source of a key") for text in (None, 5, "", "ssm:", "s3://fleet/a", "hidden")),
         *((text, "the path after file: must be absolute") for text in ("file:hidden", "file:/hidden\n")),
-        *((text, "this is no name that AWS takes") for text in ("ssm:a#hidden", "ssm:a hidden")),
-        *((text, "this is no name that AWS takes") for text in ("secretsmanager:#hidden", "secretsmanager:a#hidden\n")),
+        *((text, "not a valid name in AWS") for text in ("ssm:a#hidden", "ssm:a hidden")),
+        *((text, "not a valid name in AWS") for text in ("secretsmanager:#hidden", "secretsmanager:a#hidden\n")),
     ],
 )
 def test_what_is_no_source_of_a_key_is_not_repeated(text, said):

@@ -148,7 +148,7 @@ def test_nobody_waits_for_a_pipe_that_nobody_reads_and_what_is_dropped_is_counte
     assert pipe.lines == ["INFO first", "INFO 0", "INFO 1", "INFO 2"]
     log.info("last")
     until(lambda: "INFO last" in pipe.read())
-    assert pipe.lines[4:] == ["WARNING 7 lines of the log are missing here: nobody read them in time", "INFO last"]
+    assert pipe.lines[4:] == ["WARNING 7 log lines were lost here: the log was not read fast enough", "INFO last"]
 
 
 def test_a_line_has_its_format_and_its_traceback_behind_the_queue(pipe, queued):
@@ -180,7 +180,7 @@ def test_what_only_the_log_hears_of_is_counted(monkeypatch, pipe):
     logs.from_a_thread(logging.INFO, faults)
     try:
         logging.getLogger("waitress").error("uncaptured python exception, closing channel")
-        assert (faults.count, faults.last) == (1, "request, in waitress")
+        assert (faults.count, faults.last) == (1, "request in waitress")
         logging.getLogger("waitress").warning("total open connections reached the connection limit")
         ending = threading.Thread(target=[].pop, name="listen.socket")
         ending.start()
@@ -189,7 +189,7 @@ def test_what_only_the_log_hears_of_is_counted(monkeypatch, pipe):
         log = logging.Logger("x")
         log.addHandler(logs.Lines(3, logs.Stream(pipe.descriptor), faults))
         log.info("%d", "no number")
-        assert (faults.count, faults.last) == (3, "line of the log by x: TypeError")
+        assert (faults.count, faults.last) == (3, "log line of x: TypeError")
     finally:
         logging.getLogger("waitress").filters.clear()
 
@@ -206,6 +206,6 @@ def test_what_anybody_can_have_said_is_said_so_often_and_the_rest_is_counted():
     now[0] = 59.0
     assert passed(2) == []
     now[0] = 60.0
-    assert passed(2) == ["bad 0 (before this, 4 more lines of its kind were left out)", "bad 1"]
+    assert passed(2) == ["bad 0 (4 similar lines suppressed before this one)", "bad 1"]
     now[0] = 200.0
     assert passed(1) == ["bad 0"]

@@ -128,7 +128,7 @@ def test_no_route_and_nobody_who_answers(servers, tmp_path):
 
 def test_a_name_without_an_address(servers, tmp_path):
     found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: [])))
-    assert found[0][2].startswith("127.0.0.1 has no address (the name has no address): repair DNS")
+    assert found[0][2].startswith("127.0.0.1 has no address (the host name has no address): repair DNS")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_the_key(node, tmp_path, monkeypatch):
     assert key.key(node) == f"everybody may read {path}, and be this node: chmod o-rwx {path}"
     path.chmod(0o600)
     path.write_text("-----BEGIN CERTIFICATE-----")
-    assert "it is a certificate" in key.key(node)
+    assert "this is a certificate" in key.key(node)
     nameless = attrs.evolve(node, config=attrs.evolve(node.config, node=config.Node()))
     assert "node.name is not set" in unseen(lambda: key.key(nameless))
 
@@ -276,7 +276,7 @@ def test_a_key_that_systemd_hands_over_is_looked_at_where_systemd_takes_it_from(
     assert key.key(handed_over).startswith(f"{source} is another one than when the service was started: systemctl")
     copy.unlink()
     source.write_text("-----BEGIN CERTIFICATE-----")
-    assert "it is a certificate" in key.key(handed_over)
+    assert "this is a certificate" in key.key(handed_over)
     source.unlink()
     assert unseen(lambda: key.key(handed_over)) == f"{source} is not there: see credentials"
 
@@ -328,13 +328,14 @@ def test_a_validator_that_the_server_takes_is_well(new_node, servers):
 def test_a_validator_that_is_not_taken_says_what_to_mend(new_node, servers, tmp_path):
     node = attrs.evolve(new_node[0], user="nobody-of-that-name")
     assert tried(node, validator="acme-validator").startswith(
-        "it does not accept the validator acme-validator (HTTP 401"
+        "HTTP 401: Failed to authenticate as 'acme-validator'. Ensure that your node_name and client key are correct.; "
+        "association.validator_key is not the key of client acme-validator on this server, or the organization is wrong"
     )
     path = write_config(tmp_path, servers, node="{name: web-1, organization: acme}", registers=True)
     abroad = attrs.evolve(node, config=config.load(path))
-    assert "node.organization must name one that exists there" in tried(abroad, Outcome.WRONG_ORGANIZATION)
+    assert "set node.organization to one that exists there" in tried(abroad, Outcome.WRONG_ORGANIZATION)
     new_node[1].write_bytes(PrivateKey.generate(2048).private_pem())
-    assert "association.validator and association.validator_key must fit" in tried(node)
+    assert "association.validator_key is not the key of client default-validator on this server" in tried(node)
     new_node[1].write_text("nonsense")
     assert tried(node).startswith(f"association.validator_key file:{new_node[1]}: ")
     new_node[1].unlink()
@@ -387,13 +388,34 @@ def test_what_is_trusted(node, tmp_path):
     put(node, "/etc/chef/trusted_certs/ca.pem", Authority().ca_pem.decode())
     assert trust.trust(node) is None
     put(node, "/etc/chef/trusted_certs/readme.crt", "no certificate")
-    assert "chef-client does not run: " in trust.trust(node)
+    assert "chef-client does not start with this trusted certificate: " in trust.trust(node)
     node.path("/etc/chef/trusted_certs/readme.crt").unlink()
     missing = attrs.evolve(with_servers(node).config.servers[0], ca_file=tmp_path / "missing.pem")
     node = attrs.evolve(node, config=attrs.evolve(node.config, servers=(missing,)))
-    assert trust.trust(node) == f"not trusted: {missing.ca_file}: No such file or directory"
+    assert trust.trust(node) == f"cannot trust {missing.ca_file}: No such file or directory"
     missing.ca_file.write_text("no certificate")
     assert trust.trust(node).startswith(f"ca_file {missing.ca_file}: ")
+
+
+def test_what_an_endpoint_of_aws_is_trusted_by(node, tmp_path):
+    assert [one.subject for one in trust.checks(node)] == ["trust"]
+    path = tmp_path / "endpoint.pem"
+    own = config.parse(f"discovery: {{endpoint_url: 'https://e', ca_file: {path}}}").discovery
+    node = attrs.evolve(node, config=attrs.evolve(node.config, discovery=own))
+
+    def found():
+        return trust.checks(node)[1].run()
+
+    assert (found().subject, found().is_ok, found().detail) == ("trust in AWS", False, f"{path} is not there")
+    path.write_text("see the wiki")
+    assert found().detail.startswith(f"ca_file {path}: ")
+    path.write_bytes(Authority().ca_pem)
+    assert found().is_ok
+    path.chmod(0o600)
+    let_in(tmp_path)
+    node = attrs.evolve(node, user="nobody", root=tmp_path)
+    said = "nobody, whom the service runs as, may not read it, because of"
+    assert found().detail == f"{path}: {said} {path}: chgrp nobody {path}; chmod 0640 {path}"
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to be somebody else")
@@ -404,7 +426,7 @@ def test_what_the_service_may_not_read_is_found_by_root(node, tmp_path):
     node = attrs.evolve(node, user="nobody")
     group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
     certs = node.path("/etc/chef/trusted_certs")
-    said = f"{certs} is trusted by chef-client, and cannot be read here (Permission denied): chgrp {group} "
+    said = f"chef-client trusts {certs}, but the sidecar cannot read it (Permission denied): chgrp {group} "
     assert trust.trust(node) == f"{said}{certs.parent} && chmod g+x {certs.parent}"
     assert os.geteuid() == 0
     node.path("/etc/chef").chmod(0o750)
@@ -422,7 +444,7 @@ def test_a_key_of_chef_client_that_the_service_cannot_even_see(node, tmp_path, m
     place.parent.chmod(0o700)
     let_in(tmp_path)
     trouble = key.key(attrs.evolve(node, user="nobody"))
-    assert trouble.startswith(f"it cannot be seen whether {place} exists: Permission denied; chgrp chef-failover ")
+    assert trouble.startswith(f"cannot tell whether {place} exists: Permission denied; chgrp chef-failover ")
 
 
 def test_only_root_and_the_service_can_tell_what_the_service_may_read(node, monkeypatch):
@@ -564,11 +586,11 @@ def test_a_client_rb_that_we_may_not_read(node):
 
 def test_what_is_accepted_is_looked_at(node):
     look = next(check.look for check in files.checks(node) if check.subject == "accepted")
-    assert "nothing is accepted yet" in look()
+    assert "no configuration is accepted yet" in look()
     accepted.accept(node.config_path)
     assert look() is None
     node.config_path.write_text("organisation: acme\n")
-    assert "is not at work, since it has mistakes" in look()
+    assert "is invalid and not in use" in look()
 
 
 # --- systemd --------------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_what_cannot_be_created_is_said_and_tried_once_in_a_while():
     world = World(ProbeError(Outcome.FORBIDDEN, "HTTP 403: missing create permission"))
     world.run(600.0)
     assert 2 <= world.created <= 11
-    assert "cannot be created there: HTTP 403" in world.live.snapshot.server("b").node_check.trouble
+    assert "cannot create it there: HTTP 403" in world.live.snapshot.server("b").node_check.trouble
 
 
 def test_what_a_run_has_left_empty_is_filled_once_in_a_while():
@@ -90,7 +90,7 @@ def test_what_a_run_has_left_empty_is_filled_once_in_a_while():
 def test_what_cannot_be_filled_is_said():
     world = World(ProbeError(Outcome.FORBIDDEN, "HTTP 403: missing update permission"), found=NodeObject())
     world.run(10.0)
-    assert "cannot be filled there: HTTP 403" in world.live.snapshot.server("b").node_check.trouble
+    assert "cannot fill it there: HTTP 403" in world.live.snapshot.server("b").node_check.trouble
 
 
 def test_an_empty_object_with_attributes_is_somebody_s_and_not_filled():

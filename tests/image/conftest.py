@@ -64,11 +64,11 @@ def packages(tmp_path_factory):
     """Our RPM, and one that has the stand-in as chef-client."""
     folder = tmp_path_factory.mktemp("packages")
     rpmbuild = require_program("rpmbuild", "rpm")
-    wheels = ROOT / "build" / "wheelhouse" / "x86_64"
+    wheels = ROOT / "build" / "wheelhouse"
     if not wheels.is_dir():
         missing_part("there is no wheelhouse (make wheelhouse)")
     environ = os.environ | {"PAYLOAD": "w3.zstdio"}  # a quick compression
-    subprocess.run([ROOT / "packaging" / "build-rpm", "x86_64", wheels, folder], check=True, timeout=300, env=environ)
+    subprocess.run([ROOT / "packaging" / "build-rpm", wheels, folder], check=True, timeout=300, env=environ)
     stand_in = ROOT / "tests" / "ruby" / "chef_client_stand_in.rb"
     definitions = {
         "stand_in": stand_in,

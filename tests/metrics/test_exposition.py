@@ -220,7 +220,7 @@ def test_the_file_is_written_on_change_and_every_so_often_and_trouble_is_said_on
     assert textfile.step() == math.inf
     textfile.use(path)
     assert [textfile.step() for _ in range(3)] == [60.0] * 3
-    assert caplog.text.count(f"metrics.textfile {path} cannot be written: No such file or directory") == 1
+    assert caplog.text.count(f"cannot write metrics.textfile {path}: No such file or directory") == 1
     path.parent.mkdir()
     textfile.step()
     first = path.read_bytes()

@@ -56,7 +56,7 @@ def test_state_and_our_key_are_kept_under_the_name_of_their_instance(tmp_path, k
     key_file.create(tmp_path, key)
     said = clone.set_aside(tmp_path, B, NOW)
     kept = f"client.pem.of-{A}, client.pub.of-{A}, state.json.of-{A}"
-    assert said == f"this is {B}, made from {A}: begun anew; set aside in {tmp_path}: {kept}"
+    assert said == f"this is {B}, cloned from {A}: starting fresh; set aside in {tmp_path}: {kept}"
     assert "\n" not in said
     assert files(tmp_path) == {
         f"client.pem.of-{A}": key.private_pem(),
@@ -133,9 +133,9 @@ def test_what_cannot_be_set_aside_is_said_and_tried_again(tmp_path, key, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(os, "rename", refuse)
         said = clone.set_aside(tmp_path, B, NOW)
-    assert said.endswith("cannot be set aside (Read-only file system); this node goes on as that one")
+    assert said.endswith("cannot be set aside (Read-only file system); this node continues as i-aaaaaaaaaaaaaaaaa")
     assert files(tmp_path) == before
-    assert "begun anew" in clone.set_aside(tmp_path, B, NOW)
+    assert "starting fresh" in clone.set_aside(tmp_path, B, NOW)
 
 
 # --- in a sidecar
@@ -171,7 +171,7 @@ def test_one_that_runs_elsewhere_begins_anew_and_says_so_once(tmp_path, key, cap
     until(lambda: recorded(tmp_path) == B)
     sidecar.stop()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert caplog.text.count("begun anew") == 1
+    assert caplog.text.count("starting fresh") == 1
     assert (tmp_path / f"client.pem.of-{A}").read_bytes() == key.private_pem()
     assert sidecar.about.client_key is None
 

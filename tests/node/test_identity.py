@@ -87,13 +87,13 @@ def test_a_token_is_used_again_and_an_expired_one_replaced_once(service):
 
 def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_no_more(service):
     service._give_token = lambda method, headers: (200, "worthless")
-    assert "refuses a token that it has just given (HTTP 401)" in refused(service.url)
+    assert "rejects its own new token (HTTP 401)" in refused(service.url)
     assert [method for method, _, _ in service.requests] == ["PUT", "GET", "PUT", "GET"]
 
 
 def test_turned_off_is_said_with_what_turns_it_on(service):
     service.is_disabled = True
-    assert "turned off for this instance (HTTP 403)" in refused(service.url)
+    assert "is disabled for this instance (HTTP 403)" in refused(service.url)
     assert "--http-endpoint enabled" in refused(service.url)
 
 
@@ -102,7 +102,7 @@ def test_a_token_that_never_comes_is_told_as_the_hop_limit(service, quick):
     begun = time.monotonic()
     said = refused(service.url)
     assert time.monotonic() - begun < 10
-    assert "in a container that is the instance's hop limit" in said
+    assert "In a container the hop limit is too low" in said
     assert "--http-put-response-hop-limit 2" in said
 
 
@@ -117,7 +117,7 @@ def test_however_slow_it_is_the_end_comes_in_time(service, quick, fault):
     for name, value in fault.items():
         setattr(service, name, value)
     begun = time.monotonic()
-    assert "does not come" in refused(service.url)
+    assert "sends no answer" in refused(service.url)
     assert time.monotonic() - begun < 10
 
 
@@ -128,11 +128,11 @@ def test_slow_but_in_time_is_fine(service):
 
 def test_something_else_that_answers_there(service):
     del service.documents[PATH]
-    assert refused(service.url).endswith(f"gives no {PATH} (HTTP 404)")
+    assert refused(service.url).endswith(f"has no {PATH} (HTTP 404)")
     service.documents[PATH] = ""
-    assert refused(service.url).endswith(f"gives no {PATH} (HTTP 200)")
+    assert refused(service.url).endswith(f"has no {PATH} (HTTP 200)")
     service.documents[PATH] = "a\nb"
-    assert refused(service.url).endswith(f"gives no {PATH} (HTTP 200)")
+    assert refused(service.url).endswith(f"has no {PATH} (HTTP 200)")
     with socket.create_server(("127.0.0.1", 0)) as server:
         import threading
 
@@ -144,7 +144,7 @@ def test_something_else_that_answers_there(service):
 
         thread = threading.Thread(target=rubbish)
         thread.start()
-        assert "does not answer like one (BadStatusLine)" in refused(f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert "sent an invalid answer (BadStatusLine)" in refused(f"http://127.0.0.1:{server.getsockname()[1]}")
         thread.join()
 
 
@@ -174,7 +174,7 @@ def test_placeholders_are_filled_in_from_their_sources_and_only_when_needed(serv
 @pytest.mark.parametrize("name", ["", "localhost", "localhost.localdomain"])
 def test_localhost_is_no_name(monkeypatch, name):
     monkeypatch.setattr(socket, "gethostname", lambda: name)
-    with pytest.raises(IdentityError, match="needs {hostname}, and this machine has none"):
+    with pytest.raises(IdentityError, match="needs {hostname}, but this machine's host name is "):
         identity.hostname()
 
 
@@ -195,8 +195,8 @@ def test_what_cannot_be_filled_in_names_the_key_and_what_would_be_right(service,
     service.is_disabled = True
     with pytest.raises(IdentityError) as refusal:
         identity.node_name("{instance_id}", identity.sources(Imds(service.url), tmp_path))
-    assert str(refusal.value).startswith("node.name needs {instance_id}, and the EC2 metadata service at http://127")
-    assert str(refusal.value).endswith("on a machine that is no EC2 instance write {fqdn} or a literal name")
+    assert str(refusal.value).startswith("node.name needs {instance_id}, but the EC2 metadata service at http://127")
+    assert str(refusal.value).endswith("outside EC2, write {fqdn} or a literal name")
 
 
 @pytest.mark.parametrize("odd", ["<html>", "i-", "i-0123", "../../etc", "ami-0123456789abcdef0"])

@@ -294,7 +294,7 @@ def test_a_full_disk_leaves_nothing_and_is_said_once(tmp_path, keys, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(os, call, full)
         said = _refused(key, caplog)
-    assert said == f"node.client_key: no key can be made in {tmp_path}: No space left on device"
+    assert said == f"node.client_key: cannot create a key in {tmp_path}: No space left on device"
     assert set(names(tmp_path)) <= {"client.pub"}
     assert same(key.ensure(), keys[0])
     assert key.trouble is None
@@ -333,7 +333,7 @@ print(sorted({*os.listdir(directory)} - {".client.lock"}))
     if "mount" in ended.stderr:
         pytest.skip(f"nothing can be mounted here: {ended.stderr.strip()}")
     assert ended.stdout.splitlines() == [
-        f"node.client_key: no key can be made in {tmp_path}: No space left on device",
+        f"node.client_key: cannot create a key in {tmp_path}: No space left on device",
         "['filler']",
         "['client.pem', 'client.pub']",
     ], ended.stderr
@@ -342,21 +342,21 @@ print(sorted({*os.listdir(directory)} - {".client.lock"}))
 def test_a_directory_that_we_may_not_write(tmp_path, keys, caplog, nobody):
     tmp_path.chmod(0o500)
     said = _refused(client_key(tmp_path, generate=lambda bits: keys[0]), caplog)
-    assert said == f"node.client_key: no key can be made in {tmp_path}: Permission denied"
+    assert said == f"node.client_key: cannot create a key in {tmp_path}: Permission denied"
     tmp_path.chmod(0o700)
     assert names(tmp_path) == []
 
 
 def test_a_directory_that_is_not_there(tmp_path, keys, caplog):
     said = _refused(client_key(tmp_path / "gone", generate=lambda bits: keys[0]), caplog)
-    assert said == f"node.client_key: no key can be made in {tmp_path}/gone: No such file or directory"
+    assert said == f"node.client_key: cannot create a key in {tmp_path}/gone: No such file or directory"
 
 
 def test_openssl_that_makes_no_such_key(tmp_path, caplog):
     def refuse(bits):
-        raise ValueError("OpenSSL refuses this key")
+        raise ValueError("OpenSSL rejects this key")
 
-    assert "OpenSSL refuses this key" in _refused(client_key(tmp_path, generate=refuse), caplog)
+    assert "OpenSSL rejects this key" in _refused(client_key(tmp_path, generate=refuse), caplog)
 
 
 # --- finding one
@@ -416,7 +416,7 @@ def test_a_configured_key_that_is_not_there_is_waited_for(tmp_path, keys, caplog
     configured = tmp_path / "later.pem"
     key = client_key(tmp_path, configured=configured, generate=never)
     said = _refused(key, caplog)
-    assert said.startswith(f"node.client_key: {configured}: No such file or directory; it is waited for")
+    assert said.startswith(f"node.client_key: {configured}: No such file or directory; waiting for it")
     assert key.path_for_chef_client() == configured
     put(configured, keys[0])
     assert same(key.ensure(), keys[0])
@@ -428,7 +428,7 @@ def test_chef_clients_key_that_we_may_not_read_is_no_reason_to_make_another(tmp_
     chef = put(tmp_path / "chef/client.pem", keys[0], mode=0)
     key = client_key(tmp_path, adoptable=(chef,), generate=never)
     said = _refused(key, caplog)
-    assert said.startswith(f"node.client_key: {chef}: Permission denied; another key would be refused")
+    assert said.startswith(f"node.client_key: {chef}: Permission denied; no new key is made")
     assert f"LoadCredential=client.pem:{chef}" in said
     assert key.path_for_chef_client() is None
     assert names(tmp_path) == ["chef"]
@@ -443,7 +443,7 @@ def test_nor_is_one_that_we_cannot_even_see(tmp_path, keys, caplog, nobody):
         said = _refused(client_key(tmp_path, adoptable=(chef,), generate=never), caplog)
     finally:
         chef.parent.chmod(0o700)
-    assert said.startswith(f"node.client_key: it cannot be seen whether {chef} exists: Permission denied; chgrp ")
+    assert said.startswith(f"node.client_key: cannot tell whether {chef} exists: Permission denied; chgrp ")
 
 
 def test_nor_is_a_link_to_nothing(tmp_path, caplog):
@@ -485,12 +485,12 @@ def _locked(directory, *more):
 
 
 UNUSABLE = {
-    "EC": (_ec, "it is an EC key, and Chef takes RSA keys alone"),
+    "EC": (_ec, "this is an EC key; Chef needs an RSA key"),
     "EC in PKCS#8": (_ec_pkcs8, "not an RSA private key"),
-    "passphrase": (_locked, "it has a passphrase"),
-    "passphrase, PKCS#1": (lambda directory: _locked(directory, "-traditional"), "it has a passphrase"),
-    "public": (lambda directory: PrivateKey.generate().public_pem(), "it is a public key"),
-    "certificate": (lambda directory: b"-----BEGIN CERTIFICATE-----", "it is a certificate"),
+    "passphrase": (_locked, "the key has a passphrase"),
+    "passphrase, PKCS#1": (lambda directory: _locked(directory, "-traditional"), "the key has a passphrase"),
+    "public": (lambda directory: PrivateKey.generate().public_pem(), "this is a public key"),
+    "certificate": (lambda directory: b"-----BEGIN CERTIFICATE-----", "this is a certificate"),
     "empty": (lambda directory: b"", "not an RSA private key"),
     "cut": (lambda directory: PrivateKey.generate().private_pem()[:900], "not an RSA private key"),
     "huge": (lambda directory: bytes(1 << 20), "it is longer than 64 KiB"),
@@ -557,7 +557,7 @@ def test_a_key_that_servers_know_and_that_is_gone_for_a_moment_is_never_replaced
     key = ClientKey(config.parse(f"state_dir: {own}"), "web-1", where=where)
     before = key.ensure().public_pem()
     adopted.rename(tmp_path / "away.pem")
-    with pytest.raises(KeyFileError, match="is gone, and is waited for") as caught:
+    with pytest.raises(KeyFileError, match="is missing; waiting for it") as caught:
         key.ensure()
     assert caught.value.is_passing
     assert names(own) == []

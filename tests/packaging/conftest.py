@@ -1,4 +1,4 @@
-"""The packages, a signed repository of them, and nodes to install them on. Built once for all tests."""
+"""The package, a signed repository of it, and nodes to install it on. Built once for all tests."""
 
 import itertools
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.node import AVAILABLE, SYSTEM, booted, call, make_stubs
-from tests.packaging.packages import ARCHES, NEW, OLD, ROOT, build
+from tests.packaging.packages import NEW, OLD, ROOT, build
 from tests.support.daemon_process import until
 from tests.support.parts import missing_part, require_program
 
@@ -31,18 +31,17 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(scope="session")
 def rpms(tmp_path_factory):
-    """The folder with an old and a new version, for both architectures."""
+    """The folder with an old and a new version."""
     directory = tmp_path_factory.mktemp("rpms")
-    for arch in ARCHES:
-        build(directory, arch, OLD)
-    build(directory, "x86_64", NEW)
+    build(directory, OLD)
+    build(directory, NEW)
     return directory
 
 
 @pytest.fixture(scope="session")
 def rpm(rpms):
-    """The path of the package for an architecture."""
-    return lambda arch: rpms / f"chef-failover-{OLD}-1.amzn2023.{arch}.rpm"
+    """The path of the old version."""
+    return rpms / f"chef-failover-{OLD}-1.noarch.rpm"
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +89,8 @@ def image(repository, tmp_path_factory):
 def _dress(root, repository):
     """What the node has before anybody installs us."""
     shutil.copytree(repository, root / "srv" / "chef-failover")
-    make_stubs(root / "srv" / "system", SYSTEM, "x86_64")
-    make_stubs(root / "srv" / "amazonlinux", AVAILABLE, "x86_64")
+    make_stubs(root / "srv" / "system", SYSTEM, "amzn2023", "x86_64")
+    make_stubs(root / "srv" / "amazonlinux", AVAILABLE["amzn2023"], "amzn2023", "x86_64")
     call("createrepo_c", "--quiet", root / "srv" / "amazonlinux")
     (root / "usr" / "share" / "licenses").mkdir()  # of the package filesystem there
     repos = root / "etc" / "yum.repos.d"

@@ -9,37 +9,40 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.daemon_process import until
 
-SYSTEM = ("bash", "findutils", "glibc", "openssl-libs", "shadow-utils", "systemd")
-"""Stubs for what is in the root already, though not as RPMs."""
-AVAILABLE = ("python3.11", "python3.12", "python3.13", "python3.14", "ruby3.2")
-"""Stubs for what dnf finds in a repository."""
-PROVIDES = {
+SYSTEM = {
     "bash": ("/bin/sh", "/bin/bash"),
+    "findutils": (),
+    "glibc": (),
     "openssl-libs": ("libcrypto.so.3()(64bit)",),
-    "systemd": ("/usr/bin/systemctl",),
     "shadow-utils": ("/usr/sbin/useradd",),
+    "systemd": ("/usr/bin/systemctl",),
 }
+"""What every system has, and what that provides: in the root of a node already, though not as RPMs."""
+AVAILABLE = {
+    "amzn2023": ("python3.11", "python3.12", "python3.13", "python3.14", "ruby3.2"),
+    "el9": ("python3.11", "python3.12", "ruby"),
+}
+"""What dnf finds in the repositories of each; the ``python3`` of both is 3.9."""
 ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0")
 
 
-def make_stubs(directory: Path, names: tuple[str, ...], arch: str) -> None:
-    """Empty packages with the names and provisions of Amazon Linux's."""
-    directory.mkdir(parents=True)
+def make_stubs(directory: Path, names: Iterable[str], release: str, arch: str, version: str = "1") -> None:
+    """Empty packages with the names of a distribution's, and with what those provide."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = f"Name: stubs\nVersion: {version}\nRelease: 1.{release}\nSummary: A stub\nLicense: none\n%description\n"
     for name in names:
-        version = name.removeprefix("python") if name.startswith("python") else "1"
-        provided = "".join(f"Provides: {what}\n" for what in PROVIDES.get(name, ()))
-        spec = directory / "stub.spec"
-        spec.write_text(
-            f"Name: {name}\nVersion: {version}\nRelease: 1.amzn2023\nSummary: A stub\nLicense: none\n"
-            f"{provided}%description\nA stub.\n%files\n"
-        )
-        rpmbuild = ["rpmbuild", "-bb", "--quiet", "--target", f"{arch}-linux", "--define", f"_rpmdir {directory}"]
-        call(*rpmbuild, "--define", "_build_name_fmt %%{NAME}.rpm", "--define", f"_topdir {directory}", str(spec))
-        spec.unlink()
+        provided = "".join(f"Provides: {what}\n" for what in SYSTEM.get(name, ()))
+        text += f"%package -n {name}\nSummary: A stub\n{provided}%description -n {name}\n%files -n {name}\n"
+    spec = directory / "stubs.spec"
+    spec.write_text(text)
+    rpmbuild = ["rpmbuild", "-bb", "--quiet", "--target", f"{arch}-linux", "--define", f"_rpmdir {directory}"]
+    call(*rpmbuild, "--define", "_build_name_fmt %%{NAME}.rpm", "--define", f"_topdir {directory}", str(spec))
+    spec.unlink()
 
 
 class Node:

@@ -14,10 +14,14 @@ import click
 import pytest
 import yaml
 
+from chef_failover import errors
+from chef_failover.api import render
 from chef_failover.cli.main import cli, commands
 from chef_failover.config import settings as config
 from chef_failover.config.settings import ChefServerAssociation, Config, Server
 from chef_failover.model.model import Outcome, Standing
+from chef_failover.node import accepted
+from chef_failover.state import document
 from tests.project.test_imports import PACKAGE, ROOMS
 
 ROOT = Path(__file__).parents[2]
@@ -228,6 +232,37 @@ def test_the_policies_in_the_pages_are_json():
         )
     ]
     assert [block["Statement"][0]["Action"] for block in blocks] == ["s3:GetObject"]
+
+
+RELEASE = (DOCS / "release.md").read_text()
+
+
+def test_the_page_on_releases_names_the_schema_and_the_exit_codes_that_there_are():
+    ruby = (ROOT / "ruby_shim" / "lib" / "chef_failover" / "document.rb").read_text()
+    assert {render.SCHEMA, accepted.SCHEMA, document.SCHEMA, int(re.search(r"SCHEMA = (\d+)", ruby)[1])} == {
+        int(re.search(r"^\| `schema`.* \| It is (\d+):", RELEASE, re.MULTILINE)[1])
+    }
+    told = {int(code) for code in re.findall(r"\d+", re.search(r"Exit codes are (.*?)\.", RELEASE)[1])}
+    assert told == {0, *(code for name, code in vars(errors).items() if name.startswith("EXIT_"))}
+
+
+def test_the_page_on_releases_names_paths_that_the_package_has():
+    (row,) = re.findall(r"^\| paths and names \| (.*) \|$", RELEASE, re.MULTILINE)
+    parts = ("rpm.spec", "packaging/chef-failover.service", "packaging/chef-failover.tmpfiles")
+    package = "".join((ROOT / part).read_text() for part in parts)
+    listened, state = Config().listen.socket, Config().state_dir
+    paths = re.findall(r"`(/.*?)`", row)
+    assert {str(listened), str(state)} <= set(paths)
+    assert [path for path in paths if path not in (f"{package} {listened} {state}")] == []
+
+
+def test_the_page_on_releases_has_the_steps_and_variables_of_make_release():
+    script = (ROOT / "packaging" / "release").read_text()
+    table = RELEASE.partition("| step | what it does |\n|---|---|\n")[2].partition("\n\n")[0]
+    steps = [row.split("|")[1].strip() for row in table.splitlines()]
+    assert steps == [step.strip("'") for step in re.findall(r"^step=('.*'|\w+)$", script, re.MULTILINE)]
+    told = re.findall(r"^\| .* \| `([A-Z_]+)=.*` \|$", RELEASE, re.MULTILINE)
+    assert sorted(told) == sorted(set(re.findall(r"\$\{([A-Z_]+)\b", script)))
 
 
 def test_never_and_immediately_are_what_the_page_says():

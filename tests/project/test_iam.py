@@ -34,6 +34,7 @@ EXAMPLES = re.findall(r"^\| `(\S+)` \| \[\S+\]\((\S+)\.json\) \| `(\S+)` \|$", R
 """Of the README: a source as config.yml has it, its policy, and the ARN that is filled in."""
 ACCOUNT = "123456789012"
 KEYS = set(KEY_STORES) - {Store.FILE}
+RUN_COMMAND = POLICIES.parent / "ssm"
 LISTS = {"s3": "s3://fleet/list.yml", "ssm-list": "ssm:/list"}
 """The policies for the fleet's list, and where that is kept then."""
 
@@ -44,7 +45,7 @@ class Recorder:
     def __init__(self):
         self.actions = set()
 
-    def __call__(self, service, operation, parameters, *, region, endpoint_url):
+    def __call__(self, service, operation, parameters, *, region, endpoint_url, ca_file=None):
         self.actions.add(f"{IAM_PREFIX.get(service, service)}:{operation}")
         raise AwsError("AccessDeniedException", "denied", 400)
 
@@ -91,16 +92,18 @@ def test_a_policy_allows_what_is_called_and_nothing_else(name):
 
 
 def test_every_policy_is_valid_and_one_of_these():
-    assert {path.stem for path in POLICIES.glob("*.json")} == {"opsworks-cm", "image-builder", *KEYS, *LISTS}
+    others = {"opsworks-cm", "image-builder", "ssm-run-command"}
+    assert {path.stem for path in POLICIES.glob("*.json")} == {*others, *KEYS, *LISTS}
     for path in POLICIES.glob("*.json"):
         for statement in statements(path.stem):
             assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
             assert statement["Sid"].isalnum()
             assert statement["Effect"] == "Allow"
+            # OpsWorks CM, and what only looks at commands, have no resources: IAM takes nothing but the asterisk.
+            is_bare = path.stem == "opsworks-cm" or statement["Sid"] == "SeeWhatCameOfIt"
             for arn in as_list(statement["Resource"]):
-                # OpsWorks CM has no resources for these actions: IAM takes nothing but the asterisk.
-                assert arn.startswith("arn:PARTITION:") or path.stem == "opsworks-cm"
-                assert any(word in json.dumps(statement) for word in PLACEHOLDERS)
+                assert arn.startswith("arn:PARTITION:") or is_bare
+                assert is_bare or any(word in json.dumps(statement) for word in PLACEHOLDERS)
 
 
 @pytest.mark.parametrize("name", ["secretsmanager", "ssm", "image-builder", *LISTS])
@@ -116,6 +119,18 @@ def test_a_build_reads_its_folder_and_no_validator_s_key():
     allowed = {one["Action"]: one["Resource"] for one in statements("image-builder")}
     assert set(allowed) == {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
     assert allowed["s3:GetObject"] == "arn:PARTITION:s3:::BUCKET/FOLDER/*"
+
+
+def test_an_operator_runs_all_documents_but_the_one_that_installs_on_nodes_of_a_ring():
+    documents, nodes, results = statements("ssm-run-command")
+    assert documents["Action"] == nodes["Action"] == "ssm:SendCommand"
+    named = {arn.partition(":document/")[2] for arn in documents["Resource"]}
+    assert named == {path.stem for path in RUN_COMMAND.glob("*.yml")} - {"chef-failover-install"}
+    assert nodes["Resource"] == "arn:PARTITION:ec2:REGION:ACCOUNT:instance/*"
+    (tag,) = nodes["Condition"]["StringLike"]
+    key = tag.removeprefix("ssm:resourceTag/")
+    assert f"Key=tag:{key}," in (RUN_COMMAND / "README.md").read_text()
+    assert all(action.startswith(("ssm:Get", "ssm:List")) for action in results["Action"])
 
 
 def filled(policy, text, partition="aws"):

@@ -22,7 +22,7 @@ A stand-in.
 %files
 """
 KEYS = {"RSA": "rsa3072", "Ed25519": "ed25519", "ECDSA": "nistp256", "DSA": "dsa2048"}
-NEEDED = ("rpm", "rpmsign", "createrepo_c", "gpg", "aws")
+NEEDED = ("rpmsign", "createrepo_c", "gpg", "aws")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,21 @@ def test_a_key_whose_signatures_rpm_4_16_does_not_take_is_refused(rpms, gpg_home
     assert ended.returncode == 1
     assert "take RSA or Ed25519" in ended.stderr
     assert not (tmp_path / "repo").exists()
+
+
+def test_nodes_that_look_in_the_folder_of_their_architecture_find_the_package(rpms, gpg_home, tmp_path):
+    former = tmp_path / "repo" / "x86_64"
+    former.mkdir(parents=True)
+    ended = make_repo(rpms, tmp_path / "repo", gpg_home)
+    assert ended.returncode == 0, ended.stderr
+    found = {path.relative_to(tmp_path / "repo").as_posix() for path in (tmp_path / "repo").rglob("*.[ra][ps][mc]")}
+    assert found == {
+        f"{folder}/{name}"
+        for folder in ("x86_64", "noarch")
+        for name in ("tiny-1-1.noarch.rpm", "repodata/repomd.xml.asc")
+    }
+    assert "baseurl=file:///" in (text := (tmp_path / "repo" / "chef-failover.repo").read_text())
+    assert "/noarch\n" in text
 
 
 @pytest.mark.parametrize("key", ["RSA", "Ed25519"])

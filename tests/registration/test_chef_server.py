@@ -74,7 +74,7 @@ def test_a_new_node_is_registered_in_two_requests(server, associate):
 def test_who_is_known_already_touches_no_validator(server, associate):
     server.register(NODE, KEY.public_pem())
     unread = associate(validator_key=lambda: pytest.fail("the key was read for nothing"))
-    assert (unread.event, unread.detail) == (Event.CONFIRM, "it knows this node by this key")
+    assert (unread.event, unread.detail) == (Event.CONFIRM, "the server knows this node by this key")
     assert asked(server) == [("GET", NODE, 200)]
 
 
@@ -120,8 +120,8 @@ def test_a_server_that_knows_only_the_old_signatures(authority, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"validator_key": lambda: OTHER_KEY}, "does not accept the validator default-validator"),
-        ({"validator": "nobody"}, "association.validator and association.validator_key must fit"),
+        ({"validator_key": lambda: OTHER_KEY}, "is not the key of client default-validator on this server, or the"),
+        ({"validator": "nobody"}, "association.validator_key is not the key of client nobody on this server, or the"),
         ({"name": "a/b"}, "see node.name"),
     ],
 )
@@ -135,7 +135,7 @@ def test_what_needs_a_person_says_what_to_mend(server, associate, more, words):
 def test_an_organization_that_does_not_exist(server, associate):
     answer = associate(url=f"{server.url}/organizations/nope")
     assert answer.event is Event.REFUSE
-    assert "node.organization must name one that exists there" in answer.detail
+    assert "set node.organization to one that exists there" in answer.detail
 
 
 def test_a_clock_that_is_wrong_is_said_with_both_times_and_tried_again(associate):
@@ -179,18 +179,18 @@ def registered(chef, *, validator_key=lambda: OTHER_KEY):
 @pytest.mark.parametrize(
     ("known", "event", "words"),
     [
-        (HTML, Event.FAIL, "something that no Chef server says"),
-        ((200, ""), Event.FAIL, "an empty body"),
-        ((200, {"name": "another"}), Event.FAIL, "something that no Chef server says"),
-        ((301, ""), Event.FAIL, "redirects elsewhere"),
+        (HTML, Event.FAIL, "not an answer of a Chef server"),
+        ((200, ""), Event.FAIL, "empty body"),
+        ((200, {"name": "another"}), Event.FAIL, "not an answer of a Chef server"),
+        ((301, ""), Event.FAIL, "redirects, which a Chef server never does"),
         ((401, CLOCK), Event.FAIL, "clock skew"),
-        ((403, LICENCE), Event.FAIL, "its Chef licence is not valid"),
-        ((404, "<html></html>"), Event.FAIL, "something that no Chef server says"),
+        ((403, LICENCE), Event.FAIL, "the server's Chef licence is not valid"),
+        ((404, "<html></html>"), Event.FAIL, "not an answer of a Chef server"),
         ((500, {"error": ["internal service error"]}), Event.FAIL, "HTTP 500"),
-        ((503, ""), Event.FAIL, "as in maintenance"),
+        ((503, ""), Event.FAIL, "HTTP 503 Service Unavailable: in maintenance"),
         ((200, {"name": NODE}), Event.CONFIRM, "knows this node by this key"),
         ((403, {"error": ["missing read permission"]}), Event.CONFIRM, "knows this node by this key"),
-        ((404, NO_ORGANIZATION), Event.REFUSE, "node.organization must name one that exists there"),
+        ((404, NO_ORGANIZATION), Event.REFUSE, "set node.organization to one that exists there"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -210,15 +210,15 @@ MADE = {"uri": f"{URL}/clients/{NODE}"}
     [
         ((201, MADE), Event.CONFIRM, "registered by acme-validator"),
         ((201, MADE | {"chef_key": {"name": "default"}}), Event.CONFIRM, "registered by acme-validator"),
-        ((201, ""), Event.FAIL, "HTTP 201 Created with an empty body"),
-        ((201, {"name": NODE}), Event.FAIL, "something that no Chef server says"),
-        (HTML, Event.FAIL, "something that no Chef server says"),
-        ((302, ""), Event.FAIL, "redirects elsewhere"),
+        ((201, ""), Event.FAIL, "HTTP 201 Created: empty body"),
+        ((201, {"name": NODE}), Event.FAIL, "not an answer of a Chef server"),
+        (HTML, Event.FAIL, "not an answer of a Chef server"),
+        ((302, ""), Event.FAIL, "redirects, which a Chef server never does"),
         ((401, CLOCK), Event.FAIL, "clock skew"),
         ((403, {"error": ["missing create permission"]}), Event.REFUSE, "acme-validator may not create clients there"),
-        ((403, LICENCE), Event.FAIL, "its Chef licence is not valid"),
-        ((404, NO_ORGANIZATION), Event.REFUSE, "node.organization must name one that exists there"),
-        ((413, {"error": ["too long"]}), Event.REFUSE, "does not take this node's name or key"),
+        ((403, LICENCE), Event.FAIL, "the server's Chef licence is not valid"),
+        ((404, NO_ORGANIZATION), Event.REFUSE, "set node.organization to one that exists there"),
+        ((413, {"error": ["too long"]}), Event.REFUSE, "the server rejects this node's name or key"),
         ((500, ""), Event.FAIL, "HTTP 500"),
     ],
     ids=lambda value: str(value)[:40],
@@ -237,7 +237,10 @@ def test_what_the_server_says_to_the_validator(chef, unknown, made, event, words
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(400, "does not take this node's name or key"), (401, "does not accept the validator acme-validator")],
+    [
+        (400, "the server rejects this node's name or key"),
+        (401, "association.validator_key is not the key of client acme-validator on this server"),
+    ],
 )
 def test_who_refuses_1_3_is_asked_by_1_1_and_then_believed(chef, status, words):
     asks(chef, NOBODY)
@@ -327,7 +330,7 @@ def test_goiardi_with_its_own_validator(tmp_path):
         first = provider.associate(Registrant(NODE, KEY), None)
         assert (first.event, first.detail) == (Event.CONFIRM, "registered by chef-validator")
         again = provider.associate(Registrant(NODE, KEY), None)
-        assert (again.event, again.detail) == (Event.CONFIRM, "it knows this node by this key")
+        assert (again.event, again.detail) == (Event.CONFIRM, "the server knows this node by this key")
         conflict = provider.associate(Registrant(NODE, OTHER_KEY), None)
         assert (conflict.event, "key conflict" in conflict.detail) == (Event.REFUSE, True)
         bad = provider.associate(Registrant("a/b", KEY), None)

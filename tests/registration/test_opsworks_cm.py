@@ -44,7 +44,7 @@ class Scripted:
     def __init__(self, *answers):
         self.asked, self._left = [], list(answers)
 
-    def __call__(self, service, operation, parameters, *, region, endpoint_url):
+    def __call__(self, service, operation, parameters, *, region, endpoint_url, ca_file=None):
         self.asked.append((operation, parameters))
         answer = self._left.pop(0)
         if isinstance(answer, Exception):
@@ -115,7 +115,7 @@ def test_a_server_that_is_not_there_needs_a_person(aws_secret, stub, registrant)
     answer = provider(stub).associate(registrant, None)
     assert answer.event is Event.REFUSE
     assert "no server mainserver" in answer.detail
-    assert "mend association.server_name or association.region" in answer.detail
+    assert "correct association.server_name or association.region" in answer.detail
 
 
 def test_nothing_secret_is_in_what_is_said(aws_secret, stub, registrant, caplog, tmp_path):
@@ -153,7 +153,7 @@ def test_a_throttled_fleet_is_registered_and_nobody_starves(registrant):
     """AWS's own rates, and a registration takes a minute: 13 questions for each node are 520 s of what is allowed."""
     clock, tokens, filled_at, asked = [0.0], [10.0], [0.0], []
 
-    def call(service, operation, parameters, *, region, endpoint_url):
+    def call(service, operation, parameters, *, region, endpoint_url, ca_file=None):
         asked.append(clock[0])
         tokens[0] = min(10.0, tokens[0] + 5.0 * (clock[0] - filled_at[0]))
         filled_at[0] = clock[0]
@@ -270,7 +270,7 @@ def test_both_pairs_rejected_is_said_with_the_keys_to_mend(registrant):
     answer = after(first, second, registrant=registrant)
     assert answer.event is Event.REFUSE
     assert "bad name" in answer.detail
-    assert "mend association.server_name, organization or node.name" in answer.detail
+    assert "correct association.server_name, organization or node.name" in answer.detail
 
 
 def test_throttling_between_the_pairs_is_throttling(registrant):
@@ -308,7 +308,7 @@ def test_what_an_earlier_life_had_registered_is_confirmed_by_the_server(registra
         return True
 
     answer = after(*answers, registrant=registrant, ticket=ticket, is_known=is_known)
-    assert answer == Answer(Event.CONFIRM, "the server takes this node's key already")
+    assert answer == Answer(Event.CONFIRM, "the server already accepts this node's key")
     assert asked == [registrant]
 
 

@@ -9,12 +9,17 @@ from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
+from chef_failover.config.settings import parse
 from chef_failover.decide.registration import TABLE, Event
+from chef_failover.engine.workers import chef_server_for
+from chef_failover.errors import AwsError
 from chef_failover.model.model import RegistrationState
+from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import ChefServerProvider
 from chef_failover.registration.none import NoProvider
 from chef_failover.registration.opsworks_cm import OpsworksCm
+from chef_failover.registration.providers import make_provider
 from tests.support.daemon_process import dev_servers
 from tests.support.opsworks_stub import HANG_UP, OpsworksStub
 
@@ -132,3 +137,30 @@ def test_whoever_does_not_answer_is_a_failure_in_words_or_was_not_needed(world):
 def test_no_key_is_in_what_is_said(world):
     said = " ".join(answer.detail for answer in drive(world.provider()))
     assert "BEGIN" not in said
+
+
+@pytest.mark.parametrize(
+    "association",
+    [
+        "provider: chef-server, validator_key: 'ssm:/v', region: x",
+        "provider: chef-server, validator_key: 'secretsmanager:v', region: x",
+        "provider: opsworks-cm, region: x",
+    ],
+)
+@pytest.mark.parametrize("more", ["", ", endpoint_url: 'https://e', ca_file: /e.pem"])
+def test_an_endpoint_is_called_with_its_own_ca_file(tmp_path, association, more):
+    called = []
+
+    def call(*_, region, endpoint_url, ca_file=None):
+        called.append((endpoint_url, ca_file and str(ca_file)))
+        raise AwsError("AccessDeniedException", "denied", 400)
+
+    with dev_servers("mainserver") as (server,):
+        (tmp_path / "ca.pem").write_bytes(server.ca_pem)
+        text = f"{{name: a, url: '{server.url}', ca_file: {tmp_path}/ca.pem, association: {{{association}{more}}}}}"
+        config = parse(f"node: {{name: {NODE}}}\nservers: [{text}]")
+        one, machine = config.servers[0], Machine()
+        chef_server = chef_server_for(config, one, NODE, machine)
+        provider = make_provider(config, one, chef_server, utc_now=machine.utc_now, rng=random.Random(1), call=call)
+        assert provider.associate(Registrant(NODE, KEY), None).event is Event.REFUSE
+    assert called == [("https://e", "/e.pem") if more else (None, None)]

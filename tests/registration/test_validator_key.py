@@ -113,9 +113,12 @@ def test_what_is_no_key_in_a_file(tmp_path, text, words):
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (lambda pem: pem.replace(b"\n", b"\\n"), "its line breaks are written as \\n: keep it with real ones"),
-        (lambda pem: pem.strip().replace(b"\n", b" ") + b"\n", "its line breaks are lost: keep it as its file has it"),
-        (lambda pem: pem.replace(b"\n", b""), "its line breaks are lost"),
+        (lambda pem: pem.replace(b"\n", b"\\n"), "its line breaks are written as \\n: store it with real line breaks"),
+        (
+            lambda pem: pem.strip().replace(b"\n", b" ") + b"\n",
+            "its line breaks are missing: store it with line breaks, as in its file",
+        ),
+        (lambda pem: pem.replace(b"\n", b""), "its line breaks are missing"),
         (lambda pem: pem[:300], "without a passphrase"),
     ],
 )
@@ -163,15 +166,15 @@ def test_a_binary_secret(store, moto_url, aws_secret):
 def test_a_key_within_a_secret(store, moto_url):
     store("secretsmanager", "CreateSecret", Name="json", SecretString=json.dumps({"private key": PEM, "other": 7}))
     assert public_of(read("secretsmanager:json#private key", endpoint_url=moto_url)) == PUBLIC_PEM
-    assert str(refusal("secretsmanager:json#missing", endpoint_url=moto_url)).endswith("has no text under 'missing'")
-    assert "has no text under 'other'" in str(refusal("secretsmanager:json#other", endpoint_url=moto_url))
+    assert str(refusal("secretsmanager:json#missing", endpoint_url=moto_url)).endswith("has no string under 'missing'")
+    assert "has no string under 'other'" in str(refusal("secretsmanager:json#other", endpoint_url=moto_url))
     assert "name the key within it" in str(refusal("secretsmanager:json", endpoint_url=moto_url))
 
 
 @pytest.mark.parametrize("text", [JUNK, json.dumps([JUNK]), json.dumps(JUNK), "[" * 100_000, "7"])
 def test_a_json_key_of_what_is_no_json_object(text):
     error = refusal("secretsmanager:json#key", call=gives({"SecretString": text}))
-    assert str(error).endswith("is not a JSON object; leave away what follows the #")
+    assert str(error).endswith("is not a JSON object; remove the # and what follows it")
     assert error.__cause__ is error.__context__ is None  # a JSON error has the whole text in it
 
 
@@ -185,7 +188,7 @@ def test_what_is_no_key_in_a_secret(text, words):
 def test_a_secret_that_is_not_there(store, moto_url):
     error = refusal("secretsmanager:nothing", endpoint_url=moto_url)
     assert (str(error).partition(": ")[2], error.is_passing) == (
-        "does not exist in us-east-1; mend it, or association.region",
+        "does not exist in us-east-1; correct it, or association.region",
         False,
     )
     store("secretsmanager", "CreateSecret", Name="here", SecretString=PEM)
@@ -249,7 +252,7 @@ def test_an_answer_without_a_value(store, reply):
 
 
 def test_a_region_is_needed_for_aws_only():
-    assert "association.region must say where" in str(refusal("ssm:chef", region=None))
+    assert "is in AWS: set association.region" in str(refusal("ssm:chef", region=None))
 
 
 def test_no_credentials_over_the_wire(store, moto_url, tmp_path):

@@ -156,7 +156,7 @@ def test_a_parameter_that_was_created_again_is_new_at_the_same_version(moto, mot
 
 def test_a_parameter_that_is_no_text_is_said():
     answer = list_fetch.fetch(settings("ssm:/a"), None, lambda *_, **__: {"Parameter": {"Value": "\ud800"}})
-    assert answer == Trouble("ssm:/a: is not UTF-8 text")
+    assert answer == Trouble("ssm:/a: not UTF-8 text")
 
 
 def test_a_file_is_as_new_as_its_times(tmp_path):
@@ -182,15 +182,15 @@ def denied(code, status=403):
         ("s3://fleet/a", denied("AccessDenied"), "allow what packaging/iam/s3.json has", False),
         ("ssm:/a", denied("AccessDeniedException"), "allow what packaging/iam/ssm-list.json has", False),
         ("s3://fleet/a", denied("NoSuchKey", 404), "s3://fleet/a: does not exist in us-east-1", False),
-        ("ssm:/a", denied("ParameterNotFound", 400), "mend it, or discovery.source", False),
+        ("ssm:/a", denied("ParameterNotFound", 400), "correct discovery.source or region", False),
         ("ssm:/a", denied("NoCredentials", 0), "needs AWS credentials", True),
         ("ssm:/a", denied("ThrottlingException", 400), "cannot be read in us-east-1", True),
-        ("s3://fleet/a", lambda *_, **__: {}, "answers without an object", True),
-        ("ssm:/a", lambda *_, **__: {}, "answers without a value", True),
-        ("s3://fleet/a", lambda *_, **__: {"Body": b"\xff", "ETag": "1"}, "is not UTF-8 text", False),
-        ("s3://fleet/a", lambda *_, **__: {"Body": b"x" * 300_000, "ETag": "1"}, "is longer than 256 KiB", False),
-        ("file:/nowhere/list.yml", None, "cannot be read: No such file or directory", True),
-        ("file:/dev/null", None, "is no regular file", False),
+        ("s3://fleet/a", lambda *_, **__: {}, "S3 sent no object", True),
+        ("ssm:/a", lambda *_, **__: {}, "the Parameter Store sent no value", True),
+        ("s3://fleet/a", lambda *_, **__: {"Body": b"\xff", "ETag": "1"}, "not UTF-8 text", False),
+        ("s3://fleet/a", lambda *_, **__: {"Body": b"x" * 300_000, "ETag": "1"}, "longer than 256 KiB", False),
+        ("file:/nowhere/list.yml", None, "cannot read it: No such file or directory", True),
+        ("file:/dev/null", None, "not a regular file", False),
     ],
 )
 def test_what_cannot_be_had_is_said_with_what_to_do(source, call, said, is_passing):
@@ -283,7 +283,10 @@ def test_a_reload_takes_what_is_known_by_the_new_trust_and_asks_at_once(tmp_path
     text = "servers: [{name: b, url: 'https://b.example.com'}]"
     made, _ = make(tmp_path, Fetched(text, "1"))
     made.step()
-    assert "every server is refused: b: its host b.example.com" in made.standing.trouble
+    assert (
+        "every server was rejected: b: host b.example.com is neither in trusted_hosts nor in servers of config.yml"
+        in made.standing.trouble
+    )
     trusting = config.parse(f"{OWN}state_dir: {tmp_path}\ntrusted_hosts: ['*.example.com']")
     now = made.effective_for(trusting)
     assert [server.name for server in now.config.servers] == ["b"]
@@ -310,7 +313,7 @@ def test_what_cannot_take_over_is_tried_again(tmp_path):
 
     made, source = make(tmp_path, Fetched(TEXT, "1"), go_on)
     made.step()
-    assert "cannot be used now: no name" in made.standing.trouble
+    assert "the server list does not work: no name" in made.standing.trouble
     assert not (tmp_path / "discovered.yml").exists()
     source.answer = Unchanged()
     made.step()
@@ -413,7 +416,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_the_list_used(tmp_path, capl
     (tmp_path / "discovered.yml").mkdir()
     made.step()
     assert made.standing.origin is Origin.SOURCE
-    assert "cannot be kept: Is a directory" in caplog.text
+    assert "cannot cache the server list" in caplog.text
 
 
 # --- sidecars -------------------------------------------------------------------------------------------------------
@@ -429,7 +432,7 @@ def test_a_list_takes_over_and_a_bad_or_empty_one_does_not(servers, tmp_path):
         replace(source, listed(tmp_path, servers[1], servers[0]))
         until(lambda: names(running) == ["standbyserver", "mainserver"])
         until(lambda: running.ask("/v1/server").body["name"] == "standbyserver")
-        for text, said in (("", "is empty"), ("servers: [{name: x}]", "list.yml:1: servers[0]: needs the key 'url'")):
+        for text, said in (("", "is empty"), ("servers: [{name: x}]", "list.yml:1: servers[0]: missing key 'url'")):
             replace(source, text)
             until(lambda said=said: said in (standing(running)["trouble"] or ""))
             assert names(running) == ["standbyserver", "mainserver"]
@@ -439,7 +442,9 @@ def test_a_list_takes_over_and_a_bad_or_empty_one_does_not(servers, tmp_path):
         assert names(running) == ["mainserver", "standbyserver"]
         told = run("status", "--config", path).stdout
         assert f"Servers: from file:{source}, version " in told
-        assert "refused: stranger: its host chef.evil.example is not in trusted_hosts of config.yml" in told
+        assert (
+            "refused: stranger: host chef.evil.example is neither in trusted_hosts nor in servers of config.yml" in told
+        )
         checked = run("check", "--config", path)
         assert (checked.returncode, "refused: stranger" in checked.stdout) == (1, True), checked.stdout
         replace(source, listed(tmp_path, *servers))
@@ -475,8 +480,8 @@ def test_a_kept_list_that_cannot_be_started_with_is_dropped_and_said(tmp_path, m
     sidecar.start()
     sidecar.stop()
     assert [server.name for server in sidecar.snapshot.servers] == ["own"]
-    assert "is dropped" in caplog.text
-    assert "could not be started with" in sidecar.about.discovery.trouble
+    assert "and was dropped" in caplog.text
+    assert "the cached server list did not work" in sidecar.about.discovery.trouble
     assert not (tmp_path / "discovered.yml").exists()
 
 

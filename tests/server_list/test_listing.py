@@ -26,7 +26,8 @@ servers:
   - {name: plain, url: "https://plain.example.net"}
   - {name: keyless, url: "https://keyless.example.net", association: {provider: chef-server}}
   - {name: works, url: "https://works.example.net",
-     association: {provider: opsworks-cm, region: x, endpoint_url: "https://works.example.org"}}
+     association: {provider: opsworks-cm, region: x, endpoint_url: "https://works.example.org",
+                   ca_file: /etc/pki/works.pem}}
 trusted_hosts: ["*.chef.example.com", chef.example.org]
 discovery: {source: "s3://fleet/servers.yml", region: us-east-1, endpoint_url: "https://vpce.example.com"}
 """
@@ -45,6 +46,9 @@ def listed(*entries, more=""):
     return listing("servers:\n" + "".join(entries) + more)
 
 
+WORKS = "provider: opsworks-cm, region: x, endpoint_url: 'https://works.example.org'"
+
+
 def association(text):
     return f", association: {{{text}}}"
 
@@ -56,19 +60,28 @@ def association(text):
         (one(url="https://a.b.CHEF.example.com:444/organizations/x"), None),
         (one(url="https://chef.example.org"), None),
         (one(url="https://chef-own.example.net:8443"), None),
-        (one(url="https://chef-own.example.net"), "its host chef-own.example.net is not in trusted_hosts"),
+        (
+            one(url="https://chef-own.example.net"),
+            "host chef-own.example.net is neither in trusted_hosts nor in servers of config",
+        ),
         (one(url="https://Chef-Own.example.net:8443/organizations/default/"), None),
-        (one(url="https://chef-own.example.net:8443/organizations/x"), "is another path than config.yml has"),
-        (one(url="https://chef-own.example.net:8443", more=", organization: x"), "organizations/x is another path"),
-        (one(url="https://a.chef.example.com/x/../y"), "may be read in more than one way"),
+        (
+            one(url="https://chef-own.example.net:8443/organizations/x"),
+            "differs from config.yml in its path",
+        ),
+        (
+            one(url="https://chef-own.example.net:8443", more=", organization: x"),
+            "/x differs from config.yml in its path",
+        ),
+        (one(url="https://a.chef.example.com/x/../y"), "has an ambiguous path"),
         (one(url="https://odd.chef.example.com/organizations/%41"), None),
-        (one(url="https://chef.example.com"), "not in trusted_hosts"),
-        (one(url="https://evilchef.example.com"), "not in trusted_hosts"),
-        (one(url="https://a.chef.example.com.evil.org"), "not in trusted_hosts"),
+        (one(url="https://chef.example.com"), "neither in trusted_hosts nor in servers of config.yml"),
+        (one(url="https://evilchef.example.com"), "neither in trusted_hosts nor in servers of config.yml"),
+        (one(url="https://a.chef.example.com.evil.org"), "neither in trusted_hosts nor in servers of config.yml"),
         (one(more=", ca_file: /etc/pki/own.pem"), None),
         (one(more=", ca_file: /etc/chef/trusted_certs/a.pem"), None),
-        (one(more=", ca_file: /etc/chef/trusted_certs/../a.pem"), "its ca_file /etc/chef/trusted_certs/../a.pem"),
-        (one(more=", ca_file: /tmp/a.pem"), "its ca_file /tmp/a.pem is not that of a server in config.yml"),
+        (one(more=", ca_file: /etc/chef/trusted_certs/../a.pem"), "ca_file /etc/chef/trusted_certs/../a.pem"),
+        (one(more=", ca_file: /tmp/a.pem"), "ca_file /tmp/a.pem is neither that of a server in config.yml nor in"),
         (one(more=association("provider: chef-server")), None),
         (one(more=association("provider: chef-server, validator_key: 'ssm:/v', region: us-east-1")), None),
         (one(more=association("provider: chef-server, validator_key: 'file:/etc/chef-failover/v.pem'")), None),
@@ -79,12 +92,17 @@ def association(text):
         ),
         (
             one(more=association("provider: chef-server, validator_key: 'file:/etc/shadow'")),
-            "file:/etc/shadow is not in",
+            "validator_key file:/etc/shadow is neither in config.yml nor in",
         ),
         (one(more=association("provider: opsworks-cm, region: us-east-1")), None),
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://works.example.org'")), None),
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://vpce.example.com'")), None),
         (one(more=association("provider: opsworks-cm, region: x, endpoint_url: 'https://evil.org'")), "endpoint_url"),
+        (one(more=association(f"{WORKS}, ca_file: /etc/pki/works.pem")), None),
+        (
+            one(more=association(f"{WORKS}, ca_file: /etc/pki/own.pem")),
+            "its association's ca_file /etc/pki/own.pem is not that of an endpoint in config.yml",
+        ),
     ],
 )
 def test_what_config_yml_does_not_vouch_for_is_refused_and_the_rest_used(entry, refused):
@@ -124,24 +142,24 @@ GOOD = listed(one())
 BAD = {
     "": "s3://fleet/servers.yml:1: is empty",
     " \n": "is empty",
-    "servers:\n" + "".join(one(f"s{n}") for n in range(101)): "servers: names 101 servers; at most 100",
+    "servers:\n" + "".join(one(f"s{n}") for n in range(101)): "servers: names 101 servers; write at most 100",
     "servers: []": "s3://fleet/servers.yml:1: servers: names no server",
     "drains: []": "servers: names no server",
     "servers: [": "not valid YAML",
     "- a": "names no server",
-    "servers:\n- {name: a, url: 'http://a'}\n- {name: a}": ":3: servers[1].name: 'a' already names servers[0]",
-    "servers:\n" + one() + "state_dir: /tmp": ":3: state_dir: unknown key; known here: servers, drains, fleet, health",
+    "servers:\n- {name: a, url: 'http://a'}\n- {name: a}": ":3: servers[1].name: 'a' is already the name of servers[0]",
+    "servers:\n" + one() + "state_dir: /tmp": ":3: state_dir: unknown key; known keys: servers, drains, fleet, health",
     "servers:\n" + one() + "health: {interval: 5}": "health.interval: 5 is not a duration",
-    "servers:\n" + one() + "health: {timeout: 9s}": "health.timeout: unknown key; known here: interval",
-    "servers:\n" + one() + "drains: [{server: b}]": "drains[0].server: 'b' is no server of this list",
-    "servers:\n" + one() + "drains: [{server: a}]": "drains: leaves no server",
-    "servers:\n" + one() + one("b") + "drains: [{server: a}, {server: a}]": "drained by drains[0] already",
-    "servers:\n" + one() + one("b") + "drains: [{server: a, until: 2026-11-22}]": "is not an instant with its zone",
-    "servers:\n" + one() + one("b") + "drains: [{server: a, until: 2026-11-22T10:00:00}]": "with its zone",
+    "servers:\n" + one() + "health: {timeout: 9s}": "health.timeout: unknown key; known keys: interval",
+    "servers:\n" + one() + "drains: [{server: b}]": "drains[0].server: 'b' is not a server of this list",
+    "servers:\n" + one() + "drains: [{server: a}]": "drains: drains every server of the list; leave at least one",
+    "servers:\n" + one() + one("b") + "drains: [{server: a}, {server: a}]": "drains[0] already drains 'a'",
+    "servers:\n" + one() + one("b") + "drains: [{server: a, until: 2026-11-22}]": "is not a time with a zone",
+    "servers:\n" + one() + one("b") + "drains: [{server: a, until: 2026-11-22T10:00:00}]": "is not a time with a zone",
     "servers:\n" + one() + one("b") + 'drains: [{server: a, reason: "x\\ny"}]': "is not one line",
-    "servers:\n" + one("a", "https://a.evil.org"): "every server is refused: a: its host a.evil.org",
-    "a: &a [1]\nb: *a": ":2: an alias (*) is not taken",
-    "[" * 5000: "that many levels",
+    "servers:\n" + one("a", "https://a.evil.org"): "every server was rejected: a: host a.evil.org is neither",
+    "a: &a [1]\nb: *a": ":2: an alias (*) is not allowed in a server list",
+    "[" * 5000: ":1: more than 20 levels is not allowed in a server list",
     "servers: 2026-13-45": "not valid YAML",
     "x" * 300_000: "longer than 256 KiB",
 }
@@ -200,9 +218,9 @@ def test_no_text_breaks_it(text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("discovery: {source: 's3://fleet/a'}\nservers: [{name: a, url: 'https://a'}]", "write its region beside it"),
-        ("discovery: {source: 'file:/a'}", "stands beside no server"),
-        ("discovery: {source: 'ftp:/a'}", "is no place where a list is kept"),
+        ("discovery: {source: 's3://fleet/a'}\nservers: [{name: a, url: 'https://a'}]", "is in AWS and needs a region"),
+        ("discovery: {source: 'file:/a'}", "needs a server under servers"),
+        ("discovery: {source: 'ftp:/a'}", "is not a source of a server list"),
     ],
 )
 def test_what_is_wrong_with_discovery_is_said(text, said):

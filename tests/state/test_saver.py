@@ -31,7 +31,7 @@ def test_trouble_is_said_once_for_each_reason_and_ends_nothing(caplog):
         assert [saver.step() for _ in range(3)] == [math.inf] * 3
         saver.change()
         saver.step()
-    assert caplog.text.count("cannot be written: full") == 2
+    assert caplog.text.count("cannot save the state: full") == 2
 
 
 def test_who_must_know_that_it_is_kept_is_told_when_it_is_not():

@@ -35,3 +35,16 @@ def fill(server, names, published=None, *, age_s=60.0):
     attributes = automatic(published, age_s=age_s)
     for name in names:
         server.put_node(name, ["recipe[web]"], automatic=attributes)
+
+
+def write_credentials(folder, servers):
+    """A credentials file in ``folder`` with a profile for each embedded server, and the certificate beside it."""
+    text = ""
+    for server in servers:
+        (folder / f"{server.name}.pem").write_bytes(server.administrator_key.private_pem())
+        text += f'[{server.name}]\nclient_name = "admin"\nclient_key = "{server.name}.pem"\n'
+        text += f'chef_server_url = "{server.chef_server_url}"\n'
+    (folder / "credentials").write_text(text)
+    (folder / "trusted_certs").mkdir()
+    (folder / "trusted_certs" / "ca.crt").write_bytes(servers[0].ca_pem)
+    return folder / "credentials"

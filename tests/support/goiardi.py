@@ -122,6 +122,10 @@ class Goiardi:
         """As the administrator."""
         self.request("DELETE", f"clients/{name}", "admin", self._key("admin")).raise_for_status()
 
+    def names(self, kind: str) -> list[str]:
+        """The names of all objects of this kind, as the administrator."""
+        return list(self.request("GET", kind, "admin", self._key("admin")).json())
+
     def request(self, method: str, path: str, user: str, key: PrivateKey, content: object = None) -> requests.Response:
         """One request, signed as ``user``."""
         with requests.Session() as session:

@@ -260,8 +260,8 @@ EKTcWGekdmdDPsHloRNtsiCa697B2O9IFA==
         ({"key": ""}, "is empty"),
         ({"key": EC_KEY}, "RSA"),
         ({"key": "no key at all"}, "association.validator_key file:"),
-        ({"validator": "nobody"}, "association.validator and association.validator_key must fit"),
-        ({"organization": "nope"}, "node.organization must name one that exists there"),
+        ({"validator": "nobody"}, "association.validator_key is not the key of client nobody on this server"),
+        ({"organization": "nope"}, "set node.organization to one that exists there"),
     ],
 )
 def test_wrong_input_is_a_server_that_needs_a_person(servers, tmp_path, wrong, words):

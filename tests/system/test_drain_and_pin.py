@@ -72,7 +72,7 @@ def test_undrain_says_where_a_drain_of_the_fleet_s_list_is_ended(servers, tmp_pa
     [
         ("/v1/servers/mainserver/drain", "[]", 400, "must be a JSON object"),
         ("/v1/servers/mainserver/drain", "{", 400, "must be a JSON object"),
-        ("/v1/servers/mainserver/drain", '{"for": "2h"}', 400, "unknown key 'for'; known here: reason, for_s"),
+        ("/v1/servers/mainserver/drain", '{"for": "2h"}', 400, "unknown key 'for'; known keys: reason, for_s"),
         ("/v1/servers/mainserver/drain", '{"for_s": "2h"}', 400, "for_s must be null or seconds"),
         ("/v1/servers/mainserver/drain", '{"for_s": true}', 400, "for_s must be"),
         ("/v1/servers/mainserver/drain", '{"for_s": 0}', 400, "for_s must be"),
@@ -103,7 +103,7 @@ def test_draining_everything_needs_force_and_everything_shows_it(http):
     forced = http.post("/v1/servers/mainserver/drain", json={"reason": "all", "force": True, "for_s": 3600})
     assert (forced.status_code, forced.json["degraded"]) == (200, True)
     drain = forced.json["drains"]["mainserver"]
-    assert (drain["who"], drain["reason"], drain["ends"] > drain["created"]) == ("somebody", "all", True)
+    assert (drain["who"], drain["reason"], drain["ends"] > drain["created"]) == ("unknown user", "all", True)
     shown = http.get("/v1/servers").json
     assert [entry["drain"] is None for entry in shown["servers"]] == [False, False]
     assert http.get("/v1/facts").json["drains"].keys() == {"mainserver", "standbyserver"}
@@ -118,7 +118,7 @@ def test_a_pin_is_shown_with_who_reason_and_end(http):
     assert (answer["choice"], answer["pin"]["strict"], answer["pin"]["reason"]) == ("standbyserver", True, None)
     for target in ("/v1/servers", "/v1/facts"):
         assert http.get(target).json["pin"] == answer["pin"]
-    assert answer["pin"]["who"] == "somebody (for alice)"
+    assert answer["pin"]["who"] == "unknown user (for alice)"
 
 
 def test_the_loopback_port_steers_nothing(tmp_path, servers):

@@ -1,4 +1,4 @@
-"""``chef-failover fleet`` on two real Chef servers (goiardi), with the facts that Ohai publishes."""
+"""``chef-failover fleet`` and ``retire`` on two real Chef servers (goiardi), with the facts that Ohai publishes."""
 
 import json
 import subprocess
@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from chef_failover.chef.libcrypto import PrivateKey
 from tests.support.daemon_process import command, until
-from tests.support.goiardi import Goiardi
+from tests.support.goiardi import Goiardi, public_pem
 
 COUNT = 300
 
@@ -102,6 +103,31 @@ def test_what_a_standby_lacks_is_told_without_its_content(filled, profiles):
     document = json.loads(subprocess.run([*profiles, "--parity", "--json"], stdout=subprocess.PIPE, check=False).stdout)
     server = document["parity"]["servers"][0]
     assert (server["counts"]["cookbooks"], len(server["nodes_without_client"])) == (2, COUNT)
+
+
+def test_nodes_that_are_gone_are_removed_from_both_and_one_that_lives_stays(filled, profiles):
+    main, standby = filled
+    key = public_pem(PrivateKey.generate())
+    for server in filled:
+        for name in ("gone-1", "gone-2", "web-1"):
+            server.register(name, key)
+    main.put_node(node("gone-1", None, 86400))
+    standby.put_node(node("gone-2", None, 7200))
+    whole = ["retire" if word == "fleet" else word for word in profiles]
+
+    def retire():
+        names = ["gone-1", "gone-2", "web-1", "chef-webui", "--yes", "--json"]
+        ended = subprocess.run(
+            [*whole, *names], stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False
+        )
+        assert ended.returncode == 1
+        return {one["name"]: one["objection"] or one["result"] for one in json.loads(ended.stdout)["nodes"]}
+
+    assert retire() == {"gone-1": "retired", "gone-2": "retired", "web-1": "alive", "chef-webui": "protected"}
+    assert retire()["gone-1"] == "gone"
+    for server in filled:
+        assert {*server.names("clients")} == {"chef-validator", "chef-webui", "web-1"}
+        assert {"gone-1", "gone-2", "web-1"} & {*server.names("nodes")} == {"web-1"}
 
 
 def test_two_servers_are_one_fleet_and_one_may_be_dead(filled, profiles):

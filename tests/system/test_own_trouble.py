@@ -162,7 +162,7 @@ def test_routes_that_lead_nowhere(tmp_path, kind):
     if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
         missing_part("no network namespace can be made here (unshare and ip, or the right to use them)")
     all_of_them, one_of_them, after = run(STRICT + ROUTES, tmp_path, "127.0.0.2,127.0.0.3", kind, within=enter)
-    words = f"connect: this node's own route to it is {'a ' if kind == 'blackhole' else ''}{kind}"
+    words = f"connect: this node has {'an' if kind == 'unreachable' else 'a'} {kind} route to it"
     assert (all_of_them, one_of_them) == (f"no route to any Chef server | {words}", f"None | {words}")
     assert after == WELL
 

@@ -21,7 +21,7 @@ def chromium(tmp_path_factory):
 
 
 HISTORY = (
-    (19.0, "standbyserver", "UP", "DOWN", "HTTP 503 Service Unavailable, as in maintenance"),
+    (19.0, "standbyserver", "UP", "DOWN", "HTTP 503 Service Unavailable: in maintenance"),
     (18.5, "standbyserver", "DOWN", "UP", "answers in 12 ms"),
     (9.0, "mainserver", "UP", "DOWN", "connect timed out after 3.0 s"),
     (9.0, None, "mainserver", "standbyserver", "mainserver is DOWN: connect timed out after 3.0 s"),
@@ -150,7 +150,7 @@ def test_without_javascript_it_is_a_page_as_old_as_it_says(chromium, sidecar):
         chromium.open(sidecar.page)
         told = chromium.roles("heading", "link", "button")
         assert ("heading", "Servers") in told
-        assert ("link", "Load again") in told
+        assert ("link", "Reload") in told
         assert not [name for role, name in told if role == "button"]
     finally:
         chromium.look()
@@ -163,7 +163,7 @@ def test_a_screen_reader_is_told_what_the_eye_sees(chromium, sidecar, width):
     assert [name for _, name in chromium.roles("heading")] == [
         "chef-failover on web-1",
         "Servers",
-        "What the standbys lack to take over",
+        "Are the standbys ready to take over?",
         "Associations",
         "The last day",
     ]

@@ -9,7 +9,7 @@ module ChefFailover
     def self.parse(text)
       document = JSON.parse(text.dup.force_encoding(Encoding::UTF_8), max_nesting: 20)
       raise Unusable, "not a JSON object" unless document.is_a?(Hash)
-      raise Unusable, "schema #{document['schema'].inspect}, #{SCHEMA} is understood" unless document["schema"] == SCHEMA
+      raise Unusable, "schema #{document['schema'].inspect} instead of #{SCHEMA}" unless document["schema"] == SCHEMA
 
       document
     rescue JSON::ParserError, EncodingError # whose message may quote the text
@@ -22,7 +22,7 @@ module ChefFailover
         stat = file.stat
         is_safe = !is_roots || ([0, Process.euid].include?(stat.uid) && (stat.mode & 0o022).zero?)
         raise Unusable, "not a file" unless stat.file?
-        raise Unusable, "others than root can write it" unless is_safe
+        raise Unusable, "users other than root can write it" unless is_safe
         raise Unusable, "longer than #{LONGEST_BYTES} bytes" if stat.size > LONGEST_BYTES
 
         parse(file.read(stat.size).to_s) # a buffer of the longest would cost more than all the rest

@@ -71,7 +71,7 @@ def _runs_question(sidecar: Sidecar, *, may_hurry: bool) -> flask.Blueprint:
         try:
             question = Question.parse(flask.request.query_string.decode("utf-8", "replace"))
         except ValueError as error:
-            return _problem(400, "Not a question", str(error))
+            return _problem(400, "Invalid query", str(error))
         if not may_hurry:
             question = question.unhurried()
         snapshot, choice = _choose(sidecar, question)
@@ -90,7 +90,7 @@ def _questions(sidecar: Sidecar) -> flask.Blueprint:
         """``refresh`` asks on behalf of a person; so often at the most that any local user may."""
         refresh = flask.request.args.get("refresh")
         if refresh not in (None, "yes"):
-            return _problem(400, "Not a question", f"refresh is {refresh!r}; it may be yes, or left out")
+            return _problem(400, "Invalid query", f"refresh is {refresh!r}; write yes, or leave it out")
         if refresh:
             sidecar.refresh()
         return render.servers(sidecar.snapshot, sidecar.about, now=sidecar.now(), on=sidecar.utc_now())
@@ -124,7 +124,7 @@ def _signs_of_life(sidecar: Sidecar) -> flask.Blueprint:
     def livez() -> flask.typing.ResponseReturnValue:
         late = sidecar.late()
         if late:
-            return _problem(503, "A task hangs", f"far over its time: {', '.join(late)}")
+            return _problem(503, "A task hangs", f"overdue: {', '.join(late)}")
         faults = sidecar.faults
         return {"schema": render.SCHEMA, "status": "ok", "faults": faults.count, "last_fault": faults.last}
 
@@ -149,7 +149,7 @@ def _changes(sidecar: Sidecar) -> flask.Blueprint:
         try:
             report = parse_report(flask.request.get_json(silent=True, force=True))
         except ValueError as error:
-            return _problem(400, "Not a run report", str(error))
+            return _problem(400, "Invalid run report", str(error))
         sidecar.report_run(report)
         return {"schema": render.SCHEMA, "status": "ok"}, 202
 
@@ -160,9 +160,9 @@ def _changes(sidecar: Sidecar) -> flask.Blueprint:
         body = flask.request.get_json(silent=True, force=True) if flask.request.content_length else {}
         replaces = body.get("replace", False) if isinstance(body, dict) else None
         if not isinstance(replaces, bool):
-            return _problem(400, "Not an order to associate", 'write {"replace": true}, or nothing')
+            return _problem(400, "Invalid request body", 'write {"replace": true}, or send no body')
         if not sidecar.associate(name, replaces=replaces):
-            detail = f"servers[].association of {name} is none: somebody else registers the node there"
+            detail = f"servers[].association of {name} is none: the sidecar does not register the node there"
             return _problem(409, "Nothing to associate", detail)
         return {"schema": render.SCHEMA, "status": "ok"}, 202
 
@@ -183,7 +183,7 @@ def _no_servers(status: int = 404) -> flask.Response:
     return _problem(
         status,
         "No server is configured",
-        "The configuration names no Chef server, so chef-client keeps its own chef_server_url.",
+        "config.yml names no Chef server; chef-client keeps its own chef_server_url.",
     )
 
 
@@ -204,5 +204,5 @@ def _problem_of(error: HTTPException) -> flask.Response:
 
 def _internal_error(faults: Faults, error: Exception) -> Any:  # noqa: ANN401
     faults.add(f"request {flask.request.endpoint}", error)
-    flask.current_app.logger.error("internal error: a request failed", exc_info=error)
-    return _problem(500, "Internal error", "the sidecar's log has the details")
+    flask.current_app.logger.error("internal error: request failed", exc_info=error)
+    return _problem(500, "Internal error", "see the sidecar's log: journalctl -u chef-failover")

@@ -47,11 +47,11 @@ def ask(
     try:
         return _parse(_Exchange(address, timeout_s).answer_to(_request(method, target, body)))
     except PermissionError as error:
-        raise SocketForbiddenError(f"this user may not ask the sidecar on {address}") from error
+        raise SocketForbiddenError(f"this user may not connect to the sidecar at {address}") from error
     except (OSError, ValueError, RecursionError) as error:
-        late = f"no whole answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else None
+        late = f"no complete answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else None
         reason = late or getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SidecarUnavailableError(f"the sidecar does not answer on {address}: {reason}") from error
+        raise SidecarUnavailableError(f"the sidecar does not answer at {address}: {reason}") from error
 
 
 class _Exchange:
@@ -70,7 +70,7 @@ class _Exchange:
             while chunk := self._receive(sock):
                 answer += chunk
                 if len(answer) > LONGEST_BYTES:
-                    raise ValueError(f"its answer is longer than {LONGEST_BYTES // 1024} KiB")
+                    raise ValueError(f"answer longer than {LONGEST_BYTES // 1024} KiB")
         return bytes(answer)
 
     def _connect(self) -> socket.socket:
@@ -110,12 +110,12 @@ def _parse(answer: bytes) -> Reply:
     head, _, body = answer.partition(b"\r\n\r\n")
     status, length = _STATUS.match(head), _LENGTH.search(head + b"\r\n")
     if status is None:
-        raise ValueError("no answer in HTTP" if answer else "an empty answer")
+        raise ValueError("not an HTTP answer" if answer else "empty answer")
     if length and len(body) < int(length[1]):
-        raise ValueError("an answer cut short")
+        raise ValueError("incomplete answer")
     document = json.loads(body)
     if not _is_within(document, DEEPEST):
-        raise ValueError(f"its answer has more than {DEEPEST} levels")
+        raise ValueError(f"answer with more than {DEEPEST} levels")
     return Reply(int(status[1]), document if isinstance(document, dict) else {})
 
 

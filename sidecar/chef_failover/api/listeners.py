@@ -77,7 +77,7 @@ class _Parser(HTTPRequestParser):
         try:
             consumed = int(super().received(data))
         except ValueError:
-            self.error = BadRequest("a part of the request makes no sense")
+            self.error = BadRequest("malformed request")
             self.completed = True
             consumed = len(data)
         if self.error:  # or waitress asks for the body of what it refuses, and parses that as a header
@@ -231,4 +231,4 @@ def _refuse_second(key: str, path: Path) -> None:
             client.connect(str(path))
         except OSError:
             return
-    raise AlreadyRunningError(f"{key} {path}: another sidecar answers there")
+    raise AlreadyRunningError(f"{key} {path}: another sidecar uses it")

@@ -62,9 +62,9 @@ def parse(action: str, body: object) -> OrderRequest:
         ValueError: with everything that is wrong, in one message.
     """
     if not isinstance(body, Mapping):
-        raise ValueError("the body must be a JSON object, or nothing")
+        raise ValueError("the body must be a JSON object or empty")
     known = _KEYS[action]
-    problems = [f"unknown key {key!r}; known here: {', '.join(known)}" for key in body if key not in known]
+    problems = [f"unknown key {key!r}; known keys: {', '.join(known)}" for key in body if key not in known]
     if not _is_line(body.get("reason"), 200):
         problems.append("reason must be null or one line of 1 to 200 characters")
     if not _is_line(body.get("on_behalf_of"), 64):
@@ -72,7 +72,7 @@ def parse(action: str, body: object) -> OrderRequest:
     for_s = body.get("for_s")
     is_number = isinstance(for_s, int | float) and not isinstance(for_s, bool)
     if for_s is not None and not (is_number and 0 < for_s <= LONGEST_S):
-        problems.append(f"for_s must be null or seconds, more than 0 and not more than {LONGEST_S:.0f}")
+        problems.append(f"for_s must be null or seconds, above 0 and at most {LONGEST_S:.0f}")
     problems += [f"{key} must be true or false" for key in ("force", "strict") if body.get(key, False) not in _BOOLEANS]
     if problems:
         raise ValueError("; ".join(problems))

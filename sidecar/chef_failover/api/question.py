@@ -32,7 +32,7 @@ class Question:
         asked = dict(parse_qsl(query, keep_blank_values=True))
         wait, max_age = asked.get("wait"), asked.get("max_age")
         if wait not in (None, "no"):
-            raise ValueError(f"wait is {wait!r}; it may be no, or left out")
+            raise ValueError(f"wait is {wait!r}; write no, or leave it out")
         if max_age is not None and not _SECONDS.fullmatch(max_age):
-            raise ValueError(f"max_age is {max_age!r}; it may be a number of seconds such as 0.5, or left out")
+            raise ValueError(f"max_age is {max_age!r}; write seconds such as 0.5, or leave it out")
         return cls(wait is None, math.inf if max_age is None else float(max_age))

@@ -61,7 +61,7 @@ def _asked(action: str) -> OrderRequest:
 def _peer() -> str:
     uid = flask.request.environ.get(PEER)
     if uid is None:
-        return "somebody"
+        return "unknown user"
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

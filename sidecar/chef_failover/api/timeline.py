@@ -14,7 +14,7 @@ Document = dict[str, Any]
 
 DAY_S = 24 * 3600.0
 HEALTHS = ("UP", "DOWN", "UNKNOWN")
-NOT_KNOWN = "not known"
+NOT_KNOWN = "no record"
 _DEGRADED = " (degraded)"
 
 
@@ -54,7 +54,7 @@ class Line:
         parts.append(f"in use for {in_words(used_s)}" if used_s else "never in use")
         failed = sum(not run.is_well for run in self.runs)
         if self.runs:
-            parts.append(f"{len(self.runs)} runs, {failed} of them failed")
+            parts.append(f"{len(self.runs)} runs, {failed} failed")
         return f"{self.name} in the last day: {', '.join(parts)}"
 
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from chef_failover import turns
@@ -42,9 +44,21 @@ class Call(Protocol):
     """The shape of `call`, for those who are given one."""
 
     def __call__(
-        self, service: str, operation: str, parameters: Mapping[str, Any], *, region: str, endpoint_url: str | None
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        *,
+        region: str,
+        endpoint_url: str | None,
+        ca_file: Path | None = None,
     ) -> dict[str, Any]:
         """See `call`."""
+
+
+def trusting(call: Call, ca_file: Path | None) -> Call:
+    """Return ``call``, with ``ca_file`` for all that it asks; ``call`` itself if there is none."""
+    return functools.partial(call, ca_file=ca_file) if ca_file else call
 
 
 def call(
@@ -54,6 +68,7 @@ def call(
     *,
     region: str,
     endpoint_url: str | None = None,
+    ca_file: Path | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
     """What AWS answers, as boto3 gives it, with times as ISO 8601 text.
@@ -64,6 +79,7 @@ def call(
         parameters: of the operation; what JSON can hold.
         region: of the service.
         endpoint_url: where it answers, when that is not its public address.
+        ca_file: the certificates to trust there, in PEM form. None for those that all AWS calls trust.
         timeout_s: until the child is killed, from its start. Another call under way is waited for before.
 
     Raises:
@@ -76,6 +92,7 @@ def call(
         "parameters": parameters,
         "region": region,
         "endpoint_url": endpoint_url,
+        "ca_file": str(ca_file) if ca_file else None,
         "timeout_s": timeout_s,
     }
     with turns.LARGE:
@@ -92,7 +109,7 @@ def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
     try:
         child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)  # noqa: S603 - ourselves
     except OSError as error:
-        raise AwsError("Broken", f"no process can be started: {error.strerror}") from error
+        raise AwsError("Broken", f"cannot start a process: {error.strerror}") from error
     with child:
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -111,7 +128,7 @@ def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:
     if exit_code or not isinstance(answer, dict):
         last = err.decode("ascii", "replace").split()[-1:]
         what = last[0] if last and last[0].isidentifier() else f"exit code {exit_code}"
-        raise AwsError("Broken", f"the call's process ended with {what}")
+        raise AwsError("Broken", f"the AWS process failed with {what}")
     if "error" in answer:
         error = answer["error"]
         raise AwsError(printable(error["code"]), printable(error["message"]), error["status"])

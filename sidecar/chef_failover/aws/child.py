@@ -9,6 +9,7 @@ import json
 import math
 import os
 import signal
+import ssl
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def main(request: dict[str, Any]) -> None:
     _go_first_when_memory_ends()
     told = json.dumps(answer(request), default=_plain)
     if len(told) > REPLY_LIMIT:
-        told = json.dumps(_error("GarbageReply", f"an answer longer than {REPLY_LIMIT // 1024**2} MiB"))
+        told = json.dumps(_error("GarbageReply", f"answer longer than {REPLY_LIMIT // 1024**2} MiB"))
     sys.stdout.write(told)
 
 
@@ -64,8 +65,14 @@ def _go_first_when_memory_ends() -> None:
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """``{"reply": ...}`` or ``{"error": {"code", "message", "status"}}``."""
+    ca_file = request["ca_file"]
     try:
-        service = client(request["service"], request["region"], request["endpoint_url"], request["timeout_s"])
+        if ca_file:  # botocore says which server it cannot verify, and not why
+            ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        return _error("Misconfigured", f"ca_file {ca_file}: {error.strerror or error}")
+    try:
+        service = client(request["service"], request["region"], request["endpoint_url"], request["timeout_s"], ca_file)
         reply = getattr(service, xform_name(request["operation"]))(**request["parameters"])
         if "Body" in reply:  # of S3, a stream
             reply["Body"] = reply["Body"].read(BODY_LIMIT)
@@ -84,8 +91,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"reply": reply}
 
 
-def client(service: str, region: str, endpoint_url: str | None, timeout_s: float) -> Any:  # noqa: ANN401
-    """A client of ours that asks once."""
+def client(service: str, region: str, endpoint_url: str | None, timeout_s: float, ca_file: str | None = None) -> Any:  # noqa: ANN401
+    """Return a client that asks once. It trusts ``ca_file`` alone; credentials come from where they come otherwise."""
     session = botocore.session.Session()
     session.get_component("data_loader").search_paths.insert(0, str(MODELS))
     config = Config(
@@ -94,7 +101,7 @@ def client(service: str, region: str, endpoint_url: str | None, timeout_s: float
         retries={"mode": "standard", "total_max_attempts": 1},
     )
     return boto3.Session(botocore_session=session).client(
-        service, region_name=region, endpoint_url=endpoint_url, config=config
+        service, region_name=region, endpoint_url=endpoint_url, verify=ca_file, config=config
     )
 
 

@@ -113,14 +113,14 @@ def _judge_upstreams(upstreams: Mapping[str, object], *, is_well: bool) -> Findi
     index_fails = not {*failing} <= {*NEEDED_UPSTREAMS, *SPARE_UPSTREAMS}
     if any(upstreams.get(name) != "pong" for name in NEEDED_UPSTREAMS):
         return Finding(
-            Outcome.SERVER_ERROR, f"its status says that {named or 'something'} fails", index_fails=index_fails
+            Outcome.SERVER_ERROR, f"its status page reports failures: {named or 'unnamed'}", index_fails=index_fails
         )
     if index_fails:
-        words = f"answers, but its search index fails ({named}), and with it every run that saves the node"
+        words = f"answers, but its search index fails ({named}), so every run fails when it saves the node"
         return Finding(Outcome.DEGRADED, words, index_fails=True)
     if failing:
-        return Finding(Outcome.OK, f"answers; its status names {named}, which harms no run", index_fails=False)
-    words = "" if is_well else "answers, but its status names a failure"
+        return Finding(Outcome.OK, f"answers; its status page reports {named}, which no run needs", index_fails=False)
+    words = "" if is_well else "answers, but its status page reports a failure"
     return Finding(Outcome.OK if is_well else Outcome.DEGRADED, words, index_fails=False)
 
 
@@ -185,12 +185,18 @@ def judge_environment(answer: Answer, name: str, user: str, utc_now: datetime.da
 
 def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a signed ``GET`` of the object of ``node_name``, received at ``utc_now``."""
+    return judge_one(answer, node_name, node_name, utc_now)
+
+
+def judge_one(answer: Answer, name: str, user: str, utc_now: datetime.datetime) -> Finding:
+    """The answer to a ``GET`` or ``DELETE`` of the node or client ``name`` by ``user``: OK as well if there is none."""
     body = answer.json()
-    if answer.status == HTTPStatus.OK and body and body.get("name") == node_name:
+    if answer.status == HTTPStatus.OK and body and body.get("name") == name:
         return Finding(Outcome.OK)
-    if _is_missing(answer, node_name):
-        return Finding(Outcome.OK, f"answers, but has no node object {node_name}", has_node_object=False)
-    return _judge_refusal(answer, node_name, utc_now)
+    if _is_missing(answer, name):
+        kind = answer.kind.removesuffix("s")
+        return Finding(Outcome.OK, f"answers, but has no {kind} object {name}", has_node_object=False)
+    return _judge_refusal(answer, user, utc_now)
 
 
 def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
@@ -335,7 +341,7 @@ def licence_notice(answer: Answer) -> str | None:
     if answer.status == HTTPStatus.FORBIDDEN or not isinstance(told, dict) or told.get("gracePeriod") is not True:
         return None
     words = told.get("warningMessage")
-    return printable(words) if isinstance(words, str) and words else "it does not say until when"
+    return printable(words) if isinstance(words, str) and words else "no end date given"
 
 
 def retry_after_s(answer: Answer) -> float:
@@ -402,15 +408,15 @@ def _judge_failure(answer: Answer) -> Finding:
     body = answer.json()
     if status >= 400 and body and "error" in body:
         return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(_error_text(body))}")
-    what = "an empty body" if not answer.body else "something that no Chef server says"
-    return Finding(Outcome.NOT_CHEF, f"{said} with {what}")
+    what = "empty body" if not answer.body else "not an answer of a Chef server"
+    return Finding(Outcome.NOT_CHEF, f"{said}: {what}")
 
 
 def _judge_missing_organization(answer: Answer) -> Finding:
     body = answer.json()
     if body and "error" in body:
         return Finding(Outcome.WRONG_ORGANIZATION, f"HTTP 404: {printable(_error_text(body))}")
-    words = f"HTTP 404: no organization is called '{answer.organization}': their names have no capital letters"
+    words = f"HTTP 404: invalid organization name '{answer.organization}': use lower-case letters"
     return Finding(Outcome.WRONG_ORGANIZATION, words)
 
 
@@ -433,7 +439,7 @@ def _error_text(body: Mapping[str, Any]) -> str:
     """Chef's ``error`` is a list of one sentence, or the sentence."""
     error = body["error"]
     text = error[0] if isinstance(error, list) and error else error
-    return text if isinstance(text, str) else "no reason in words"
+    return text if isinstance(text, str) else "no reason given"
 
 
 def _is_missing(answer: Answer, name: str) -> bool:
@@ -466,7 +472,7 @@ def _is_skewed(answer: Answer, hints: str, utc_now: datetime.datetime) -> bool:
 def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
     ours, theirs = utc_now.strftime("%Y-%m-%d %H:%M:%S"), time_told(answer)
     if theirs is None:
-        return f"clock skew: this node's clock says {ours} UTC, and the server refuses that"
+        return f"clock skew: this node's clock says {ours} UTC; the server refuses it"
     return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -476,29 +482,29 @@ def _is_licence(answer: Answer) -> bool:
 
 
 _FAILURES: tuple[tuple[Callable[[Answer], bool], Outcome, str], ...] = (
-    (_is_licence, Outcome.LICENCE, ": its Chef licence is not valid"),
+    (_is_licence, Outcome.LICENCE, ": the server's Chef licence is not valid"),
     (lambda answer: answer.status == HTTPStatus.TOO_MANY_REQUESTS, Outcome.BUSY, ": busy"),
     (
         lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE and _API_VERSION in answer.headers,
         Outcome.BUSY,
-        ": busy, without a database connection to spare",
+        ": busy, no free database connection",
     ),
     (
         lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE,
         Outcome.MAINTENANCE,
-        ", as in maintenance, or from a proxy in front of it",
+        ": in maintenance, or refused by a proxy in front of it",
     ),
     (
         lambda answer: answer.status == HTTPStatus.BAD_REQUEST and b"SSL certificate" in answer.body,
         Outcome.TLS,
-        ": its front wants a client certificate, and the sidecar sends none",
+        ": its front end demands a client certificate, and the sidecar has none",
     ),
-    (_is_own_page, Outcome.SERVER_ERROR, ": its nginx answers, the Chef server behind does not"),
+    (_is_own_page, Outcome.SERVER_ERROR, ": nginx answers, but the Chef server behind it does not"),
     (lambda answer: answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, Outcome.SERVER_ERROR, ""),
     (
         lambda answer: 300 <= answer.status < 400,
         Outcome.NOT_CHEF,
-        ": redirects elsewhere, which a Chef server never does",
+        ": redirects, which a Chef server never does",
     ),
 )
 """What an answer is that is no success, the first that fits, with words that follow its status line."""

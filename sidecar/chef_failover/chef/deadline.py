@@ -67,7 +67,9 @@ class BoundedSocket:
         count: int = self._within(super().recv_into, *args, **kwargs)  # type: ignore[misc]
         self._received += count
         if self._received > limits.CONNECTION_BYTES:
-            raise ProbeError(Outcome.NOT_CHEF, f"more than {limits.CONNECTION_BYTES // 1024**2} MiB in one connection")
+            raise ProbeError(
+                Outcome.NOT_CHEF, f"more than {limits.CONNECTION_BYTES // 1024**2} MiB received on one connection"
+            )
         return count
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -82,13 +84,13 @@ class BoundedSocket:
             return operation(*args, **kwargs)
         except TimeoutError as error:
             timeout_s = self.deadline.timeout_s
-            raise ProbeError(Outcome.READ_TIMEOUT, f"no whole answer within {timeout_s:.1f} s") from error
+            raise ProbeError(Outcome.READ_TIMEOUT, f"no complete answer within {timeout_s:.1f} s") from error
         except OSError as error:
             raise_if_exhausted(error)
             if "CERTIFICATE_REQUIRED" in str(getattr(error, "reason", "")):
-                words = "TLS: its front wants a client certificate, and the sidecar sends none"
+                words = "TLS: its front end demands a client certificate, and the sidecar has none"
                 raise ProbeError(Outcome.TLS, words) from error
-            raise ProbeError(Outcome.REFUSED, "connection cut before the answer was whole") from error
+            raise ProbeError(Outcome.REFUSED, "connection reset before the answer was complete") from error
 
 
 class _TcpSocket(BoundedSocket, socket.socket):
@@ -102,7 +104,7 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
         ProbeError: none does.
     """
     if not addresses:
-        raise ProbeError(Outcome.DNS, "the name has no address")
+        raise ProbeError(Outcome.DNS, "the host name has no address")
     failures = []
     for index, address in enumerate(addresses):
         try:
@@ -125,7 +127,7 @@ def raise_if_exhausted(error: OSError) -> None:
 
 
 def _exhausted(error: OSError) -> ProbeError:
-    return ProbeError(Outcome.REFUSED, f"this node's own trouble: {error.strerror}", is_node_trouble=True)
+    return ProbeError(Outcome.REFUSED, f"this node is out of resources: {error.strerror}", is_node_trouble=True)
 
 
 def _connect_to(address: Address, deadline: Deadline, timeout_s: float) -> socket.socket:

@@ -210,9 +210,9 @@ def _expect_bearable(body: bytearray, limit: int) -> None:
     if len(body) > limit:
         said = f"longer than {f'{limit // 1024**2} MiB' if limit >= 1024**2 else f'{limit // 1024} KiB'}"
     elif len(body) + weighed_json.weight(body) > limits.PARSED_BYTES:
-        said = f"{len(body) / 1e6:.1f} MB of so many values that parsing them would take all memory"
+        said = f"{len(body) / 1e6:.1f} MB with too many values to parse in memory"
     if said is not None:
-        raise TooLargeError(f"too large an answer ({said})", bytes(body[: limits.SMALL_BYTES]))
+        raise TooLargeError(f"answer too large ({said})", bytes(body[: limits.SMALL_BYTES]))
 
 
 class _HttpsConnection(HTTPSConnection):
@@ -271,7 +271,7 @@ class _HttpsConnection(HTTPSConnection):
             raise_if_exhausted(error)
             # What the operating system reports has a number; what ``http.client`` says of a proxy has none.
             is_proxy = self.proxy is not None and error.errno is None
-            what = "the proxy does not connect" if is_proxy else "connection reset during the TLS handshake"
+            what = "the proxy cannot connect to the server" if is_proxy else "connection reset during the TLS handshake"
             raise ProbeError(Outcome.REFUSED, what) from error
         self.sock.deadline = self._deadline  # type: ignore[union-attr]
         ends = ssl.cert_time_to_seconds(certificate["notAfter"])
@@ -311,10 +311,10 @@ class _TlsSocket(BoundedSocket, ssl.SSLSocket):
 def _judge_broken(error: requests.RequestException) -> tuple[Outcome, str]:
     """The class of what broke on the way to an HTTP answer, or within one."""
     if isinstance(error, requests.exceptions.ProxyError):
-        return Outcome.REFUSED, "the proxy does not connect"
+        return Outcome.REFUSED, "the proxy cannot connect to the server"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, RemoteDisconnected | urllib3.exceptions.IncompleteRead):
-            return Outcome.REFUSED, "connection closed before the answer was whole"
+            return Outcome.REFUSED, "connection closed before the answer was complete"
         cause = cause.__context__
-    return Outcome.NOT_CHEF, "what it sends is not HTTP"
+    return Outcome.NOT_CHEF, "not an HTTP answer"

@@ -71,7 +71,7 @@ class PrivateKey:
                 if ssl.EVP_PKEY_is_a(handle, b"RSA") and key.sign_sha256(b""):
                     return key
         ssl.ERR_clear_error()
-        raise ValueError("not an RSA private key in PEM form without a passphrase")
+        raise ValueError("not an RSA private key in PEM format without a passphrase")
 
     @classmethod
     def generate(cls, bits: int = 2048) -> Self:
@@ -117,7 +117,7 @@ def _library() -> ctypes.CDLL:
                 getattr(library, function).restype = result
                 getattr(library, function).argtypes = arguments
             return library
-    raise KeyFileError("requests cannot be signed: OpenSSL 3 (libcrypto.so.3) is not on this machine")
+    raise KeyFileError("cannot sign requests: OpenSSL 3 (libcrypto.so.3) is not installed")
 
 
 @contextlib.contextmanager
@@ -151,4 +151,4 @@ def _text(write: Callable[[int], int]) -> bytes:
 def _check(result: int) -> None:
     if result != 1:
         _library().ERR_clear_error()
-        raise ValueError("OpenSSL refuses this key")
+        raise ValueError("OpenSSL rejects this key")

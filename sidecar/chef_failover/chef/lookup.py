@@ -84,7 +84,7 @@ class Resolver:
         future: Future[list[Address]] = Future()
         count, is_late = len(self._under_way), name in self._late
         if count >= (MOST_LATE if is_late else MOST):
-            words = f"{count} other lookups are under way"
+            words = f"{count} other name lookups are in progress"
             future.set_exception(socket.gaierror(socket.EAI_AGAIN, words) if is_late else OSError(errno.ENOBUFS, words))
             return future
         arguments = (name, future, late_from)
@@ -101,7 +101,7 @@ class Resolver:
             future.set_exception(error)
         finally:
             if not future.done():  # a fault of ours: whoever waits is told, and so is the thread's own report
-                future.set_exception(socket.gaierror(socket.EAI_FAIL, "the lookup broke"))
+                future.set_exception(socket.gaierror(socket.EAI_FAIL, "internal error"))
             with self._lock:
                 del self._under_way[name]
                 self._late.pop(name, None)

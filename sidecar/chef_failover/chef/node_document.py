@@ -16,7 +16,7 @@ from chef_failover.model.needs import DEFAULT_ENVIRONMENT, NodeObject
 
 
 class NotANodeObjectError(ValueError):
-    """The message says what is wrong with it, as words that follow "its object of this node"."""
+    """The message says what is wrong with it, as words that follow "its node object"."""
 
 
 def parse(document: Mapping[str, Any]) -> NodeObject:
@@ -29,13 +29,13 @@ def parse(document: Mapping[str, Any]) -> NodeObject:
     """
     run_list = document.get("run_list", [])
     if not isinstance(run_list, list) or not all(isinstance(item, str) for item in run_list):
-        raise NotANodeObjectError("has a run_list that is not a list of texts")
+        raise NotANodeObjectError("has a run_list that is not a list of strings")
     environment = document.get("chef_environment", DEFAULT_ENVIRONMENT)
     if not isinstance(environment, str):
-        raise NotANodeObjectError("has a chef_environment that is not text")
+        raise NotANodeObjectError("has a chef_environment that is not a string")
     policies = [document.get("policy_name"), document.get("policy_group")]
     if not all(isinstance(policy, str | None) for policy in policies):
-        raise NotANodeObjectError("has a policy_name or policy_group that is not text")
+        raise NotANodeObjectError("has a policy_name or policy_group that is not a string")
     name, group = (policy or None for policy in policies)
     normal = document.get("normal", {})
     if isinstance(normal, dict) and normal.get("tags") == []:
@@ -78,7 +78,7 @@ def _canonical(normal: object) -> str:
         text = json.dumps(normal, allow_nan=False, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
     except (ValueError, RecursionError) as error:
         raise NotANodeObjectError(
-            "has normal attributes that are not JSON (a number or a depth without end)"
+            "has normal attributes that are not JSON (infinite number, or nested too deep)"
         ) from error
     if len(text) > limits.NORMAL_CHARACTERS:
         raise NotANodeObjectError(f"has more than {limits.NORMAL_CHARACTERS // 1_000_000} MB of normal attributes")

@@ -139,9 +139,7 @@ def _its_turn(server: ChefServer) -> Iterator[Connection]:
         ProbeError: something else takes too long, or the server cannot be asked.
     """
     if not turns.LARGE.acquire(timeout=TURN_S):
-        raise ProbeError(
-            Outcome.READ_TIMEOUT, "not asked, since other large objects are being read", never_left_node=True
-        )
+        raise ProbeError(Outcome.READ_TIMEOUT, "not asked: other large objects are being read", never_left_node=True)
     try:
         with server.open() as connection:
             yield connection
@@ -166,7 +164,7 @@ def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
     try:
         return None if document is None else node_document.parse(document)
     except NotANodeObjectError as error:
-        raise ProbeError(Outcome.NOT_CHEF, f"its object of this node {error}") from error
+        raise ProbeError(Outcome.NOT_CHEF, f"its node object {error}") from error
 
 
 @attrs.frozen

@@ -15,9 +15,9 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, 
 """No file descriptor, no memory, no port of its own is left: the next attempt may work."""
 _DEAD_ENDS = {
     **{number: os.strerror(number) for number in (errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT)},
-    errno.EHOSTUNREACH: "this node's own route to it is unreachable",
-    errno.EINVAL: "this node's own route to it is a blackhole",
-    errno.EACCES: "this node's own route to it is prohibit",
+    errno.EHOSTUNREACH: "this node has an unreachable route to it",
+    errno.EINVAL: "this node has a blackhole route to it",
+    errno.EACCES: "this node has a prohibit route to it",
 }
 """What the kernel refuses a connect with, by ``fib_props`` in Linux's fib_semantics.c."""
 

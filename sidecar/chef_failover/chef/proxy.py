@@ -34,7 +34,7 @@ def proxy_for(host: str, environ: Mapping[str, str]) -> str | None:
         return None
     proxy = _PROXY.fullmatch(words)
     if proxy is None:
-        raise ValueError("https_proxy in the environment is no proxy that chef-client can use: write http://HOST:PORT")
+        raise ValueError("chef-client cannot use the https_proxy of the environment: write http://HOST:PORT")
     userinfo = f"{quote(proxy['user'], '')}:{quote(proxy['password'] or '', '')}@" if proxy["user"] else ""
     scheme = proxy["scheme"] and proxy["scheme"].lower()
     return f"http://{userinfo}{proxy['host']}:{proxy['port'] or _PORTS.get(scheme, 80)}"

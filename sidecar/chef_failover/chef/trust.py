@@ -146,7 +146,7 @@ def _load(openssl: Path | None, bundle: Path | None, ca_file: Path | None, certi
         except OSError as error:
             if error.errno in EXHAUSTED or (path == ca_file and not isinstance(error, FileNotFoundError)):
                 raise
-            lacking.append(f"not trusted: {path}: {error.strerror or error}")
+            lacking.append(f"cannot trust {path}: {error.strerror or error}")
     also_forbidden, fatal = _add_certificates(context, certificates)
     return Trust(context, (*forbidden, *also_forbidden), tuple(lacking), tuple(fatal))
 
@@ -162,7 +162,7 @@ def _add_certificates(context: ssl.SSLContext, paths: Sequence[Path]) -> tuple[l
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 raise  # another time it can be read
             why = (isinstance(error, OSError) and error.strerror) or error
-            fatal.append(f"with this among the trusted certificates, chef-client does not run: {path}: {why}")
+            fatal.append(f"chef-client does not start with this trusted certificate: {path}: {why}")
     return forbidden, fatal
 
 
@@ -184,6 +184,6 @@ def _what_to_do(path: Path, error: OSError) -> str:
     except KeyError:
         group = str(os.getegid())
     return (
-        f"{path} is trusted by chef-client, and cannot be read here ({error.strerror}):"
+        f"chef-client trusts {path}, but the sidecar cannot read it ({error.strerror}):"
         f" chgrp {group} {where} && chmod g+{mode} {where}"
     )

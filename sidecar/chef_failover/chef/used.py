@@ -47,7 +47,7 @@ def write(used: Used) -> dict[str, Any]:
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:
-    text = f"text of 1 to {limits.NAME_CHARACTERS} characters"
+    text = f"a string of 1 to {limits.NAME_CHARACTERS} characters"
     items, cookbooks = document.get("run_list"), document.get("cookbooks")
     if not isinstance(items, list) or len(items) > limits.RUN_LIST_ITEMS or not all(map(_is_text, items)):
         yield f"used.run_list must be a list of at most {limits.RUN_LIST_ITEMS} items, each {text}"
@@ -61,7 +61,7 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(cookbooks, Mapping) or len(cookbooks) > limits.COOKBOOKS:
         yield f"used.cookbooks must be an object of at most {limits.COOKBOOKS} versions, by the cookbook's name"
     elif odd := [name for name, version in cookbooks.items() if not (is_cookbook(name) and is_version(version))]:
-        yield f"used.cookbooks has what is no cookbook with its version: {str(odd[0])[:100]!r}"
+        yield f"used.cookbooks: not a cookbook with its version: {str(odd[0])[:100]!r}"
 
 
 def _is_text(value: object) -> bool:

@@ -38,7 +38,7 @@ def accept(config_path: Path, pid: int | None) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGHUP)
     names = ", ".join(server.name for server in work.config.servers)
-    click.echo(f"accepted {config_path}: {names or 'no server, so chef-client keeps its own'}")
+    click.echo(f"accepted {config_path}: {names or 'no server; chef-client keeps its own chef_server_url'}")
 
 
 def _would_part(config_path: Path) -> bool:

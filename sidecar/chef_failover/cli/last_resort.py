@@ -27,7 +27,7 @@ def server(config: Config) -> dict[str, Any]:
     if chosen is not None:
         return _use(config, chosen, f"this is what it chose last ({config.state_dir / state.FILE_NAME})")
     if not config.servers:
-        raise ChefFailoverError("no server is configured, so chef-client keeps its own chef_server_url")
+        raise ChefFailoverError("no server is configured; chef-client keeps its own chef_server_url")
     first = min(config.servers, key=config.priority)
     return _use(config, first, "and it left no choice, so this is the first server of the configuration")
 

@@ -28,6 +28,7 @@ MODULES = {
     "unpin": "steer",
     "facts": "look",
     "fleet": "fleet",
+    "retire": "retire",
     "seal": "seal",
 }
 """Where each command is. Only the one that is called is loaded."""

@@ -21,7 +21,7 @@ def status(document: Document) -> str:
     if document.get("error"):
         return _without_sidecar(document)
     if not document["servers"]:
-        nothing = "No server is configured, so chef-client keeps its own chef_server_url."
+        nothing = "No server is configured; chef-client keeps its own chef_server_url."
         return "\n".join((*_warnings(document), nothing))
     rows = [("", "SERVER", "HEALTH", "ASSOCIATION", "READY", "LAST PROBE", "WHY")]
     rows += [

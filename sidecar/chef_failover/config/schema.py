@@ -85,8 +85,8 @@ def make_converter() -> cattrs.Converter:
         Timeout: lambda value: _at_most(60.0, _at_least(0.01, parse_duration_s(value))),
         Freshness: parse_duration_s,
         Failback: _failback,
-        Name: _matching(_SHORT_WORD, "a name", f"{_LETTERS}, at most 64 of them"),
-        ChefName: _matching(_WORD, "a name", f"{_LETTERS}, at most {_NAME_LIMIT} of them"),
+        Name: _matching(_SHORT_WORD, "a name", f"at most 64 {_LETTERS}"),
+        ChefName: _matching(_WORD, "a name", f"at most {_NAME_LIMIT} {_LETTERS}"),
         NodeName: _node_name,
         Organization: _matching(_ORGANIZATION, "an organization", "its short name, as in its URL"),
         HostPattern: _matching(_HOST, "a host pattern", "chef.example.com or *.chef.example.com"),
@@ -120,14 +120,14 @@ def _register(converter: cattrs.Converter, cl: Any, read: Callable[[object], obj
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_yaml(value)} is not text; put it in quotes if it is meant so")
+        raise ValueError(f"{_yaml(value)} is not a string; put it in quotes if you mean one")
     return value
 
 
 def _line(value: object) -> str:
     text = _text(value)
     if not text.isprintable() or len(text) > _LINE_LIMIT:
-        raise ValueError(f"{_yaml(value)} is not one line of {_LINE_LIMIT} characters at the most")
+        raise ValueError(f"{_yaml(value)} is not one line of at most {_LINE_LIMIT} characters")
     return text
 
 
@@ -135,8 +135,8 @@ def _until(value: object) -> datetime.datetime:
     try:
         return parse_instant(value)
     except ValueError as error:
-        right = "write 2026-11-22T10:00:00Z, from 1970 to 2999, or nothing for a drain without an end"
-        raise ValueError(f"{_yaml(value)} is not an instant with its zone; {right}") from error
+        right = "write 2026-11-22T10:00:00Z (1970 to 2999), or leave it out for a drain without an end"
+        raise ValueError(f"{_yaml(value)} is not a time with a zone; {right}") from error
 
 
 def _whole_number(value: object) -> int:
@@ -148,23 +148,23 @@ def _whole_number(value: object) -> int:
 def _count(value: object) -> int:
     number = _whole_number(value)
     if number < 1:
-        raise ValueError(f"{number} is too few; write 1 or more")
+        raise ValueError(f"{number} is too small; write 1 or more")
     if number > 1000:
-        raise ValueError(f"{number} is too many; write 1000 or less")
+        raise ValueError(f"{number} is too large; write 1000 or less")
     return number
 
 
 def _fleet_size(value: object) -> int:
     number = _whole_number(value)
     if not 1 <= number <= _LARGEST_FLEET:
-        raise ValueError(f"{number} is no size of a fleet; write how many nodes it has, from 1 to {_LARGEST_FLEET}")
+        raise ValueError(f"{number} is not a number of nodes; write 1 to {_LARGEST_FLEET}")
     return number
 
 
 def _priority(value: object) -> int:
     number = _whole_number(value)
     if abs(number) > 999_999:
-        raise ValueError(f"{number} is no priority; write a number of up to six digits")
+        raise ValueError(f"{number} is not a priority; write a number of up to six digits")
     return number
 
 
@@ -172,19 +172,19 @@ def _absolute_path(value: object) -> Path:
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError(f"{_yaml(value)} is not an absolute path; it must begin with /")
     if len(name := value.encode()) > _PATH_LIMIT or any(len(part) > _NAME_LIMIT for part in name.split(b"/")):
-        raise ValueError(f"{_yaml(value)} is longer than a path can be")
+        raise ValueError(f"{_yaml(value)} is too long for a path")
     return Path(value)
 
 
 def _at_least(seconds: float, found: float) -> float:
     if found < seconds:
-        raise ValueError(f"must be longer than 0, and {seconds * 1000:.0f}ms at least")
+        raise ValueError(f"must be at least {seconds * 1000:.0f}ms")
     return found
 
 
 def _at_most(seconds: float, found: float) -> float:
     if found > seconds:
-        raise ValueError(f"must be {seconds:.0f}s at most, since runs wait for it")
+        raise ValueError(f"must be at most {seconds:.0f}s, since runs wait for it")
     return found
 
 
@@ -200,7 +200,7 @@ def _failback(value: object) -> float:
 def _endpoint(value: object) -> str:
     found = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     if found is None or not is_host(found["host"] or "localhost") or not is_port(found["port"] or "443"):
-        raise ValueError(f"{_yaml(value)} is not an AWS endpoint; write https://HOST, or http:// to this machine")
+        raise ValueError(f"{_yaml(value)} is not an AWS endpoint; write https://HOST, or http://127.0.0.1")
     return found[0]
 
 
@@ -244,7 +244,7 @@ def _provider_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, An
 
     def read(value: object, _: Any) -> Any:
         if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{_yaml(value)} stands where keys and values are expected")
+            raise ValueError(f"{_yaml(value)} is not a mapping; write keys and values")
         provider = (value or {}).get("provider", "none")
         if not isinstance(provider, str) or provider not in classes:
             raise ValueError(f"provider {_yaml(provider)} is not one of: {', '.join(sorted(classes))}")
@@ -264,7 +264,7 @@ def _mapping_hook(cl: type, converter: cattrs.Converter) -> Callable[[object, An
 
     def read(value: object, cl: Any) -> Any:
         if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{_yaml(value)} stands where keys and values are expected")
+            raise ValueError(f"{_yaml(value)} is not a mapping; write keys and values")
         return structure(value or {}, cl)
 
     return read
@@ -275,7 +275,7 @@ def _list_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], 
 
     def read(value: object, _: Any) -> Any:
         if value is not None and not isinstance(value, list):
-            raise ValueError(f"{_yaml(value)} stands where a list is expected")
+            raise ValueError(f"{_yaml(value)} is not a list")
         return tuple(converter.structure(value or [], list[element]))  # type: ignore[valid-type]
 
     return read

@@ -84,6 +84,7 @@ class ChefServerAssociation:
     validator_key: KeySource | None = None
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None
+    ca_file: Path | None = None
 
 
 @attrs.frozen
@@ -94,6 +95,7 @@ class OpsworksAssociation:
     provider: Literal["opsworks-cm"] = "opsworks-cm"
     server_name: Name | None = None
     endpoint_url: EndpointUrl | None = None
+    ca_file: Path | None = None
 
 
 AssociationSettings = NoAssociation | ChefServerAssociation | OpsworksAssociation
@@ -148,12 +150,13 @@ class MetricsSettings:
 
 @attrs.frozen
 class DiscoverySettings:
-    """Where the fleet keeps its list of servers. ``region`` and ``endpoint_url`` are those of the AWS service."""
+    """Where the fleet keeps its list of servers. The last three are those of the AWS service."""
 
     source: ListSource | None = None
     interval: Seconds = Seconds(300.0)
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None
+    ca_file: Path | None = None
 
 
 @attrs.frozen
@@ -185,6 +188,12 @@ class Config:
     def fingerprint(self) -> int:
         """48 bits that are the same wherever the same version has the same configuration, whatever its comments."""
         return int.from_bytes(hashlib.sha256(repr(self).encode()).digest()[:6])
+
+    @property
+    def endpoints(self) -> tuple[DiscoverySettings | ChefServerAssociation | OpsworksAssociation, ...]:
+        """All that has an ``endpoint_url`` and its ``ca_file``, named or not."""
+        associations = (server.association for server in self.servers)
+        return (self.discovery, *(one for one in associations if not isinstance(one, NoAssociation)))
 
     def organization(self, server: Server) -> str | None:
         """The organization of ``server``, or None where there is none."""
@@ -222,8 +231,8 @@ def read_text(path: Path) -> str:
     try:
         return files.read(path, SIZE_LIMIT, may_be_link=True).decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError((Problem(str(path), 1, "", f"cannot be read: {reason}"),)) from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError((Problem(str(path), 1, "", f"cannot read it: {reason}"),)) from error
 
 
 def parse(text: str, file: str = "config.yml") -> Config:
@@ -254,7 +263,7 @@ def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object]
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         raise ConfigError((Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}"),)) from error
-    found = [(path, f"stands twice; only one {path[-1]!r} can hold") for path in document.duplicates]
+    found = [(path, f"duplicate key; keep one {path[-1]!r}") for path in document.duplicates]
     found += cross_check(document.value)
     value: T | None = None
     try:
@@ -286,8 +295,8 @@ def _cross_check_new_name(value: object, node: object) -> list[tuple[Steps, str]
     settings = [server.get("association") for server in servers if isinstance(server, dict)]
     if not any(isinstance(one, dict) and one.get("provider") in REGISTERING for one in settings):
         return []
-    return [(("node", "name"), f"{name!r} has a colon, which a node may have and a Chef client may not: no server"
-             " would register it; write a name without one")]  # fmt: skip
+    return [(("node", "name"), f"{name!r} has a colon, which no Chef client name may have: the node could not"
+             " register; write a name without one")]  # fmt: skip
 
 
 def cross_check_servers(value: object, *, is_nameless: bool, organization: object) -> list[tuple[Steps, str]]:
@@ -299,16 +308,16 @@ def cross_check_servers(value: object, *, is_nameless: bool, organization: objec
     servers = [server if isinstance(server, dict) else {} for server in servers] if isinstance(servers, list) else []
     found: list[tuple[Steps, str]] = []
     if len(servers) > MOST_SERVERS:
-        found.append((("servers",), f"names {len(servers)} servers; at most {MOST_SERVERS} can be watched"))
+        found.append((("servers",), f"names {len(servers)} servers; write at most {MOST_SERVERS}"))
     names: dict[object, int] = {}
     places: dict[object, int] = {}
     for index, server in enumerate(servers):
         name, where = server.get("name"), _place(server, organization)
         if isinstance(name, str) and names.setdefault(name, index) != index:
-            message = f"{name!r} already names servers[{names[name]}]; every server needs a name of its own"
+            message = f"{name!r} is already the name of servers[{names[name]}]; give each server its own name"
             found.append((("servers", index, "name"), message))
         if where is not None and places.setdefault(where, index) != index:
-            message = f"is the server of servers[{places[where]}] once more; a server can stand there only once"
+            message = f"is the same server as servers[{places[where]}]; list each server once"
             found.append((("servers", index, "url"), message))
     return found + _cross_check_priorities(servers) + _cross_check_associations(servers, is_nameless=is_nameless)
 
@@ -317,7 +326,7 @@ def _cross_check_priorities(servers: Sequence[Mapping[object, object]]) -> list[
     with_priority = [index for index, server in enumerate(servers) if server.get("priority") is not None]
     if with_priority and len(with_priority) < len(servers):
         bare = next(index for index in range(len(servers)) if index not in with_priority)
-        message = "has no priority while others have; give one to every server, or to none (then the order counts)"
+        message = "has no priority, but others do; give every server one, or none (then the order counts)"
         return [(("servers", bare), message)]
     return []
 
@@ -349,12 +358,12 @@ def _cross_check_discovery(value: object) -> list[tuple[Steps, str]]:
     source = settings.get("source") if isinstance(settings, dict) else None
     if not isinstance(value, dict) or not isinstance(settings, dict) or not source:
         return []
-    found: list[tuple[Steps, str]] = []
+    found = _cross_check_endpoint(settings, ("discovery",))
     if str(source).startswith(("s3:", "ssm:")) and not settings.get("region"):
-        found.append((("discovery", "source"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
+        found.append((("discovery", "source"), "is in AWS and needs a region; add one, such as region: us-east-1"))
     if not value.get("servers"):
-        right = "write one at least under servers: chef-client falls back on those, and without any it is let alone"
-        found.append((("discovery", "source"), f"stands beside no server; {right}"))
+        right = "chef-client falls back on it while there is no server list"
+        found.append((("discovery", "source"), f"needs a server under servers; {right}"))
     return found
 
 
@@ -362,15 +371,22 @@ def _cross_check_association(
     settings: dict[object, object], path: Steps, *, is_nameless: bool
 ) -> list[tuple[Steps, str]]:
     provider, key = settings.get("provider", "none"), settings.get("validator_key")
-    found: list[tuple[Steps, str]] = []
+    found = _cross_check_endpoint(settings, path)
     if is_nameless and provider in REGISTERING:
-        right = 'write one at node.name: "{instance_id}", "{fqdn}" or a literal one'
+        right = 'set node.name to "{instance_id}", "{fqdn}" or a literal name'
         message = f"{provider!r} registers the node by its name; {right}"
         found.append(((*path, "provider"), message))
     is_in_aws = isinstance(key, str) and key.startswith(("secretsmanager:", "ssm:"))
     if provider == "chef-server" and is_in_aws and not settings.get("region"):
-        found.append(((*path, "validator_key"), "is kept in AWS; write its region beside it, as in region: us-east-1"))
+        found.append(((*path, "validator_key"), "is in AWS and needs a region; add one, such as region: us-east-1"))
     return found
+
+
+def _cross_check_endpoint(settings: Mapping[object, object], path: Steps) -> list[tuple[Steps, str]]:
+    if settings.get("ca_file") is None or settings.get("endpoint_url") is not None:
+        return []
+    right = "write that beside it; what AWS itself is trusted by, AWS_CA_BUNDLE of the service says"
+    return [((*path, "ca_file"), f"is for the endpoint at endpoint_url alone; {right}")]
 
 
 def _flatten(error: BaseException, path: Steps) -> Sequence[tuple[Steps, str]]:
@@ -387,9 +403,9 @@ def _flatten(error: BaseException, path: Steps) -> Sequence[tuple[Steps, str]]:
         return found
     if isinstance(error, ForbiddenExtraKeysError):
         known = ", ".join(attribute.name for attribute in attrs.fields(error.cl))
-        return [((*path, name), f"unknown key; known here: {known}") for name in sorted(error.extra_fields, key=str)]
+        return [((*path, name), f"unknown key; known keys: {known}") for name in sorted(error.extra_fields, key=str)]
     if isinstance(error, KeyError):
-        return [(path[:-1], f"needs the key {error.args[0]!r}")]
+        return [(path[:-1], f"missing key {error.args[0]!r}")]
     return [(path, str(error))]
 
 

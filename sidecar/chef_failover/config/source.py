@@ -56,12 +56,12 @@ def parse_source(text: object, stores: Collection[Store], what: str) -> Source:
     """
     kind, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
     if kind not in stores or not rest:
-        raise ValueError(f"this is no place where {what} is kept")
+        raise ValueError(f"not a source of {what}")
     store = Store(kind)
     found = _PLACES[store].fullmatch(rest) if rest.isprintable() else None
     if found is None:
         is_file = store is Store.FILE
-        raise ValueError("the path after file: must be absolute" if is_file else "this is no name that AWS takes")
+        raise ValueError("the path after file: must be absolute" if is_file else "not a valid name in AWS")
     return Source(store, *found.groups())
 
 
@@ -86,4 +86,4 @@ def parse_list_source(text: object) -> Source:
     try:
         return parse_source(text, LIST_STORES, "a list")
     except ValueError as error:
-        raise ValueError(f"{text!r} is no place where a list is kept; {_FOR_LISTS}") from error
+        raise ValueError(f"{text!r} is not a source of a server list; {_FOR_LISTS}") from error

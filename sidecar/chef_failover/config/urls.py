@@ -40,13 +40,13 @@ def parse_server_url(text: object) -> ServerUrl:
     Raises:
         ValueError: it is anything else; the message says what would be right.
     """
-    right = "write https://HOST, with :PORT and /organizations/ORG if need be"
+    right = "write https://HOST[:PORT][/organizations/ORG]"
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is not a URL; {right}")
     if "@" in text:
-        raise ValueError(f"a URL with a user or a password is refused; {right}")
+        raise ValueError(f"a URL must not have a user or password; {right}")
     if text.lower().startswith("http://"):
-        raise ValueError(f"{text!r} is not encrypted, and root runs what a Chef server sends; write https://…")
+        raise ValueError(f"{text!r} is not encrypted, but root runs what a Chef server sends; write https://…")
     match = _URL.fullmatch(text) if len(text) <= _LIMIT else None
     if match is None or not is_host(match["host"]) or not is_port(match["port"] or "443"):
         raise ValueError(f"{text!r} is not a Chef server's URL; {right}")
@@ -91,9 +91,7 @@ def parse_loopback(text: object) -> HostPort | None:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if host not in ("127.0.0.1", "::1", "localhost"):
-        raise ValueError(
-            f"{text!r} is not on the loopback interface, and the sidecar speaks to this machine only; {right}"
-        )
+        raise ValueError(f"{text!r} is not a loopback address; the sidecar serves this machine only; {right}")
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"{text!r} has no port from 0 to 65535; {right}")
     return HostPort(host, int(port))

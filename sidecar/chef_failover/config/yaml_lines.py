@@ -60,7 +60,7 @@ def _walk(
     if id(node) in around:
         raise yaml.YAMLError("an alias that contains itself")
     if len(lines) > _MOST_VALUES:
-        raise yaml.YAMLError(f"more than {_MOST_VALUES} values, counting what aliases stand for")
+        raise yaml.YAMLError(f"more than {_MOST_VALUES} values (aliases expanded)")
     _expect_short_number(node)
     around |= {id(node)}
     lines.setdefault(path, node.start_mark.line + 1)
@@ -79,4 +79,4 @@ def _walk(
 
 def _expect_short_number(node: yaml.Node) -> None:
     if isinstance(node, yaml.ScalarNode) and node.tag == _INT and len(node.value) > _LONGEST_NUMBER:
-        raise yaml.MarkedYAMLError(problem="a number too long to be one", problem_mark=node.start_mark)
+        raise yaml.MarkedYAMLError(problem="a number with too many digits", problem_mark=node.start_mark)

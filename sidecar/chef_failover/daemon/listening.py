@@ -75,10 +75,10 @@ class Listening:
         try:
             self._socket = self._open_socket()
         except (ChefFailoverError, OSError) as error:
-            self._say(f"listen.socket: its file has gone, and cannot be made again: {error}")
+            self._say(f"listen.socket: the file is gone and cannot be recreated: {error}")
             return
         self._socket.start()
-        log.warning("listen.socket %s: its file had gone, and is made again", self._listen.socket)
+        log.warning("listen.socket %s: the file was gone; recreated", self._listen.socket)
 
     def _open_loopback(self) -> Listener | None:
         if self._listen.loopback is None:
@@ -86,7 +86,7 @@ class Listening:
         try:
             return Listener("listen.loopback", self._listen.loopback, self._apps[1], threads=2, connections=50)
         except ListenError as error:
-            self._say(f"{error}; it is tried again every {TEND_EVERY_S:.0f} s, and the socket is served")
+            self._say(f"{error}; retrying every {TEND_EVERY_S:.0f} s; listen.socket still works")
             return None
 
     def _say(self, trouble: str) -> None:

@@ -25,5 +25,5 @@ def hold(path: Path, what: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise AlreadyRunningError(f"{what}: another sidecar is at work there, and has {path} locked") from error
+        raise AlreadyRunningError(f"{what}: another sidecar uses it and holds the lock on {path}") from error
     return descriptor

@@ -61,7 +61,7 @@ def from_a_thread(level: int, faults: Faults) -> None:
 def _thread_ended(faults: Faults, ended: threading.ExceptHookArgs) -> None:
     name = ended.thread.name if ended.thread else "?"
     faults.add(f"thread {name}", ended.exc_value)
-    log.error("internal error: the thread %s has ended", name, exc_info=ended.exc_value)
+    log.error("internal error: thread %s ended", name, exc_info=ended.exc_value)
 
 
 def use(log_format: str) -> None:
@@ -120,7 +120,7 @@ class Lines(QueueHandler):
         """Called by `emit`, under the handler's lock, with the whole line as the record's message."""
         try:
             if self._dropped:
-                words = f"{self._dropped} lines of the log are missing here: nobody read them in time"
+                words = f"{self._dropped} log lines were lost here: the log was not read fast enough"
                 said = {"name": __name__, "levelname": "WARNING", "msg": words}
                 self._put_nowait(self.prepare(logging.makeLogRecord(said)))
                 self._dropped = 0
@@ -130,7 +130,7 @@ class Lines(QueueHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Count a line that cannot be made. logging itself would write to stderr, and wait for who reads that."""
-        self._faults.add(f"line of the log by {record.name}", sys.exception())
+        self._faults.add(f"log line of {record.name}", sys.exception())
 
     def flush(self) -> None:
         """Wait for the lines that are not written yet, `FLUSH_S` at the most. `logging` calls this when Python ends."""
@@ -153,7 +153,7 @@ class Counted(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """True."""
         if record.levelno >= logging.ERROR:
-            self._faults.add("request, in waitress", record.exc_info[1] if record.exc_info else None)
+            self._faults.add("request in waitress", record.exc_info[1] if record.exc_info else None)
         return True
 
 
@@ -179,7 +179,7 @@ class Seldom(logging.Filter):
                 left_out = self._count - self._most
                 self._began_at, self._count = now, 0
                 if left_out > 0:
-                    record.msg = f"{record.getMessage()} (before this, {left_out} more lines of its kind were left out)"
+                    record.msg = f"{record.getMessage()} ({left_out} similar lines suppressed before this one)"
                     record.args = ()
             self._count += 1
             return self._count <= self._most

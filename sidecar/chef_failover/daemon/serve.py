@@ -99,7 +99,7 @@ def _lock(config: Config) -> None:
         try:
             lock.hold(path, what)
         except OSError as error:
-            log.warning("%s cannot be locked (%s): nothing keeps a second sidecar from it", what, error.strerror)
+            log.warning("cannot lock %s (%s): a second sidecar could use it too", what, error.strerror)
 
 
 def _load_workers() -> None:
@@ -164,17 +164,17 @@ def _reload(sidecar: Sidecar, work: _Work) -> None:
         work.accepted = former
         if not isinstance(error, ChefFailoverError):
             sidecar.faults.add("reload", error)
-            log.exception("internal error: a reload failed")
+            log.exception("internal error: reload failed")
         sidecar.reload_refused()
         for line in error.lines if isinstance(error, ChefFailoverError) else [str(error)]:
-            log.error("the configuration in use stays, since the new one is no good: %s", line)
+            log.error("reload failed; the configuration in use stays: %s", line)
         return
     logs.use(found.config.log_format)
     log.info("reloaded %s: %s", work.config_path, _servers_in_words(sidecar))
     if found.why_not is not None:
         log.warning("%s", found.why_not)
     if fixed != found.config:
-        log.warning("listen and state_dir have changed in %s; they need a restart", work.config_path)
+        log.warning("listen or state_dir changed in %s; this takes effect with a restart", work.config_path)
 
 
 def _say_started(sidecar: Sidecar, config_path: Path) -> None:
@@ -183,4 +183,4 @@ def _say_started(sidecar: Sidecar, config_path: Path) -> None:
 
 def _servers_in_words(sidecar: Sidecar) -> str:
     names = ", ".join(server.name for server in sidecar.config.servers)
-    return names or "no server is configured, so chef-client keeps its own"
+    return names or "no server is configured; chef-client keeps its own chef_server_url"

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from chef_failover.aws import call as aws
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import ChefServer
 from chef_failover.config.settings import ChefServerAssociation, Server
@@ -46,8 +47,9 @@ def validator(node: Node, server: Server, outcome: Outcome) -> str | None:
         if trouble:
             return f"{source.place}: {trouble}: chgrp {node.user} {source.place}; chmod 0640 {source.place}"
         source = attrs.evolve(source, place=str(path))
+    call = aws.trusting(aws.call, association.ca_file)
     try:
-        key = validator_key.read(source, region=association.region, endpoint_url=association.endpoint_url)
+        key = validator_key.read(source, region=association.region, endpoint_url=association.endpoint_url, call=call)
     except KeyFileError as error:
         return str(error)
     if not (outcome.is_alive or outcome is Outcome.WRONG_ORGANIZATION):

@@ -155,7 +155,7 @@ def assemble(
                     count=functools.partial(counters.requested, server.name),
                 )
 
-    ends = scheduler.task("ends of drains and pins", live.end_what_is_over, pool=scheduler.probes)
+    ends = scheduler.task("expiry of drains and pins", live.end_what_is_over, pool=scheduler.probes)
     return Assembly(config, node_name, key, live, watch, Upkeeps(upkeeps), ends)
 
 

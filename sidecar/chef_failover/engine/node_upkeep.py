@@ -96,9 +96,9 @@ class NodeUpkeep:
         try:
             is_new = seed(reference)
         except ProbeError as error:
-            trouble = f"it cannot be {'created' if check.node is None else 'filled'} there: {error.detail}"
+            trouble = f"the sidecar cannot {'create' if check.node is None else 'fill'} it there: {error.detail}"
             self._live.take(self._name, attrs.evolve(check, read_at=self._clock(), trouble=trouble))
         else:
             if is_new:
-                log.info("%s has this node's object now, as it is on %s", self._name, source)
+                log.info("%s now has this node's object, copied from %s", self._name, source)
             self.ask()

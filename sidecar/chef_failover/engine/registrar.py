@@ -157,7 +157,7 @@ class Registrar:
             answer = Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error))
         except OSError as error:
             reason = error.strerror or error
-            answer = Answer(Event.FAIL, f"nothing is begun that cannot be written down first: {reason}")
+            answer = Answer(Event.FAIL, f"cannot save state.json, so registration waits: {reason}")
         if registration.state is not RegistrationState.REQUESTED:  # it did not come so far
             registration = self._enter(registration, Answer(Event.BEGIN))
         registration = self._enter(registration, answer)

@@ -223,7 +223,7 @@ class Scheduler:
             now = time.monotonic()
             if now >= task.said_at + SAID_EVERY_S:
                 log.exception(
-                    "internal error: %s failed and is tried again (%d times since the last report)",
+                    "internal error in %s; server states unchanged, retrying (errors since the last report: %d)",
                     task.name,
                     task.unsaid,
                 )

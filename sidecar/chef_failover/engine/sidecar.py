@@ -93,7 +93,7 @@ class Sidecar:
             utc_now=self._machine.utc_now,
             rng=self._machine.rng,
         )
-        self._following = self._scheduler.task("the fleet's list", self._discovery.step)
+        self._following = self._scheduler.task("fetch of the server list", self._discovery.step)
         now = self._discovery.effective_for(config)
         self._parts = self._unless_the_kept_list_breaks_it(
             lambda: self._assemble(now.config, self._name_by(now.config), remembered, (), now.drains), remembered
@@ -240,7 +240,7 @@ class Sidecar:
         if now.config != self.config:
             self._go_on(now.config, now.drains)
             names = ", ".join(server.name for server in now.config.servers)
-            log.info("servers by %s: %s", now.listing.source if now.listing else "config.yml", names)
+            log.info("using the servers of %s: %s", now.listing.source if now.listing else "config.yml", names)
             return
         said = as_said(now.drains)
         with self._swapping:
@@ -262,10 +262,8 @@ class Sidecar:
         except Exception as error:
             if not self._discovery.uses_kept_list:
                 raise
-            self.faults.add("the list that was kept", error)
-            log.exception(
-                "the list that was kept cannot be started with, and is dropped; config.yml's servers are used"
-            )
+            self.faults.add("cached server list", error)
+            log.exception("the cached server list does not work and was dropped; using the servers of config.yml")
         config = self._discovery.drop()
         return self._assemble(config, self._name_by(config), remembered, (), ())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from chef_failover.chef import limits
 from chef_failover.chef.answers import Answer, Finding, retry_after_s
-from chef_failover.chef.deadline import ProbeError
+from chef_failover.chef.deadline import ProbeError, TooLargeError
 from chef_failover.chef.https import ChefServer, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.errors import SearchError
@@ -67,21 +67,22 @@ class Asker:
         Raises:
             SearchError: there is none.
         """
-        trouble, asked_for_s = "", 0.0
+        trouble, asked_for_s, is_of_object = "", 0.0, False
         for attempt in range(TRIES):
             if attempt:
                 self._pace.sleep(max(2.0**attempt, min(asked_for_s, PATIENCE_S)))
             try:
                 answer, finding = self._in_a_protocol(method, path, document, judge)
             except ProbeError as error:
-                trouble = error.detail
+                trouble, is_of_object = error.detail, isinstance(error, TooLargeError)
                 continue
             if finding.outcome is Outcome.OK:
                 return answer
-            trouble, asked_for_s = finding.detail, retry_after_s(answer)
+            trouble, is_of_object = finding.detail, finding.outcome is Outcome.FORBIDDEN
+            asked_for_s = retry_after_s(answer)
             if answer.status < 500 and answer.status != 429:
                 break
-        raise SearchError(trouble)
+        raise SearchError(trouble, is_of_object=is_of_object)
 
     def _in_a_protocol(self, method: str, path: str, document: object, judge: _Judge) -> tuple[Answer, Finding]:
         """The answer in the signing protocol that this server takes, which the first answer tells."""

@@ -54,14 +54,26 @@ def from_profiles(path: Path, profiles: Sequence[str], environ: Mapping[str, str
     """
     path = expanded(path)
     try:
-        tables = tomllib.loads(read(path, _LIMIT_BYTES, may_be_link=True).decode())
+        text = read(path, _LIMIT_BYTES, may_be_link=True)
     except OSError as error:
         raise CredentialsError(
             f"{path}: {error.strerror or error}; write it, or give --server, --client-name and --key"
         ) from error
-    except (ValueError, RecursionError) as error:  # the latter for a million opening brackets
-        raise CredentialsError(f"{path}: {error}") from error
+    tables = _tables(text, path)
     return [_of_profile(path, tables, profile) for profile in profiles or (_usual(path.parent, environ),)]
+
+
+def from_text(text: str, path: Path) -> list[Account]:
+    """The accounts of all profiles in ``text``, which is as in a file at ``path``; keys may be in it, as PEM text.
+
+    Raises:
+        CredentialsError: there is no profile, or one has a mistake. KeyFileError: a key cannot be used.
+    """
+    tables = _tables(text.encode(), path)
+    profiles = [profile for profile, table in tables.items() if isinstance(table, Mapping)]
+    if not profiles:
+        raise CredentialsError(f"{path} has no profile; write one for each Chef server")
+    return [_of_profile(path, tables, profile) for profile in profiles]
 
 
 def expanded(path: Path) -> Path:
@@ -73,6 +85,13 @@ def expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
+        raise CredentialsError(f"{path}: {error}") from error
+
+
+def _tables(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:  # the latter for a million opening brackets
         raise CredentialsError(f"{path}: {error}") from error
 
 

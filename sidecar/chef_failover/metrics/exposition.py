@@ -58,7 +58,7 @@ class Scraped(Collector):
 
 def of_servers(measured: Measured) -> Iterator[Metric]:
     """The version, and each server."""
-    yield InfoMetricFamily("chef_failover_build", "The version that runs.", {"version": measured.version})
+    yield InfoMetricFamily("chef_failover_build", "The running version.", {"version": measured.version})
     servers = measured.snapshot.servers
     choice = measured.snapshot.choice
     eligible = {verdict.name for verdict in choice.verdicts if verdict.standing >= Standing.STALE} if choice else ()
@@ -67,14 +67,14 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     compared = {one.name: compare(measured.snapshot, one, now=measured.now) for one in servers}
     yield _gauge(
         "server_up",
-        "1 while the Chef server is UP by its probes, 0 while it is DOWN; absent before the first probe.",
+        "1 while probes find the Chef server UP, 0 while they find it DOWN; absent before the first probe.",
         ["server"],
         (((one.name,), one.health is Health.UP) for one in servers if one.health is not Health.UNKNOWN),
     )
     yield _gauge(
         "server_eligible",
-        "1 while the server could take over this node's runs: UP, the node registered and ready there, not drained, "
-        "failing no runs, and its search index works.",
+        "1 while the server could take over this node's runs: it is UP, ready and not drained, knows the node, "
+        "does not fail runs, and its search index works.",
         ["server"],
         (((one.name,), one.name in eligible) for one in servers),
     )
@@ -86,7 +86,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_outcome",
-        "1 for the class of the last probe's outcome; other classes are absent.",
+        "1 for the outcome of the last probe; other outcomes are absent.",
         ["server", "outcome"],
         (((one.name, one.last_probe.outcome.value), 1) for one in servers if one.last_probe),
     )
@@ -98,41 +98,40 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_ready",
-        "0 while a run of this node would not find on the server what it needs, else 1.",
+        "0 while the server lacks something that a run of this node needs, else 1.",
         ["server"],
         (((one.name,), why_not_ready(measured.snapshot, one) is None) for one in servers),
     )
     yield _gauge(
         "server_index_up",
-        "0 while the server's search index fails, and with it the last save of every run, else 1; "
-        "absent where nobody can tell.",
+        "0 while the server's search index fails, which fails the last save of every run, else 1; absent if unknown.",
         ["server"],
         (((one.name,), not one.index_fails) for one in servers if one.index_fails is not None),
     )
     yield _gauge(
         "server_may_save",
-        "0 while this node probably may not save its object on the server, so that a run there would fail at its end, "
-        "1 while it may; absent while nobody can tell.",
+        "0 while this node probably cannot save its object on the server, so a run there would fail at its end, "
+        "1 while it can; absent if unknown.",
         ["server"],
         (((one.name,), may) for one in servers if (may := may_save(one)) is not None),
     )
     yield _gauge(
         "server_stale",
-        "1 while a run would get another policy or older cookbooks there than runs use, 0 while not; "
-        "absent while nobody can tell.",
+        "1 while the server has another policy or older cookbooks than the last successful run used, else 0; "
+        "absent if unknown.",
         ["server"],
         (((name,), found.is_stale) for name, found in compared.items() if found.is_stale is not None),
     )
     yield _gauge(
         "server_hold_down_seconds",
-        "How long the server must stay well before this node comes back to it; more after returns that failed, "
-        "absent with failback never.",
+        "How long the server must stay healthy before this node returns to it; longer after failed returns, "
+        "absent with failback: never.",
         ["server"],
         (((name,), seconds) for name, seconds in hold_downs.items() if math.isfinite(seconds)),
     )
     yield _gauge(
         "server_certificate_expiry_timestamp_seconds",
-        "When the certificate ends that the server showed in its last good answer, in Unix time.",
+        "When the server's certificate expires, as of its last good answer, in Unix time.",
         ["server"],
         (
             ((one.name,), ends)
@@ -142,7 +141,7 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
     )
     yield _gauge(
         "server_probe_age_seconds",
-        "Since the end of the last probe; grows when probing hangs.",
+        "Time since the last probe ended; grows if probing hangs.",
         ["server"],
         (((one.name,), round(measured.now - one.last_probe.finished_at, 3)) for one in servers if one.last_probe),
     )
@@ -154,17 +153,17 @@ def of_the_choice(measured: Measured) -> Iterator[Metric]:
     choice = snapshot.choice
     yield GaugeMetricFamily(
         "chef_failover_degraded",
-        "1 while no server deserves to be used and the best of the rest is.",
+        "1 while no server is eligible and the node uses the best of the rest.",
         choice is not None and choice.is_degraded and choice.standing is not Standing.UNKNOWN,
     )
     yield GaugeMetricFamily(
         "chef_failover_offline",
-        "1 while this node has no network, so that nothing is counted.",
+        "1 while this node has no network; failed probes then do not count.",
         snapshot.offline is not None,
     )
     yield GaugeMetricFamily(
         "chef_failover_choice_timestamp_seconds",
-        "When the node settled on the server it uses, in Unix time.",
+        "When the node moved to the server it uses, in Unix time.",
         _unix(snapshot.chosen_on),
     )
 
@@ -173,11 +172,9 @@ def of_runs(measured: Measured) -> Iterator[Metric]:
     """Runs under way, and the last that ended."""
     history = measured.history
     last = history.last
+    yield GaugeMetricFamily("chef_failover_runs_under_way", "chef-client runs in progress.", measured.runs_under_way)
     yield GaugeMetricFamily(
-        "chef_failover_runs_under_way", "chef-client runs that started and have not ended.", measured.runs_under_way
-    )
-    yield GaugeMetricFamily(
-        "chef_failover_runs_since_success", "Runs that failed since the last one that succeeded.", history.since_success
+        "chef_failover_runs_since_success", "Failed runs since the last successful one.", history.since_success
     )
     yield GaugeMetricFamily(
         "chef_failover_last_run_timestamp_seconds",
@@ -186,22 +183,22 @@ def of_runs(measured: Measured) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "chef_failover_last_run_success_timestamp_seconds",
-        "When the last run ended that succeeded, in Unix time.",
+        "When the last successful run ended, in Unix time.",
         _unix(history.last_success_on),
     )
     yield GaugeMetricFamily(
-        "chef_failover_last_run_duration_seconds", "How long the last run took.", last.duration_s if last else None
+        "chef_failover_last_run_duration_seconds", "Duration of the last run.", last.duration_s if last else None
     )
 
 
 def of_ourselves(measured: Measured) -> Iterator[Metric]:
     """The sidecar itself."""
     yield CounterMetricFamily(
-        "chef_failover_faults", "Internal errors: of tasks, requests, reloads, threads and the log.", measured.faults
+        "chef_failover_faults", "Internal errors: in tasks, requests, reloads, threads and logging.", measured.faults
     )
     yield GaugeMetricFamily(
         "chef_failover_config_hash",
-        "A number that is the same wherever the same version has the same configuration.",
+        "A hash of the configuration; equal on nodes with the same version and configuration.",
         measured.fingerprint,
     )
 

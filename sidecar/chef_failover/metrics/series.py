@@ -34,26 +34,26 @@ class Series:
         show(exposition.of_servers)
         self.probes = Counter(
             "chef_failover_probes",
-            "Probes by the class of their outcome.",
+            "Probes by outcome.",
             ["server", "outcome"],
             registry=registry,
         )
         self.durations = Histogram(
             "chef_failover_probe_duration_seconds",
-            "How long probes took that found the server alive, from name lookup to the last byte.",
+            "Duration of probes that found the server alive, from name lookup to the last byte.",
             ["server"],
             buckets=BUCKETS_S,
             registry=registry,
         )
         self.attempts = Counter(
             "chef_failover_association_attempts",
-            "Attempts to register the node that have ended, by the state they led to.",
+            "Finished attempts to register the node, by the resulting state.",
             ["server", "result"],
             registry=registry,
         )
         self.requests = Counter(
             "chef_failover_requests",
-            "Requests that were made to the Chef server or, for its sake or the list's, to AWS, by their purpose.",
+            "Requests to the Chef server, and to AWS on its behalf or for the server list, by purpose.",
             ["server", "purpose"],
             registry=registry,
         )
@@ -61,27 +61,27 @@ class Series:
         self.moves = {
             move: Counter(
                 f"chef_failover_{move.value}s",
-                f"Moves to a {which} server, by why the former one was left.",
+                f"Moves to a {which} server, by the reason to leave the former one.",
                 ["reason"],
                 registry=registry,
             )
-            for move, which in ((Move.FAILOVER, "less preferred"), (Move.FAILBACK, "better"))
+            for move, which in ((Move.FAILOVER, "less preferred"), (Move.FAILBACK, "preferred"))
         }
         self.runs = Counter(
             "chef_failover_runs",
-            "chef-client runs that ended, by result; a server that the configuration does not name is called other.",
+            "Finished chef-client runs, by result; a server that is not configured is called other.",
             ["server", "result"],
             registry=registry,
         )
         show(exposition.of_runs, exposition.of_ourselves)
         self.is_reload_good = Gauge(
             "chef_failover_config_last_reload_successful",
-            "0 when the last reload kept the old configuration because the new one is no good.",
+            "0 if the last reload kept the old configuration because the new one is invalid.",
             registry=registry,
         )
         self.reloaded_on = Gauge(
             "chef_failover_config_last_reload_success_timestamp_seconds",
-            "When the configuration in use was taken over, in Unix time.",
+            "When the configuration in use was loaded, in Unix time.",
             registry=registry,
         )
         self.is_reload_good.set(True)

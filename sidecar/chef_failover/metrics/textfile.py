@@ -39,6 +39,6 @@ class Textfile:
             self._path, self._trouble = self._wanted, Trouble()
         if self._path is None:
             return math.inf
-        with self._trouble.borne(f"metrics.textfile {self._path} cannot be written"):
+        with self._trouble.borne(f"cannot write metrics.textfile {self._path}"):
             files.replace(self._path, self._text())
         return EVERY_S

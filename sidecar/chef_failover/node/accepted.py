@@ -92,9 +92,9 @@ def accept(config_path: Path, name_of: NameOf = name_here, *, is_running: bool =
         raise
     _expect_roots(config_path)
     if former is not None and former.config.servers and not text.strip():
-        raise NotAcceptedError(f"{config_path} is empty: write servers: [] if chef-client is to be let alone")
+        raise NotAcceptedError(f"{config_path} is empty; write servers: [] to have chef-client keep its own server")
     if is_running and former is not None and _places(config) != _places(former.config):
-        raise NotAcceptedError("listen.socket or state_dir has changed, which needs a restart: restart chef-failover")
+        raise NotAcceptedError("listen.socket or state_dir changed: systemctl restart chef-failover")
     try:
         return _write_for(config_path, config, text, name_of, former)
     except IdentityError:
@@ -115,7 +115,7 @@ def _expect_roots(config_path: Path) -> None:
     is_open = found.st_mode & (0o002 if found.st_gid == 0 else 0o022)
     if os.geteuid() == 0 and (found.st_uid != 0 or is_open):
         mend = f"chown root {config_path}; chmod 0644 {config_path}"
-        raise NotAcceptedError(f"others than root can write {config_path}: {mend}")
+        raise NotAcceptedError(f"users other than root can write {config_path}: {mend}")
 
 
 def _write(path: Path, document: dict[str, Any], *, is_new: bool) -> None:
@@ -127,7 +127,7 @@ def _write(path: Path, document: dict[str, Any], *, is_new: bool) -> None:
         if is_new or path.read_bytes() != data:
             files.replace(path, data, mark=str(os.getpid()))  # a reload may meet a start
     except OSError as error:
-        raise NotAcceptedError(f"{path} cannot be written: {error.strerror}; run this as root") from error
+        raise NotAcceptedError(f"cannot write {path}: {error.strerror}; run this as root") from error
 
 
 def document(config: Config, text: str, node_name: str | None) -> dict[str, Any]:
@@ -162,15 +162,15 @@ def read(config_path: Path) -> Accepted:
     try:
         document = json.loads(files.read(path, SIZE_LIMIT, only_ours=True))
         if document["schema"] != SCHEMA:
-            raise NotAcceptedError(f"{path} has the schema {document['schema']!r}, and {SCHEMA} is understood")
+            raise NotAcceptedError(f"{path} has schema {document['schema']!r}, and this version reads {SCHEMA}")
         text, node_name = document["text"], document["node_name"]
         return Accepted(configuration.parse(text, str(config_path)), node_name, text)
     except FileNotFoundError as error:
-        raise NotAcceptedError(f"nothing is accepted yet: {path} is not there") from error
+        raise NotAcceptedError(f"no configuration is accepted yet: {path} does not exist") from error
     except ConfigError as error:
-        raise NotAcceptedError(f"{path} is of another version: {error}") from error
+        raise NotAcceptedError(f"{path} was written by another version: {error}") from error
     except OSError as error:
-        raise NotAcceptedError(f"{path} cannot be read: {error.strerror}") from error
+        raise NotAcceptedError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotAcceptedError(f"{path} is damaged") from error
 
@@ -185,7 +185,7 @@ def at_work(config_path: Path) -> Accepted:
         accepted = read(config_path)
     except NotAcceptedError as error:
         text = configuration.read_text(config_path)
-        alone = f"{error}; chef-client is let alone until the service starts, or root runs: chef-failover accept"
+        alone = f"{error}; chef-client keeps its own server until the service starts or root runs chef-failover accept"
         return Accepted(configuration.parse(text, str(config_path)), None, text, alone, is_written=False)
     return attrs.evolve(accepted, why_not=_why_not(config_path, accepted))
 
@@ -210,11 +210,13 @@ def for_sidecar(config_path: Path, name_of: NameOf = name_here, *, is_running: b
     found = at_work(config_path)
     pattern = found.config.node.name
     if pattern is not None and found.is_written and found.node_name is None and is_running:
-        raise IdentityError("the node's name was not known when its configuration was accepted: restart chef-failover")
+        raise IdentityError(
+            "the configuration was accepted before the node's name was known: systemctl restart chef-failover"
+        )
     if pattern is not None and not (is_running and found.is_written):
         here = name_of(pattern)
         if found.is_written and here != found.node_name:  # a disk of another machine, or a name that came late
-            raise IdentityError(f"this node is {here}, and accepted was {found.node_name}: run chef-failover accept")
+            raise IdentityError(f"this node is {here}, accepted for {found.node_name}: run chef-failover accept")
         found = attrs.evolve(found, node_name=here)
     return attrs.evolve(found, why_not=refused or found.why_not)
 
@@ -225,8 +227,8 @@ def _why_not(config_path: Path, accepted: Accepted) -> str | None:
         if text == accepted.text or configuration.parse(text, str(config_path)) == accepted.config:
             return None
     except ConfigError as error:
-        return f"{config_path} is not at work, since it has mistakes: {'; '.join(error.lines)}"
-    return f"{config_path} is not at work: it has changed since it was accepted; run: systemctl reload chef-failover"
+        return f"{config_path} is invalid and not in use: {'; '.join(error.lines)}"
+    return f"{config_path} changed and is not in use yet; run: systemctl reload chef-failover"
 
 
 def _former(config_path: Path) -> Accepted | None:

@@ -33,10 +33,10 @@ def set_aside(state_dir: Path, instance_id: str | None, now: datetime.datetime) 
         moved = [_move(state_dir / name, former) for name in (*names, state.FILE_NAME)]
     except OSError as error:
         return (
-            f"this is {instance_id}, and {state_dir} is of {former}, but cannot be set aside ({error.strerror});"
-            " this node goes on as that one"
+            f"this is {instance_id}, but {state_dir} belongs to {former} and cannot be set aside ({error.strerror});"
+            f" this node continues as {former}"
         )
-    return f"this is {instance_id}, made from {former}: begun anew; set aside in {state_dir}: {', '.join(moved)}"
+    return f"this is {instance_id}, cloned from {former}: starting fresh; set aside in {state_dir}: {', '.join(moved)}"
 
 
 def _move(path: Path, former: str) -> str:
@@ -46,4 +46,4 @@ def _move(path: Path, former: str) -> str:
         if not os.path.lexists(target):
             path.rename(target)
             return target.name
-    raise AssertionError("there is always another number")
+    raise AssertionError("unreachable")

@@ -33,7 +33,9 @@ def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
         if f"{{{placeholder}}}" in pattern:
             pattern = pattern.replace(f"{{{placeholder}}}", source())
     if len(pattern) > NAME_LIMIT:
-        raise IdentityError(f"node.name becomes longer here than the {NAME_LIMIT} characters that a Chef server takes")
+        raise IdentityError(
+            f"node.name has more than {NAME_LIMIT} characters on this machine; a Chef server rejects it"
+        )
     return pattern
 
 
@@ -54,7 +56,7 @@ def hostname() -> str:
     """
     name = socket.gethostname().partition(".")[0]
     if name in ("", "localhost"):
-        raise IdentityError(f"node.name needs {{hostname}}, and this machine has none: it is called {name!r}")
+        raise IdentityError(f"node.name needs {{hostname}}, but this machine's host name is {name!r}")
     return name
 
 
@@ -69,10 +71,10 @@ def fqdn() -> str:
         found = Resolver(_canonical).lookup(socket.gethostname(), 0, LOOKUP_S)
     except OSError as error:
         reason = f"no answer within {LOOKUP_S:.0f} s" if isinstance(error, TimeoutError) else str(error)
-        raise IdentityError(f"node.name needs {{fqdn}}, and this machine's name does not resolve: {reason}") from error
+        raise IdentityError(f"node.name needs {{fqdn}}, but this machine's name does not resolve: {reason}") from error
     name = found[0][3]
     if "." not in name or name.startswith("localhost"):
-        raise IdentityError(f"node.name needs {{fqdn}}, and this machine has none: its name resolves to {name!r}")
+        raise IdentityError(f"node.name needs {{fqdn}}, but this machine's name resolves to {name!r}")
     return name
 
 
@@ -90,10 +92,10 @@ def instance_id(imds: Imds | None = None, dmi: Path = DMI) -> str:
     try:
         found = (imds or Imds()).text(_INSTANCE_ID_PATH)
     except MetadataError as error:
-        right = "on a machine that is no EC2 instance write {fqdn} or a literal name"
-        raise IdentityError(f"node.name needs {{instance_id}}, and {error}; {right}") from error
+        right = "outside EC2, write {fqdn} or a literal name"
+        raise IdentityError(f"node.name needs {{instance_id}}, but {error}; {right}") from error
     if not is_instance_id(found):
-        raise IdentityError(f"node.name needs {{instance_id}}, and the metadata service gives {found[:40]!r}")
+        raise IdentityError(f"node.name needs {{instance_id}}, but the metadata service sent {found[:40]!r}")
     return found
 
 

@@ -54,18 +54,16 @@ class Imds:
             if status != 401:
                 return self._accepted(path, status, body)
             self._token = None  # it has expired, or the machine slept
-        raise MetadataError(
-            f"the EC2 metadata service at {self._url} refuses a token that it has just given (HTTP 401)"
-        )
+        raise MetadataError(f"the EC2 metadata service at {self._url} rejects its own new token (HTTP 401)")
 
     def _accepted(self, path: str, status: int, body: str) -> str:
         if status == 403:
             raise MetadataError(
-                f"the EC2 metadata service at {self._url} is turned off for this instance (HTTP 403);"
-                f" {_SETTINGS} --http-endpoint enabled turns it on"
+                f"the EC2 metadata service at {self._url} is disabled for this instance (HTTP 403);"
+                f" {_SETTINGS} --http-endpoint enabled enables it"
             )
         if status != 200 or not body.isprintable() or not body:
-            raise MetadataError(f"the EC2 metadata service at {self._url} gives no {path} (HTTP {status})")
+            raise MetadataError(f"the EC2 metadata service at {self._url} has no {path} (HTTP {status})")
         return body
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> tuple[int, str]:
@@ -89,10 +87,10 @@ class Imds:
     def _in_vain(self, path: str, error: Exception) -> str:
         who = f"the EC2 metadata service at {self._url}"
         if not isinstance(error, ProbeError):
-            return f"{who} does not answer like one ({type(error).__name__})"
+            return f"{who} sent an invalid answer ({type(error).__name__})"
         if error.outcome is Outcome.READ_TIMEOUT and path == _TOKEN:
             return (
-                f"{who} takes the question for a token, and its answer does not come ({error.detail}): in a container"
-                f" that is the instance's hop limit; {_SETTINGS} --http-put-response-hop-limit 2 raises it"
+                f"{who} accepts the token request but sends no answer ({error.detail}). In a container"
+                f" the hop limit is too low; {_SETTINGS} --http-put-response-hop-limit 2 raises it"
             )
         return f"{who} does not answer: {error.detail}"

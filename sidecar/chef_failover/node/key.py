@@ -42,9 +42,9 @@ log = logging.getLogger(__name__)
 ADOPTABLE = (Path("/etc/chef/client.pem"), Path("/etc/cinc/client.pem"))
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _WAY_OUT = (
-    "another key would be refused by the servers that know this node by that one, so none is made; give the service"
-    " LoadCredential=client.pem:{path}, name a copy that it may read at node.client_key, or write {own} there to have"
-    " a new key all the same"
+    "no new key is made, since the servers that know this node would reject it. Give the service"
+    " LoadCredential=client.pem:{path}, or set node.client_key to a copy that it may read, or to {own} for"
+    " a new key"
 )
 
 
@@ -107,7 +107,7 @@ def find(where: Places) -> Found | None:
             if _exists(path):
                 return Found(path, Origin.ADOPTED)
         except KeyFileError as error:
-            way_out = f"chgrp chef-failover {path.parent} lets the service see it; {_WAY_OUT}"
+            way_out = f"chgrp chef-failover {path.parent} would let the service see it; {_WAY_OUT}"
             raise KeyFileError(f"{error}; {way_out.format(path=path, own=where.own_key)}") from error
     return None
 
@@ -166,7 +166,7 @@ class ClientKey:
             except KeyFileError as error:
                 self._key, trouble = None, f"node.client_key: {error}"
             if trouble and trouble != self._trouble:
-                log.warning("%s; servers are probed without a signature", trouble)
+                log.warning("%s; probing servers unsigned", trouble)
             self._trouble = trouble
             if self._key is not None:
                 self._trouble_in_making = None
@@ -183,14 +183,14 @@ class ClientKey:
             if key is None and self._trouble is None:
                 if not self._may_make or self._path is not None:
                     raise KeyFileError(
-                        "node.client_key: the key by which servers know this node is gone, and is waited for;"
-                        " put it back, or begin anew with chef-failover seal --force",
+                        "node.client_key: the key by which servers know this node is missing; waiting for it."
+                        " Put it back, or start fresh with chef-failover seal --force",
                         is_passing=True,
                     )
                 self._make()
                 key = self.private_key()
             if key is None:
-                raise KeyFileError(self.trouble or "node.client_key: the key that was made is gone again")
+                raise KeyFileError(self.trouble or "node.client_key: the new key has disappeared")
             if not self._is_settled and self._path == self._where.own_key:
                 self._settle()
             return key
@@ -235,7 +235,7 @@ class ClientKey:
         if found.origin is Origin.ADOPTED:
             return f"{what}; {_WAY_OUT.format(path=found.path, own=self._where.own_key)}"
         if found.origin is Origin.CONFIGURED and not os.path.lexists(found.path):
-            return f"{what}; it is waited for, since a key that is configured is never made"
+            return f"{what}; waiting for it (a configured key is never created)"
         return what
 
     def _make(self) -> None:
@@ -243,7 +243,7 @@ class ClientKey:
             key_file.create(self._where.own, self._generate(self._bits))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            said = f"node.client_key: no key can be made in {self._where.own}: {reason}"
+            said = f"node.client_key: cannot create a key in {self._where.own}: {reason}"
             if said != self._trouble_in_making:
                 log.warning("%s", said)
             self._trouble_in_making = said
@@ -255,7 +255,7 @@ class ClientKey:
         try:
             key_file.settle(self._where.own)
         except OSError as error:
-            log.warning("%s: %s; what a crash has left there stays", self._where.own, error.strerror)
+            log.warning("%s: %s; leftovers of a crash stay there", self._where.own, error.strerror)
         self._is_settled = True
 
 
@@ -265,5 +265,5 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise KeyFileError(f"it cannot be seen whether {path} exists: {error.strerror}") from error
+        raise KeyFileError(f"cannot tell whether {path} exists: {error.strerror}") from error
     return True

@@ -28,12 +28,12 @@ LEFTOVERS = (".client.pem.new", ".client.pub.new")
 """What a crash may leave; the first is a private key."""
 _SIZE_LIMIT = 64 * 1024
 _KINDS = {
-    b"(missing)": "LoadCredential found no file when the service started; put it there, then restart the service",
-    b"ENCRYPTED": "it has a passphrase, and nobody is there to type it; take it off with openssl pkey",
-    b"BEGIN EC PRIVATE KEY": "it is an EC key, and Chef takes RSA keys alone",
-    b"BEGIN OPENSSH PRIVATE KEY": "it is in OpenSSH's own form; ssh-keygen -p -m PEM rewrites it",
-    b"BEGIN PUBLIC KEY": "it is a public key, and the private one is needed",
-    b"BEGIN CERTIFICATE": "it is a certificate, and the private key is needed",
+    b"(missing)": "LoadCredential found no file when the service started; create it, then restart the service",
+    b"ENCRYPTED": "the key has a passphrase; remove it with openssl pkey",
+    b"BEGIN EC PRIVATE KEY": "this is an EC key; Chef needs an RSA key",
+    b"BEGIN OPENSSH PRIVATE KEY": "this is an OpenSSH-format key; convert it with ssh-keygen -p -m PEM",
+    b"BEGIN PUBLIC KEY": "this is a public key; the private key is needed",
+    b"BEGIN CERTIFICATE": "this is a certificate; the private key is needed",
 }
 
 Stamp = tuple[str, int, int, int, int]

@@ -28,11 +28,11 @@ from chef_failover.model.model import Outcome
 from chef_failover.registration.base import Registrant
 
 _ADVICE = {
-    Outcome.NOT_ASSOCIATED: "it does not accept the validator {validator} ({said});"
-    " association.validator and association.validator_key must fit what it knows",
-    Outcome.FORBIDDEN: "{validator} may not create clients there ({said});"
-    " association.validator must name a client that may",
-    Outcome.WRONG_ORGANIZATION: "{said}; node.organization must name one that exists there",
+    Outcome.NOT_ASSOCIATED: "{said}; association.validator_key is not the key of client {validator} on this server,"
+    " or the organization is wrong",
+    Outcome.FORBIDDEN: "{said}; client {validator} may not create clients there;"
+    " set association.validator to one that may",
+    Outcome.WRONG_ORGANIZATION: "{said}; set node.organization to one that exists there",
 }
 """What a person has to mend, by what the server says to the validator."""
 
@@ -71,7 +71,7 @@ class ChefServerProvider:
                 return _judge_known(known, answer)
             if self._read_key is None:
                 return Answer(
-                    Event.REFUSE, "it does not know this node; association.validator_key would let us register it"
+                    Event.REFUSE, "the server does not know this node; set association.validator_key to register it"
                 )
             validator_key = self._read_key()
             with self._server.open() as connection:
@@ -103,7 +103,7 @@ class ChefServerProvider:
         if what_to_do is not None:
             return Answer(Event.REFUSE, what_to_do)
         if 400 <= answer.status < 500 and finding.outcome is Outcome.SERVER_ERROR:
-            return Answer(Event.REFUSE, f"it does not take this node's name or key ({finding.detail}); see node.name")
+            return Answer(Event.REFUSE, f"the server rejects this node's name or key ({finding.detail}); see node.name")
         return _judge_failure(finding, answer)
 
 
@@ -134,9 +134,9 @@ def advice(finding: Finding, validator: str) -> str | None:
 def conflict(node_name: str) -> str:
     """What a person has to mend where another key is registered under this node's name."""
     return (
-        f"key conflict: another key is registered there as {node_name}, or this one has expired. If this node was built"
-        f" anew, delete the old client (knife client delete {node_name}) and run chef-failover associate. Its object"
-        f" there belongs to the old client: {cure(node_name)}. If it was not, give one of the two another node.name"
+        f"key conflict: another key is registered there as {node_name}, or this key has expired. If this node was"
+        f" rebuilt, delete the old client (knife client delete {node_name}) and run chef-failover associate. Its object"
+        f" there belongs to the old client: {cure(node_name)}. If another node has this name, change one node.name"
     )
 
 
@@ -161,7 +161,7 @@ def _knows(finding: Finding) -> bool:
 
 def _judge_known(finding: Finding, answer: answers.Answer) -> Answer:
     if _knows(finding):
-        return Answer(Event.CONFIRM, "it knows this node by this key")
+        return Answer(Event.CONFIRM, "the server knows this node by this key")
     if finding.outcome is Outcome.WRONG_ORGANIZATION:
         return Answer(Event.REFUSE, _ADVICE[finding.outcome].format(said=finding.detail))
     return _judge_failure(finding, answer)

@@ -83,7 +83,7 @@ class OpsworksCm:
             self._polls_left -= 1
             if self._polls_left < 0:
                 return Answer(
-                    Event.FAIL, f"{self._place.service} never came to an end with the request; it is made anew"
+                    Event.FAIL, f"{self._place.service} did not finish the request in time; retrying from the start"
                 )
             return self._ask_after(registrant, ticket)
         return self._remove(registrant) if registrant.replaces else self._begin(registrant)
@@ -97,8 +97,8 @@ class OpsworksCm:
             return judge(error, "DisassociateNode", self._place)
         token = _token(reply)
         if token is None:
-            return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
-        return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} was asked to remove the older registration")
+            return Answer(Event.FAIL, f"{self._place.service} sent no token")
+        return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} is removing the older registration")
 
     def _begin(self, registrant: Registrant) -> Answer:
         self._poll_s, self._polls_left = POLL_S, MOST_POLLS
@@ -115,8 +115,8 @@ class OpsworksCm:
             else:
                 token = _token(reply)
                 if token is not None:
-                    return self._go_on(token, f"{self._place.service} was asked to register this node")
-                return Answer(Event.FAIL, f"{self._place.service} answers without a token, which it never does")
+                    return self._go_on(token, f"{self._place.service} is registering this node")
+                return Answer(Event.FAIL, f"{self._place.service} sent no token")
         # Neither names were it; that the node's name is taken might be.
         return self._confirm_known(registrant) or Answer(Event.REFUSE, self._rejected(registrant, rejections[0]))
 
@@ -136,8 +136,8 @@ class OpsworksCm:
             case "FAILED":
                 return self._confirm_known(registrant) or Answer(Event.FAIL, self._failed(registrant))
             case "IN_PROGRESS":
-                return self._go_on(ticket, f"{service} is at it")
-        return self._go_on(ticket, f"{service} answers without a status that we know")
+                return self._go_on(ticket, f"{service} is working on it")
+        return self._go_on(ticket, f"{service} sent an unknown status")
 
     def _ask(self, operation: str, **parameters: object) -> dict[str, Any]:
         place = self._place
@@ -149,11 +149,11 @@ class OpsworksCm:
         service = self._place.service
         error = AwsError(error.code, error.message.replace(ticket.removeprefix(REMOVAL), "…"), error.status)
         if error.code in ("ResourceNotFoundException", "ValidationException"):
-            return Answer(Event.FAIL, f"{service} knows nothing of the request that was made; it is made anew")
+            return Answer(Event.FAIL, f"{service} does not know the request any more; retrying from the start")
         if not error.is_passing:
             return judge(error, "DescribeNodeAssociationStatus", self._place)
         self._poll_s = min(LONGEST_POLL_S, 2 * self._poll_s)
-        return self._go_on(ticket, f"no news of the request that {service} was sent: {error}")
+        return self._go_on(ticket, f"{service} does not say how the request stands: {error}")
 
     def _go_on(self, ticket: str, detail: str) -> Answer:
         pause_s = self._poll_s * self._rng.uniform(0.8, 1.2)
@@ -161,20 +161,20 @@ class OpsworksCm:
 
     def _confirm_known(self, registrant: Registrant) -> Answer | None:
         known = self._is_known(registrant)
-        return Answer(Event.CONFIRM, "the server takes this node's key already") if known else None
+        return Answer(Event.CONFIRM, "the server already accepts this node's key") if known else None
 
     def _failed(self, registrant: Registrant) -> str:
         node = registrant.node_name
         return (
-            f"{self._place.service} could not register this node, and gives no reason; if {self._place.server_name} has"
-            f" a client of its name with another key, delete that (knife client delete {node}). An object of this node"
-            f" there then belongs to that client: {cure(node)}"
+            f"{self._place.service} could not register this node and gives no reason. If {self._place.server_name} has"
+            f" a client {node} with another key, delete it (knife client delete {node}). This node's object there then"
+            f" belongs to the deleted client: {cure(node)}"
         )
 
     def _rejected(self, registrant: Registrant, error: AwsError) -> str:
         return (
-            f"{self._place.service} rejects the server's name {self._place.server_name}, the organization"
-            f" {self._organization} or the node's name {registrant.node_name}: {error.message}; mend"
+            f"{self._place.service} rejects the server name {self._place.server_name}, the organization"
+            f" {self._organization} or the node name {registrant.node_name}: {error.message}; correct"
             f" association.server_name, organization or node.name"
         )
 

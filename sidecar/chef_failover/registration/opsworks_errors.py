@@ -30,7 +30,7 @@ class Place:
 def judge(error: AwsError, operation: str, place: Place) -> Answer:
     """The answer to ``operation`` of the API."""
     if error.is_throttled:
-        what = f"{place.service} has too much to do: {error}"
+        what = f"{place.service} is busy: {error}"
         return Answer(Event.FAIL, what, is_throttled=True)
     return Answer(Event.FAIL if error.is_passing else Event.REFUSE, _sentence(error, operation, place))
 
@@ -39,7 +39,7 @@ def _sentence(error: AwsError, operation: str, place: Place) -> str:
     service = place.service
     if error.is_about_credentials:
         return (
-            f"{service} is given no AWS credentials that it takes: {error}; give the instance a profile that allows"
+            f"{service} rejects this node's AWS credentials: {error}; give the instance a profile that allows"
             f" what {POLICY} has, and check its clock"
         )
     match error.code:
@@ -47,14 +47,14 @@ def _sentence(error: AwsError, operation: str, place: Place) -> str:
             return f"{service} says that server {place.server_name} is not HEALTHY: {error.message}"
         case "ResourceNotFoundException":
             return (
-                f"{service} has no server {place.server_name} that this node may see; mend association.server_name or"
+                f"{service} shows this node no server {place.server_name}; correct association.server_name or"
                 f" association.region, or allow what {POLICY} has"
             )
         case "AccessDeniedException" | "AccessDenied":
             return f"this node's role may not call opsworks-cm:{operation} in {place.region}; allow what {POLICY} has"
         case "Unreachable" if place.endpoint_url is None:
             return (
-                f"{error}; is association.region right? AWS itself ended OpsWorks for Chef Automate in May 2024, and"
-                f" association.endpoint_url can name another address"
+                f"{error}; check association.region. AWS ended OpsWorks for Chef Automate in May 2024; set"
+                f" association.endpoint_url for another address"
             )
     return f"{service}: {error}; check association.region and association.endpoint_url"

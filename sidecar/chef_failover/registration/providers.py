@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from chef_failover.aws import call as aws
 from chef_failover.chef.https import ChefServer
-from chef_failover.config.settings import ChefServerAssociation, Config, OpsworksAssociation, Server
+from chef_failover.config.settings import ChefServerAssociation, Config, NoAssociation, OpsworksAssociation, Server
 from chef_failover.registration import validator_key
 from chef_failover.registration.base import Provider
 from chef_failover.registration.chef_server import ChefServerProvider, is_known
@@ -29,6 +29,8 @@ def make_provider(
     call: aws.Call = aws.call,
 ) -> Provider:
     """What registers the node with ``server``, which ``chef_server`` speaks to; ``call`` asks AWS."""
+    if not isinstance(server.association, NoAssociation):
+        call = aws.trusting(call, server.association.ca_file)
     match server.association:
         case ChefServerAssociation(validator_key=source, region=region, endpoint_url=endpoint_url) as association:
             read_key = None

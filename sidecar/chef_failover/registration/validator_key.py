@@ -40,7 +40,7 @@ def read(
     except ValueError as error:
         hint = _lost_line_breaks(text)
         if source.store is Store.SECRETS_MANAGER and source.part is None and text.lstrip().startswith(b"{"):
-            hint = "; it looks like JSON, so name the key within it, as in secretsmanager:NAME#json-key"
+            hint = "; it looks like JSON: name the key within it, as in secretsmanager:NAME#json-key"
         raise _error(source, f"{error}{hint}") from error
 
 
@@ -49,8 +49,8 @@ def _lost_line_breaks(text: bytes) -> str:
     if b"-----BEGIN" not in text:
         return ""
     if b"\\n" in text:
-        return "; its line breaks are written as \\n: keep it with real ones, as in its file"
-    return "" if b"\n" in text.strip() else "; its line breaks are lost: keep it as its file has it"
+        return "; its line breaks are written as \\n: store it with real line breaks"
+    return "" if b"\n" in text.strip() else "; its line breaks are missing: store it with line breaks, as in its file"
 
 
 def _from_file(source: Source) -> bytes:
@@ -62,7 +62,7 @@ def _from_file(source: Source) -> bytes:
 
 def _from_aws(source: Source, region: str | None, endpoint_url: str | None, call: aws.Call) -> bytes:
     if region is None:
-        raise _error(source, "is kept in AWS, so association.region must say where")
+        raise _error(source, "is in AWS: set association.region")
     try:
         if source.store is Store.SECRETS_MANAGER:
             reply = call(
@@ -85,7 +85,7 @@ def _from_aws(source: Source, region: str | None, endpoint_url: str | None, call
     except AwsError as error:
         raise _judge(source, region, error) from error
     if value is None:
-        raise _error(source, f"comes back from {region} without a value", is_passing=True)
+        raise _error(source, f"has no value in {region}", is_passing=True)
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
@@ -96,17 +96,17 @@ def _member(source: Source, text: bytes) -> bytes:
     except (ValueError, RecursionError):
         value = None  # the exception has the whole secret in it, so none is raised on top of it
     if not isinstance(value, dict):
-        raise _error(source, "is not a JSON object; leave away what follows the #")
+        raise _error(source, "is not a JSON object; remove the # and what follows it")
     member = value.get(source.part)
     if not isinstance(member, str):
-        raise _error(source, f"has no text under {source.part!r}")
+        raise _error(source, f"has no string under {source.part!r}")
     return member.encode(errors="replace")
 
 
 def _judge(source: Source, region: str, error: AwsError) -> ValidatorKeyError:
     policy = f"packaging/iam/{source.store}.json"
     if error.code in _MISSING:
-        return _error(source, f"does not exist in {region}; mend it, or association.region")
+        return _error(source, f"does not exist in {region}; correct it, or association.region")
     if error.code in _FORBIDDEN:
         return _error(
             source, f"may not be read by this node's role in {region}; allow what {policy} has ({error.code})"

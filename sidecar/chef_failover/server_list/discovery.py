@@ -137,7 +137,7 @@ class Discovery:
         """Forget the list that was kept, since nothing can be started with it; what config.yml says."""
         list_cache.drop(self._config.state_dir)
         self._good = self._cached = self._confirmed_on = None
-        self.publish_status(Effective(self._config, trouble="the list that was kept could not be started with"))
+        self.publish_status(Effective(self._config, trouble="the cached server list did not work"))
         return self._config
 
     def first_delay_s(self) -> float:
@@ -183,7 +183,7 @@ class Discovery:
         try:
             self._apply(now)
         except ChefFailoverError as error:
-            self._unreachable = f"the list cannot be used now: {error}"
+            self._unreachable = f"the server list does not work: {error}"
         else:
             if self._unreachable is None and now.listing == self._newest:
                 self._good, self._confirmed_on = now.listing, on
@@ -195,7 +195,7 @@ class Discovery:
             list_cache.write(self._config.state_dir, listing)
         except OSError as error:
             log.error(
-                "the list of %s cannot be kept: %s; a restart will not know it",
+                "cannot cache the server list of %s: %s; a restart would forget it",
                 listing.source,
                 error.strerror or str(error),
             )
@@ -207,11 +207,11 @@ class Discovery:
         if words == (self._said or ""):
             return
         if standing is None or not words:
-            log.info("the list of servers at %s is used whole", standing.source if standing else "no source")
+            log.info("server list %s: all entries accepted", standing.source if standing else "no source")
         elif standing.trouble:
-            log.error("the servers of %s stay in use, since: %s", _in_use(standing), words)
+            log.error("server list rejected or unavailable; still using %s: %s", _in_use(standing), words)
         else:
-            log.warning("of the list at %s, not all is used: %s", standing.source, words)
+            log.warning("server list %s: some entries rejected: %s", standing.source, words)
         self._said = words
 
     def _interval_s(self, settings: DiscoverySettings) -> float:
@@ -267,4 +267,4 @@ def fetch_once(config: Config, fetch: Fetch = list_fetch.fetch) -> tuple[Effecti
 def _in_use(standing: ListStanding) -> str:
     if standing.origin is Origin.CONFIG:
         return "config.yml"
-    return f"the version of {standing.fetched_on:%Y-%m-%d %H:%M:%S} UTC"
+    return f"the list of {standing.fetched_on:%Y-%m-%d %H:%M:%S} UTC"

@@ -71,20 +71,20 @@ def fetch(settings: DiscoverySettings, version: str | None = None, call: aws.Cal
         if source.store is Store.FILE:
             return _from_file(source, version)
         ask = _from_s3 if source.store is Store.S3 else _from_parameter_store
-        return ask(source, region, settings.endpoint_url, version, call)
+        return ask(source, region, settings.endpoint_url, version, aws.trusting(call, settings.ca_file))
     except OSError as error:
-        return Trouble(f"{source}: cannot be read: {error.strerror}", is_passing=True)
+        return Trouble(f"{source}: cannot read it: {error.strerror}", is_passing=True)
     except AwsError as error:
         return Unchanged() if error.status == 304 else _judge(source, region, error)
     except UnicodeError:
-        return Trouble(f"{source}: is not UTF-8 text")
+        return Trouble(f"{source}: not UTF-8 text")
 
 
 def _from_file(source: Source, version: str | None) -> Answer:
     path = Path(source.place)
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        return Trouble(f"{source}: is no regular file")
+        return Trouble(f"{source}: not a regular file")
     now = f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
     if now == version:
         return Unchanged()
@@ -97,7 +97,7 @@ def _from_s3(source: Source, region: str, endpoint_url: str | None, version: str
     reply = call("s3", "GetObject", parameters, region=region, endpoint_url=endpoint_url)
     body, tag = reply.get("Body"), reply.get("ETag")
     if not isinstance(body, bytes) or not isinstance(tag, str) or len(tag) > _VERSION_LIMIT:
-        return Trouble(f"{source}: S3 answers without an object", is_passing=True)
+        return Trouble(f"{source}: S3 sent no object", is_passing=True)
     return _whole(source, body, tag)
 
 
@@ -108,7 +108,7 @@ def _from_parameter_store(
     reply = call("ssm", "GetParameter", parameters, region=region, endpoint_url=endpoint_url).get("Parameter", {})
     value = reply.get("Value")
     if not isinstance(value, str):
-        return Trouble(f"{source}: the Parameter Store answers without a value", is_passing=True)
+        return Trouble(f"{source}: the Parameter Store sent no value", is_passing=True)
     digest = hashlib.sha256(value.encode()).hexdigest()[:_DIGEST_LENGTH]
     now = f"{str(reply.get('Version'))[:_VERSION_LIMIT]}-{digest}"
     return Unchanged() if now == version else Fetched(value, now)
@@ -116,16 +116,16 @@ def _from_parameter_store(
 
 def _whole(source: Source, data: bytes, version: str) -> Answer:
     if len(data) > SIZE_LIMIT:
-        return Trouble(f"{source}: is longer than {SIZE_LIMIT // 1024} KiB")
+        return Trouble(f"{source}: longer than {SIZE_LIMIT // 1024} KiB")
     return Fetched(data.decode(), version)
 
 
 def _judge(source: Source, region: str, error: AwsError) -> Trouble:
     policy = _POLICIES[source.store]
     if error.code in _MISSING:
-        return Trouble(f"{source}: does not exist in {region} ({error.code}); mend it, or discovery.source")
+        return Trouble(f"{source}: does not exist in {region} ({error.code}); correct discovery.source or region")
     if error.code in _FORBIDDEN:
-        what = f"may not be read by this node's role in {region}, or is not there; allow what {policy} has"
+        what = f"may not be read by this node's role in {region}, or does not exist; allow what {policy} has"
         return Trouble(f"{source}: {what} ({error.code})")
     if error.is_about_credentials:
         what = f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"

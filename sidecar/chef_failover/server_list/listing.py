@@ -11,7 +11,7 @@ would open a file of this node, or send this node's signature somewhere, config.
 - ``ca_file``: one that a server of config.yml has, since the shim hands no other to chef-client. One in
   ``trusted_certs`` is taken too, and then left away: chef-client and the probes trust what is there anyway.
 - ``validator_key: file:``: one that config.yml has, or one in /etc/chef-failover, where only root puts files.
-- ``endpoint_url``: one that config.yml has.
+- ``endpoint_url`` and its ``ca_file``: each one that config.yml has for an endpoint.
 
 It may also set ``health.interval``, of which the servers bear the cost, to 10 s or longer.
 
@@ -122,7 +122,7 @@ def effective(config: Config, listings: Iterable[Listing]) -> Effective:
         servers = tuple(_as_used(server, config) for server in listed.servers if why[server.name] is None)
         refused = tuple(f"{name}: {sentence}" for name, sentence in why.items() if sentence is not None)
         if not servers:
-            trouble = trouble or f"{listing.source}: every server is refused: {'; '.join(refused)}"
+            trouble = trouble or f"{listing.source}: every server was rejected: {'; '.join(refused)}"
             continue
         names = {server.name for server in servers}
         drains = tuple(drain for drain in listed.drains if drain.server in names)
@@ -173,10 +173,10 @@ def _too_clever(text: str, source: str) -> Problem | None:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             values += isinstance(event, yaml.NodeEvent)
             if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST or values > _MOST_VALUES:
-                what = f"more than {_MOST_VALUES} keys and values" if depth <= _DEEPEST else "that many levels"
-                what = "an alias (*)" if isinstance(event, yaml.AliasEvent) else what
+                most = f"{_MOST_VALUES} keys and values" if depth <= _DEEPEST else f"{_DEEPEST} levels"
+                what = "an alias (*)" if isinstance(event, yaml.AliasEvent) else f"more than {most}"
                 line = event.start_mark.line + 1 if event.start_mark else 1
-                return Problem(source, line, "", f"{what} is not taken in a list")
+                return Problem(source, line, "", f"{what} is not allowed in a server list")
     except (yaml.YAMLError, ValueError):
         pass  # it is said better where it is read
     return None
@@ -186,19 +186,19 @@ def _cross_check(value: object, config: Config) -> list[tuple[Steps, str]]:
     found = cross_check_servers(value, is_nameless=config.node.name is None, organization=config.node.organization)
     servers, drains = ((value.get(key) if isinstance(value, dict) else None) for key in ("servers", "drains"))
     if not servers:
-        return [*found, (("servers",), "names no server; a list without any is not used")]
+        return [*found, (("servers",), "names no server; name at least one")]
     names = [server.get("name") for server in servers if isinstance(server, dict)] if isinstance(servers, list) else []
     drained: list[object] = []
     for index, drain in enumerate(drains if isinstance(drains, list) else ()):
         name = drain.get("server") if isinstance(drain, dict) else None
         path = ("drains", index, "server")
         if name in drained:
-            found.append((path, f"{name!r} is drained by drains[{drained.index(name)}] already"))
+            found.append((path, f"drains[{drained.index(name)}] already drains {name!r}"))
         elif isinstance(name, str) and name not in names:
-            found.append((path, f"{name!r} is no server of this list"))
+            found.append((path, f"{name!r} is not a server of this list"))
         drained.append(name)
     if all(name in drained for name in names):
-        found.append((("drains",), "leaves no server; every one of the list is drained"))
+        found.append((("drains",), "drains every server of the list; leave at least one"))
     return found
 
 
@@ -212,25 +212,27 @@ def _why_url_refused(url: str, config: Config) -> str | None:
     if place in named:
         return None
     if any(_matches(place[0], pattern) for pattern in config.trusted_hosts):
-        return f"the path of {url} may be read in more than one way" if _AMBIGUOUS.search(place[2]) else None
+        return f"{url} has an ambiguous path" if _AMBIGUOUS.search(place[2]) else None
     if place[:2] in {one[:2] for one in named}:
-        return f"{url} is another path than config.yml has for this host, which is not in trusted_hosts there"
-    return f"its host {place[0]} is not in trusted_hosts of config.yml, nor that of a server there"
+        return f"{url} differs from config.yml in its path, and its host is not in trusted_hosts"
+    return f"host {place[0]} is neither in trusted_hosts nor in servers of config.yml"
 
 
 def _why_settings_refused(server: Server, config: Config) -> str | None:
     if server.ca_file and server.ca_file not in _ca_files(config) and not _is_trusted_cert(server.ca_file):
-        return f"its ca_file {server.ca_file} is not that of a server in config.yml, nor in {_TRUSTED_CERTS[0]}"
+        return f"ca_file {server.ca_file} is neither that of a server in config.yml nor in {_TRUSTED_CERTS[0]}"
     settings = server.association
     if isinstance(settings, NoAssociation):
         return None
-    if settings.endpoint_url is not None and settings.endpoint_url not in _endpoints(config):
-        return f"its endpoint_url {settings.endpoint_url} is not in config.yml"
+    if settings.endpoint_url not in (None, *(one.endpoint_url for one in config.endpoints)):
+        return f"endpoint_url {settings.endpoint_url} is not in config.yml"
+    if settings.ca_file not in (None, *(one.ca_file for one in config.endpoints)):
+        return f"association.ca_file {settings.ca_file} is not that of an endpoint in config.yml"
     key = settings.validator_key if isinstance(settings, ChefServerAssociation) else None
     if key is not None and key.store is Store.FILE:
         is_ours = PurePath(key.place).parent == _ROOTS_OWN
         if not is_ours and key.place not in _key_files(config):
-            return f"its validator_key {key} is not in config.yml, nor in {_ROOTS_OWN}"
+            return f"validator_key {key} is neither in config.yml nor in {_ROOTS_OWN}"
     return None
 
 
@@ -256,13 +258,6 @@ def _ca_files(config: Config) -> Sequence[PurePath]:
 
 def _is_trusted_cert(path: PurePath) -> bool:
     return path.parent in _TRUSTED_CERTS and path.suffix in (".pem", ".crt")
-
-
-def _endpoints(config: Config) -> Iterator[str | None]:
-    yield config.discovery.endpoint_url
-    for server in config.servers:
-        if not isinstance(server.association, NoAssociation):
-            yield server.association.endpoint_url
 
 
 def _key_files(config: Config) -> Iterator[str]:

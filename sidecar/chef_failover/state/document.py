@@ -70,16 +70,16 @@ def peek(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | 
     try:
         document = weighed_json.loads(files.read(path, SIZE_LIMIT), _MEMORY_LIMIT)
         if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
-            raise ValueError("it is no state of ours")
+            raise ValueError("not a state file of chef-failover")
         if document["schema"] > SCHEMA:
-            raise ValueError(f"its schema {document['schema']} is newer than the {SCHEMA} that this version knows")
+            raise ValueError(f"schema {document['schema']} is newer than {SCHEMA}, the newest that this version reads")
         return _structure(document, Instant(now, at, boot_id))
     except FileNotFoundError:
         return Remembered()
     except OSError as error:
-        return Remembered(problems=(f"{path} cannot be read ({error.strerror}); what it knew is not used",))
+        return Remembered(problems=(f"{path} cannot be read ({error.strerror}); starting without it",))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"{path} is not used, and kept as {path.name}.rejected: {error}"
+        said = f"{path} rejected and renamed to {path.name}.rejected: {error}"
         return Remembered(problems=(said,), is_useless=True)
 
 
@@ -110,13 +110,13 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
     choice = document.get("choice") or {}
     name = choice.get("name")
     if name is not None and not _is_text(name):
-        raise ValueError("its choice has no name")
+        raise ValueError("choice.name is not text")
     transitions = tuple(map(_transition, (document.get("transitions") or [])[-TRANSITIONS_KEPT:]))
     since = parse_instant(choice["since"]) if choice.get("since") else None
     problems = []
     if (since and since > now) or any(transition.on > now for transition in transitions):
         problems.append(
-            f"{FILE_NAME} has times after {now:%Y-%m-%d %H:%M:%S} UTC: the clock was set back; they are dropped"
+            f"{FILE_NAME} has times after {now:%Y-%m-%d %H:%M:%S} UTC; dropped, since the clock was set back"
         )
         since = min(since, now) if since else None
         transitions = tuple(transition for transition in transitions if transition.on <= now)
@@ -129,7 +129,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
                 registration = _throttled(registration, throttled, instant)
             registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = registration
         except (ValueError, KeyError, TypeError):
-            problems.append(f"the registration with {_words(server)} in {FILE_NAME} is not one of ours, and made anew")
+            problems.append(f"{FILE_NAME}: damaged registration with {_words(server)}; the node registers again")
     drains, pin, dropped = _orders(document, instant, is_same_boot=is_same_boot)
     problems += dropped
     instance_id = document.get("instance_id")
@@ -209,13 +209,13 @@ def _orders(
         try:
             drains.append(Drain(**_order(entry | {"server": name}, instant, is_same_boot=is_same_boot)))
         except (ValueError, KeyError, TypeError):
-            dropped.append(f"a drain in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
+            dropped.append(f"{FILE_NAME}: dropped a damaged drain: {str(entry)[:200]!r}")
     entry = document.get("pin")
     try:
         if entry is not None:
             pin = Pin(**_order(entry, instant, is_same_boot=is_same_boot), is_strict=entry["strict"] is True)
     except (ValueError, KeyError, TypeError):
-        dropped.append(f"the pin in {FILE_NAME} is not one of ours, and dropped: {str(entry)[:200]!r}")
+        dropped.append(f"{FILE_NAME}: dropped a damaged pin: {str(entry)[:200]!r}")
     return tuple(drains), pin, dropped
 
 
@@ -224,7 +224,7 @@ def _order(entry: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) ->
     lasts_s = math.inf if entry["lasts_s"] is None else _number(entry["lasts_s"], LONGEST_S)
     ends_on = parse_instant(entry["ends"]) if entry["ends"] is not None else None
     if not lasts_s > 0 or (ends_on is None) != math.isinf(lasts_s):
-        raise ValueError("not an order of ours")
+        raise ValueError("lasts_s and ends do not match")
     ends_at = math.inf
     if ends_on is not None and is_same_boot:
         ends_at = min(_number(entry["ends_at"]), instant.at + lasts_s)
@@ -315,7 +315,7 @@ def _is_text(value: object, limit: int = _NAME_LIMIT) -> bool:
 def _text(value: object, limit: int = _NAME_LIMIT) -> str:
     """A name or the like, which is compared: as it is, or not at all."""
     if not _is_text(value, limit):
-        raise ValueError("something in it is not the text that we write there")
+        raise ValueError("a value is not printable text")
     return str(value)
 
 
@@ -327,5 +327,5 @@ def _words(value: object) -> str:
 def _number(value: object, limit: float = _COUNT_LIMIT) -> float:
     """Nothing that is no number, and no more than any clock or counter of ours has come to."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
-        raise ValueError("something in it is not the number that we write there")
+        raise ValueError("a value is not a number in range")
     return value

@@ -60,6 +60,6 @@ class Saver:
 
     def step(self) -> float:
         """Keep what is new, if the disk lets us; nothing is due again before the next change."""
-        with self._trouble.borne("the state cannot be written", "; a restart will not know the choice"):
+        with self._trouble.borne("cannot save the state", "; a restart would forget the choice"):
             self.keep()
         return math.inf

@@ -41,7 +41,7 @@
       renewAll(new DOMParser().parseFromString(await answer.text(), "text/html"));
       say("");
     } catch {
-      say("The sidecar does not answer. What stands here is as old as it says above.");
+      say("The sidecar does not answer. This page is as of the time above.");
     } finally {
       isAsking = false;
     }

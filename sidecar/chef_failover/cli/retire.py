@@ -1,0 +1,89 @@
+"""Shell: the command that removes nodes that are gone from the Chef servers, from a workstation or a script."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from chef_failover.cli.asking import pretty
+from chef_failover.cli.options import json_option
+from chef_failover.cli.servers import progress_bar, with_sessions
+from chef_failover.cli.tables import table
+from chef_failover.errors import EXIT_NO
+from chef_failover.fleet import retirement
+from chef_failover.fleet.retire import Servers
+from chef_failover.fleet.session import Session
+from chef_failover.printable import printable_values
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
+_PARTS = {"unknown": "?", "gone": "-"}
+
+
+@click.command()
+@with_sessions
+@click.option("--yes", "is_agreed", is_flag=True, help="Do not ask; scripts need it.")
+@click.option(
+    "--force",
+    "is_forced",
+    is_flag=True,
+    help="Also nodes that may live: seen within the last hour, or on a server that cannot be asked.",
+)
+@json_option
+@click.argument("nodes", nargs=-1, required=True)
+def retire(
+    *, sessions: Sequence[Session], nodes: Sequence[str], is_agreed: bool, is_forced: bool, as_json: bool
+) -> None:
+    """Remove nodes that are gone from the Chef servers.
+
+    It removes the client and the node object of each NODE from the servers of all profiles, after it has shown what is
+    there and has asked. A node that may live is kept, and so are validators and administrators. Exit code 1 if anything
+    is left; the next call finishes what a server that was down has left.
+    """
+    for name in nodes:
+        if not _NAME.fullmatch(name):
+            raise click.UsageError(f"{name!r} is no node's name: letters, digits, _ . : and - are")
+    if not is_agreed and not sys.stdin.isatty():
+        raise click.UsageError("what is removed is gone: without a terminal to ask on, give --yes")
+    on = datetime.datetime.now(datetime.UTC)
+    with progress_bar("looking at nodes") as progress:
+        servers = Servers(sessions, progress)
+        found = servers.look(tuple(dict.fromkeys(nodes)), on)
+    judged = {
+        name: retirement.refusal(name, sightings, users=servers.users, on=on, is_forced=is_forced)
+        for name, sightings in found.items()
+    }
+    refusals = {name: refused for name, refused in judged.items() if refused}
+    going = {name: one for name, one in found.items() if name not in refusals and not retirement.is_gone(one)}
+    if going and not is_agreed:
+        click.echo(_text(retirement.document(found, refusals, on)), err=True)
+        what = f"{len(going)} nodes" if len(going) > 1 else next(iter(going))
+        where = " and ".join(session.account.label for session in sessions)
+        if not click.confirm(f"\nRemove {what} from {where}?", err=True):
+            sys.exit(EXIT_NO)
+    with progress_bar("removing nodes") as progress:
+        removed = Servers(sessions, progress).remove(going, is_forced=is_forced)
+    document = retirement.document({**found, **removed}, refusals, on)
+    click.echo(pretty(document) if as_json else _text(document))
+    if not document["whole"]:
+        sys.exit(EXIT_NO)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    """A table with a line for each node and server, and what is to be said of them."""
+    printed = printable_values(document)
+    rows = [("NODE", "SERVER", "CLIENT", "NODE OBJECT", "LAST SEEN")]
+    said = []
+    for node in printed["nodes"]:
+        for place, one in enumerate(node["servers"]):
+            parts = [_PARTS.get(part, part) for part in (one["client"], one["node"])]
+            rows.append(("" if place else node["name"], one["label"], *parts, one["seen"] or ""))
+            if one["trouble"] and node["result"] != "kept":
+                said.append(f"{node['name']} is not gone from {one['label']}: {one['trouble']}")
+        if node["reason"]:
+            said.append(f"{node['name']} is kept: {node['reason']}")
+    return "\n\n".join(filter(None, (table(rows), "\n".join(said))))
