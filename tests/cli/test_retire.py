@@ -98,4 +98,4 @@ def test_a_mistake_is_told(fleet):
         "'web/1' is not a node name; write letters, digits, _ . : and -" in ended.stderr,
     ) == (2, "", True)
     ended = fleet[2]("default-validator", "admin", "--yes")
-    assert (ended.returncode, ended.stdout.count(" is kept: a validator or an administrator")) == (1, 2)
+    assert (ended.returncode, ended.stdout.count(" is kept: a validator or administrator")) == (1, 2)
