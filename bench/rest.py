@@ -3,6 +3,9 @@
 The bare process (``bare.py``) has Flask, waitress, requests and cachetools, answers on a Unix socket and has done one
 HTTPS request, and nothing of ours. Sidecars with and without a client key run beside it with a probe a minute; memory
 is read at the end of that time, processor time over it. Each server is probed in it at least once.
+
+One more has the defaults and the fleet's list in S3, which it reads at its start and then every five minutes. A reading
+is a process that ends: what one costs is told apart, and added for five minutes.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 
 from bench import processes
 from bench.figures import Figure, at_most, duration, median
+from bench.listed import List
 from bench.servers import NODE, Fleet, fleet
 from chef_failover.chef.libcrypto import PrivateKey
 
@@ -28,6 +32,9 @@ BARE_MB = 35.0
 CPU_LIMIT_PERCENT = 0.1
 START_LIMIT_S = 1.0
 STARTS = 7
+LISTED = "the defaults and a list in S3"
+LIST_INTERVAL_S = 300.0
+"""By default."""
 _BARE = str(Path(__file__).parent / "bare.py")
 
 
@@ -38,6 +45,7 @@ class Rest:
         self._stack = contextlib.ExitStack()
         self._sidecars: dict[str, tuple[processes.Sidecar, float]] = {}
         self._bare = 0
+        self._list: List
         self._rested_from = 0.0
 
     def __enter__(self) -> Rest:
@@ -47,8 +55,19 @@ class Rest:
         command = [sys.executable, _BARE, str(home / "sidecar.sock"), servers.main.url, str(home / "ca.pem")]
         self._bare = self._stack.enter_context(processes.running(command, home / "log")).pid
         processes.until((home / "sidecar.sock").exists)
+        listed = servers.config("listed", key=key)
+        text = listed.read_text()
+        self._list = self._stack.enter_context(
+            List(text[text.index("servers:") : text.index("health:")], home).served()
+        )
+        listed.write_text(
+            f"{text}discovery: {{source: 's3://fleet/list.yml', region: us-east-1,"
+            f" endpoint_url: '{self._list.url}', ca_file: {self._list.ca_file}}}\n"
+        )
+        configs = {LISTED: listed}
         for kind, path in (("without a key", None), ("with a key", key)):
-            config = servers.config(kind.replace(" ", "-"), key=path, health="interval: 60s")
+            configs[kind] = servers.config(kind.replace(" ", "-"), key=path, health="interval: 60s")
+        for kind, config in configs.items():
             sidecar = self._stack.enter_context(processes.sidecar(config))
             processes.until(sidecar.is_answering)
             self._sidecars[kind] = (sidecar, 0.0)
@@ -74,11 +93,13 @@ class Rest:
             figures.append(at_most(GROUP, f"RSS {kind} : bare process", ours, other, figure=mb / bare_mb, limit=limit))
         for kind, (sidecar, cpu_before_s) in self._sidecars.items():
             cpu_s = processes.cpu_s(sidecar.pid) - cpu_before_s
+            what, other = f"% of a core at rest, {kind}", f"in {rested_s:.0f} s"
             percent = 100 * cpu_s / rested_s
-            what = f"% of a core at rest, {kind}"
-            figures.append(
-                at_most(GROUP, what, duration(cpu_s), f"in {rested_s:.0f} s", figure=percent, limit=CPU_LIMIT_PERCENT)
-            )
+            if kind == LISTED:
+                reading_s = processes.children_cpu_s(sidecar.pid) / self._list.asked
+                percent += 100 * reading_s / LIST_INTERVAL_S
+                other += f", a reading {duration(reading_s)}"
+            figures.append(at_most(GROUP, what, duration(cpu_s), other, figure=percent, limit=CPU_LIMIT_PERCENT))
         return figures
 
 

@@ -23,11 +23,11 @@ from chef_failover.chef.probes import STATUS_INTERVAL_S
 from chef_failover.config.settings import Config
 from chef_failover.decide import reading, seeding, world
 from chef_failover.decide.asking import MOMENT_S, server_to_settle, servers_to_ask
-from chef_failover.decide.health import Thresholds
-from chef_failover.decide.pace import JITTER, Pace, probe_from
+from chef_failover.decide.pace import Pace, probe_from
 from chef_failover.decide.registration import Answer, Event, hurried, is_urgent, put_off, spans
 from chef_failover.decide.registration import advance as advance_registration
 from chef_failover.decide.selection import select_for_run
+from chef_failover.decide.spread import JITTER
 from chef_failover.engine.registrar import LOOK_S
 from chef_failover.engine.watch import ANSWER_SLACK_S, HEAD_START_S, START_S
 from chef_failover.model import run_history
@@ -41,6 +41,7 @@ from chef_failover.model.model import (
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
+    Thresholds,
 )
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.model.question import Look
@@ -148,6 +149,7 @@ class Node:
             name,
             ReadinessPolicy(ReadinessMode(settings.config.readiness)),
             ParityMode(settings.config.parity),
+            settings.thresholds,
         )
         self.snapshot = Snapshot(
             tuple(
@@ -162,7 +164,7 @@ class Node:
     def has_run_for_days(self) -> None:
         """Everything is known, and was last looked at when chance has it."""
         nobody = attrs.evolve(self.snapshot.policy, identity="")
-        known = _known(self.snapshot.servers, nobody, self._settings.thresholds)
+        known = _known(self.snapshot.servers, nobody)
         known = attrs.evolve(known, policy=self.snapshot.policy, choice=None)
         self.snapshot = world.refresh_choice(known, now=self._clock.now, on=self._on)
         interval_s = self._settings.pace.interval_s
@@ -287,13 +289,13 @@ class Node:
         return one.status_asked_at < doubted_at or self._clock.now >= one.status_due_at
 
     def _probed(self, one: _Watched, result: ProbeResult) -> None:
-        before, now, thresholds = self.snapshot, self._clock.now, self._settings.thresholds
+        before, now = self.snapshot, self._clock.now
         server = before.servers[one.index]
-        after = world.apply_probe(before, server, result, thresholds=thresholds, offline=None, on=self._on)
+        after = world.apply_probe(before, server, result, offline=None, on=self._on)
         one.last_at, one.began_at, one.probe_chance = result.finished_at, None, self._rng.random()
         one.wanted_at = one.last_at if one.wanted_from > one.last_at else math.inf
         self._take(after)
-        wanted = server_to_settle(before, self.snapshot, one.server.name, now=now, thresholds=thresholds)
+        wanted = server_to_settle(before, self.snapshot, one.server.name, now=now)
         if wanted is not None:
             self._freshen(self._of(wanted), now)
         self._plan()
@@ -530,10 +532,7 @@ class _Question:
         if node._question is not self:
             return
         now, health = node._clock.now, node._settings.config.health
-        thresholds = node._settings.thresholds
-        asking = servers_to_ask(
-            node.snapshot, now=now, runs_from=self._runs_from, thresholds=thresholds, asked=self._asked
-        )
+        asking = servers_to_ask(node.snapshot, now=now, runs_from=self._runs_from, asked=self._asked)
         for one in node._watched:
             if one.server.name in asking.awaited:
                 since = node._freshen(one, self._runs_from, is_awaited=True)
@@ -543,7 +542,7 @@ class _Question:
         last_asked_at = max([self._came_at, *self._asked.values()])
         limit = min(last_asked_at, self._came_at + START_S) + health.timeout + ANSWER_SLACK_S
         if not asking.awaited or now >= limit:
-            choice = select_for_run(node.snapshot, now=now, runs_from=self._runs_from, thresholds=thresholds)
+            choice = asking.choice or select_for_run(node.snapshot, now=now, runs_from=self._runs_from)
             node._question = None
             self._on_end(choice.name)
         else:
@@ -558,13 +557,13 @@ def _is_denied(server: ServerSnapshot) -> bool:
 
 
 @functools.cache
-def _known(servers: tuple[ServerSnapshot, ...], policy: SelectionPolicy, thresholds: Thresholds) -> Snapshot:
+def _known(servers: tuple[ServerSnapshot, ...], policy: SelectionPolicy) -> Snapshot:
     """The world in which each server was found well, and read, days ago, and runs have succeeded on the first."""
     snapshot, at = Snapshot(servers, policy), -3 * 86400.0
     for index in range(len(servers)):
         result = ProbeResult(Outcome.OK, "ok", at, 0.01, began_at=at, is_signed=True, index_fails=False)
         server = snapshot.servers[index]
-        snapshot = world.apply_probe(snapshot, server, result, thresholds=thresholds, offline=None, on=BEGAN_ON)
+        snapshot = world.apply_probe(snapshot, server, result, offline=None, on=BEGAN_ON)
         content = Content(at, POLICY, REVISION)
         check = NodeCheck(at, OBJECT, policy_found=True, content=content, may_save=True)
         snapshot = world.apply_reading(snapshot, snapshot.servers[index], check, on=BEGAN_ON)

@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 from chef_failover.api import render
 from chef_failover.api.app import create_app
 from chef_failover.config import settings as config
-from chef_failover.decide.health import Thresholds
 from chef_failover.decide.world import apply_listed_drains, apply_probe, refresh_choice
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import ConfigError
 from chef_failover.instants import FIRST
 from chef_failover.model.about import Origin
-from chef_failover.model.model import Outcome, ProbeResult
+from chef_failover.model.model import Outcome, ProbeResult, Thresholds
 from chef_failover.node.machine import Machine
 from chef_failover.server_list import cache as list_cache
 from chef_failover.server_list import listing
@@ -310,10 +309,9 @@ def probe(sidecar, name, outcome, expires_on=None):
 
     def take(snapshot, *, now, on):
         server = snapshot.server(name)
-        thresholds = Thresholds(1, 1)
-        return refresh_choice(
-            apply_probe(snapshot, server, result, thresholds=thresholds, offline=None, on=on), now=now, on=on
-        )
+        one = attrs.evolve(snapshot.policy, thresholds=Thresholds(1, 1))
+        snapshot = attrs.evolve(snapshot, policy=one)
+        return refresh_choice(apply_probe(snapshot, server, result, offline=None, on=on), now=now, on=on)
 
     sidecar.steer(take)
     assert sidecar.snapshot.server(name).last_probe is result

@@ -210,8 +210,8 @@ def test_what_a_standby_lacks(app):
     lines = shown(app, said(world(*servers)))
     assert after(lines, "b") == [
         *("!", "is DOWN: refused"),
-        *("c", "!", "does not know this node, which is refused there: no such validator"),
-        *("d", "!", "has no object of this node"),
+        *("c", "!", "does not accept this node: registration there was refused: no such validator"),
+        *("d", "!", "is not ready: has no object of this node"),
         *("e", "!", "has another object of this node: run list"),
         *("f", "✓", "ready"),
     ]

@@ -109,6 +109,20 @@ def test_check_only_file_looks_at_the_file_alone(servers, path):
     assert run("check", "--only-file", "--node", "--config", path).returncode == 2
 
 
+def test_check_looks_at_a_list_before_nodes_fetch_it(path):
+    listed = path.with_name("list.yml")
+    listed.write_text('servers: [{name: other, url: "https://other.example.com"}]\n')
+    arguments = ("check", "--only-file", "--config", path, "--list", listed)
+    ended = run(*arguments)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert f"Servers: those of config.yml, not of file:{listed}" in ended.stdout
+    assert "its host other.example.com is not in trusted_hosts" in ended.stdout
+    path.write_text(path.read_text() + 'trusted_hosts: ["*.example.com"]\n')
+    assert f"Servers: from file:{listed}" in run(*arguments).stdout
+    document = json.loads(run(*arguments, "--json").stdout)
+    assert (document["servers"], document["discovery"]["trouble"]) == (["other"], None)
+
+
 def test_a_restart_with_a_mistake_goes_on_with_what_was_accepted(path):
     with daemon(path) as running:
         spoil(path)

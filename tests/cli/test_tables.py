@@ -41,10 +41,10 @@ def test_ready_is_where_a_run_could_work(one, word):
 
 def test_why_a_server_must_stay_well_for_longer_than_failback_is_said():
     flapping = server("a", changed_at=1.0, returns=Returns(2, (-1000.0,)))
-    said = "it must stay well for another 53 min, since it failed after the node had come back"
+    said = "in 53 min (failback, since it failed after the node had come back)"
     told = status(flapping, server("b", changed_at=-9e9), current="b")
-    assert f"UP again; {said}" in told
-    assert f"  a  {said}" in told
+    assert f"UP again; the node returns {said}" in told
+    assert f"  a  it must stay UP {said.replace('in', 'for', 1)}" in told
 
 
 NO_NAMES = "no name server answers"

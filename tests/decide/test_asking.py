@@ -7,7 +7,7 @@ from chef_failover.decide.asking import LONGEST_SILENCE_S, MOMENT_S, SILENCE_S, 
 from chef_failover.decide.selection import server_worth_waiting_for
 from chef_failover.decide.world import leave_alone
 from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState
-from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, proven, server, without
+from tests.support.builders import ON, bare, drain, pin, probed, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 NOW = 1000.0
@@ -15,7 +15,7 @@ EARLIER = NOW - SILENCE_S
 
 
 def ask(snapshot, *, now=NOW, runs_from=NOW, asked=None, **more):
-    return servers_to_ask(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS, asked=asked or {}, **more)
+    return servers_to_ask(snapshot, now=now, runs_from=runs_from, asked=asked or {}, **more)
 
 
 def names(snapshot, **more):
@@ -121,9 +121,9 @@ def test_a_server_in_use_that_is_down_has_asked_who_may_replace_it(in_use, other
     if before.server(name).health is DOWN and outcome is Outcome.OK:  # the second good one
         before = probed(before, name, outcome, NOW)
     after = probed(before, name, outcome, NOW + 1)
-    assert server_to_settle(before, after, name, now=NOW + 1, thresholds=THRESHOLDS) == expected
+    assert server_to_settle(before, after, name, now=NOW + 1) == expected
     gone = attrs.evolve(after, offline="no route")
-    assert server_to_settle(before, gone, name, now=NOW + 1, thresholds=THRESHOLDS) is None
+    assert server_to_settle(before, gone, name, now=NOW + 1) is None
 
 
 HEALTHS = st.sampled_from([UP, DOWN, UNKNOWN])
@@ -137,7 +137,7 @@ AT = st.sampled_from([NOW, NOW - 5, 0.0])
 def test_a_run_waits_exactly_while_an_answer_may_change_its_choice(found, asked):
     snapshot = bare(*(server(name, health, at=at) for name, (health, at) in zip("abcd", found, strict=False)))
     asking = ask(snapshot, asked=asked)
-    wanted = server_worth_waiting_for(snapshot, now=NOW, runs_from=NOW, thresholds=THRESHOLDS)
+    wanted = server_worth_waiting_for(snapshot, now=NOW, runs_from=NOW)
     assert asking.awaited[:1] == ((wanted,) if wanted else ())
     assert not {*asking.awaited} & {*asking.for_later}
     assert asking.again_at > NOW

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.health import Thresholds, advance
-from chef_failover.model.model import Health, RiseFall
+from chef_failover.decide.health import advance
+from chef_failover.model.model import Health, RiseFall, Thresholds
 
 LETTER = {Health.UP: "U", Health.DOWN: "D", Health.UNKNOWN: "?"}
 

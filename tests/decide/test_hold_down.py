@@ -24,7 +24,7 @@ from chef_failover.model.model import (
     SelectionPolicy,
 )
 from chef_failover.model.run_history import RunEvidence
-from tests.support.builders import ON, THRESHOLDS, bare, drain, pin, probed, server, world
+from tests.support.builders import ON, bare, drain, pin, probed, server, world
 
 MINUTE_S = 60.0
 NEVER = -math.inf
@@ -227,11 +227,11 @@ def test_what_is_kept_is_bounded():
 @pytest.mark.parametrize(
     ("returns", "said"),
     [
-        (Returns(0, (0.0,)), "UP again; the node moves back in 15 min if it stays so"),
-        (Returns(1, (0.0, 1.0)), "UP again; it must stay well for another 24 h, since it failed twice in 24 h"),
+        (Returns(0, (0.0,)), "UP again; the node returns in 15 min (failback)"),
+        (Returns(1, (0.0, 1.0)), "UP again; the node returns in 24 h (failback, since it failed twice in 24 h)"),
         (
             Returns(2, (0.0,)),
-            "UP again; it must stay well for another 60 min, since it failed after the node had come back",
+            "UP again; the node returns in 60 min (failback, since it failed after the node had come back)",
         ),
     ],
 )
@@ -240,9 +240,7 @@ def test_how_long_it_must_stay_well_and_why_is_said(returns, said):
     held = settled(bare(main, server("standby", at=100.0, priority=2), current="standby"), 100.0)
     assert held.choice.verdicts[0].sentence == said
     words = outlook.conditions_for_use(held, held.choice.verdicts[0], held.choice, now=100.0)
-    assert words == said.removeprefix("UP again; ").replace(
-        "the node moves back in 15 min if it stays so", "it must stay well for another 15 min"
-    )
+    assert words == said.replace("UP again; the node returns in", "it must stay UP for")
 
 
 def test_a_server_that_is_down_is_told_how_long_it_must_then_stay_well():
@@ -250,7 +248,7 @@ def test_a_server_that_is_down_is_told_how_long_it_must_then_stay_well():
     held = settled(bare(main, server("standby", at=100.0, priority=2), current="standby"), 100.0)
     words = outlook.conditions_for_use(held, held.choice.verdicts[0], held.choice, now=100.0)
     assert words == (
-        "it must come UP; it must then stay well for about 60 min, since it failed after the node had come back"
+        "it must come UP; it must then stay UP for 60 min (failback, since it failed after the node had come back)"
     )
 
 
@@ -290,7 +288,7 @@ class Node:
             self.ask("main", now)
             if now == self.next_run:
                 self.ask("standby", now)
-                choice = select_for_run(self.world, now=now, runs_from=now, thresholds=THRESHOLDS)
+                choice = select_for_run(self.world, now=now, runs_from=now)
                 self.runs.append((now, choice.name))
                 self.next_run += 30 * MINUTE_S
             if self.world.choice.name != was:

@@ -25,35 +25,35 @@ def wants(snapshot, now=0.0):
     ("one", "expected"),
     [
         (server("b"), ()),
-        (server("b", UNKNOWN), ("has not been probed yet",)),
+        (server("b", UNKNOWN), ("is UNKNOWN: not probed yet",)),
         (server("b", UNKNOWN, outcome=Outcome.TLS), ("is UNKNOWN: tls",)),
         (server("b", DOWN), ("is DOWN: refused",)),
-        (server("b", outcome=Outcome.CLOCK_SKEW), ("turns this node away: clock_skew",)),
+        (server("b", outcome=Outcome.CLOCK_SKEW), ("does not accept this node: clock_skew",)),
         (
             attrs.evolve(server("b"), access=RiseFall(DOWN, 1, 0.0)),
-            ("turned this node away until a moment ago, and has yet to prove that this is over",),
+            ("is coming back: its last probe succeeded; more must follow",),
         ),
         (
             server("b", registration=Registration(RegistrationState.FAILED, "no validator key")),
-            ("does not know this node, which is failed there: no validator key",),
+            ("does not accept this node: registration there failed: no validator key",),
         ),
         (
             server("b", registration=Registration(RegistrationState.UNREGISTERED)),
-            ("does not know this node, which is unassociated there",),
+            ("does not accept this node: this node is not registered there",),
         ),
         (
             server("b", registration=Registration(RegistrationState.UNREGISTERED, retry_at=480.0, urgent_at=1.0)),
             (
-                "does not know this node, which is unassociated there; it registers in 8 min, as nothing needs it"
-                " sooner: chef-failover associate b",
+                "does not accept this node: this node is not registered there",
+                "registers this node in 8 min, or at once by: chef-failover associate b",
             ),
         ),
-        (without("b"), ("has no object of this node",)),
+        (without("b"), ("is not ready: has no object of this node",)),
         (server("b", drain=drain("b", reason="disk")), ("is drained by alice: disk",)),
         (server("b", drain=drain("b", ends_at=0.0)), ()),
         (
             without("b", DOWN, drain=drain("b")),
-            ("is DOWN: refused", "has no object of this node", "is drained by alice"),
+            ("is DOWN: refused", "is not ready: has no object of this node", "is drained by alice"),
         ),
     ],
 )
@@ -73,7 +73,7 @@ def test_a_licence_in_its_grace_period():
         (None, ()),
         (90, ()),
         (12, ("has a certificate that expires in 12 d",)),
-        (-1, ("has a certificate that is expired",)),
+        (-1, ("has an expired certificate",)),
     ],
 )
 def test_a_certificate_that_expires(days, expected):
@@ -89,25 +89,33 @@ def test_a_certificate_that_expires(days, expected):
         (bare(server("a"), server("b")), "a", None),
         (bare(server("a"), server("b")), "b", "a must fail or be drained, or the node be pinned"),
         (bare(*map(server, "abc")), "c", "a and b must fail or be drained, or the node be pinned"),
-        (bare(server("a", DOWN), server("b")), "a", "it must come UP; it must then stay well for about 13 min"),
+        (bare(server("a", DOWN), server("b")), "a", "it must come UP; it must then stay UP for 13 min (failback)"),
         (bare(server("a", DOWN), server("b"), failback_s=0.0), "a", "it must come UP"),
         (
             bare(server("a", DOWN), server("b"), failback_s=math.inf),
             "a",
-            "it must come UP; failback is never, so a person must say it: chef-failover pin a",
+            "it must come UP; failback is never, so a person must move the node: chef-failover pin a",
         ),
         (
             bare(server("a", changed_at=-300.0), server("b"), current="b"),
             "a",
-            "it must stay well for another 8 min",
+            "it must stay UP for 8 min (failback)",
         ),
         (
             bare(server("a"), server("b"), current="b", failback_s=math.inf),
             "a",
-            "failback is never, so a person must say it: chef-failover pin a",
+            "failback is never, so a person must move the node: chef-failover pin a",
         ),
-        (bare(server("a", drain=drain("a")), server("b")), "a", "its drain must end"),
-        (bare(server("a"), server("b"), pin=pin("b")), "a", "the pin to b must end"),
+        (
+            bare(server("a", drain=drain("a")), server("b")),
+            "a",
+            "its drain must end; it must stay UP for 13 min (failback)",
+        ),
+        (
+            bare(server("a"), server("b"), pin=pin("b")),
+            "a",
+            "the pin to b must end; it must stay UP for 13 min (failback)",
+        ),
         (
             bare(server("a"), server("b", DOWN), pin=pin("b"), current="a"),
             "b",
@@ -116,13 +124,13 @@ def test_a_certificate_that_expires(days, expected):
         (
             bare(server("a"), server("b", registration=Registration(RegistrationState.REFUSED))),
             "b",
-            "this node must be registered there; a must fail or be drained, or the node be pinned",
+            "it must accept this node; a must fail or be drained, or the node be pinned",
         ),
         (bare(server("a", outcome=Outcome.FORBIDDEN), server("b"), failback_s=0.0), "a", "it must accept this node"),
         (
             bare(without("a"), proven("b", WEB), failback_s=0.0),
             "a",
-            "what a run needs must be there",
+            "it must be ready",
         ),
     ],
 )
@@ -142,5 +150,5 @@ def test_what_is_well_and_not_chosen_yet():
     choice = select(snapshot, now=0.0)
     probed = attrs.evolve(snapshot, servers=(snapshot.servers[0], server("b")))
     assert outlook.conditions_for_use(probed, choice.verdicts[1], choice, now=0.0) == (
-        "nothing; the node moves there as soon as it has proven itself"
+        "nothing; the node moves there shortly"
     )

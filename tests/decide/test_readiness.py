@@ -61,7 +61,7 @@ BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
         (None, {}, None, "not known yet"),
         (NodeCheck(0.0, WEB), {}, None, "has an object of this node"),
         (NodeCheck(0.0), {"policy": CHECK}, "has no object of this node", None),
-        (NodeCheck(0.0), {"policy": OFF}, None, "not looked at: readiness is off"),
+        (NodeCheck(0.0), {"policy": OFF}, None, "not checked: readiness is off"),
         (
             NodeCheck(0.0),
             {"holder": False},
@@ -89,7 +89,7 @@ BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
             NodeCheck(0.0),
             {"policy": POLICY},
             None,
-            "whether policy webserver is in policy group production cannot be told there",
+            "not known whether policy webserver is in policy group production",
         ),
         (NodeCheck(0.0, policy_found=True), {"policy": POLICY}, None, "policy webserver is in policy group production"),
         (
@@ -102,7 +102,7 @@ BY_POLICY = NodeObject((), "prod", policy_name="web", policy_group="prod")
             None,
             {"policy": POLICY},
             None,
-            "whether policy webserver is in policy group production has not been asked yet",
+            "not known yet whether policy webserver is in policy group production",
         ),
         (
             None,
@@ -125,7 +125,7 @@ def test_why_a_missing_object_is_not_created_is_said():
     assert said_of("b", holding("a"), without("b"), current="a") == "has no object of this node"
     elsewhere = proven("c", health=DOWN)
     assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, current="a") == (
-        "has no object of this node (it is not created, since the object on a, which is in use, has an empty run list)"
+        "has no object of this node (not created: the object on a, which is in use, has an empty run list)"
     )
     assert said_of("b", holding("a", EMPTY), without("b"), elsewhere, readiness=CHECK) == "has no object of this node"
     refused = attrs.evolve(NodeCheck(1.0), trouble="it cannot be created there: HTTP 403")

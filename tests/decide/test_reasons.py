@@ -57,12 +57,12 @@ def test_a_server_that_asked_to_be_left_alone():
 
 def test_nobody_is_eligible():
     reason, _ = sentences(bare(dead("a"), dead("b")))
-    assert reason == "no server is eligible, and this is the best of the rest: a is DOWN: connect timed out after 3.0 s"
+    assert reason == "no server is eligible; the best of the rest: a is DOWN: connect timed out after 3.0 s"
 
 
 @pytest.mark.parametrize(
     ("failback_s", "sentence"),
-    [(600.0, "UP again; the node moves back in"), (float("inf"), "UP again, but failback is never")],
+    [(600.0, "UP again; the node returns in"), (float("inf"), "UP again, but failback is never")],
 )
 def test_a_held_down_server(failback_s, sentence):
     reason, said = sentences(bare(server("a"), server("b"), current="b", failback_s=failback_s))
@@ -73,7 +73,7 @@ def test_a_held_down_server(failback_s, sentence):
 @pytest.mark.parametrize(
     ("better", "sentence"),
     [
-        (server("a", registration=Registration(RegistrationState.UNREGISTERED)), "this node is unassociated there"),
+        (server("a", registration=Registration(RegistrationState.UNREGISTERED)), "this node is not registered there"),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), "not_associated"),
         (server("a", drain=drain("a")), "drained by alice"),
         (server("a", UNKNOWN), "not probed yet"),
@@ -107,12 +107,11 @@ def test_a_server_where_a_run_would_do_nothing(a, b, readiness, sentence):
     [
         (
             attrs.evolve(server("a"), access=RiseFall(DOWN, 1, 0.0)),
-            "a is turning this node away: turned this node away until a moment ago, and has yet to prove that this is"
-            " over",
+            "a does not accept this node: its last probe succeeded; more must follow",
         ),
         (
             server("a", DOWN, outcome=Outcome.OK),
-            "a is DOWN: was DOWN until a moment ago, and has yet to prove that this is over",
+            "a is DOWN: its last probe succeeded; more must follow",
         ),
     ],
 )
@@ -135,4 +134,4 @@ def test_offline_and_pinned():
         "this node is offline (no route to any Chef server), so nothing moves"
     )
     reason, said = sentences(bare(server("a"), server("b"), pin=pin("b")))
-    assert (reason, said["a"]) == ("pinned by alice", "would be used, if this node were not pinned to b")
+    assert (reason, said["a"]) == ("pinned to b by alice", "would be used, if this node were not pinned to b")

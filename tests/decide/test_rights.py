@@ -51,7 +51,7 @@ def test_a_reading_that_is_refused_warns_and_moves_nobody():
     snapshot = pair(may=False)
     a, b = snapshot.servers
     assert (snapshot.choice.name, why_not_ready(snapshot, a)) == ("a", None)
-    said = f"has an object that this node probably cannot save, since another client has made it: {cure('web-1')}"
+    said = f"has an object that this node probably cannot save, because another client created it: {cure('web-1')}"
     assert shortcomings(snapshot, a, now=0.0, on=None) == (said,)
     assert "knife node delete web-1" in said
     assert "knife acl add client web-1 nodes web-1 update" in said
@@ -72,9 +72,7 @@ def test_a_run_that_could_not_save_makes_the_server_not_ready_at_once(may):
     assert [(step.server, step.after) for step in snapshot.transitions[-2:]] == [("a", "not ready"), (None, "b")]
     assert sentence(snapshot, a) == REFUSED
     assert any("this node cannot save" in line for line in shortcomings(snapshot, a, now=5.0, on=None))
-    assert conditions_for_use(snapshot, snapshot.choice.verdicts[0], snapshot.choice, now=5.0) == (
-        "this node must be able to save its object there"
-    )
+    assert conditions_for_use(snapshot, snapshot.choice.verdicts[0], snapshot.choice, now=5.0) == ("it must be ready")
     again = was_read(snapshot, "a", 60.0, WEB)
     assert due_at(again, again.server("a"), chance=0.5, since=0.0) == 60.0 + LACKING_S
     asked = question(again, again.server("a"))

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from chef_failover.decide.outlook import conditions_for_use, shortcomings
-from chef_failover.decide.run_evidence import HOLD_DOWN_S, left_behind_s, why_behind
+from chef_failover.decide.run_evidence import HOLD_DOWN_S, why_behind
 from chef_failover.decide.selection import select
 from chef_failover.decide.world import apply_run
 from chef_failover.model.model import Health, Outcome, Standing
@@ -75,11 +75,9 @@ def test_what_only_probes_lack_explains_no_failure_of_a_run(has_left_node, in_us
 
 def test_why_it_moved_and_what_would_move_it_back_is_said():
     snapshot, at = after(TLS, TLS)
-    words = "the last 2 runs there failed before they converged, with OpenSSL::SSL::SSLError"
-    assert (
-        snapshot.choice.reason == f"a is failing runs: {words}; behind others for another 2 h, or until a run there"
-        " gets further"
-    )
+    words = "the last 2 runs there failed before any cookbook ran, with OpenSSL::SSL::SSLError"
+    until = "other servers are preferred for another 2 h, or until a run there gets further"
+    assert snapshot.choice.reason == f"a fails runs: {words}; {until}"
     assert snapshot.transitions[-1].after == "b"
     assert not snapshot.choice.is_degraded
     a = snapshot.server("a")
@@ -88,7 +86,7 @@ def test_why_it_moved_and_what_would_move_it_back_is_said():
     verdict = snapshot.choice.verdicts[0]
     assert verdict.standing is Standing.FAILS_RUNS
     assert conditions_for_use(snapshot, verdict, snapshot.choice, now=at + 60.0) == (
-        "another 2 h must pass, or a run must get further there: chef-failover pin a --strict"
+        "time must pass, or a run must get further there: chef-failover pin a --strict"
     )
 
 
@@ -101,23 +99,22 @@ def test_http_status_is_said():
 def test_it_stays_behind_for_an_hour_for_each_run_four_at_the_most(count, hours):
     snapshot = bare(server("a", run_evidence=RunEvidence(count, 100.0), changed_at=-math.inf), server("b"), current="b")
     a = snapshot.server("a")
-    assert left_behind_s(snapshot, a, now=100.0) == hours * HOUR
+    assert f"another {hours} h" in (why_behind(snapshot, a, now=100.0) or "another 0 h")
     end = 100.0 + hours * HOUR
     assert select(snapshot, now=end).name == "a"
     assert select(snapshot, now=end - 1.0).name == ("b" if hours else "a")
-    assert (why_behind(snapshot, a, now=end), left_behind_s(snapshot, a, now=end + 5.0)) == (None, 0.0)
+    assert why_behind(snapshot, a, now=end) is None
 
 
 def test_a_longer_failback_holds_here_too_and_never_is_never():
     snapshot, at = after(TLS, TLS)
     long = with_failback(snapshot, 10 * HOUR)
-    assert left_behind_s(long, long.server("a"), now=at) == 10 * HOUR
+    assert "another 10 h" in why_behind(long, long.server("a"), now=at)
     never = with_failback(snapshot, math.inf)
     assert select(never, now=at + 1000 * HOUR).name == "b"
-    assert why_behind(never, never.server("a"), now=at).endswith("; behind others until a run there gets further")
-    assert conditions_for_use(never, never.choice.verdicts[0], never.choice, now=at).startswith(
-        "a run must get further there: "
-    )
+    words = why_behind(never, never.server("a"), now=at)
+    assert words.endswith("; other servers are preferred until a run there gets further")
+    assert conditions_for_use(never, never.choice.verdicts[0], never.choice, now=at).startswith("time must pass")
 
 
 @pytest.mark.parametrize("further", [WORKED, COOKBOOK, SAVE])
@@ -134,7 +131,7 @@ def test_one_more_failure_after_the_hold_down_puts_it_back_for_longer():
     assert snapshot.choice.name == "a"
     snapshot = ran(snapshot, at + 2 * HOUR + 60.0, **TLS)
     assert snapshot.choice.name == "b"
-    assert left_behind_s(snapshot, snapshot.server("a"), now=at + 2 * HOUR + 60.0) == 3 * HOUR
+    assert "another 3 h" in why_behind(snapshot, snapshot.server("a"), now=at + 2 * HOUR + 60.0)
 
 
 def test_where_all_fail_the_node_stays_and_tries_each_in_turn():
@@ -143,7 +140,7 @@ def test_where_all_fail_the_node_stays_and_tries_each_in_turn():
         at += 1800.0
         snapshot = ran(snapshot, at, "b", **TLS)
     assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("b", True)
-    assert snapshot.choice.reason.startswith("no server is eligible, and this is the best of the rest: b is failing")
+    assert snapshot.choice.reason.startswith("no server is eligible; the best of the rest: b fails runs")
     names = []
     for _ in range(48):  # a day
         at += 1800.0

@@ -24,7 +24,6 @@ from chef_failover.model.run_history import RunEvidence, Used
 from tests.support.builders import (
     EMPTY,
     ON,
-    THRESHOLDS,
     WEB,
     asked,
     bare,
@@ -169,7 +168,7 @@ def test_what_is_over_has_no_say_whoever_has_not_noticed_yet():
 def test_a_run_waits_for_the_server_it_is_pinned_to_and_not_for_one_that_is_drained():
     pinned = bare(server("a", at=5.0), server("b", at=1.0), current="b", pin=pin("b"))
     assert wanted(pinned) == "b"
-    assert select_for_run(pinned, now=5.0, runs_from=4.0, thresholds=THRESHOLDS).is_degraded
+    assert select_for_run(pinned, now=5.0, runs_from=4.0).is_degraded
     assert wanted(attrs.evolve(pinned, pin=pin("a"))) is None
     assert wanted(bare(server("a", at=1.0, drain=drain("a")), server("b", at=5.0), current="b")) is None
 
@@ -320,7 +319,7 @@ def test_a_run_leaves_a_held_down_rule_for_a_server_that_answers():
 
 
 def wanted(snapshot, now=5.0, runs_from=4.0):
-    return server_worth_waiting_for(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS)
+    return server_worth_waiting_for(snapshot, now=now, runs_from=runs_from)
 
 
 def test_decided_at_once_when_the_preferred_server_has_answered():
@@ -351,15 +350,15 @@ def test_not_decided_when_the_server_in_use_is_silent_and_the_better_one_held_do
 def test_a_held_down_server_that_nobody_waited_for_is_explained_by_its_hold_down():
     snapshot = bare(server("a", at=1.0, changed_at=0.5), server("b", at=5.0), server("c", at=1.0), current="b")
     assert wanted(snapshot) is None
-    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0)
     assert choice.name == "b"
-    assert choice.reason.startswith("a is UP again; the node moves back in")
+    assert choice.reason.startswith("a is UP again; the node returns in")
     assert choice.verdicts[2].sentence == "could take over, ok"
 
 
 def test_a_dead_server_that_nobody_waited_for_is_still_dead():
     snapshot = bare(server("a", DOWN, at=1.0), server("b", at=5.0), current="b")
-    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0)
     assert choice.reason == "a is DOWN: refused"
 
 
@@ -370,7 +369,7 @@ def test_a_run_waits_for_the_better_of_two_standbys_never_met_before():
 
 def test_a_run_that_waited_in_vain_goes_to_the_one_that_answered():
     snapshot = bare(server("a", at=1.0), server("b", at=5.0), current="a")
-    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0)
     assert (choice.name, choice.passed_over[0].sentence) == ("b", "no answer in time for this run")
 
 
@@ -469,14 +468,14 @@ def test_once_decided_no_further_answer_changes_where_a_run_starts(snapshot, now
     if not snapshot.servers or wanted(snapshot, now, runs_from):
         return
     decided_on = select(snapshot, now=now, runs_from=runs_from).name
-    assert select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=THRESHOLDS).name == decided_on
+    assert select_for_run(snapshot, now=now, runs_from=runs_from).name == decided_on
     for late in [one for one in snapshot.servers if not one.is_probed_since(runs_from)]:
         answer = data.draw(st.sampled_from([Outcome.REFUSED, None]))
         well = late.last_alive_probe or ProbeResult(Outcome.OK, "late", now, is_signed=late.health is UNKNOWN)
         result = attrs.evolve(well, outcome=answer or well.outcome, finished_at=now)
         from chef_failover.decide.world import apply_probe
 
-        after = apply_probe(snapshot, late, result, thresholds=THRESHOLDS, offline=None, on=ON)
+        after = apply_probe(snapshot, late, result, offline=None, on=ON)
         after = attrs.evolve(after, choice=snapshot.choice)
         assert select(after, now=now, runs_from=runs_from).name == decided_on
 
@@ -548,7 +547,7 @@ def registering(name, association=RegistrationState.REQUESTED, *, retry_at=0.0, 
 )
 def test_a_run_waits_for_a_better_server_that_is_about_to_know_this_node(first, is_wanted):
     snapshot = bare(first, server("b", at=10.0), current="b")
-    ask = functools.partial(server_worth_waiting_for, snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS)
+    ask = functools.partial(server_worth_waiting_for, snapshot, now=10.0, runs_from=5.0)
     assert ask() == ("a" if is_wanted else None)
     assert ask(registers=False) is None
 
@@ -572,22 +571,22 @@ def test_where_no_other_works_a_run_waits_for_a_server_that_has_just_come_back(o
 )
 def test_a_run_waits_for_the_first_reading_on_the_server_that_it_wants(first, is_wanted):
     snapshot = bare(attrs.evolve(first, liveness=RiseFall(UP, changed_at=-math.inf)), server("b", at=10.0), current="b")
-    wanted = server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS)
+    wanted = server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0)
     assert wanted == ("a" if is_wanted else None)
 
 
 def test_a_registration_under_way_elsewhere_is_not_waited_for():
     snapshot = bare(server("a", at=10.0), registering("b", at=10.0), current="a")
-    assert server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0, thresholds=THRESHOLDS) is None
+    assert server_worth_waiting_for(snapshot, now=10.0, runs_from=5.0) is None
 
 
 def test_a_run_goes_to_a_server_that_asked_to_be_left_alone_before_one_that_fails():
     failed, alone = server("a", outcome=Outcome.REFUSED, at=5.0), server("b", at=1.0, stay_away_until=60.0)
     snapshot = bare(failed, alone, current="a")
     assert wanted(snapshot) is None
-    choice = select_for_run(snapshot, now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    choice = select_for_run(snapshot, now=5.0, runs_from=4.0)
     assert (choice.name, choice.is_degraded) == ("b", True)
-    well = select_for_run(bare(alone, server("c", at=5.0)), now=5.0, runs_from=4.0, thresholds=THRESHOLDS)
+    well = select_for_run(bare(alone, server("c", at=5.0)), now=5.0, runs_from=4.0)
     assert well.name == "c"
 
 

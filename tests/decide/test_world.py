@@ -3,7 +3,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chef_failover.decide.readiness import caution, has_useful_node_object, is_new_node, sentence, why_not_ready
+from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
 from chef_failover.decide.seeding import wants_seed
 from chef_failover.decide.selection import select
 from chef_failover.decide.world import TRANSITIONS_KEPT, apply_registration, refresh_choice
@@ -518,7 +518,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def a_server_that_lacks_what_another_has_is_left_for_it(self):
         chosen = self.world.server(self.world.choice.name)
-        others = [one for one in self.world.servers if is_well(one, self.world) and has_useful_node_object(one)]
+        others = [one for one in self.world.servers if is_well(one, self.world) and one.has_useful_node_object]
         others = [one for one in others if has_said_so(one) and (one.has_had_success or one.name < chosen.name)]
         if others and chosen.health is UP and not self.world.offline:
             assert chosen.has_node_object is not False

@@ -22,7 +22,7 @@ from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Registration, RegistrationState, SelectionPolicy, Snapshot
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
-from tests.support.builders import ON, THRESHOLDS, server
+from tests.support.builders import ON, server
 from tests.support.daemon_process import dev_servers, until, write_config
 
 KEY = PrivateKey.generate()
@@ -71,7 +71,7 @@ def test_two_hundred_nodes_all_get_in_and_nobody_starves():
             (server("a", registration=Registration(RegistrationState.UNREGISTERED)),),
             SelectionPolicy(600.0, f"node-{number}"),
         )
-        live = LiveSnapshot(snapshot, THRESHOLDS, clock=clock, utc_now=lambda: ON + datetime.timedelta(seconds=now))
+        live = LiveSnapshot(snapshot, clock=clock, utc_now=lambda: ON + datetime.timedelta(seconds=now))
         registrar = Registrar(
             "a",
             live=live,

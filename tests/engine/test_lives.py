@@ -8,7 +8,6 @@ import attrs
 import pytest
 
 from chef_failover.config import settings as config
-from chef_failover.decide.health import Thresholds
 from chef_failover.decide.world import apply_order, apply_probe, apply_reading
 from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
@@ -50,7 +49,8 @@ class Lives:
             for name, host in zip(names, ("a.example", "b.example"), strict=True)
         )
         return config.parse(
-            f"servers: [{servers}]\nselection: {{failback: {self.failback}}}\nstate_dir: {self.directory}"
+            f"servers: [{servers}]\nselection: {{failback: {self.failback}}}\nstate_dir: {self.directory}\n"
+            "health: {rise: 1, fall: 1}"
         )
 
     def machine(self):
@@ -71,7 +71,7 @@ class Lives:
         def take(snapshot, *, now, on):
             result = ProbeResult(outcome, outcome.value, now)
             server = snapshot.servers[index]
-            return apply_probe(snapshot, server, result, thresholds=Thresholds(1, 1), offline=None, on=on)
+            return apply_probe(snapshot, server, result, offline=None, on=on)
 
         self.sidecar.steer(take)
 
@@ -131,7 +131,7 @@ def test_how_returns_went_is_known_in_the_next_life_and_after_a_reload(lives):
     lives.go_on(60, UP, UP)
     lives.go_on(20_000, UP, UP)
     assert lives.choice == "second"
-    assert lives.sidecar.snapshot.choice.reason.endswith("since it failed twice in 24 h")
+    assert lives.sidecar.snapshot.choice.reason.endswith("since it failed twice in 24 h)")
     lives.go_on(86_400, UP, UP)
     assert lives.choice == "first"
 
@@ -198,7 +198,9 @@ def test_a_run_under_another_key_is_no_success_of_this_node(tmp_path):
     assert lives.sidecar.snapshot.server("main").has_had_success
     by_validator = "association: {provider: chef-server, validator: v, validator_key: 'file:/nowhere'}"
     servers = f"node: {{name: web-1}}\nservers: [{{name: main, url: 'https://a.example', {by_validator}}}]"
-    registered = Sidecar(config.parse(f"{servers}\nstate_dir: {tmp_path}"), lives.machine())
+    registered = Sidecar(
+        config.parse(f"{servers}\nstate_dir: {tmp_path}\nhealth: {{rise: 1, fall: 1}}"), lives.machine()
+    )
     assert not registered.snapshot.server("main").has_had_success
 
 
@@ -270,7 +272,7 @@ def test_a_server_that_throttles_is_left_alone_over_a_restart_but_not_over_a_boo
 
     class OneServer(Lives):
         def config(self, names):
-            return config.parse(f"{servers}\nstate_dir: {tmp_path}")
+            return config.parse(f"{servers}\nstate_dir: {tmp_path}\nhealth: {{rise: 1, fall: 1}}")
 
     lives = OneServer(tmp_path)
     lives.sidecar.steer(throttle)

@@ -21,7 +21,7 @@ from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, Registrat
 from chef_failover.model.needs import Content
 from chef_failover.state import document as state
 from chef_failover.state import written
-from tests.support.builders import ON, THRESHOLDS, WEB, drain, server, world
+from tests.support.builders import ON, WEB, drain, server, world
 
 DAY_S = 86_400
 FLAPS_EVERY_S = 1800
@@ -39,7 +39,6 @@ class Month:
         self.counters.watch(["main", "other", "third"])
         self.live = LiveSnapshot(
             world(server("main"), server("other"), server("third"), current="main", failback_s=60.0),
-            THRESHOLDS,
             clock=lambda: self.now,
             utc_now=self.on,
             counters=self.counters,

@@ -10,7 +10,7 @@ from chef_failover.model.model import NodeCheck, Outcome, SelectionPolicy, Snaps
 from chef_failover.model.needs import NodeObject
 from chef_failover.model.question import Look
 from chef_failover.model.run_history import RunEvidence
-from tests.support.builders import ON, THRESHOLDS, asked
+from tests.support.builders import ON, asked
 
 WEB = NodeObject(("recipe[web]",))
 
@@ -31,7 +31,7 @@ class World:
             asked("b", at=99.0, lacked_object_at=99.0, node_check=NodeCheck(99.0) if is_missing else None),
         )
         snapshot = Snapshot(servers, SelectionPolicy(600.0, "web-1"))
-        self.live = LiveSnapshot(snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=lambda: ON)
+        self.live = LiveSnapshot(snapshot, clock=lambda: self.now, utc_now=lambda: ON)
         self.care = NodeUpkeep(
             name,
             live=self.live,

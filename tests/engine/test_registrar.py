@@ -24,7 +24,7 @@ from chef_failover.model.model import (
 )
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.none import NoProvider
-from tests.support.builders import ON, THRESHOLDS, server
+from tests.support.builders import ON, server
 
 NEVER = float("inf")
 KEY = PrivateKey.generate(1024)
@@ -60,9 +60,7 @@ class Bench:
             (server("a", health, registration=first), server("b", other)), SelectionPolicy(600.0, "web-1")
         )
         self.woken = 0
-        self.live = LiveSnapshot(
-            snapshot, THRESHOLDS, clock=lambda: self.now, utc_now=self.utc_now, on_change=self.on_change
-        )
+        self.live = LiveSnapshot(snapshot, clock=lambda: self.now, utc_now=self.utc_now, on_change=self.on_change)
         self.registrar = Registrar(
             "a",
             live=self.live,

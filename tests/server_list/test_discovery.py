@@ -544,7 +544,7 @@ def test_drains_of_the_list_hold_on_the_node_and_are_ended_there(servers, tmp_pa
         replace(source, listed(tmp_path, *servers))
         until(lambda: running.ask("/v1/server").body["name"] == "mainserver")
         assert running.log.count("mainserver in service->drained by the fleet's list: kernel upgrade") == 1
-        until(lambda: "mainserver drained->in service taken off the fleet's list" in running.log)
+        until(lambda: "mainserver drained->in service removed from the fleet's list" in running.log)
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)
         replace(source, listed(tmp_path, *servers, more=f"drains: [{{server: mainserver, until: {soon.isoformat()}}}]"))
         until(lambda: running.ask("/v1/server").body["name"] == "standbyserver")

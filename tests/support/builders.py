@@ -6,7 +6,6 @@ import datetime
 
 import attrs
 
-from chef_failover.decide.health import Thresholds
 from chef_failover.decide.world import apply_probe, apply_reading, refresh_choice
 from chef_failover.model.model import (
     Health,
@@ -17,6 +16,7 @@ from chef_failover.model.model import (
     SelectionPolicy,
     ServerSnapshot,
     Snapshot,
+    Thresholds,
 )
 from chef_failover.model.needs import NodeObject, ParityMode, ReadinessPolicy
 from chef_failover.model.orders import Drain, Pin
@@ -123,7 +123,7 @@ def probed(snapshot, name, outcome, at, offline=None, **more):
     """The world after a probe of ``name`` ended ``at`` that instant with ``outcome``."""
     result = ProbeResult(outcome, outcome.value, at, **more)
     on = ON + datetime.timedelta(seconds=at)
-    return apply_probe(snapshot, snapshot.server(name), result, thresholds=THRESHOLDS, offline=offline, on=on)
+    return apply_probe(snapshot, snapshot.server(name), result, offline=offline, on=on)
 
 
 def was_read(snapshot, name, at, node=None, **more):

@@ -168,7 +168,7 @@ def test_a_drain_moves_the_next_run_and_outlives_restarts_and_reloads(servers, t
         both_up(running)  # the one that returned is a new one
         ended = run("undrain", "mainserver", "--config", path)
         assert ended.stdout.startswith("Using mainserver: first in order of preference")
-        assert "mainserver drained->in service taken back by root; it was given by root for 2 h" in running.log
+        assert "mainserver drained->in service ended by root; set by root for 2 h" in running.log
         assert run("undrain", "mainserver", "--config", path).stdout.startswith("Nothing changed.\n")
 
 
@@ -249,7 +249,7 @@ def test_who_is_the_peer_of_the_socket_and_sudo_only_adds_a_name(servers, tmp_pa
         ended = run("pin", "mainserver", "--config", path, env=os.environ | {"SUDO_USER": "alice"})
         assert "by root (for alice) since" in ended.stdout
         client.ask(running.socket, "/v1/unpin", method="POST", body={"on_behalf_of": "root"})
-        assert "taken back by root; it was given by root (for alice)" in running.log
+        assert "ended by root; set by root (for alice)" in running.log
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")

@@ -221,12 +221,12 @@ def test_a_search_index_that_is_down(servers, make_sidecar, fault):
     until(lambda: choose_and_hear_all(sidecar) == "standby1")
     choice = sidecar.snapshot.choice
     assert (choice.name, choice.is_degraded) == ("standby1", False)
-    assert choice.reason == "mainserver is impaired: its search index fails, so a run's last save fails"
+    assert choice.reason == "mainserver is impaired: its search index fails, so the last save of a run fails"
     assert sidecar.snapshot.server("mainserver").health is Health.UP
     servers[0].fault = None
     until(lambda: choose_and_hear_all(sidecar) and sidecar.snapshot.server("mainserver").index_fails is False)
     assert choose(sidecar)[1].name == "standby1"
-    assert sidecar.snapshot.choice.reason.startswith("mainserver is UP again; the node moves back in")
+    assert sidecar.snapshot.choice.reason.startswith("mainserver is UP again; the node returns in")
 
 
 def test_where_every_search_index_is_down_the_node_stays(servers, make_sidecar):
@@ -247,7 +247,7 @@ def test_all_down(servers, make_sidecar):
         server.fault = fault
     _, choice = choose(sidecar)
     assert choice.is_degraded
-    assert choice.reason.startswith("no server is eligible, and this is the best of the rest: ")
+    assert choice.reason.startswith("no server is eligible; the best of the rest: ")
 
 
 def test_all_silent_from_the_start(servers, make_sidecar):

@@ -201,7 +201,7 @@ def test_main_killed_later_and_back(main, make_sidecar):
     until(lambda: sidecar.snapshot.server("mainserver").health is Health.UP)
     up_at = sidecar.snapshot.server("mainserver").liveness.changed_at
     assert choose(sidecar).name == "standbyserver"
-    until(lambda: "moves back in" in sidecar.snapshot.choice.reason)
+    until(lambda: "returns in" in sidecar.snapshot.choice.reason)
     until(lambda: sidecar.snapshot.choice.name == "mainserver")
     assert sidecar.now() - up_at >= FAILBACK_S
     assert choose(sidecar).name == "mainserver"

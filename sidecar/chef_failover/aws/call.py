@@ -1,7 +1,7 @@
 """I/O: one AWS call, in a child process that ends with it.
 
-AWS is asked at registration and hardly ever after, and boto3 with one client costs 20 MB that a process which imported
-it never gives back. So the sidecar imports none of it: each call pays a third of a second of somebody's start instead.
+AWS is asked at registration and for the fleet's list, and boto3 with one client costs 20 MB that a process which
+imported it never gives back. So the sidecar imports none of it: each call pays a quarter of a second of a start.
 
 What is asked goes over the child's stdin and what comes over its stdout; neither its arguments, which every local user
 may read, nor anything that it says on stderr get near a log. The child finds our package by our own ``sys.path``, so it
@@ -29,7 +29,8 @@ from chef_failover.printable import printable
 
 TIMEOUT_S = 20.0
 _BOOTSTRAP = """
-import sys
+import gc, sys
+gc.disable()
 sys.excepthook = lambda cl, *_: print(cl.__name__, file=sys.stderr)
 import json
 request = json.load(sys.stdin)

@@ -1,4 +1,8 @@
-"""I/O: the child's side of `aws`. Nothing but that child imports this, since boto3 comes with it."""
+"""I/O: the child's side of `aws`. Nothing but that child imports this, since boto3 comes with it.
+
+A node that follows a list makes a call every five minutes, and what one costs is what boto3 takes to be imported and to
+read its models. So no garbage is collected in the half second that it lives.
+"""
 
 from __future__ import annotations
 

@@ -98,4 +98,5 @@ def _status_in_words(server: str | None, document: dict[str, Any]) -> tuple[str,
         names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
         raise ChefFailoverError(f"the configuration has no server {server!r}; it has: {names}")
     asked = (entry for entry in document["servers"] if entry["name"] == server)
-    return text, not is_ill and any(entry["standing"] == "eligible" for entry in asked)
+    is_used = server == document["choice"] and not document["degraded"]  # a stale one, where nothing better is
+    return text, not is_ill and (is_used or any(entry["standing"] == "eligible" for entry in asked))

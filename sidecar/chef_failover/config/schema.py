@@ -135,8 +135,8 @@ def _until(value: object) -> datetime.datetime:
     try:
         return parse_instant(value)
     except ValueError as error:
-        right = "write 2026-11-22T10:00:00Z (1970 to 2999), or leave it out for a drain without an end"
-        raise ValueError(f"{_yaml(value)} is not a time with a zone; {right}") from error
+        right = "write 2026-11-22T10:00:00Z, or leave it out for a drain without an end"
+        raise ValueError(f"{_yaml(value)} is not a time with a zone from 1970 to 2999; {right}") from error
 
 
 def _whole_number(value: object) -> int:
@@ -283,6 +283,13 @@ def _list_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], 
 
 def _yaml(value: object) -> str:
     """``value`` as the file has it, cut short."""
-    text = {True: "true", False: "false"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
-    text = "nothing" if value is None else text
+    match value:
+        case None:
+            text = "nothing"
+        case bool():
+            text = "true" if value else "false"
+        case datetime.date():
+            text = value.isoformat()
+        case _:
+            text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -385,7 +385,7 @@ def _cross_check_association(
 def _cross_check_endpoint(settings: Mapping[object, object], path: Steps) -> list[tuple[Steps, str]]:
     if settings.get("ca_file") is None or settings.get("endpoint_url") is not None:
         return []
-    right = "write that beside it; what AWS itself is trusted by, AWS_CA_BUNDLE of the service says"
+    right = "write that, too, or for AWS's own endpoints set AWS_CA_BUNDLE in the service's environment"
     return [((*path, "ca_file"), f"is for the endpoint at endpoint_url alone; {right}")]
 
 

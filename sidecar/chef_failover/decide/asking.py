@@ -18,9 +18,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.decide.health import Thresholds
-from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
-from chef_failover.model.model import Health, Outcome, ProbeResult, ServerSnapshot, Snapshot
+from chef_failover.decide.preference import ranked
+from chef_failover.decide.selection import select_at_once, server_worth_waiting_for
+from chef_failover.model.model import Choice, Health, Outcome, ProbeResult, ServerSnapshot, Snapshot
 
 SILENCE_S = 0.25
 """How long a server may be silent at least before a run asks the next one as well."""
@@ -38,6 +38,8 @@ class Asking:
     for_later: tuple[str, ...] = ()
     again_at: float = math.inf
     """When silence adds a server, on the monotonic clock; infinite when only an answer changes something."""
+    choice: Choice | None = None
+    """Where the run goes, once it waits for nothing; None as long as it waits, and without a server."""
 
 
 def servers_to_ask(
@@ -45,7 +47,6 @@ def servers_to_ask(
     *,
     now: float,
     runs_from: float,
-    thresholds: Thresholds,
     asked: Mapping[str, float],
     registers: bool = True,
 ) -> Asking:
@@ -55,16 +56,13 @@ def servers_to_ask(
         snapshot: the world.
         now: the monotonic clock, seconds.
         runs_from: the oldest instant whose results count for the run.
-        thresholds: rise and fall.
         asked: since when the run waits for each server that it has asked, by name.
         registers: the run also waits for registrations and first readings that are under way.
     """
     awaited: list[str] = []
     again_at, supposed = math.inf, snapshot
     while again_at == math.inf:
-        wanted = server_worth_waiting_for(
-            supposed, now=now, runs_from=runs_from, thresholds=thresholds, registers=registers
-        )
+        wanted = server_worth_waiting_for(supposed, now=now, runs_from=runs_from, registers=registers)
         server = supposed.server(wanted) if wanted is not None and wanted not in awaited else None
         if server is None:
             break
@@ -73,30 +71,30 @@ def servers_to_ask(
         if now < silent_from:
             again_at = silent_from
         supposed = supposed.with_server(_supposed_to_fail(server, now))
-    choice = select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=thresholds)
-    ranked = [verdict.name for verdict in choice.verdicts] if choice else []
-    used = awaited[-1] if awaited else choice.name if choice else None
-    preferred = {*itertools.takewhile(lambda name: name != used, ranked), snapshot.pinned} - {*awaited}
+    choice = None if awaited else select_at_once(snapshot, now=now, runs_from=runs_from)
+    used = choice.name if choice else awaited[-1] if awaited else None
+    names = [server.name for server in ranked(snapshot)]
+    preferred = {*itertools.takewhile(lambda name: name != used, names), snapshot.pinned} - {*awaited}
     if used == snapshot.pinned:
         preferred = set()
     for_later = [server.name for server in snapshot.servers if server.name in preferred and _is_of_use(server, now)]
-    return Asking(tuple(awaited), tuple(for_later), again_at)
+    return Asking(tuple(awaited), tuple(for_later), again_at, choice)
 
 
-def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float, thresholds: Thresholds) -> str | None:
+def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float) -> str | None:
     """Return the server to ask at once since a probe of ``name`` led from ``before`` to ``after``; None for none.
 
     A node leaves a server that went DOWN only for one that has answered since, so the best of the others is asked, and
     the next one if that fails. And when a server comes UP, the one in use is asked whether it has come back with it.
     """
     was, found = before.server(name), after.server(name)
-    in_use = after.server(after.choice.name) if after.choice else None
+    in_use = after.in_use
     if after.offline or in_use is None or in_use.liveness.changed_at is None or in_use.health is not Health.DOWN:
         return None
     if was is not None and found is not None and was.health < found.health is Health.UP:
         return in_use.name
     since = in_use.liveness.changed_at
-    return server_worth_waiting_for(after, now=now, runs_from=since, thresholds=thresholds, registers=False)
+    return server_worth_waiting_for(after, now=now, runs_from=since, registers=False)
 
 
 def _silence_s(server: ServerSnapshot) -> float:

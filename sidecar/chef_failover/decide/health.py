@@ -6,19 +6,12 @@ first result counts at once, since any answer beats none.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import attrs
 
-from chef_failover.model.model import Health, RiseFall
-
-
-@attrs.frozen
-class Thresholds:
-    """Results in a row to come UP (``rise``) and to go DOWN (``fall``)."""
-
-    rise: int
-    fall: int
+from chef_failover.model.model import Health, Outcome, RiseFall, ServerSnapshot, Snapshot, Thresholds
 
 
 def advance(state: RiseFall, *, is_good: bool, at: float, thresholds: Thresholds, comes_back: bool = True) -> RiseFall:
@@ -39,3 +32,11 @@ def advance(state: RiseFall, *, is_good: bool, at: float, thresholds: Thresholds
     if streak < (thresholds.rise if is_good else thresholds.fall):
         return attrs.evolve(state, streak=streak)
     return RiseFall(toward, changed_at=at)
+
+
+def counted(server: ServerSnapshot, snapshot: Snapshot, outcome: Outcome, *, at: float) -> ServerSnapshot:
+    """``server`` once a probe with ``outcome`` has counted; only one that is alive says whether it serves this node."""
+    comes_back = snapshot.may_come_back(server.name)
+    after = functools.partial(advance, at=at, thresholds=snapshot.policy.thresholds, comes_back=comes_back)
+    access = after(server.access, is_good=outcome.serves_node) if outcome.is_alive else server.access
+    return attrs.evolve(server, liveness=after(server.liveness, is_good=outcome.is_alive), access=access)

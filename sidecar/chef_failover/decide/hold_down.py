@@ -22,30 +22,15 @@ import math
 
 import attrs
 
-from chef_failover.decide.spread import unit_hash
-from chef_failover.model.model import (
-    Choice,
-    Returns,
-    SelectionPolicy,
-    ServerSnapshot,
-    Snapshot,
-    Standing,
-)
+from chef_failover.decide.spread import doubled, unit_hash
+from chef_failover.model.model import Choice, Returns, SelectionPolicy, ServerSnapshot, Snapshot, Standing
 
 LONGEST_S = 4 * 3600.0
 """The longest that a hold-down grows to, before the spread."""
 DAY_S = 86400.0
 MOST_A_DAY = 2
 """Failures in a day after which the node stays away for the rest of it. With the returns these are four moves."""
-_FAILED = frozenset(
-    {
-        Standing.DOWN,
-        Standing.TURNS_NODE_AWAY,
-        Standing.NOT_READY,
-        Standing.FAILS_RUNS,
-        Standing.IMPAIRED,
-    }
-)
+_NO_FAILURES = (Standing.UNKNOWN, Standing.DRAINED, Standing.STALE, Standing.ELIGIBLE)
 
 
 def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float) -> Snapshot:
@@ -56,7 +41,7 @@ def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float
     for server in snapshot.servers:
         # Where the node is not registered yet, nothing has failed.
         is_yet_to_register = left.standing is Standing.TURNS_NODE_AWAY and not server.is_registered
-        if server.name == left.name and left.standing in _FAILED and not is_yet_to_register:
+        if server.name == left.name and left.standing not in _NO_FAILURES and not is_yet_to_register:
             returns = _failed(server.returns, snapshot.policy.failback_s, now)
         elif server.name == choice.name and not left.is_better:
             returns = attrs.evolve(server.returns, came_back_at=now)
@@ -97,8 +82,7 @@ def why_longer(server: ServerSnapshot, *, now: float) -> str:
 
 def _base_s(server: ServerSnapshot, policy: SelectionPolicy, now: float) -> float:
     """The hold-down before the spread."""
-    grown_s = min(policy.failback_s * 2.0 ** _doublings(server.returns, now), LONGEST_S)
-    return max(policy.failback_s, grown_s)
+    return max(policy.failback_s, doubled(policy.failback_s, _doublings(server.returns, now), LONGEST_S))
 
 
 def _share(server: ServerSnapshot, policy: SelectionPolicy) -> float:

@@ -14,6 +14,11 @@ def preference(server: ServerSnapshot, snapshot: Snapshot) -> tuple[int, float]:
     return server.priority, unit_hash("rendezvous", snapshot.policy.identity, server.name)
 
 
+def ranked(snapshot: Snapshot) -> list[ServerSnapshot]:
+    """The servers, the most preferred first."""
+    return sorted(snapshot.servers, key=lambda server: preference(server, snapshot))
+
+
 def is_preferred(one: ServerSnapshot, other: ServerSnapshot, snapshot: Snapshot) -> bool:
     """Whether ``one`` comes before ``other``."""
     return preference(one, snapshot) < preference(other, snapshot)

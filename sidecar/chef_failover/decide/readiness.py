@@ -7,9 +7,8 @@ that may be just the object that chef-client created there.
 What speaks of it is a reading, now and then: *is what a run needs there?* Probes do not look at the object, which can
 be large.
 
-A missing object is only held against a server while another is known to have one: else the node is new, and its first
-run creates the object wherever it likes. An empty one is only held against a server while another was read and does
-something: else the run list is empty on purpose.
+A missing or an empty object is only held against a server while another is known to have one that is not empty: else
+the node is new, and its first run creates the object wherever it likes, or the run list is empty on purpose.
 
 A standby decides nothing for the others, unless `seeding.is_model_for` says so.
 
@@ -25,11 +24,8 @@ from __future__ import annotations
 from chef_failover.decide.rights import REFUSED, is_barred, may_save
 from chef_failover.decide.seeding import is_model_for, is_to_be_seeded, why_not_seeded
 from chef_failover.model.model import Health, NodeCheck, ServerSnapshot, Snapshot
-from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
+from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
 from chef_failover.printable import printable
-
-PROVING = "until a moment ago, and has yet to prove that this is over"
-"""What a server is called whose latest word contradicts what we still hold against it."""
 
 
 def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -37,10 +33,9 @@ def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 
     Readings are rare, so one is enough.
     """
-    if is_barred(snapshot, server):
-        return REFUSED
-    lack = _lack(snapshot, server)
-    return lack if lack is not None and not _is_excused(snapshot, server) else None
+    if snapshot.policy.readiness.mode is ReadinessMode.OFF:
+        return None
+    return REFUSED if is_barred(snapshot, server) else _lack(snapshot, server)
 
 
 def is_new_node(snapshot: Snapshot) -> bool:
@@ -48,44 +43,29 @@ def is_new_node(snapshot: Snapshot) -> bool:
     return not _holders(snapshot)
 
 
-def has_useful_node_object(server: ServerSnapshot) -> bool:
-    """An object of this node that does something was read there, in this life or else in a former one."""
-    if server.has_node_object is False:
-        return False
-    node = server.node_check.node if server.node_check else None
-    return server.had_useful_node_object if node is None else node.does_something
-
-
 def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     """What a run there is to be warned of, as a sentence; None where it finds what it needs, as far as is known."""
     lack, policy = why_not_ready(snapshot, server), snapshot.policy.readiness
-    is_idle = is_left_empty(server) and not policy.has_policy
+    is_idle = server.is_left_empty and not policy.has_policy
     if lack is not None:
         return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
     if may_save(server) is False:
-        return f"{server.name}: this node probably cannot save its object there, and a run would fail at its very end"
-    better = [one for one in snapshot.servers if one.priority < server.priority]
-    unasked = [one.name for one in better if one.has_node_object is None and one.health is not Health.UP]
+        return f"{server.name}: this node probably cannot save its object there, so a run may fail at its end"
     if policy.mode is ReadinessMode.OFF or not is_idle:
         return None
     if _mere_claims(snapshot, server):
         return f"{server.name} {_object_sentence(snapshot, server)}; a run there may do nothing"
-    if not unasked:
-        return None
-    return f"{' and '.join(unasked)} may know this node and cannot be asked; a run on {server.name} may do nothing"
-
-
-def is_left_empty(server: ServerSnapshot) -> bool:
-    """It has no object of this node, or one that does nothing."""
-    node = server.node_check.node if server.node_check else None
-    return server.has_node_object is False or (node is not None and not node.does_something)
+    better = [one for one in snapshot.servers if one.priority < server.priority]
+    unasked = [one.name for one in better if one.has_node_object is None and one.health is not Health.UP]
+    may = f"may know this node and cannot be asked; a run on {server.name} may do nothing"
+    return f"{' and '.join(unasked)} {may}" if unasked else None
 
 
 def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     """How its readiness stands, for people."""
     policy, check = snapshot.policy.readiness, server.node_check
     if policy.mode is ReadinessMode.OFF:
-        return "not looked at: readiness is off"
+        return "not checked: readiness is off"
     why_not = why_not_ready(snapshot, server)
     if why_not is not None:
         return f"{why_not}{_why_not_mended(snapshot, server)}"
@@ -98,60 +78,42 @@ def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
 # --- on the way -----------------------------------------------------------------------------------------------------
 
 
-def _is_excused(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """Nothing is held against it."""
-    policy = snapshot.policy.readiness
-    is_new = not any(is_model_for(snapshot, one, server) for one in _holders(snapshot))
-    return policy.mode is ReadinessMode.OFF or (not policy.has_policy and is_new)
-
-
-def _holders(snapshot: Snapshot) -> list[ServerSnapshot]:
-    """The servers that are known to have an object of this node which is not empty."""
-    return [one for one in snapshot.servers if _is_known_to_have(one)]
-
-
-def _mere_claims(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
-    """The servers whose object of this node is not held against ``server``, which has none or an empty one."""
-    if not is_left_empty(server) or snapshot.policy.readiness.has_policy:
-        return []
-    return [one.name for one in _holders(snapshot) if not is_model_for(snapshot, one, server)]
-
-
-def _is_known_to_have(server: ServerSnapshot) -> bool:
-    """An object that a reading found empty is none: chef-client makes one like it wherever there is none.
-
-    So one that was made since the last reading counts once it is read.
-    """
-    check = server.node_check
-    if server.has_node_object is False:
-        return False
-    if check is not None and check.node is not None and not check.node.does_something:
-        return False
-    return server.had_useful_node_object or server.has_node_object is True
-
-
 def _lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
-    policy, check = snapshot.policy.readiness, server.node_check
+    policy, check, node = snapshot.policy.readiness, server.node_check, server.node_object
     if policy.has_policy:
-        return _lack_of_policy(policy.policy_name, policy.policy_group, check) if check else None
-    if server.has_node_object is False:
-        return "has no object of this node"
-    if check is None or check.node is None:
+        return _lack_of_policy(policy.policy_name, policy.policy_group, check)
+    if server.is_left_empty:
+        is_held_against_it = any(is_model_for(snapshot, one, server) for one in _holders(snapshot))
+        words = "its object of this node has an empty run list" if node else "has no object of this node"
+        return words if is_held_against_it else None
+    if node is None or check is None:
         return None
-    useful = [one for one in snapshot.servers if has_useful_node_object(one)]
-    if not check.node.does_something and any(is_model_for(snapshot, one, server) for one in useful):
-        return "its object of this node has an empty run list"
-    return _lack_of_object(check.node, check)
-
-
-def _lack_of_object(node: NodeObject, check: NodeCheck) -> str | None:
     if not node.has_policy and check.environment_found is False:
         return f"environment {printable(node.environment)}, where its object puts this node, does not exist there"
     return _lack_of_policy(node.policy_name, node.policy_group, check)
 
 
-def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck) -> str | None:
-    if check.policy_found is not False:
+def _holders(snapshot: Snapshot) -> list[ServerSnapshot]:
+    """The servers that are known to have an object of this node which is not empty.
+
+    One that a reading found empty is none: chef-client makes one like it wherever there is none.
+    """
+    return [
+        one
+        for one in snapshot.servers
+        if not one.is_left_empty and (one.had_useful_node_object or one.has_node_object is True)
+    ]
+
+
+def _mere_claims(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
+    """The servers whose object of this node is not held against ``server``, which has none or an empty one."""
+    if not server.is_left_empty:
+        return []
+    return [one.name for one in _holders(snapshot) if not is_model_for(snapshot, one, server)]
+
+
+def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck | None) -> str | None:
+    if check is None or check.policy_found is not False:
         return None
     return printable(f"policy {name} is not in policy group {group}")
 
@@ -163,7 +125,7 @@ def _why_not_mended(snapshot: Snapshot, server: ServerSnapshot) -> str:
         return f" ({check.trouble})"
     is_ours = policy.mode is ReadinessMode.SEED and not policy.has_policy and is_to_be_seeded(snapshot, server)
     why_not = why_not_seeded(snapshot, server) if is_ours else None
-    return f" (it is not created, since {why_not})" if why_not else ""
+    return f" (not created: {why_not})" if why_not else ""
 
 
 def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
@@ -175,15 +137,11 @@ def _object_sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
         if any(one.has_node_object for one in snapshot.servers):
             return "no server is known to have more than an empty object of this node"
         return "no server is known to have an object of this node; its first run creates it"
-    if not server.has_node_object:
-        return "not known yet"
-    return "has an object of this node"
+    return "has an object of this node" if server.has_node_object else "not known yet"
 
 
 def _policy_sentence(server: ServerSnapshot, policy: ReadinessPolicy) -> str:
-    what = f"policy {policy.policy_name}"
-    if server.node_check is None:
-        return f"whether {what} is in policy group {policy.policy_group} has not been asked yet"
-    if server.node_check.policy_found is None:
-        return f"whether {what} is in policy group {policy.policy_group} cannot be told there"
-    return f"{what} is in policy group {policy.policy_group}"
+    what = f"policy {policy.policy_name} is in policy group {policy.policy_group}"
+    if server.node_check is not None and server.node_check.policy_found:
+        return what
+    return f"not known {'yet ' if server.node_check is None else ''}whether {what}"

@@ -34,6 +34,7 @@ from collections.abc import Mapping
 import attrs
 
 from chef_failover.decide.fleet import BOOT_S, scale
+from chef_failover.decide.spread import doubled
 from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
 
 FIRST_SPAN_S = 4.0
@@ -151,9 +152,8 @@ def put_off(
     registration: Registration, spans: Spans, *, now: float, chance: float, is_urgent: bool = False
 ) -> Registration:
     """``registration``, of which nothing has been tried yet, to be tried at an instant of the span that it has."""
-    urgent_at = now + chance * spans.urgent_s
-    retry_at = urgent_at if is_urgent else max(urgent_at, now + chance * spans.leisure_s)
-    return attrs.evolve(registration, retry_at=retry_at, urgent_at=urgent_at, awaited_at=now)
+    waits_s = 0.0, chance * spans.urgent_s, chance * spans.leisure_s
+    return _due_after(registration, waits_s, earliest=now, is_urgent=is_urgent)
 
 
 def hurried(registration: Registration) -> Registration:
@@ -191,24 +191,17 @@ def advance(
     attempts = registration.attempts + (answer.event is Event.BEGIN)
     since = registration.throttled_since if answer.event is Event.BEGIN or answer.is_throttled else None
     since = now if since is None and answer.is_throttled else since
-    earliest = now + answer.not_before_s
-    awaited = attrs.evolve(spans, throttled_s=min(spans.throttled_s, USUAL.throttled_s))
-    awaited_at, urgent_at, leisurely_at = (
-        earliest + _wait_s(answer, attempts, since, now=now, chance=chance, spans=its, is_urgent=hurries)
-        for its, hurries in ((awaited, True), (spans, True), (spans, False))
-    )
-    return Registration(
+    after_this = Registration(
         state=after,
         detail=answer.detail,
         attempts=attempts,
-        retry_at=urgent_at if is_urgent else max(urgent_at, leisurely_at),
-        urgent_at=urgent_at,
-        awaited_at=awaited_at,
         throttled_since=since,
         ticket=answer.ticket,
         identity=registration.identity,
         on=registration.on if after is registration.state else on,
     )
+    waits_s = _waits_s(answer.event, after_this, spans, now=now, chance=chance)
+    return _due_after(after_this, waits_s, earliest=now + answer.not_before_s, is_urgent=is_urgent)
 
 
 def identity_of(node_name: str, public_pem: bytes) -> str:
@@ -216,32 +209,36 @@ def identity_of(node_name: str, public_pem: bytes) -> str:
     return hashlib.sha256(node_name.encode() + b"\0" + public_pem.strip()).hexdigest()
 
 
-def _wait_s(
-    answer: Answer,
-    attempts: int,
-    throttled_since: float | None,
-    *,
-    now: float,
-    chance: float,
-    spans: Spans,
-    is_urgent: bool,
-) -> float:
-    """From when on it may be worked on again, in seconds from ``now``."""
-    doublings = min(attempts, 30)
-    match answer.event:
-        case Event.FAIL if throttled_since is not None:
-            # Who has time was spread over the leisure already, and that was too short.
-            first_s = spans.throttled_s if is_urgent else max(spans.throttled_s, 4 * spans.leisure_s)
-            return throttled_wait_s(now - throttled_since, first_s, chance=chance)
+_Three = tuple[float, float, float]
+"""Of an attempt that a run waits for, of one that is urgent, and of one that has time."""
+
+
+def _due_after(registration: Registration, waits_s: _Three, *, earliest: float, is_urgent: bool) -> Registration:
+    awaited_at, urgent_at, leisurely_at = (earliest + wait_s for wait_s in waits_s)
+    retry_at = urgent_at if is_urgent else max(urgent_at, leisurely_at)
+    return attrs.evolve(registration, retry_at=retry_at, urgent_at=urgent_at, awaited_at=awaited_at)
+
+
+def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: float, chance: float) -> _Three:
+    """Seconds until ``registration``, to which ``event`` has just led, may be worked on again."""
+    urgent_s = leisurely_s = 0.0
+    match event:
+        case Event.FAIL if registration.throttled_since is not None:
+            waited_s = now - registration.throttled_since
+            awaited_s = throttled_wait_s(waited_s, min(spans.throttled_s, USUAL.throttled_s), chance=chance)
+            urgent_s = throttled_wait_s(waited_s, spans.throttled_s, chance=chance)
+            # What has time was spread over the leisure already, and that was too short.
+            leisurely_s = throttled_wait_s(waited_s, max(spans.throttled_s, 4 * spans.leisure_s), chance=chance)
+            return awaited_s, urgent_s, leisurely_s
         case Event.FAIL:
-            first_s = FIRST_SPAN_S if is_urgent else LEISURELY_SPAN_S
-            return chance * min(LONGEST_SPAN_S, first_s * 2.0 ** (doublings - 1))
+            urgent_s = doubled(FIRST_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
+            leisurely_s = doubled(LEISURELY_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
         case Event.LOSE:  # registered and lost again and again: the server forgets, or a person deletes
-            urgent_s = min(LONGEST_SPAN_S, FIRST_SPAN_S * 2.0**doublings) if attempts else 0.0
-            return chance * (urgent_s if is_urgent else max(urgent_s, spans.leisure_s))
+            urgent_s = doubled(FIRST_SPAN_S, registration.attempts, LONGEST_SPAN_S) if registration.attempts else 0.0
+            leisurely_s = spans.leisure_s
         case Event.REFUSE:
-            return chance * REFUSED_SPAN_S
-    return 0.0
+            urgent_s = REFUSED_SPAN_S
+    return chance * urgent_s, chance * urgent_s, chance * leisurely_s
 
 
 def throttled_wait_s(waited_s: float, first_s: float, *, chance: float) -> float:

@@ -76,23 +76,18 @@ def excused(evidence: RunEvidence) -> RunEvidence:
 
 
 def why_behind(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str | None:
-    """Why it stands behind others, as words of their own; None when no run speaks against it."""
-    left_s = left_behind_s(snapshot, server, now=now)
-    if left_s <= 0:
-        return None
-    evidence = server.run_evidence
-    span = "" if math.isinf(left_s) else f"for another {in_words(left_s)}, or "
-    said = f"the last {evidence.failed_starts} runs there failed before they converged, with {evidence.failure}"
-    return f"{said}; behind others {span}until a run there gets further"
+    """Why it stands behind others, in words; None when no run speaks against it, or not any more.
 
-
-def left_behind_s(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> float:
-    """For how many seconds more it stands behind others; 0 when it does not, infinite with ``failback: never``."""
+    With ``failback: never`` it stays there until a run there gets further.
+    """
     evidence = server.run_evidence
-    if evidence.failed_starts < ENOUGH:
-        return 0.0
     span_s = max(snapshot.policy.failback_s, min(evidence.failed_starts, MOST) * HOLD_DOWN_S)
-    return max(0.0, evidence.failed_at + span_s - now)
+    left_s = evidence.failed_at + span_s - now
+    if evidence.failed_starts < ENOUGH or left_s <= 0:
+        return None
+    span = "" if math.isinf(left_s) else f"for another {in_words(left_s)}, or "
+    said = f"the last {evidence.failed_starts} runs there failed before any cookbook ran, with {evidence.failure}"
+    return f"{said}; other servers are preferred {span}until a run there gets further"
 
 
 def _is_failed_by_server(run: Run) -> bool:

@@ -14,33 +14,26 @@ from __future__ import annotations
 
 import math
 
-from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.readiness import PROVING
-from chef_failover.model.model import Health, RiseFall, ServerSnapshot
+from chef_failover.decide.health import advance
+from chef_failover.model.model import Health, ProbeResult, RiseFall, ServerSnapshot, Thresholds
 
 WORKS, FAILS = LABELS = ("index works", "index fails")
 """What is said of it where changes are remembered."""
 
 
-def looked_at(
-    index: RiseFall, *, is_good: bool, had_failed: bool, at: float, thresholds: Thresholds
-) -> tuple[RiseFall, str]:
-    """The index after one more look ``at`` that instant, and its label; ``had_failed`` tells what a former life saw."""
+def looked_at(index: RiseFall, result: ProbeResult, *, had_failed: bool, thresholds: Thresholds) -> RiseFall:
+    """The index after a probe that looked at it; ``had_failed`` tells what a former life saw."""
     if index.health is Health.UNKNOWN and not had_failed:
         index = RiseFall(Health.UP, changed_at=-math.inf)
-    index = advance(index, is_good=is_good, at=at, thresholds=thresholds)
-    return index, FAILS if index.health is Health.DOWN else WORKS
+    return advance(index, is_good=not result.index_fails, at=result.finished_at, thresholds=thresholds)
 
 
-def is_doubtful(server: ServerSnapshot) -> bool:
-    """Its latest look failed, and not enough have."""
-    return server.index.health is Health.UP and server.index.is_changing
+def why_impaired(server: ServerSnapshot, *, is_in_use: bool) -> str | None:
+    """Why a run there could not save its node, in words; None when nothing is known to hinder it.
 
-
-def why_impaired(server: ServerSnapshot) -> str | None:
-    """Why a run there could not save its node, as a sentence; None when nothing is known to hinder it."""
-    if not server.index_fails:
-        return None
-    if server.index.is_changing:
-        return f"its search index failed {PROVING}"
-    return "its search index fails, so a run's last save fails"
+    No node moves to a server whose latest look failed, but the one in use keeps its node until enough have.
+    """
+    if server.index.health is Health.DOWN:
+        is_back = server.index.is_changing
+        return f"its search index {'failed a moment ago' if is_back else 'fails, so the last save of a run fails'}"
+    return "its search index failed its last check" if server.index.is_changing and not is_in_use else None

@@ -27,10 +27,10 @@ _NAMED = 8
 
 def source(snapshot: Snapshot) -> ServerSnapshot | None:
     """The server whose object is the `reference`, if that does something."""
-    in_use = snapshot.server(snapshot.choice.name) if snapshot.choice else None
+    in_use = snapshot.in_use
     if in_use is None or in_use.has_node_object is not False:
         return in_use
-    useful = [one for one in snapshot.servers if _useful_node(one) is not None]
+    useful = [one for one in snapshot.servers if _useful_object(one) is not None]
     return min(useful, key=lambda one: (not _is_proven(snapshot, one), preference(one, snapshot)), default=in_use)
 
 
@@ -41,7 +41,7 @@ def reference(snapshot: Snapshot) -> NodeObject | None:
     of the most preferred server that has one, of those that `is_model_for` all others if there are any.
     """
     holder = source(snapshot)
-    return _useful_node(holder) if holder is not None else None
+    return _useful_object(holder) if holder is not None else None
 
 
 def why_not_seeded(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -54,7 +54,7 @@ def why_not_seeded(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return None if is_model else f"no run of this node has succeeded on {holder.name}, which has one"
     if holder.has_node_object is False:
         return f"no server is known to have more than an empty object of this node, and {holder.name} has none"
-    if holder.node_check is None or holder.node_check.node is None:
+    if holder.node_object is None:
         return f"the object on {holder.name}, which is in use, has not been read yet"
     return f"the object on {holder.name}, which is in use, has an empty run list"
 
@@ -64,8 +64,8 @@ def is_to_be_seeded(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
     What is empty on a server that is preferred to the source may be meant so: that is where people look first.
     """
-    node, holder = server.node_check.node if server.node_check else None, source(snapshot)
-    if server.has_node_object is False or node is None or holder is None or server.lacked_object_at is None:
+    node, holder = server.node_object, source(snapshot)
+    if node is None or holder is None or server.lacked_object_at is None:
         return server.has_node_object is False
     return node.is_left_for(reference(snapshot) or node) and not is_preferred(server, holder, snapshot)
 
@@ -111,7 +111,7 @@ def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
 
 def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...]:
     """What is not the same in its object as in the `reference`; nothing when there is nothing to compare."""
-    node, wanted = server.node_check.node if server.node_check else None, reference(snapshot)
+    node, wanted = server.node_object, reference(snapshot)
     if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
         return ()
     return differences(wanted, node)
@@ -124,14 +124,13 @@ def is_model_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnaps
 
 def _is_proven(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
     """A run of this node has succeeded there, or its object does what the last successful run did elsewhere."""
-    node, used = _useful_node(holder), snapshot.used
+    node, used = _useful_object(holder), snapshot.used
     return holder.has_had_success or (node is not None and used is not None and node.work == used.work)
 
 
 def _may_be_proven(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
     """It has an object that was not read in this life, and there are runs to compare it with."""
-    check, used = holder.node_check, snapshot.used
-    is_unknown = check is not None and check.node is None and check.has_node_object is True
+    used, is_unknown = snapshot.used, holder.has_node_object is True and holder.node_object is None
     is_compared = used is not None and used.does_something and not snapshot.policy.readiness.has_policy
     return is_unknown and is_compared and not holder.has_had_success
 
@@ -160,12 +159,9 @@ def _is_read_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnaps
     return is_fresh or not holder.answers_node
 
 
-def _useful_node(server: ServerSnapshot) -> NodeObject | None:
-    """The object that was read there and is there still, if it does something."""
-    check = server.node_check
-    if check is None or check.node is None or server.has_node_object is False:
-        return None
-    return check.node if check.node.does_something else None
+def _useful_object(server: ServerSnapshot) -> NodeObject | None:
+    node = server.node_object
+    return node if node is not None and node.does_something else None
 
 
 def _differing_keys(one: str, other: str) -> str:

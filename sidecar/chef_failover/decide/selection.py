@@ -19,10 +19,8 @@ moves back. A server that was never DOWN has none. Between servers that all fail
 the node stays; and it moves to none whose latest probe failed. It leaves a DOWN server for one that has answered since,
 and that had come UP before the other last failed: what goes or comes back at once does so for one reason.
 
-With ``parity: require`` a well server that is stale, as `parity` has it, stands below the well ones that are not. Where
-there is none of these it counts as well: a stale run is better than none.
-
-A server that fails this node's runs, as `run_evidence` has it, stands below the well ones likewise.
+What gives a server its standing is in `obstacles`. With ``parity: require`` a server that is stale stands just below
+those that are not, and its choice is not called degraded: a stale run is better than none.
 
 A pin is a preference before all others, and knows no hold-down. A strict one comes before the standing as well; with
 any other one, the node is elsewhere while the server is not fit to be used, and that is called degraded. What drains
@@ -32,18 +30,15 @@ and pins mean, and how they end, stands in `steering`.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from chef_failover.decide import hold_down
-from chef_failover.decide.health import Thresholds, advance
-from chef_failover.decide.parity import stale
-from chef_failover.decide.preference import preference
-from chef_failover.decide.readiness import why_not_ready
+from chef_failover.decide.health import counted
+from chef_failover.decide.obstacles import Obstacle, obstacles
+from chef_failover.decide.preference import is_preferred, ranked
 from chef_failover.decide.reasons import explain
-from chef_failover.decide.run_evidence import left_behind_s
-from chef_failover.decide.search_index import is_doubtful, why_impaired
 from chef_failover.decide.steering import in_force
 from chef_failover.model.model import (
     Choice,
@@ -75,29 +70,26 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     if not snapshot.servers:
         return None
     snapshot = in_force(snapshot, now)
-    current = snapshot.server(snapshot.choice.name) if snapshot.choice else None
-    standings = {server.name: _standing(server, snapshot, current, runs_from, now) for server in snapshot.servers}
-    lags = _put_stale_ones_back(standings, snapshot, now)
-    preferences = {server.name: preference(server, snapshot) for server in snapshot.servers}
-    hold_downs = {server.name: 0.0 for server in snapshot.servers}
-    if current is not None:
-        for server in snapshot.servers:
-            is_better = preferences[server.name] < preferences[current.name]
-            if is_better and standings[server.name] is standings[current.name]:
-                is_well = standings[server.name] is Standing.ELIGIBLE
-                well_since = server.well_since if is_well else None
-                hold_downs[server.name] = hold_down.left_s(server, snapshot.policy, well_since=well_since, now=now)
-    pinned = snapshot.pinned
-    pinned_strictly = pinned if snapshot.pin and snapshot.pin.is_strict else None
-    best = min(
-        snapshot.servers,
+    choice, found = _choose(snapshot, now, runs_from)
+    return explain(choice, found, snapshot, now)
+
+
+def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> tuple[Choice, Mapping[str, Sequence[Obstacle]]]:
+    """The choice without its words, and what counts against each server; ``snapshot`` has the orders in force alone."""
+    current, pinned = snapshot.in_use, snapshot.pinned
+    found = {server.name: _held_against(snapshot, server, now, runs_from) for server in snapshot.servers}
+    standings = {name: min((one.standing for one in held), default=Standing.ELIGIBLE) for name, held in found.items()}
+    servers = ranked(snapshot)
+    hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in servers}
+    is_strict = snapshot.pin is not None and snapshot.pin.is_strict
+    best = min(  # the first of equals
+        servers,
         key=lambda server: (
-            server.name != pinned_strictly,
+            is_strict and server.name != pinned,
             -standings[server.name],
             standings[server.name] is Standing.FAILING and not server.is_alive,
             server.name != pinned,
             hold_downs[server.name] > 0,
-            preferences[server.name],
         ),
     )
     if current is not None and runs_from is None and best.name != pinned and _stays(current, best, standings):
@@ -106,20 +98,17 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
         Verdict(
             name=server.name,
             standing=standings[server.name],
-            is_better=preferences[server.name] < preferences[best.name],
+            is_better=is_preferred(server, best, snapshot),
             is_reachable=server.last_probe is None or server.last_probe.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
-            sentence=lags.get(server.name, ""),
         )
-        for server in sorted(snapshot.servers, key=lambda server: preferences[server.name])
+        for server in servers
     )
     misses_pin = pinned is not None and best.name != pinned
-    return explain(Choice(best.name, standings[best.name], "", verdicts, misses_pin), snapshot, now)
+    return Choice(best.name, standings[best.name], "", verdicts, misses_pin), found
 
 
-def server_worth_waiting_for(
-    snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds, registers: bool = True
-) -> str | None:
+def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float, registers: bool = True) -> str | None:
     """The server whose answer a starting run waits for; None when no answer could change where it starts.
 
     Each server without a result since ``runs_from`` is imagined to answer well at this instant and, with ``registers``,
@@ -127,26 +116,26 @@ def server_worth_waiting_for(
     choice falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to
     wait for. No run waits for a server that asked to be left alone.
     """
-    begun = [server for server in snapshot.servers if registers and is_being_registered(server, now)]
-    unread = [server for server in snapshot.servers if registers and _is_to_be_read(server, snapshot)]
-    unasked = [
-        server
-        for server in snapshot.servers
-        if server in begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
-    ]
-    if not unasked and not unread:
+    imagined, names = [], set()
+    for server in snapshot.servers:
+        is_begun = registers and is_being_registered(server, now)
+        is_unasked = is_begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
+        # One that was never heard of may turn out to have the node object that those who answered have not.
+        is_unknown = is_unasked and server.health is Health.UNKNOWN and server.node_check is None
+        is_unread = is_unknown or (registers and _is_to_be_read(server, snapshot))
+        if is_unasked or is_unread:
+            names.add(server.name)
+        answer = _answering(server, snapshot, now) if is_unasked else server
+        if is_begun:
+            registered = attrs.evolve(server.registration, state=RegistrationState.REGISTERED)
+            answer = attrs.evolve(answer, registration=registered)
+        if is_unread:
+            answer = attrs.evolve(answer, node_check=NodeCheck(now, _USEFUL))
+        imagined.append(answer)
+    if not names:
         return None
-    for server in begun:
-        registration = attrs.evolve(server.registration, state=RegistrationState.REGISTERED)
-        snapshot = snapshot.with_server(attrs.evolve(server, registration=registration))
-    names = {server.name for server in unasked}
-    imagined = _imagine_answers(snapshot, [one for one in snapshot.servers if one.name in names], now, thresholds)
-    # One that was never heard of may turn out to have the node object that those who answered have not.
-    unread += [server for server in unasked if server.health is Health.UNKNOWN and server.node_check is None]
-    imagined = _imagine_readings(imagined, {server.name for server in unread}, now)
-    names |= {server.name for server in unread}
-    choice = select(imagined, now=now, runs_from=runs_from)
-    return choice.name if choice and choice.name in names else None
+    choice, _ = _choose(in_force(attrs.evolve(snapshot, servers=tuple(imagined)), now), now, runs_from)
+    return choice.name if choice.name in names else None
 
 
 def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float = PROOF_S) -> bool:
@@ -164,37 +153,32 @@ def is_being_registered(server: ServerSnapshot, now: float, *, within_s: float =
     return False
 
 
-def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float, thresholds: Thresholds) -> Choice | None:
-    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long.
+def select_for_run(snapshot: Snapshot, *, now: float, runs_from: float) -> Choice | None:
+    """`select` for a run that starts now, once nothing is worth waiting for, or waiting took too long."""
+    if server_worth_waiting_for(snapshot, now=now, runs_from=runs_from) is None:
+        return select_at_once(snapshot, now=now, runs_from=runs_from)
+    return select(snapshot, now=now, runs_from=runs_from)
+
+
+def select_at_once(snapshot: Snapshot, *, now: float, runs_from: float) -> Choice | None:
+    """`select` for a run that starts now and has nothing to wait for.
 
     A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
     is explained as the well server that it is.
     """
-    if server_worth_waiting_for(snapshot, now=now, runs_from=runs_from, thresholds=thresholds) is None:
-        well = [
-            server
-            for server in snapshot.servers
-            if server.health is Health.UP
-            and server.last_probe is server.last_alive_probe
-            and not server.is_probed_since(runs_from)
-            and now >= server.stay_away_until
-        ]
-        snapshot = _imagine_answers(snapshot, well, now, thresholds)
-    return select(snapshot, now=now, runs_from=runs_from)
+    servers = []
+    for server in snapshot.servers:
+        was_well = server.health is Health.UP and server.last_probe is server.last_alive_probe
+        is_unasked = not server.is_probed_since(runs_from) and now >= server.stay_away_until
+        servers.append(_answering(server, snapshot, now) if was_well and is_unasked else server)
+    return select(attrs.evolve(snapshot, servers=tuple(servers)), now=now, runs_from=runs_from)
 
 
-def _imagine_answers(
-    snapshot: Snapshot, servers: Sequence[ServerSnapshot], now: float, thresholds: Thresholds
-) -> Snapshot:
-    for server in servers:
-        answer = attrs.evolve(server.last_alive_probe or ProbeResult(Outcome.OK, "", now), finished_at=now)
-        comes_back = snapshot.may_come_back(server.name)
-        liveness = advance(server.liveness, is_good=True, at=now, thresholds=thresholds, comes_back=comes_back)
-        is_served = answer.outcome.serves_node
-        access = advance(server.access, is_good=is_served, at=now, thresholds=thresholds, comes_back=comes_back)
-        imagined = attrs.evolve(server, liveness=liveness, access=access, last_probe=answer, last_alive_probe=answer)
-        snapshot = snapshot.with_server(imagined)
-    return snapshot
+def _answering(server: ServerSnapshot, snapshot: Snapshot, now: float) -> ServerSnapshot:
+    """``server`` as it would be had it just answered as well as it last did."""
+    answer = attrs.evolve(server.last_alive_probe or ProbeResult(Outcome.OK, "", now), finished_at=now)
+    answered = counted(server, snapshot, answer.outcome, at=now)
+    return attrs.evolve(answered, last_probe=answer, last_alive_probe=answer)
 
 
 def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
@@ -207,17 +191,23 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_unread
 
 
-def _imagine_readings(snapshot: Snapshot, names: Container[str], now: float) -> Snapshot:
-    for server in snapshot.servers:
-        if server.name in names:
-            snapshot = snapshot.with_server(attrs.evolve(server, node_check=NodeCheck(now, _USEFUL)))
-    return snapshot
+def _held_against(
+    snapshot: Snapshot, server: ServerSnapshot, now: float, runs_from: float | None
+) -> Sequence[Obstacle]:
+    """What counts against it. That it is stale does so only by ``parity: require``, and not where a person wants it."""
+    minds_age = snapshot.policy.parity is ParityMode.REQUIRE and server.name != snapshot.pinned
+    found = obstacles(snapshot, server, now=now, runs_from=runs_from)
+    return [one for one in found if minds_age or one.standing is not Standing.STALE]
 
 
-def _standing(
-    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None, now: float
-) -> Standing:
-    return min(_liveness(server, current, runs_from), _welcome(server, snapshot, current, runs_from, now))
+def _hold_down_s(server: ServerSnapshot, snapshot: Snapshot, standings: Mapping[str, Standing], now: float) -> float:
+    """Seconds until the node may move there from the server in use, where that is no better; infinite for never."""
+    current, standing = snapshot.in_use, standings[server.name]
+    if current is None or standing is not standings[current.name] or not is_preferred(server, current, snapshot):
+        return 0.0
+    if standing < Standing.STALE:  # between servers that all fail there is nothing to gain
+        return math.inf
+    return hold_down.left_s(server, snapshot.policy, well_since=server.well_since, now=now)
 
 
 def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str, Standing]) -> bool:
@@ -235,54 +225,3 @@ def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str
         return True
     has_failed_since = not last.outcome.is_alive and min(last.began_at, last.finished_at) >= came_up_at
     return current.any_drain is None and (answer.finished_at < went_down_at or not has_failed_since)
-
-
-def _liveness(server: ServerSnapshot, current: ServerSnapshot | None, runs_from: float | None) -> Standing:
-    if runs_from is not None and server.answered_since(runs_from):
-        return Standing.ELIGIBLE if server.health is Health.UP else Standing.RISING
-    last = server.last_probe
-    # What keeps only us from asking keeps no run from working there.
-    is_ours_alone = last is not None and last.is_only_our_trouble
-    if server.health is Health.UP:
-        is_settled = runs_from is None and (server is current or last is None or last.outcome.is_alive)
-        return Standing.ELIGIBLE if is_settled or is_ours_alone else Standing.FAILING
-    if server.health is Health.UNKNOWN:
-        # After a restart the server in use keeps the node until its first probe has spoken.
-        is_unasked = server is current and (last is None or is_ours_alone)
-        if runs_from is None:
-            return Standing.ELIGIBLE if is_unasked else Standing.UNKNOWN
-        return Standing.FAILING if is_ours_alone else Standing.UNKNOWN
-    return Standing.DOWN
-
-
-def _welcome(
-    server: ServerSnapshot, snapshot: Snapshot, current: ServerSnapshot | None, runs_from: float | None, now: float
-) -> Standing:
-    """A run that starts minds the latest word on this node; the settled choice minds what was said often enough."""
-    is_settled = runs_from is None
-    is_denied = server.access.health is Health.DOWN
-    if not server.is_registered or (is_denied if is_settled else server.is_turned_away):
-        return Standing.TURNS_NODE_AWAY
-    if why_not_ready(snapshot, server) is not None:
-        return Standing.NOT_READY
-    if not is_settled and is_denied:
-        return Standing.RISING
-    if server.any_drain is not None:
-        return Standing.DRAINED
-    if left_behind_s(snapshot, server, now=now) > 0:
-        return Standing.FAILS_RUNS
-    is_impaired = why_impaired(server) or (server is not current and is_doubtful(server))
-    return Standing.IMPAIRED if is_impaired else Standing.ELIGIBLE
-
-
-def _put_stale_ones_back(standings: dict[str, Standing], snapshot: Snapshot, now: float) -> dict[str, str]:
-    """Lower the stale ones among the ELIGIBLE, if others remain; why, by name. A pinned one is where it is wanted."""
-    if snapshot.policy.parity is not ParityMode.REQUIRE:
-        return {}
-    eligible = [server for server in snapshot.servers if standings[server.name] is Standing.ELIGIBLE]
-    said = {server.name: stale(snapshot, server, now=now) for server in eligible if server.name != snapshot.pinned}
-    lowered = {name: words for name, words in said.items() if words is not None}
-    if len(lowered) == len(eligible):
-        return {}
-    standings |= dict.fromkeys(lowered, Standing.STALE)
-    return lowered

@@ -5,32 +5,16 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
-from chef_failover.decide import hold_down, parity, reading, rights, run_evidence
-from chef_failover.decide.health import Thresholds, advance
+from chef_failover.decide import hold_down, parity, reading, rights, run_evidence, steering
+from chef_failover.decide.health import counted
 from chef_failover.decide.readiness import sentence, why_not_ready
 from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
 from chef_failover.decide.seeding import is_mended_soon, reference
 from chef_failover.decide.selection import PROOF_S, is_being_registered, select
-from chef_failover.decide.steering import (
-    FLEET,
-    fleet_drain_of,
-    lifted,
-    next_end,
-    of_whom,
-    orders,
-    over,
-    redated,
-    replaced_by,
-    struck,
-    taken_from,
-    why_refused,
-    with_order,
-    without_order,
-)
 from chef_failover.errors import RefusedError
 from chef_failover.model.model import (
     Choice,
@@ -51,6 +35,8 @@ from chef_failover.model.run_history import Phase, Run
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
 """For so long a run that found no object on a server may save its empty one there."""
+_DRAINED = ("in service", "drained")
+_REGISTRATIONS = tuple(RegistrationState)
 _FAILURES = (RegistrationState.FAILED, RegistrationState.REFUSED)
 _NUMBERS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<!HTTP )(?<![\w-])\d[\d:.,-]*(?![\w-])")
 
@@ -60,7 +46,6 @@ def apply_probe(
     server: ServerSnapshot,
     result: ProbeResult,
     *,
-    thresholds: Thresholds,
     offline: str | None,
     on: datetime.datetime,
 ) -> Snapshot:
@@ -73,35 +58,30 @@ def apply_probe(
     snapshot = attrs.evolve(
         snapshot, offline=offline, online_since=result.finished_at if is_back else snapshot.online_since
     )
-    liveness, access = server.liveness, server.access
-    at, comes_back = result.finished_at, snapshot.may_come_back(server.name)
-    is_alive, serves_node = result.outcome.is_alive, result.outcome.serves_node
+    at, is_alive, serves_node = result.finished_at, result.outcome.is_alive, result.outcome.serves_node
     is_cut_off = snapshot.is_cut_off(result)
     is_counted = is_alive or not (is_cut_off or result.is_node_trouble)
-    if is_counted:
-        liveness = advance(liveness, is_good=is_alive, at=at, thresholds=thresholds, comes_back=comes_back)
-    if is_alive:
-        access = advance(access, is_good=serves_node, at=at, thresholds=thresholds, comes_back=comes_back)
-    proof = result if is_alive else server.last_alive_probe
     stay_away_until = at + result.retry_after_s if result.retry_after_s else server.stay_away_until
     changed = attrs.evolve(
-        server,
-        liveness=liveness,
-        access=access,
+        counted(server, snapshot, result.outcome, at=at) if is_counted else server,
         last_probe=result,
-        last_alive_probe=proof,
+        last_alive_probe=result if is_alive else server.last_alive_probe,
         setbacks=0 if serves_node else server.setbacks + (not is_cut_off),
         stay_away_until=-math.inf if serves_node else stay_away_until,
     )
-    if result.outcome is Outcome.NOT_ASSOCIATED and access.health is Health.DOWN:  # it may have been restored empty
+    if result.outcome is Outcome.NOT_ASSOCIATED and changed.access.health is Health.DOWN:  # restored empty, it may be
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
-        changed, snapshot = _look_at_index(snapshot, changed, result, thresholds=thresholds, on=on)
-    if liveness.health is not server.liveness.health:
-        transition = Transition(on, server.name, server.liveness.health.name, liveness.health.name, result.detail)
+        had_failed = _last_label(snapshot, server.name, LABELS) == FAILS
+        index = looked_at(server.index, result, had_failed=had_failed, thresholds=snapshot.policy.thresholds)
+        changed = attrs.evolve(changed, index=index)
+        label = FAILS if index.health is Health.DOWN else WORKS
+        snapshot = _tell(snapshot, server.name, LABELS, label, result.detail, on=on)
+    if changed.health is not server.health:
         changed = attrs.evolve(changed, changed_on=on)
-        if liveness.health is Health.DOWN:
+        if changed.health is Health.DOWN:
             changed = attrs.evolve(changed, run_evidence=run_evidence.excused(changed.run_evidence))
+        transition = Transition(on, server.name, server.health.name, changed.health.name, result.detail)
         snapshot = _remember(snapshot, transition)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
@@ -117,8 +97,8 @@ def apply_reading(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck, 
     lacked_at = _lacked_at(snapshot, server, check)
     changed = attrs.evolve(server, node_check=check, lacked_object_at=lacked_at, run_evidence=evidence)
     snapshot = snapshot.with_server(changed)
-    counted = attrs.evolve(changed, node_check=reading.counted(snapshot, changed, check))
-    snapshot = _tell_of_readiness(snapshot.with_server(counted), counted, on=on)
+    changed = attrs.evolve(changed, node_check=reading.counted(snapshot, changed, check))
+    snapshot = _tell_of_readiness(snapshot.with_server(changed), changed, on=on)
     return refresh_choice(snapshot, now=check.read_at, on=on)
 
 
@@ -159,15 +139,16 @@ def apply_registration(
 
     That it fails again is news when the reason is another one, of which the latest is remembered.
     """
-    changed = attrs.evolve(server, registration=registration)
-    said = _last_said(snapshot, server, list(RegistrationState))
-    before, after = said.after if said else RegistrationState.UNREGISTERED, registration.state
-    if after is not RegistrationState.REQUESTED and after != before:
-        snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
-    elif said and after in _FAILURES and _without_numbers(registration.detail) != _without_numbers(said.reason):
-        if said.before == said.after:
+    after, detail = registration.state, registration.detail
+    said = _last_said(snapshot, server.name, _REGISTRATIONS)
+    is_new_reason = said and said.after == after and _without_numbers(detail) != _without_numbers(said.reason)
+    if is_new_reason and after in _FAILURES:
+        if said and said.before == after:
             snapshot = attrs.evolve(snapshot, transitions=tuple(one for one in snapshot.transitions if one != said))
-        snapshot = _remember(snapshot, Transition(on, server.name, before, after.value, registration.detail))
+        snapshot = _remember(snapshot, Transition(on, server.name, after, after.value, detail))
+    elif after is not RegistrationState.REQUESTED:
+        snapshot = _tell(snapshot, server.name, _REGISTRATIONS, after, detail, on=on)
+    changed = attrs.evolve(server, registration=registration)
     return refresh_choice(snapshot.with_server(changed), now=now, on=on)
 
 
@@ -180,16 +161,18 @@ def apply_order(
         RefusedError: it makes no sense, and was not forced.
     """
     snapshot = refresh_choice(snapshot, now=now, on=on)
-    why = why_refused(snapshot, order)
+    why = steering.why_refused(snapshot, order)
     if why is not None and not is_forced:
         raise RefusedError(why)
-    former = replaced_by(snapshot, order)
+    former = steering.replaced_by(snapshot, order)
     in_use = snapshot.choice.name if snapshot.choice else None
     order = attrs.evolve(order, in_use=former.in_use if former else in_use)
     if isinstance(former, Pin) and former.server != order.server:
-        snapshot = _remember(snapshot, Transition(on, former.server, *_labels(former)[::-1], lifted(former, order.who)))
-    transition = Transition(on, order.server, *_labels(order), f"by {of_whom(order)}")
-    return refresh_choice(_remember(with_order(snapshot, order), transition), now=now, on=on)
+        snapshot = _remember(
+            snapshot, Transition(on, former.server, *_labels(former)[::-1], steering.lifted(former, order.who))
+        )
+    transition = Transition(on, order.server, *_labels(order), f"by {steering.of_whom(order)}")
+    return refresh_choice(_remember(steering.with_order(snapshot, order), transition), now=now, on=on)
 
 
 def undrain(snapshot: Snapshot, name: str, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
@@ -214,25 +197,26 @@ def apply_listed_drains(
     on: datetime.datetime,
 ) -> Snapshot:
     """The world with the drains of the fleet's list, ``listed`` as server, reason and end, and with no other of its."""
-    found = {name: fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed}
+    found = {
+        name: steering.fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed
+    }
     gone: dict[Drain | Pin, str] = {
-        order: over(order) if order.server in found else struck(order)
+        order: steering.over(order) if order.server in found else steering.struck(order)
         for order in snapshot.fleet_drains
         if found.get(order.server) is None
     }
     for order in filter(None, found.values()):
-        is_new = order not in snapshot.fleet_drains and not _is_known_drained(snapshot, order.server)
-        snapshot = with_order(snapshot, order)
-        if is_new:
-            snapshot = _remember(snapshot, Transition(on, order.server, *_labels(order), f"by {of_whom(order)}"))
+        if order not in snapshot.fleet_drains:
+            snapshot = _tell(snapshot, order.server, _DRAINED, _DRAINED[1], f"by {steering.of_whom(order)}", on=on)
+        snapshot = steering.with_order(snapshot, order)
     return refresh_choice(_end(snapshot, gone, now=now, on=on), now=now, on=on)
 
 
 def refresh_choice(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
     """The world with its settled choice brought up to ``now``, and without the orders that are over."""
-    snapshot = redated(snapshot, now, on)
-    if now >= next_end(snapshot):
-        ended = {order: over(order) for order in orders(snapshot) if order.ends_at <= now}
+    snapshot = steering.redated(snapshot, now, on)
+    if now >= steering.next_end(snapshot):
+        ended = {order: steering.over(order) for order in steering.orders(snapshot) if order.ends_at <= now}
         return _end(snapshot, ended, now=now, on=on)
     return _choose(snapshot, select(snapshot, now=now), now=now, on=on)
 
@@ -241,15 +225,17 @@ def _lift(
     snapshot: Snapshot, is_meant: Callable[[Drain | Pin], bool], *, who: str, now: float, on: datetime.datetime
 ) -> Snapshot:
     snapshot = refresh_choice(snapshot, now=now, on=on)
-    ended = {order: lifted(order, who) for order in orders(snapshot) if is_meant(order)}
+    ended = {order: steering.lifted(order, who) for order in steering.orders(snapshot) if is_meant(order)}
     return _end(snapshot, ended, now=now, on=on)
 
 
 def _end(snapshot: Snapshot, ended: Mapping[Drain | Pin, str], *, now: float, on: datetime.datetime) -> Snapshot:
     """The world without these orders, each of which ends for a reason."""
-    seen_from = taken_from(snapshot, ended)
+    seen_from = steering.taken_from(snapshot, ended)
     for order, why in ended.items():
-        snapshot = _remember(without_order(snapshot, order), Transition(on, order.server, *_labels(order)[::-1], why))
+        snapshot = _remember(
+            steering.without_order(snapshot, order), Transition(on, order.server, *_labels(order)[::-1], why)
+        )
     choice = snapshot.choice if seen_from is None else Choice(seen_from, Standing.ELIGIBLE)
     return _choose(snapshot, select(attrs.evolve(snapshot, choice=choice), now=now), now=now, on=on)
 
@@ -269,43 +255,17 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     return settled if changed.before == changed.after else _remember(settled, changed)
 
 
-def _look_at_index(
-    snapshot: Snapshot, server: ServerSnapshot, result: ProbeResult, *, thresholds: Thresholds, on: datetime.datetime
-) -> tuple[ServerSnapshot, Snapshot]:
-    """The server after a probe that looked at its search index, and the world that remembers what is news of that."""
-    before = _last_label(snapshot, server, LABELS, WORKS)
-    index, label = looked_at(
-        server.index,
-        is_good=not result.index_fails,
-        had_failed=before == FAILS,
-        at=result.finished_at,
-        thresholds=thresholds,
-    )
-    if label != before:
-        snapshot = _remember(snapshot, Transition(on, server.name, before, label, result.detail))
-    return attrs.evolve(server, index=index), snapshot
-
-
-def _is_known_drained(snapshot: Snapshot, name: str) -> bool:
-    """The last that was said of its drains is that the fleet's list has one, in this life or one before."""
-    said = [
-        entry for entry in snapshot.transitions if entry.server == name and entry.after in ("in service", "drained")
-    ]
-    return bool(said) and said[-1].after == "drained" and said[-1].reason.startswith(f"by {FLEET}")
-
-
 def _labels(order: Drain | Pin) -> tuple[str, str]:
-    return ("in service", "drained") if isinstance(order, Drain) else ("not pinned", "pinned")
+    return _DRAINED if isinstance(order, Drain) else ("not pinned", "pinned")
 
 
 def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: datetime.datetime) -> Snapshot:
     """The world that remembers whether it is ready, if that is news. What is mended in a moment is none."""
     is_ready = why_not_ready(snapshot, server) is None
-    labels = ("not ready", "ready") if is_ready else ("ready", "not ready")
-    is_mended = not is_ready and is_mended_soon(snapshot, server)
-    if is_mended or _last_label(snapshot, server, labels, "ready") == labels[1]:
+    if not is_ready and is_mended_soon(snapshot, server):
         return snapshot
-    return _remember(snapshot, Transition(on, server.name, *labels, sentence(snapshot, server)))
+    label = "ready" if is_ready else "not ready"
+    return _tell(snapshot, server.name, ("ready", "not ready"), label, sentence(snapshot, server), on=on)
 
 
 def _lacked_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> float | None:
@@ -351,15 +311,23 @@ def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:
     return is_down and any(verdict.standing > Standing.FAILING for verdict in choice.verdicts)
 
 
-def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str], first: str) -> str:
-    """Which of ``labels`` was last said of it; ``first`` if none was."""
-    said = _last_said(snapshot, server, labels)
-    return said.after if said else first
+def _tell(
+    snapshot: Snapshot, name: str, labels: Iterable[str], after: str, reason: str, *, on: datetime.datetime
+) -> Snapshot:
+    """The world that remembers that server is ``after``, unless that was the last of ``labels`` said of it."""
+    before = _last_label(snapshot, name, labels)
+    return snapshot if before == after else _remember(snapshot, Transition(on, name, before, str(after), reason))
 
 
-def _last_said(snapshot: Snapshot, server: ServerSnapshot, labels: Sequence[str]) -> Transition | None:
-    """The last change of it that led to one of ``labels``."""
-    told = (entry for entry in reversed(snapshot.transitions) if entry.server == server.name and entry.after in labels)
+def _last_label(snapshot: Snapshot, name: str, labels: Iterable[str]) -> str:
+    """Which of ``labels`` was last said of that server; the first of them if none was."""
+    said = _last_said(snapshot, name, labels)
+    return said.after if said else next(iter(labels))
+
+
+def _last_said(snapshot: Snapshot, name: str, labels: Iterable[str]) -> Transition | None:
+    """The last change of that server that led to one of ``labels``."""
+    told = (entry for entry in reversed(snapshot.transitions) if entry.server == name and entry.after in labels)
     return next(told, None)
 
 

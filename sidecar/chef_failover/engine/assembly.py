@@ -13,7 +13,6 @@ import attrs
 
 from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.urls import place
-from chef_failover.decide.health import Thresholds
 from chef_failover.decide.pace import Pace
 from chef_failover.decide.registration import Spans, identity_of, is_urgent, put_off, spans
 from chef_failover.decide.steering import ABSENT_KEPT, with_order
@@ -33,6 +32,7 @@ from chef_failover.model.model import (
     ServerSnapshot,
     Snapshot,
     Standing,
+    Thresholds,
 )
 from chef_failover.model.needs import ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.model.run_history import RunEvidence
@@ -113,7 +113,6 @@ def assemble(
     first = apply_listed_drains(first, as_said(drains), now=machine.clock(), on=machine.utc_now())
     live = LiveSnapshot(
         _with_first_attempts(first, spread, now=machine.clock(), rng=machine.rng),
-        Thresholds(config.health.rise, config.health.fall),
         clock=machine.clock,
         utc_now=machine.utc_now,
         on_change=functools.partial(on_change, config),
@@ -252,7 +251,11 @@ def _first_snapshot(
     snapshot = Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(
-            config.selection.failback, identity, readiness_policy(config), ParityMode(config.parity)
+            config.selection.failback,
+            identity,
+            readiness_policy(config),
+            ParityMode(config.parity),
+            Thresholds(config.health.rise, config.health.fall),
         ),
         choice=choice,
         chosen_on=remembered.chosen_on if choice else None,

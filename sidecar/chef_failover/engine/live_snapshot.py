@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 
 from chef_failover.decide.asking import Asking, server_to_settle, servers_to_ask
-from chef_failover.decide.health import Thresholds
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
 from chef_failover.decide.steering import next_end
 from chef_failover.decide.world import apply_probe, apply_reading, apply_registration, refresh_choice
@@ -30,14 +29,12 @@ class LiveSnapshot:
     def __init__(
         self,
         snapshot: Snapshot,
-        thresholds: Thresholds,
         *,
         clock: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         on_change: Callable[[Snapshot], None] = lambda _: None,
         counters: Counters | None = None,
     ) -> None:
-        self._thresholds = thresholds
         self._clock = clock
         self._utc_now = utc_now
         self._on_change = on_change
@@ -55,9 +52,7 @@ class LiveSnapshot:
         with self._changed:
             before = self._snapshot
             server = next(server for server in before.servers if server.name == name)
-            after = apply_probe(
-                before, server, result, thresholds=self._thresholds, offline=offline, on=self._utc_now()
-            )
+            after = apply_probe(before, server, result, offline=offline, on=self._utc_now())
             self._snapshot = after
             self._changed.notify_all()
         self._counters.probed(name, result)
@@ -118,30 +113,24 @@ class LiveSnapshot:
 
     def server_worth_waiting_for(self, runs_from: float, *, registers: bool = True) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""
-        return server_worth_waiting_for(
-            self._snapshot, now=self._clock(), runs_from=runs_from, thresholds=self._thresholds, registers=registers
-        )
+        return server_worth_waiting_for(self._snapshot, now=self._clock(), runs_from=runs_from, registers=registers)
 
-    def servers_to_ask(self, runs_from: float, asked: Mapping[str, float], *, registers: bool = True) -> Asking:
-        """Which servers a starting run asks; ``asked`` tells since when it waits for which."""
-        return servers_to_ask(
-            self._snapshot,
-            now=self._clock(),
-            runs_from=runs_from,
-            thresholds=self._thresholds,
-            asked=asked,
-            registers=registers,
-        )
+    def servers_to_ask(
+        self, runs_from: float, asked: Mapping[str, float], *, registers: bool = True
+    ) -> tuple[Snapshot, Asking]:
+        """The world, and which servers a starting run asks in it; ``asked`` tells since when it waits for which."""
+        snapshot, now = self._snapshot, self._clock()
+        return snapshot, servers_to_ask(snapshot, now=now, runs_from=runs_from, asked=asked, registers=registers)
 
     def server_to_settle(self, before: Snapshot, name: str) -> str | None:
         """The server to ask at once since a probe of ``name`` has changed ``before``; None for none."""
-        return server_to_settle(before, self._snapshot, name, now=self._clock(), thresholds=self._thresholds)
+        return server_to_settle(before, self._snapshot, name, now=self._clock())
 
     def select_for_run(self, runs_from: float) -> tuple[Snapshot, Choice | None]:
         """Where a run that starts now goes, and the world it was chosen in."""
         snapshot = self._snapshot
         now = self._clock()
-        return snapshot, select_for_run(snapshot, now=now, runs_from=runs_from, thresholds=self._thresholds)
+        return snapshot, select_for_run(snapshot, now=now, runs_from=runs_from)
 
     def wait_while(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Until a change of the world makes ``condition`` false, or ``timeout_s`` is over."""

@@ -133,14 +133,15 @@ class Watch:
         self._is_started.wait(START_S)
         begun_at, asked = self._clock(), dict[str, float]()
         while True:
-            known = self._live.snapshot
-            asking = self._ask(runs_from, asked, registers=is_final)
+            snapshot, asking = self._ask(runs_from, asked, registers=is_final)
             last_asked_at = max([begun_at, *asked.values()])
             limit = min(last_asked_at, came_at + START_S) + self._timeout_s + ANSWER_SLACK_S
             left_s = min(limit, asking.again_at) - self._clock()
             if not asking.awaited or self._clock() >= limit:
                 break
-            self._live.wait_for_change(known, left_s)
+            self._live.wait_for_change(snapshot, left_s)
+        if asking.choice is not None and not (is_final and self._lacks_key()):
+            return snapshot, asking.choice
         while is_final and self._lacks_key() and self._clock() < limit:
             time.sleep(KEY_PERIOD_S)
         return self._live.select_for_run(runs_from)
@@ -151,22 +152,23 @@ class Watch:
         None if that speaks for no server, or if one that was never probed could change it.
         """
         runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
-        if not self._ask(runs_from, {}).awaited:
-            return self._live.select_for_run(runs_from)
+        snapshot, asking = self._ask(runs_from, {})
+        if not asking.awaited:
+            return snapshot, asking.choice
         if self._live.server_worth_waiting_for(-math.inf, registers=False):
             return None
         snapshot, choice = self._live.select_for_run(-math.inf)
-        return (snapshot, choice) if choice and choice.standing is Standing.ELIGIBLE else None
+        return (snapshot, choice) if choice and choice.standing >= Standing.STALE else None
 
-    def _ask(self, runs_from: float, asked: dict[str, float], *, registers: bool = True) -> Asking:
+    def _ask(self, runs_from: float, asked: dict[str, float], *, registers: bool = True) -> tuple[Snapshot, Asking]:
         """Have those servers probed that a run asks now, and note in ``asked`` since when it waits for which."""
-        asking = self._live.servers_to_ask(runs_from, asked, registers=registers)
+        snapshot, asking = self._live.servers_to_ask(runs_from, asked, registers=registers)
         for name in asking.awaited:
             since = self._freshen(name, runs_from, is_awaited=True)
             asked.setdefault(name, self._clock() if since is None else since)
         for name in asking.for_later:
             self._freshen(name, self._clock() - MOMENT_S, HEAD_START_S)
-        return asking
+        return snapshot, asking
 
     def _freshen(
         self, name: str, wanted_from: float, within_s: float = 0.0, *, is_awaited: bool = False

@@ -329,6 +329,21 @@ class ServerSnapshot:
         return self.health is Health.UP and self.is_registered and not self.is_turned_away
 
     @property
+    def node_object(self) -> NodeObject | None:
+        """The object of this node that was read there and is there still; None where it is not known."""
+        return self.node_check.node if self.node_check and self.has_node_object is not False else None
+
+    @property
+    def is_left_empty(self) -> bool:
+        """It is known to have no object of this node, or one that does nothing."""
+        return self.has_node_object is False or (self.node_object is not None and not self.node_object.does_something)
+
+    @property
+    def has_useful_node_object(self) -> bool:
+        """An object of this node that does something was read there, in this life or else in a former one."""
+        return not self.is_left_empty and (self.had_useful_node_object or self.node_object is not None)
+
+    @property
     def has_node_object(self) -> bool | None:
         """Whether it has an object of this node, by the latest reading that could tell; None without any."""
         return self.node_check.has_node_object if self.node_check else None
@@ -382,8 +397,11 @@ class Choice:
 
     @property
     def is_degraded(self) -> bool:
-        """No server deserved to be chosen, or not the one that the node is pinned to: this is the best of the rest."""
-        return self.standing is not Standing.ELIGIBLE or self.misses_pin
+        """No server deserved to be chosen, or not the one that the node is pinned to: this is the best of the rest.
+
+        A stale run is better than none, so it is not called degraded.
+        """
+        return self.standing < Standing.STALE or self.misses_pin
 
     @property
     def passed_over(self) -> tuple[Verdict, ...]:
@@ -403,6 +421,14 @@ class Transition:
 
 
 @attrs.frozen
+class Thresholds:
+    """Results in a row to come UP (``rise``) and to go DOWN (``fall``)."""
+
+    rise: int = 2
+    fall: int = 3
+
+
+@attrs.frozen
 class SelectionPolicy:
     """What selection needs of the configuration. ``failback_s`` is 0 for immediately and infinite for never."""
 
@@ -411,6 +437,7 @@ class SelectionPolicy:
     """The node's name, or its host name: spreads the fleet over equal servers and over the hold-down."""
     readiness: ReadinessPolicy = ReadinessPolicy()
     parity: ParityMode = ParityMode.WARN
+    thresholds: Thresholds = Thresholds()
 
 
 @attrs.frozen
@@ -442,6 +469,15 @@ class Snapshot:
     """The same in wall time."""
     used_server: str | None = None
     """Of the servers where a run has used just that, the one that is preferred to the others."""
+
+    @property
+    def in_use(self) -> ServerSnapshot | None:
+        """The server of the settled choice; None without one, or when it is not configured any more."""
+        return self.server(self.choice.name) if self.choice else None
+
+    def is_in_use(self, name: str) -> bool:
+        """The settled choice is that server."""
+        return self.choice is not None and self.choice.name == name
 
     @property
     def pinned(self) -> str | None:

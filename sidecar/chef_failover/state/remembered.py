@@ -9,7 +9,6 @@ from typing import TypeVar
 import attrs
 
 from chef_failover.decide.parity import is_behind
-from chef_failover.decide.readiness import has_useful_node_object
 from chef_failover.model.model import Registration, Returns, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RunEvidence, RunHistory, Used
@@ -86,7 +85,7 @@ def of(snapshot: Snapshot) -> Remembered:
         registrations,
         drains=snapshot.drains,
         pin=snapshot.pin,
-        with_work=frozenset(server.name for server in snapshot.servers if has_useful_node_object(server)),
+        with_work=frozenset(server.name for server in snapshot.servers if server.has_useful_node_object),
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         stale=frozenset(server.name for server in snapshot.servers if is_behind(snapshot, server)),
         servers={

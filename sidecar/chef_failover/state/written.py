@@ -6,7 +6,7 @@ import datetime
 import math
 
 from chef_failover.chef import used
-from chef_failover.decide import parity, readiness
+from chef_failover.decide import parity
 from chef_failover.model.about import About
 from chef_failover.model.model import Health, Registration, ServerSnapshot, Snapshot
 from chef_failover.model.orders import Order
@@ -30,7 +30,7 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
             )
             if registration.identity is not None
         },
-        "with_work": [found.name for found in snapshot.servers if readiness.has_useful_node_object(found)],
+        "with_work": [found.name for found in snapshot.servers if found.has_useful_node_object],
         "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
         "stale": [found.name for found in snapshot.servers if parity.is_behind(snapshot, found)],
         "servers": {found.name: _server(snapshot, found) for found in snapshot.servers},
