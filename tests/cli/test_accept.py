@@ -114,7 +114,7 @@ def test_check_looks_at_a_list_before_nodes_fetch_it(path):
     ended = run(*arguments)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert f"Servers: those of config.yml, not of file:{listed}" in ended.stdout
-    assert "its host other.example.com is not in trusted_hosts" in ended.stdout
+    assert "host other.example.com is neither in trusted_hosts" in ended.stdout
     path.write_text(path.read_text() + 'trusted_hosts: ["*.example.com"]\n')
     assert f"Servers: from file:{listed}" in run(*arguments).stdout
     document = json.loads(run(*arguments, "--json").stdout)
