@@ -44,19 +44,20 @@ from chef_failover.server_list import discovery
     "--node",
     "with_node",
     is_flag=True,
-    help="Look at this node, too: network, clock, key, files, shim, unit, client.rb.",
+    help="Also check this node: network, clock, key, files, shim, unit, client.rb.",
 )
-@click.option("--only-file", is_flag=True, help="Look at the file alone, and ask no server.")
+@click.option("--only-file", is_flag=True, help="Check only the file; ask no server.")
 @click.option(
     "--list", "list_path", type=click.Path(path_type=Path), help="Take this file as the fleet's list, before nodes do."
 )
 def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool, list_path: Path | None) -> None:
-    """Validate the configuration and probe each server once, without a daemon; find what the old recipe has left.
+    """Validate config.yml and probe each server once.
 
-    With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
+    It needs no running sidecar, and finds leftovers of the OpsWorks recipe. With --node, each line starts with ok, with
+    !! and what to do, or with -- for what this user or machine cannot check.
     """
     if only_file and with_node:
-        raise click.UsageError("--only-file looks at nothing else, so not at the --node")
+        raise click.UsageError("--only-file and --node exclude each other")
     config = _load(config_path, only_file=only_file)
     if list_path is not None:
         config = _with_list(config, list_path)
@@ -81,7 +82,7 @@ def _load(config_path: Path, *, only_file: bool) -> Config:
     except ConfigError:
         if not only_file and accepted.is_there(config_path):
             click.echo(
-                f"{config_path} is not at work: what was accepted before stays, for chef-client too. Its mistakes:",
+                f"{config_path} is invalid; the sidecar and chef-client keep the former configuration:",
                 err=True,
             )
         raise
@@ -169,6 +170,6 @@ def _usable(
 ) -> dict[str, Any]:
     """Whether a run could work there, and why; None where it will, once the sidecar has registered the node."""
     if known is Known.NOT and registers:
-        return {"detail": "does not know this node yet; the sidecar registers it", "usable": None}
+        return {"detail": "does not know this node yet; the sidecar will register it", "usable": None}
     detail = "; ".join(filter(None, (result.detail, lack, warning)))
     return {"detail": detail, "usable": result.outcome.serves_node and lack is None}
