@@ -1,7 +1,7 @@
-"""I/O: the child's side of `aws`. Nothing but that child imports this, since botocore comes with it.
+"""I/O: the child's side of `aws`. Nothing but that child imports this, since boto3 comes with it.
 
-A node that follows a list makes a call every five minutes, and what one costs is what botocore takes to be imported and
-to read its models. So there is no boto3 around it, and no garbage is collected in the half second that it lives.
+A node that follows a list makes a call every five minutes, and what one costs is what boto3 takes to be imported and to
+read its models. So no garbage is collected in the half second that it lives.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import botocore.session
 from botocore import exceptions, xform_name
 from botocore.config import Config
@@ -109,7 +110,9 @@ def client(service: str, region: str, endpoint_url: str | None, timeout_s: float
         read_timeout=_READ_SHARE * timeout_s,
         retries={"mode": "standard", "total_max_attempts": 1},
     )
-    return session.create_client(service, region_name=region, endpoint_url=endpoint_url, verify=ca_file, config=config)
+    return boto3.Session(botocore_session=session).client(
+        service, region_name=region, endpoint_url=endpoint_url, verify=ca_file, config=config
+    )
 
 
 def configure(environ: MutableMapping[str, str], root: Path = Path("/")) -> None:
