@@ -13,7 +13,7 @@ PACKAGING := tests/packaging/alone $(BIN)/python -m pytest --timeout 600 tests/p
 DECISIONS := */decide/*,*/model/*,*/chef/answers.py,*/chef/node_document.py,*/chef/used.py,*/metrics/moves.py,*/server_list/listing.py,*/fleet/standby.py,*/fleet/nodes.py,*/fleet/report.py,*/fleet/parity.py,*/fleet/page.py,*/fleet/retirement.py,*/api/order_requests.py,*/durations.py,*/instants.py,*/weighed_json.py,*/printable.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm repo release install clean
+.PHONY: help demo test check simulate test-packaging lint man bench lock parts wheelhouse rpm lambda repo release install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ wheelhouse: $(VENV)/bin/python ## Fetch the wheels that the package is made of; 
 
 rpm: ## Make the RPM in dist/ from the wheelhouse: one file for all architectures
 	@packaging/build-rpm $(WHEELHOUSE) $(RPMS)
+
+lambda: ## Make dist/chef-failover-retire.zip from the wheelhouse: the function that removes nodes of terminated instances
+	$(PYTHON) -B packaging/lambda/build.py $(WHEELHOUSE) dist/chef-failover-retire.zip
 
 repo: ## Make a signed dnf repository in dist/repo from the RPM: make repo GPG_KEY=... BASEURL=https://... [PUBLISH=s3://...]
 	@packaging/make-repo $(RPMS) $(RPMS)/repo

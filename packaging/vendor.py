@@ -1,4 +1,6 @@
-"""Makes the tree of Python code that is installed: ``vendor.py WHEELS TREE LICENSES SBOM``. No network, no pip.
+"""Makes the tree of Python code that is installed: ``vendor.py WHEELS TREE LICENSES SBOM [NAME...]``.
+
+No network, no pip. With names, of the requirements only these are taken.
 
 Every wheel must be one of requirements/run.txt, by its hash. What no node needs is left out: machine code, where the
 package does without it by itself, and AWS services that we do not call. So one tree serves 3.11 to 3.14 on any machine.
@@ -14,6 +16,7 @@ import shutil
 import sys
 import uuid
 import zipfile
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.message import Message
 from pathlib import Path
@@ -26,6 +29,8 @@ AWS_SERVICES = {"s3", "secretsmanager", "ssm", "sts"}
 UNUSED = (
     "markupsafe/_speedups*",  # without it, MarkupSafe takes its _native.py
     "yaml/_yaml*",  # the bindings to libyaml, which PyYAML has as an option; we use the loader written in Python
+    "boto3/data",  # resources; we use clients
+    "boto3/examples",
     "botocore/data/*/*/examples-1.json",
     "**/tests",
     "**/*.pyi",
@@ -47,27 +52,28 @@ SPDX = {
 
 def main() -> None:
     """Build the tree, and end with code 1 and a sentence if it cannot be right."""
-    wheels, tree, licenses, sbom = map(Path, sys.argv[1:])
+    wheels, tree, licenses, sbom = map(Path, sys.argv[1:5])
+    pins = [pin for pin in packaged().values() if pin.name in sys.argv[5:] or not sys.argv[5:]]
     try:
-        found = _verified(wheels)
+        found = _verified(wheels, pins)
         for wheel in found.values():
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(tree)
         shutil.copytree(SOURCE, tree / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__"))
         _prune(tree)
         _refuse_machine_code(tree)
-        components = [_component(tree, licenses, pin, found[pin.name]) for pin in packaged().values()]
+        components = [_component(tree, licenses, pin, found[pin.name]) for pin in pins]
         sbom.parent.mkdir(parents=True, exist_ok=True)
         sbom.write_text(json.dumps(_sbom(components), indent=1) + "\n")
     except (OSError, ValueError) as error:
         sys.exit(f"vendor.py: {error}")
 
 
-def _verified(wheels: Path) -> dict[str, Path]:
+def _verified(wheels: Path, pins: Iterable[Pin]) -> dict[str, Path]:
     """The wheel of each pin."""
     by_hash = {hashlib.sha256(wheel.read_bytes()).hexdigest(): wheel for wheel in sorted(wheels.glob("*.whl"))}
     found = {}
-    for pin in packaged().values():
+    for pin in pins:
         matching = [wheel for digest, wheel in by_hash.items() if digest in pin.hashes]
         if len(matching) != 1:
             raise ValueError(f"{len(matching)} wheels in {wheels} are {pin.name}=={pin.version}: run make wheelhouse")
@@ -78,7 +84,7 @@ def _verified(wheels: Path) -> dict[str, Path]:
 def _prune(tree: Path) -> None:
     data = tree / "botocore" / "data"
     unwanted = [path for pattern in UNUSED for path in tree.glob(pattern)]
-    for service in (path for path in data.iterdir() if path.is_dir()):
+    for service in (path for path in data.glob("*") if path.is_dir()):
         versions = sorted(service.iterdir())
         unwanted += versions[:-1] if service.name in AWS_SERVICES else [service]
     for path in unwanted:

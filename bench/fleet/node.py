@@ -23,10 +23,11 @@ from chef_failover.chef.probes import STATUS_INTERVAL_S
 from chef_failover.config.settings import Config
 from chef_failover.decide import reading, seeding, world
 from chef_failover.decide.asking import MOMENT_S, server_to_settle, servers_to_ask
-from chef_failover.decide.pace import JITTER, Pace, probe_from
+from chef_failover.decide.pace import Pace, probe_from
 from chef_failover.decide.registration import Answer, Event, hurried, is_urgent, put_off, spans
 from chef_failover.decide.registration import advance as advance_registration
 from chef_failover.decide.selection import select_for_run
+from chef_failover.decide.spread import JITTER
 from chef_failover.engine.registrar import LOOK_S
 from chef_failover.engine.watch import ANSWER_SLACK_S, HEAD_START_S, START_S
 from chef_failover.model import run_history

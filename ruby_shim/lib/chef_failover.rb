@@ -56,6 +56,6 @@ module ChefFailover
     # Last, since client.d calls apply only if it is defined.
     %i[apply facts run_start run_end].each { |name| define_singleton_method(name) { |*args| hooks.public_send(name, *args) } }
   rescue StandardError, ScriptError => e # the package is half removed, or being replaced at this moment
-    log(:warn, "the shim is incomplete: #{e.message}; chef_server_url stays as it is")
+    log(:warn, "the shim is incomplete: #{e.message}; chef_server_url is unchanged")
   end
 end

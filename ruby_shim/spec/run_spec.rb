@@ -44,7 +44,7 @@ RSpec.describe "A chef-client run" do
           stub_const("ChefFailover", Module.new)
           expect { 2.times { application.configure } }.not_to raise_error
           expect([chosen, config[:event_handlers], sidecar.requests.size]).to eq [ELSEWHERE, [], 0]
-          expect(warnings).to match [a_string_including("the shim is incomplete: ").and(include("chef_server_url stays"))]
+          expect(warnings).to match [a_string_including("the shim is incomplete: ").and(include("chef_server_url is unchanged"))]
         end
       end
     end
@@ -234,7 +234,7 @@ RSpec.describe "A chef-client run" do
       dispatch(:run_start, "18", run_status)
       dispatch(:run_completed, Object.new, run_status)
       expect([chosen, config[:ssl_ca_file], sidecar.runs]).to eq [ELSEWHERE, nil, []]
-      expect(warnings.last).to include("#{ELSEWHERE}, set by somebody else, and stays")
+      expect(warnings.last).to include("chef_server_url was set to #{ELSEWHERE} elsewhere; the shim keeps it")
     end
 
     it "does nothing when a local server has come in between" do
@@ -481,7 +481,7 @@ RSpec.describe "A chef-client run" do
       expect(warnings).to be_empty
       2.times { dispatch(:run_start, "18", run_status) }
       expect(config[:node_name]).to eq "web-1"
-      expect(warnings.grep(/node_name/)).to eq ["chef-failover: node_name web-9 of client.rb gives way to web-1 of config.yml"]
+      expect(warnings.grep(/node_name/)).to eq ["chef-failover: node_name web-1 of config.yml replaces web-9 of client.rb"]
     end
 
     it "that is the same is no news" do
@@ -495,7 +495,7 @@ RSpec.describe "A chef-client run" do
       write_accepted("node_name" => nil)
       application.configure
       dispatch(:run_start, "18", run_status)
-      expect([config[:node_name], warnings.grep(/gives way/)]).to eq ["web-9", []]
+      expect([config[:node_name], warnings.grep(/replaces/)]).to eq ["web-9", []]
     end
   end
 
@@ -535,7 +535,7 @@ RSpec.describe "A chef-client run" do
       File.delete(ours)
       config[:ssl_ca_file] = "/own.pem"
       expect([next_choice(ours), chosen]).to eq ["/own.pem", STANDBY]
-      expect(warnings).to match [a_string_including("ssl_ca_file #{ours} is ignored: No such file")]
+      expect(warnings).to match [a_string_including("ssl_ca_file #{ours} ignored: No such file")]
     end
 
     it "stands beside what client.rb trusts, and goes again" do
@@ -576,7 +576,7 @@ RSpec.describe "A chef-client run" do
       File.write(path("cache"), "a file")
       config[:ssl_ca_file] = own
       expect([next_choice(ours), chosen]).to eq [own, STANDBY]
-      expect(warnings.last).to include("ssl_ca_file #{ours} is ignored: ")
+      expect(warnings.last).to include("ssl_ca_file #{ours} ignored: ")
     end
 
     it "does not take the name or the key back" do

@@ -127,8 +127,8 @@ RSpec.describe "The host check" do
     apply
     expect([chosen, config[:ssl_ca_file], config[:node_name]]).to eq [STANDBY, nil, nil]
     expect(config[:client_key]).to eq "/etc/chef/client.pem"
-    expect(warnings).to include(%r{ssl_ca_file "/tmp/ca.pem" is ignored}, %r{client_key "/tmp/key.pem" is ignored},
-                                /node_name "a b" is ignored/)
+    expect(warnings).to include(%r{ssl_ca_file "/tmp/ca.pem" ignored}, %r{client_key "/tmp/key.pem" ignored},
+                                /node_name "a b" ignored/)
   end
 
   ca_file = "/etc/chef/trusted_certs/chef-b.pem"

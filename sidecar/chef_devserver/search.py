@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+import attrs
+
 from chef_devserver.call import Call
 from chef_devserver.messages import Response, error_response, internal_error, json_response
 from chef_devserver.state import ChefState
@@ -29,7 +31,26 @@ _LEVELS = ("default", "normal", "override", "automatic")
 """Of attributes, the strongest last."""
 _TOKEN = re.compile(r'\s*([()]|AND\b|OR\b|NOT\b|(?:\\.|"[^"]*"|[^\s()\\])+)')
 Node = dict[str, Any]
-Predicate = Callable[[str, Node], bool]
+
+
+@attrs.define
+class _Entry:
+    """A node as the index has it."""
+
+    name: str
+    node: Node
+    _fields: dict[str, list[str]] | None = None
+
+    def fields(self) -> dict[str, list[str]]:
+        """The texts of each field, flattened when first asked for."""
+        if self._fields is None:
+            self._fields = {}
+            for key, text in _fields(self.node):
+                self._fields.setdefault(key, []).append(text)
+        return self._fields
+
+
+Predicate = Callable[[_Entry], bool]
 
 
 def answer(state: ChefState, call: Call) -> Response:
@@ -46,8 +67,8 @@ def answer(state: ChefState, call: Call) -> Response:
         return error_response(400, "invalid search query")
     if start + count > WINDOW:
         return internal_error()
-    indexed = ((name, node) for name, node in state.nodes.items() if name not in state.unindexed)
-    found = sorted((name for name, node in indexed if matches(name, node)), key=object_id)
+    indexed = (_Entry(name, node) for name, node in state.nodes.items() if name not in state.unindexed)
+    found = sorted((entry.name for entry in indexed if matches(entry)), key=object_id)
     rows: list[Any] = [state.nodes[name] for name in found[start : start + count]]
     if call.request.method == "POST":
         wanted = json.loads(call.request.body)
@@ -123,7 +144,7 @@ def _flat(path: str, last: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def _parse(query: str) -> Predicate:
-    """The query as a question to a node, which is given its name and its object.
+    """The query as a question to an entry of the index.
 
     Raises:
         ValueError, IndexError: it is none.
@@ -171,26 +192,26 @@ def _one(tokens: list[str]) -> Predicate:
 
 def _term(field: str, pattern: str) -> Predicate:
     if (field, pattern) == ("*", "*"):
-        return lambda name, node: True  # noqa: ARG005
+        return lambda entry: True  # noqa: ARG005
     if field == "X_CHEF_id_CHEF_X":
         ending = pattern.removeprefix("*")
-        return lambda name, node: object_id(name).endswith(ending)  # noqa: ARG005
+        return lambda entry: object_id(entry.name).endswith(ending)
     # Brackets are no pattern here, and what is escaped is itself.
     parts = re.split(r"(\\.|[\[\]])", pattern.strip('"'))
     glob = "".join(f"[{part[-1]}]" if place % 2 else part for place, part in enumerate(parts))
     fits = re.compile(fnmatch.translate(glob)).fullmatch
     if field == "chef_environment":
-        return lambda name, node: fits(node[field]) is not None  # noqa: ARG005
-    return lambda name, node: any(key == field and fits(text) for key, text in _fields(node))  # noqa: ARG005
+        return lambda entry: fits(entry.node[field]) is not None
+    return lambda entry: any(map(fits, entry.fields().get(field, ())))
 
 
-def _or(one: Predicate, other: Predicate, name: str, node: Node) -> bool:
-    return one(name, node) or other(name, node)
+def _or(one: Predicate, other: Predicate, entry: _Entry) -> bool:
+    return one(entry) or other(entry)
 
 
-def _and(one: Predicate, other: Predicate, name: str, node: Node) -> bool:
-    return one(name, node) and other(name, node)
+def _and(one: Predicate, other: Predicate, entry: _Entry) -> bool:
+    return one(entry) and other(entry)
 
 
-def _not(one: Predicate, name: str, node: Node) -> bool:
-    return not one(name, node)
+def _not(one: Predicate, entry: _Entry) -> bool:
+    return not one(entry)

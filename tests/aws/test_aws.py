@@ -1,6 +1,7 @@
 """AWS in a child process: what comes over, what breaks on the way, and what nobody gets to see."""
 
 import contextlib
+import importlib.metadata
 import itertools
 import json
 import os
@@ -495,3 +496,4 @@ def test_the_model_is_part_of_the_package():
     globs = project["tool"]["setuptools"]["package-data"]["chef_failover"]
     shipped = set(itertools.chain.from_iterable(PACKAGE.glob(one) for one in globs))
     assert {path for path in PACKAGE.rglob("*") if path.suffix == ".json"} <= shipped
+    assert importlib.metadata.version("boto3")

@@ -36,7 +36,7 @@ from chef_failover.chef.probes import (
 )
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
-from chef_failover.decide.pace import JITTER
+from chef_failover.decide.spread import JITTER
 from chef_failover.model.model import Outcome
 from chef_failover.node import offline
 from tests.support.chef import NO_READ, PONG, ROOT, URL, check_signature, made_up, sent

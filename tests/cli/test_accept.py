@@ -75,7 +75,7 @@ def test_a_typo_takes_no_command_away(path, arguments, code):
 def test_status_and_check_say_that_config_yml_is_not_at_work_and_why(path):
     with daemon(path) as running:
         until(lambda: all(one["outcome"] for one in running.ask("/v1/servers").body["servers"]))
-        assert "not at work" not in run("status", "--config", path).stdout
+        assert "not in use" not in run("status", "--config", path).stdout
         text = path.read_text()
         path.write_text(text.replace("fall: 3", "fall: 4"))
         for ended in (run("status", "--config", path), run("check", "--config", path)):
@@ -87,9 +87,11 @@ def test_status_and_check_say_that_config_yml_is_not_at_work_and_why(path):
         assert SAID in json.loads(run("status", "--json", "--config", path).stdout)["warnings"][0]
         ended = run("check", "--config", path)
         assert (ended.returncode, ended.stdout) == (2, "")
-        assert "what was accepted before stays" in ended.stderr
+        assert "the sidecar and chef-client keep the former configuration" in ended.stderr
         assert SAID in ended.stderr
-    assert "is not at work" in run("status", "--config", path).stdout, "nor is it without a sidecar"
+    assert f"Warning: {path} is invalid and not in use: " in run("status", "--config", path).stdout, (
+        "nor is it without a sidecar"
+    )
 
 
 def test_check_only_file_looks_at_the_file_alone(servers, path):
@@ -105,6 +107,20 @@ def test_check_only_file_looks_at_the_file_alone(servers, path):
     ended = run("check", "--only-file", "--config", new)
     assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1)
     assert run("check", "--only-file", "--node", "--config", path).returncode == 2
+
+
+def test_check_looks_at_a_list_before_nodes_fetch_it(path):
+    listed = path.with_name("list.yml")
+    listed.write_text('servers: [{name: other, url: "https://other.example.com"}]\n')
+    arguments = ("check", "--only-file", "--config", path, "--list", listed)
+    ended = run(*arguments)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert f"file:{listed}" in ended.stdout
+    assert "other.example.com" in ended.stdout
+    path.write_text(path.read_text() + 'trusted_hosts: ["*.example.com"]\n')
+    ended = run(*arguments, "--json")
+    document = json.loads(ended.stdout)
+    assert (ended.returncode, document["servers"], document["discovery"]["in_use"]) == (0, ["other"], "source")
 
 
 def test_a_restart_with_a_mistake_goes_on_with_what_was_accepted(path):
@@ -143,7 +159,7 @@ def test_by_hand_it_changes_nothing_beside_a_sidecar_that_would_not_hear_of_it(p
         path.write_text(path.read_text().replace("mainserver", "bigserver"))
         ended = run("accept", "--config", path)
         assert (ended.returncode, ended.stdout) == (1, "")
-        assert "run systemctl reload chef-failover" in ended.stderr
+        assert "run: systemctl reload chef-failover" in ended.stderr
         assert "bigserver" not in path.with_name("config.yml.accepted.json").read_text()
         spoil(path)
         assert run("accept", "--config", path).returncode == 2

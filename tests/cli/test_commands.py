@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from chef_devserver.faults import Fault
 from chef_failover import __version__
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.cli.main import commands
+from chef_failover.cli.main import cli, commands
 from chef_failover.errors import SocketForbiddenError
 from tests.support.daemon_process import command, daemon, free_port, run, until, write_config
 
@@ -27,10 +27,14 @@ def started(servers):
         server.start()
 
 
-def test_help_and_version():
-    told = run("--help").stdout.partition("Commands:\n")[2]
+def test_help_has_the_whole_first_sentence_of_each_command_in_80_columns():
+    told = CliRunner().invoke(cli, ["--help"], terminal_width=80).output.partition("Commands:\n")[2]
     for name, one in commands().items():
-        assert re.search(rf"^  {name} +{re.escape(one.help[:30])}", told, re.MULTILINE), name
+        sentence = re.match(r".*?\.(?=\s|$)", one.help)[0]
+        assert re.search(rf"^  {name} +{re.escape(sentence)}$", told, re.MULTILINE), name
+
+
+def test_version():
     assert run("--version").stdout == f"chef-failover, version {__version__}\n"
 
 
@@ -87,11 +91,11 @@ def test_server_without_a_sidecar_says_what_chef_client_would_use(servers, tmp_p
     ended = run("server", "--config", path)
     assert (ended.returncode, ended.stdout) == (0, f"{servers[0].chef_server_url}\n")
     assert "the sidecar does not answer" in ended.stderr
-    assert "first server of the configuration" in ended.stderr
+    assert "it left no choice; using the first server of config.yml" in ended.stderr
     (tmp_path / "state.json").write_text('{"schema": 1, "choice": {"name": "standbyserver"}}')
     ended = run("server", "--config", path)
     assert (ended.returncode, ended.stdout) == (0, f"{servers[1].chef_server_url}\n")
-    assert "what it chose last" in ended.stderr
+    assert "using its last choice in" in ended.stderr
 
 
 def test_server_without_any_server_is_a_no(tmp_path):
@@ -153,8 +157,10 @@ def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_p
         ended = run("status", "--config", path)
         assert ended.returncode == 0
         assert "Drained: mainserver, by root since 2" in ended.stdout.splitlines()[1]
-        assert "use another server:\n  mainserver  its drain must end\n\nWhat they lack" in ended.stdout
-        assert "take over, or will:\n  mainserver  is drained by root: kernel upgrade\n\nLast changes:" in ended.stdout
+        assert "To move this node:\n  mainserver  its drain must end\n\nNot ready to take over:" in ended.stdout
+        assert (
+            "Not ready to take over:\n  mainserver  is drained by root: kernel upgrade\n\nLast changes:" in ended.stdout
+        )
         assert "  choice         mainserver -> standbyserver: mainserver is drained by root" in ended.stdout
         one = run("status", "mainserver", "--config", path)
         assert one.returncode == 1
@@ -173,7 +179,7 @@ def test_status_tells_what_would_have_to_change_and_what_happened(servers, tmp_p
         running.stop(signal.SIGKILL)
         ended = run("status", "--config", path)
         assert ended.returncode == 1
-        assert "Its last choice was: standbyserver since 2" in ended.stdout
+        assert "Its last choice: standbyserver since 2" in ended.stdout
         assert "Drained: mainserver, by root" in ended.stdout
         assert "Last changes:" in ended.stdout
 
@@ -209,7 +215,7 @@ def test_status_of_a_sidecar_that_is_down_is_a_no_with_what_is_known(servers, tm
     ended = run("status", "--config", path)
     assert ended.returncode == 1
     assert "The sidecar is down" in ended.stdout
-    assert "last choice was: standbyserver" in ended.stdout
+    assert "last choice: standbyserver" in ended.stdout
     assert (tmp_path / "state.json").exists()
 
 
@@ -233,14 +239,15 @@ def test_another_user_looks_through_the_loopback_port(another_user):
         for name in ("status", "facts", "wait", "server"):
             ended = invoke(name, "--config", str(running.config_path))
             assert (ended.exit_code, "mainserver" in ended.stdout or name == "server") == (0, True), ended.output
-        with pytest.raises(SocketForbiddenError, match="root and the group .* may; try sudo"):
+        with pytest.raises(SocketForbiddenError, match="only root and the group .* may; try sudo"):
             invoke("drain", "mainserver", "--config", str(running.config_path))
 
 
 def test_another_user_without_a_loopback_port_is_told_who_may_ask(another_user):
     with another_user("off") as running:
         for name in ("status", "facts", "wait"):
-            said = f"this user may not connect to the sidecar at {running.socket}: root and the group .* may; try sudo"
+            who = "only root and the group .* may; try sudo"
+            said = f"this user may not connect to the sidecar at {running.socket}: {who}"
             with pytest.raises(SocketForbiddenError, match=said):
                 invoke(name, "--config", str(running.config_path))
 
@@ -342,7 +349,7 @@ def test_wait_ends_when_there_is_a_server(servers, tmp_path):
 
 def test_wait_without_any_server_says_so_at_once(tmp_path):
     path = write_config(tmp_path)
-    said = f"no server is configured, so none is waited for: name them in {path}, then systemctl reload"
+    said = f"no server is configured, nothing to wait for; add servers to {path}, then systemctl reload"
     ended = run("wait", "--associated", "--config", path)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert said in ended.stderr
@@ -386,7 +393,7 @@ def test_wait_gives_a_better_server_its_time_and_no_more_than_there_is(servers, 
             )
             ended = run("wait", "--config", path, "--timeout", "3s")
             assert (ended.returncode, ended.stdout.split()[:2]) == (0, ["ready:", "standbyserver"]), ended.stderr
-            assert "waiting a moment for mainserver, which is preferred" in ended.stderr
+            assert "waiting briefly for mainserver, which is preferred" in ended.stderr
     finally:
         servers[0].fault = None
 

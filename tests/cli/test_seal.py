@@ -84,7 +84,7 @@ def test_nothing_to_remove_where_there_was_never_anything(path, directory):
 def test_a_key_that_we_did_not_make_is_kept_and_told(path, directory, key):
     (directory / "client.pem").write_bytes(key.private_pem())
     state.write(directory / "state.json", {})
-    kept = f"kept {directory}/client.pem: chef-failover did not make it; an image should not have it"
+    kept = f"kept {directory}/client.pem: chef-failover did not make it; remove it before you take an image"
     assert sealed(path) == (0, [f"removed {directory}/state.json", kept], "")
     assert sealed(path) == (0, [f"nothing to remove in {directory}", kept], "")
     (directory / "client.pub").write_bytes(PrivateKey.generate().public_pem())
@@ -125,7 +125,7 @@ def test_a_state_that_cannot_be_used_is_no_licence(path, directory, content):
     (directory / "state.json").write_text(content)
     code, told, errors = sealed(path)
     assert (code, told) == (1, [])
-    assert "cannot be used (it is damaged), so nobody knows whether this node is registered" in errors
+    assert "cannot be read (damaged), so it is unknown whether this node is registered" in errors
     assert sealed(path, "--force") == (0, [f"removed {directory}/state.json"], "")
 
 
@@ -136,7 +136,7 @@ def test_never_while_the_sidecar_runs(tmp_path, force):
         before = names(tmp_path)
         code, told, errors = sealed(path, *force)
         assert (code, told) == (1, [])
-        assert f"the sidecar answers on {tmp_path}/sidecar.sock" in errors
+        assert f"the sidecar runs ({tmp_path}/sidecar.sock answers); stop it first" in errors
         assert "systemctl stop chef-failover" in errors
         assert names(tmp_path) == before
     assert sealed(path, *force)[0] == 0
@@ -155,7 +155,7 @@ def test_a_sidecar_too_busy_to_answer_counts(path, directory):
         client.connect(str(path.parent / "sidecar.sock"))
         code, _, errors = sealed(path)
     assert code == 1
-    assert "the sidecar answers" in errors
+    assert "the sidecar runs (" in errors
 
 
 def test_what_may_not_be_written_is_said_before_anything_is_removed(nobody, path, directory, key):
@@ -165,7 +165,7 @@ def test_what_may_not_be_written_is_said_before_anything_is_removed(nobody, path
     directory.chmod(0o500)
     with pytest.raises(SealError) as refusal:
         next(remove_all(config.load(path)))
-    assert str(refusal.value) == f"{directory} may not be written by this user, and nothing is removed; run it as root"
+    assert str(refusal.value) == f"this user cannot write {directory}; nothing was removed; run this as root"
     assert names(directory) == before
 
 
@@ -176,7 +176,7 @@ def test_what_cannot_even_be_seen(nobody, path, directory):
             next(remove_all(config.load(path)))
     finally:
         directory.chmod(0o700)
-    assert str(refusal.value) == f"{directory} cannot be read: Permission denied; run it as root"
+    assert str(refusal.value) == f"cannot read {directory}: Permission denied; run this as root"
 
 
 def test_what_cannot_be_removed_is_said_after_what_was(path, directory, key):
@@ -185,12 +185,12 @@ def test_what_cannot_be_removed_is_said_after_what_was(path, directory, key):
     code, told, errors = sealed(path, "--force")
     assert code == 1
     assert told == [f"removed {directory}/{name}" for name in ("client.pem", ".client.lock", "client.pub")]
-    assert errors == f"{directory}/state.json cannot be removed: Is a directory\n"
+    assert errors == f"cannot remove {directory}/state.json: Is a directory\n"
 
 
 def test_what_is_written_again_meanwhile_is_found_out(path, directory):
     state.write(directory / "state.json", {})
-    with pytest.raises(SealError, match=r"state\.json is there again: something still writes"):
+    with pytest.raises(SealError, match=r"state\.json is back: something still writes to"):
         for sentence in remove_all(config.load(path)):
             assert sentence == f"removed {directory}/state.json"
             state.write(directory / "state.json", {})

@@ -69,7 +69,7 @@ def test_an_answer_of_another_shape_is_said(path, tmp_path, document, arguments)
     with answering(tmp_path / "sidecar.sock", saying(document)):
         ended = run(*arguments, "--config", path)
     assert is_clean(ended), ended
-    assert (ended.returncode, "cannot be shown" in ended.stderr) == (1, True)
+    assert (ended.returncode, "cannot show the sidecar's answer" in ended.stderr) == (1, True)
 
 
 def test_what_state_json_says_commands_no_terminal(path, tmp_path, contract):

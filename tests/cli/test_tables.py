@@ -53,7 +53,7 @@ NO_NAMES = "no name server answers"
 def test_that_the_node_is_offline_comes_first():
     cut_off = probed(world(server("a"), server("b"), current="a"), "a", Outcome.DNS, 1.0, offline=NO_NAMES)
     told = render.servers(cut_off, About("1"), now=1.0)
-    first = f"This node is offline: {NO_NAMES}. It reaches no Chef server, and nothing moves."
+    first = f"This node is offline: {NO_NAMES}. It cannot reach any Chef server and stays where it is."
     lines = tables.status(told).splitlines()
     assert lines[0] == first
     assert lines[1].endswith(f": this node is offline ({NO_NAMES}), so nothing moves")

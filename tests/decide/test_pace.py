@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.pace import FIRST_OF_OTHERS_S, FIRST_PROBE_S, JITTER, Pace, probe_from
+from chef_failover.decide.pace import FIRST_OF_OTHERS_S, FIRST_PROBE_S, Pace, probe_from
+from chef_failover.decide.spread import JITTER
 from chef_failover.decide.world import apply_run, leave_alone
 from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState
 from chef_failover.model.run_history import Phase, Run

@@ -20,10 +20,10 @@ REQUIRE, WARN, OFF = ParityMode.REQUIRE, ParityMode.WARN, ParityMode.OFF
 CHANGED = 1000.0
 READ = CHANGED + 1.0
 LATE = CHANGED + SETTLING_S
-BEHIND = "policy webserver is at 4d5e6f7 there, and runs use 1a2b3c4"
+BEHIND = "policy webserver is at 4d5e6f7 there; runs use 1a2b3c4"
 SAME = "has what runs use, or newer"
-SETTLING = "not compared yet: runs use something new, and a deployment may be on its way"
-UNREAD = "not compared: it has not been read since runs use what they use now"
+SETTLING = "not compared yet: runs use something new, which may reach this server within 30 min"
+UNREAD = "not compared: not read since runs began to use this"
 ELSEWHERE = "not compared: this node has another policy or environment there"
 NO_REVISION = "not compared: the revision of the policy is not known"
 NO_VERSIONS = "not compared: the versions of the cookbooks are not known"
@@ -68,7 +68,7 @@ def compared(used, content, now=LATE, at="a", **more):
         (
             by_policy("1111111a"),
             policy("1111111b"),
-            "policy webserver is at 1111111b there, and runs use 1111111a",
+            "policy webserver is at 1111111b there; runs use 1111111a",
             None,
         ),
         (by_policy(None), policy(OLD), None, NO_REVISION),
@@ -113,7 +113,7 @@ def test_what_is_older_and_what_is_said_of_it(used, content, why, said):
 
 def test_nothing_is_compared_when_it_is_off_or_no_run_has_told():
     assert compared(by_policy(NEW), policy(OLD), parity=OFF) == (None, "not compared: parity is off")
-    untold = None, "not compared: no run has told what it used"
+    untold = None, "not compared: no run has reported what it used"
     assert compared(None, policy(OLD)) == compared(by_policy(NEW), policy(OLD), at="gone") == untold
 
 
@@ -137,7 +137,7 @@ def test_a_server_is_held_against_what_runs_used_on_one_preferred_to_it(at, said
     assert [is_compared(snapshot, one) for one in snapshot.servers] == [words is not None for words in said]
     words = {name: compare(snapshot, snapshot.server(name), now=LATE).words for name in "abc"}
     assert words[at] == "has what runs use"
-    assert at == "a" or words["a"] == f"not compared: it is preferred to {at}, where runs used what they use now"
+    assert at == "a" or words["a"] == f"not compared: it is preferred to {at}, where the last runs were"
 
 
 def test_equals_are_held_against_each_other_in_the_order_of_this_node():
@@ -148,7 +148,7 @@ def test_equals_are_held_against_each_other_in_the_order_of_this_node():
 
 def test_what_was_stale_before_a_restart_is_until_it_is_read():
     snapshot = using(by_policy(NEW), server("a"), server("b", was_stale=True))
-    said = "it was stale when it was last read, which was before a restart"
+    said = "it was stale when last read, before a restart"
     assert stale(snapshot, snapshot.server("b"), now=LATE) == said
     assert stale(snapshot, snapshot.server("b"), now=LATE - 1.0) is None
     assert is_behind(snapshot, snapshot.server("b"))

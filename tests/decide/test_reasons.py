@@ -57,7 +57,7 @@ def test_a_server_that_asked_to_be_left_alone():
 
 def test_nobody_is_eligible():
     reason, _ = sentences(bare(dead("a"), dead("b")))
-    assert reason == "no server is eligible, and this is the best of the rest: a is DOWN: connect timed out after 3.0 s"
+    assert reason == "no server is eligible; the best of the rest: a is DOWN: connect timed out after 3.0 s"
 
 
 @pytest.mark.parametrize(

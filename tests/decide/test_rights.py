@@ -51,7 +51,7 @@ def test_a_reading_that_is_refused_warns_and_moves_nobody():
     snapshot = pair(may=False)
     a, b = snapshot.servers
     assert (snapshot.choice.name, why_not_ready(snapshot, a)) == ("a", None)
-    said = f"has an object that this node probably cannot save, since another client has made it: {cure('web-1')}"
+    said = f"has an object that this node probably cannot save, because another client created it: {cure('web-1')}"
     assert shortcomings(snapshot, a, now=0.0, on=None) == (said,)
     assert "knife node delete web-1" in said
     assert "knife acl add client web-1 nodes web-1 update" in said

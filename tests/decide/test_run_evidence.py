@@ -75,11 +75,9 @@ def test_what_only_probes_lack_explains_no_failure_of_a_run(has_left_node, in_us
 
 def test_why_it_moved_and_what_would_move_it_back_is_said():
     snapshot, at = after(TLS, TLS)
-    words = "the last 2 runs there failed before they converged, with OpenSSL::SSL::SSLError"
-    assert (
-        snapshot.choice.reason == f"a fails runs: {words}; behind others for another 2 h, or until a run there"
-        " gets further"
-    )
+    words = "the last 2 runs there failed before any cookbook ran, with OpenSSL::SSL::SSLError"
+    until = "other servers are preferred for another 2 h, or until a run there gets further"
+    assert snapshot.choice.reason == f"a fails runs: {words}; {until}"
     assert snapshot.transitions[-1].after == "b"
     assert not snapshot.choice.is_degraded
     a = snapshot.server("a")
@@ -114,7 +112,8 @@ def test_a_longer_failback_holds_here_too_and_never_is_never():
     assert "another 10 h" in why_behind(long, long.server("a"), now=at)
     never = with_failback(snapshot, math.inf)
     assert select(never, now=at + 1000 * HOUR).name == "b"
-    assert why_behind(never, never.server("a"), now=at).endswith("; behind others until a run there gets further")
+    words = why_behind(never, never.server("a"), now=at)
+    assert words.endswith("; other servers are preferred until a run there gets further")
     assert conditions_for_use(never, never.choice.verdicts[0], never.choice, now=at).startswith("time must pass")
 
 
@@ -141,7 +140,7 @@ def test_where_all_fail_the_node_stays_and_tries_each_in_turn():
         at += 1800.0
         snapshot = ran(snapshot, at, "b", **TLS)
     assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("b", True)
-    assert snapshot.choice.reason.startswith("no server is eligible, and this is the best of the rest: b fails runs")
+    assert snapshot.choice.reason.startswith("no server is eligible; the best of the rest: b fails runs")
     names = []
     for _ in range(48):  # a day
         at += 1800.0

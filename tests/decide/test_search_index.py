@@ -194,7 +194,7 @@ def test_why_it_is_passed_over():
     assert choice.reason == f"a is impaired: {SENTENCE}"
     assert choice.verdicts[0].sentence == SENTENCE
     alone = select(bare(impaired("a")), now=0.0)
-    assert alone.reason == f"no server is eligible, and this is the best of the rest: a is impaired: {SENTENCE}"
+    assert alone.reason == f"no server is eligible; the best of the rest: a is impaired: {SENTENCE}"
     proving = select(bare(server("a", index=RiseFall(DOWN, 1, 0.0)), server("b")), now=0.0)
     assert proving.verdicts[0].sentence == "its search index failed a moment ago"
 

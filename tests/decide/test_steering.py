@@ -68,7 +68,7 @@ def test_a_server_that_was_well_gets_the_node_back_when_its_drain_ends():
     moved = apply_order(world(server("a"), server("b"), current="a", now=1000.0), drain("a"), 1000.0)
     back = undrain(moved, "a", 1060.0)
     assert back.choice.name == "a"
-    assert last(back)[0] == ("a", "drained", "in service", "taken back by bob; it was given by alice")
+    assert last(back)[0] == ("a", "drained", "in service", "ended by bob; set by alice")
     assert undrain(back, "a", 1070.0) == settled(back, 1070.0)
 
 
@@ -92,7 +92,7 @@ def test_a_drain_ends_by_itself():
     assert settled(moved, 1059.9).choice.name == "b"
     back = settled(moved, 1060.0)
     assert (back.choice.name, back.drains, next_end(back)) == ("a", (), math.inf)
-    assert last(back)[0] == ("a", "drained", "in service", "its time is over; it was given by alice for 60 s")
+    assert last(back)[0] == ("a", "drained", "in service", "expired; set by alice for 60 s")
 
 
 def test_a_pin_is_a_failover_that_ends_by_itself():

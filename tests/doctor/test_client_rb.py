@@ -187,15 +187,15 @@ def test_what_files_leave_for_the_end_is_not_done(node, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("\nraise 'SECRET'\n", "client.rb line 2 raises RuntimeError, so no run begins"),
-        ("x = 1\nputs 'SECRET\n", "client.rb line 2 raises SyntaxError, so no run begins"),
-        ("\n\nexit 3\n", "client.rb line 3 raises SystemExit, so no run begins"),
-        ("exit! 0\n", "client.rb ends the process that reads it, so no run begins"),
-        ('exec "true"\n', "client.rb ends the process that reads it, so no run begins"),
+        ("\nraise 'SECRET'\n", "client.rb line 2 raises RuntimeError, so no run starts"),
+        ("x = 1\nputs 'SECRET\n", "client.rb line 2 raises SyntaxError, so no run starts"),
+        ("\n\nexit 3\n", "client.rb line 3 raises SystemExit, so no run starts"),
+        ("exit! 0\n", "client.rb ends the process that loads it, so no run starts"),
+        ('exec "true"\n', "client.rb ends the process that loads it, so no run starts"),
         ("chef_server_url 'ftp://SECRET'\n", "client.rb line 1 raises ChefConfig::ConfigurationError, so"),
-        ("require '/nowhere/SECRET'\n".replace("SECRET", "x"), "line 1 raises LoadError /nowhere/x, so no run begins"),
-        ("def deep = deep\ndeep\n", "raises SystemStackError, so no run begins"),
-        ("Process.kill(:KILL, $$)\n", "client.rb ends the process that reads it, so no run begins"),
+        ("require '/nowhere/SECRET'\n".replace("SECRET", "x"), "line 1 raises LoadError /nowhere/x, so no run starts"),
+        ("def deep = deep\ndeep\n", "raises SystemStackError, so no run starts"),
+        ("Process.kill(:KILL, $$)\n", "client.rb ends the process that loads it, so no run starts"),
     ],
 )
 def test_a_client_rb_that_ends_chef_client_is_one_line(node, text, words):
@@ -216,7 +216,7 @@ def test_a_client_rb_that_hangs_is_killed_with_all_that_it_started(node, tmp_pat
     pid = tmp_path / "pid"
     told = read(node, f'trap("TERM", "IGNORE")\nFile.write("{pid}", spawn("sleep", "600"))\nsleep\n')
     client_rb = node.path("/etc/chef/client.rb")
-    assert told == f"{client_rb} is not done after 8 s, and no run begins before it is: see what it waits for"
+    assert told == f"{client_rb} takes more than 8 s, and every run waits for it: find out what it waits for"
     until(lambda: is_gone(pid.read_text()))
 
 
@@ -228,7 +228,7 @@ def is_gone(pid):
 
 
 def test_what_only_all_of_chef_has_cannot_be_seen_without_it(node):
-    with pytest.raises(UnseenError, match="needs more of Chef than chef-config") as caught:
+    with pytest.raises(UnseenError, match="needs all of Chef, but only chef-config is here") as caught:
         read(node, "Chef::Log.info 'x'\n")
     assert "client.rb line 1" in str(caught.value)
     with pytest.raises(UnseenError, match="LoadError chef/handler/mine"):
@@ -266,10 +266,10 @@ def test_the_client_s_own_ruby_is_the_one_that_runs(node, ruby, tmp_path):
 @pytest.mark.parametrize(
     ("program", "words"),
     [
-        (None, "there is no Ruby, so"),
-        ('#!/bin/sh\nexec {ruby} --disable-gems "$@"\n', "there is no Ruby with chef-config"),
-        ("#!/nowhere\n", "does not start: No such file or directory"),
-        ('#!/bin/sh\necho nonsense >&"$2"\n', "there is no Ruby with chef-config"),
+        (None, "no Ruby found, so"),
+        ('#!/bin/sh\nexec {ruby} --disable-gems "$@"\n', "no Ruby with chef-config found"),
+        ("#!/nowhere\n", "embedded/bin/ruby: No such file or directory"),
+        ('#!/bin/sh\necho nonsense >&"$2"\n', "no Ruby with chef-config found"),
     ],
 )
 def test_without_a_ruby_that_can_one_line_says_so(node, ruby, program, words):
@@ -296,7 +296,7 @@ def test_a_node_that_is_well_has_one_line(node):
     put(node, "/etc/chef/client.rb", f'chef_server_url "{MAIN}"\nnode_name "web-1"\nssl_verify_mode :verify_peer\n')
     (only,) = findings(node, PROBED)
     assert (only.is_ok, only.subject) == (True, "client.rb of chef-client")
-    assert only.detail.endswith(f"reads it, and the shim sets {MAIN}")
+    assert only.detail.endswith(f"; the shim sets {MAIN}")
 
 
 def test_each_difference_is_a_line_of_its_own(node):
@@ -312,32 +312,56 @@ def test_each_difference_is_a_line_of_its_own(node):
 @pytest.mark.parametrize(
     ("text", "setting", "words"),
     [
-        ('node_name "web-2"', "node_name", "says web-2, and config.yml web-1: runs are those of web-1"),
-        (f'chef_server_url "{MAIN.replace("default", "acme")}"', "organization", "write acme at node.organization"),
-        ('chef_server_url "https://chef-a.example.com"', "organization", "write null at node.organization"),
-        ('chef_server_url "https://CHEF-A.example.com:443/"', "organization", "write null at node.organization"),
-        ('chef_server_url "https://vip.example.com/organizations/acme"', "organization", "has acme in its"),
-        ("local_mode true", "local_mode", "so runs ask no server at all"),
-        ("ssl_verify_mode :verify_none", "ssl_verify_mode", "write ssl_verify_mode :verify_peer"),
-        ('ssl_verify_mode ":verify_none"', "ssl_verify_mode", "write ssl_verify_mode :verify_peer"),
-        ('ssl_client_cert "/x.pem"\nssl_client_key "/x.key"', "ssl_client_cert", "show /x.pem, and probes have none"),
+        ('node_name "web-2"', "node_name", "has web-2, but config.yml has web-1: runs use web-1"),
+        (
+            f'chef_server_url "{MAIN.replace("default", "acme")}"',
+            "organization",
+            "set node.organization, or the server's, to acme",
+        ),
+        (
+            'chef_server_url "https://chef-a.example.com"',
+            "organization",
+            "set node.organization, or the server's, to null",
+        ),
+        (
+            'chef_server_url "https://CHEF-A.example.com:443/"',
+            "organization",
+            "set node.organization, or the server's, to null",
+        ),
+        (
+            'chef_server_url "https://vip.example.com/organizations/acme"',
+            "organization",
+            "has organization acme in chef_server_url",
+        ),
+        ("local_mode true", "local_mode", "so runs use no server"),
+        ("ssl_verify_mode :verify_none", "ssl_verify_mode", "set ssl_verify_mode :verify_peer"),
+        ('ssl_verify_mode ":verify_none"', "ssl_verify_mode", "set ssl_verify_mode :verify_peer"),
+        (
+            'ssl_client_cert "/x.pem"\nssl_client_key "/x.key"',
+            "ssl_client_cert",
+            "sets /x.pem for runs, but probes have none",
+        ),
         ('ssl_client_cert "/x.pem"', "ssl_client_cert", "without ssl_client_key, so every run fails"),
         ('ssl_client_key "/x.key"', "ssl_client_key", "without ssl_client_cert, so every run fails"),
-        ('https_proxy "http://proxy:3128"', "https_proxy", "main and standby through http://proxy:3128, and probes"),
+        ('https_proxy "http://proxy:3128"', "https_proxy", "main and standby through http://proxy:3128, but probes"),
         ('https_proxy "proxy:3128"\nno_proxy "*-a.example.com"', "https_proxy", "runs reach standby through"),
-        ('policy_name "web"\npolicy_group "prod"', "policy_name", "config.yml has none: standbys count as ready"),
+        ('policy_name "web"\npolicy_group "prod"', "policy_name", "but config.yml has none: readiness of standbys"),
         ('policy_name "web"\npolicy_group "prod"\nenvironment "live"', "environment", "a run with both fails"),
-        ("minimal_ohai true", "minimal_ohai", "no plugin of ours runs: node['chef_failover'] is not on the servers"),
-        ("ohai.disabled_plugins = [:ChefFailover]", "ohai.disabled_plugins", "take it out"),
-        ("ohai[:disabled_plugins] << :ChefFailover", "ohai.disabled_plugins", "take it out"),
-        ('ohai.plugin_path = ["/opt/plugins"]', "ohai.plugin_path", "/etc/chef/ohai/plugins is not in it"),
+        (
+            "minimal_ohai true",
+            "minimal_ohai",
+            "our Ohai plugin does not run: node['chef_failover'] is not saved on the servers",
+        ),
+        ("ohai.disabled_plugins = [:ChefFailover]", "ohai.disabled_plugins", "remove it"),
+        ("ohai[:disabled_plugins] << :ChefFailover", "ohai.disabled_plugins", "remove it"),
+        ('ohai.plugin_path = ["/opt/plugins"]', "ohai.plugin_path", "it lacks /etc/chef/ohai/plugins"),
         ('allowed_automatic_attributes ["ipaddress"]', "allowed_automatic_attributes", 'add "chef_failover"'),
         ("allowed_automatic_attributes []", "allowed_automatic_attributes", 'add "chef_failover"'),
         ('automatic_attribute_whitelist ["a/b"]', "automatic_attribute_whitelist", 'add "chef_failover"'),
-        ('blocked_automatic_attributes ["chef_failover"]', "blocked_automatic_attributes", "take it out"),
-        ('automatic_attribute_blacklist [["chef_failover"]]', "automatic_attribute_blacklist", "take it out"),
-        ('ssl_ca_file "/nowhere.pem"', "ssl_ca_file", "which is not there, so every run fails"),
-        ('ssl_ca_path "/nowhere"', "ssl_ca_path", "which is not there, so every run fails"),
+        ('blocked_automatic_attributes ["chef_failover"]', "blocked_automatic_attributes", "remove it"),
+        ('automatic_attribute_blacklist [["chef_failover"]]', "automatic_attribute_blacklist", "remove it"),
+        ('ssl_ca_file "/nowhere.pem"', "ssl_ca_file", "which does not exist, so every run fails"),
+        ('ssl_ca_path "/nowhere"', "ssl_ca_path", "which does not exist, so every run fails"),
     ],
 )
 def test_a_difference_says_what_it_leads_to_and_what_to_do(node, text, setting, words):
@@ -380,10 +404,13 @@ def test_where_the_configuration_has_the_same_there_is_no_difference(tmp_path, r
     node = make_node(tmp_path, node=", policy_name: web, policy_group: prod", more="health: {proxy: environment}")
     text = 'policy_name "{}"\npolicy_group "prod"\nhttps_proxy "http://proxy:3128"\n'
     assert parts(node, text.format("web")) == {}
-    assert "config.yml has policy web of group prod: standbys" in parts(node, text.format("db"))["policy_name"]
+    assert (
+        "config.yml has policy web of group prod: readiness of standbys"
+        in parts(node, text.format("db"))["policy_name"]
+    )
     found = parts(node, 'environment "live"\npolicy_name "web"\n')
-    assert "config.yml policy web: a run with both fails" in found["environment"]
-    assert "does nothing; write policy_name and policy_group there, too" in found["policy_name"]
+    assert "config.yml sets policy web: a run with both fails" in found["environment"]
+    assert "does nothing; set policy_name and policy_group there, too" in found["policy_name"]
     assert parts(node, 'json_attribs "/etc/chef/first.json"\n') == {}
     assert parts(make_node(tmp_path, more="readiness: off"), text.format("db")).keys() == {"https_proxy"}
 
@@ -392,8 +419,8 @@ def test_where_the_configuration_has_the_same_there_is_no_difference(tmp_path, r
     ("environment", "way"),
     [
         ({"https_proxy": f"http://me:{SECRET}@proxy:3128"}, None),
-        ({"HTTPS_PROXY": f"http://me:{SECRET}@other:3128"}, "probes go through other:3128, so that"),
-        ({}, "probes go straight, so that one may work and the other not: set the same for the service"),
+        ({"HTTPS_PROXY": f"http://me:{SECRET}@other:3128"}, "probes go through other:3128: one may"),
+        ({}, "probes go directly: one may work and the other not; set the same for the service"),
     ],
 )
 def test_the_proxy_in_the_environment_of_the_sidecar_is_another(tmp_path, ruby, environment, way):
@@ -423,9 +450,7 @@ def test_a_node_without_a_name_keeps_chef_client_s_own(tmp_path, ruby):
 def test_a_later_file_that_sets_the_url_is_named_even_if_it_is_the_same(node):
     put_shim(node)
     late = put(node, "/etc/chef/client.d/zz.rb", f'chef_server_url "{MAIN}"\n')
-    assert parts(node, "")["chef_server_url"].startswith(
-        f"{late} sets {MAIN} after the shim, so runs stay on that server"
-    )
+    assert parts(node, "")["chef_server_url"].startswith(f"{late} sets {MAIN} after the shim, so runs use that server")
     late.rename(late.with_name("aa.rb"))
     assert parts(node, "") == {}
 
@@ -434,7 +459,7 @@ def test_a_client_d_that_is_read_elsewhere_by_a_program(node):
     put_shim(node)
     (node.path("/etc/chef/other.d")).mkdir()
     found = parts(node, 'self[:client_d_dir] = "/etc/chef/" + "other.d"\n')
-    assert "has client.d read elsewhere, without chef_failover.rb" in found["client_d_dir"]
+    assert "sets another client.d, without chef_failover.rb" in found["client_d_dir"]
 
 
 def test_a_value_stays_on_its_line(node):
@@ -467,9 +492,9 @@ def test_runs_that_would_sign_by_another_key(node, keys, tmp_path):
     """The sidecar's own key goes to chef-client, in the place of one that client.rb names."""
     theirs = put(node, "/etc/chef/web.pem", keys[0], 0o600)
     text = f'client_key "{theirs}"\n'
-    assert f"has {theirs}, and the sidecar does not look there: a server" in parts(node, text)["client_key"]
+    assert f"has {theirs}, but the sidecar does not use that: a server" in parts(node, text)["client_key"]
     ours = put(node, "/state/client.pem", keys[1], 0o600)
-    assert f"has {theirs}, and runs and probes sign by {ours}:" in parts(node, text)["client_key"]
+    assert f"has {theirs}, but runs and probes sign with {ours}:" in parts(node, text)["client_key"]
     ours.write_text(keys[0])
     assert parts(node, text) == {}
     assert parts(node, 'client_key "/nowhere.pem"\n') == {}
@@ -478,9 +503,9 @@ def test_runs_that_would_sign_by_another_key(node, keys, tmp_path):
 def test_probes_that_sign_by_another_key_than_runs(node, keys):
     """A credential is for the sidecar alone, and chef-client keeps its own key."""
     ours = put(node, "/run/credentials/chef-failover.service/client.pem", keys[0], 0o400)
-    assert "which is no usable key, and probes by" in parts(node, "")["client_key"]
+    assert "which is not a usable key, and probes with" in parts(node, "")["client_key"]
     theirs = put(node, "/etc/chef/client.pem", keys[1], 0o600)
-    assert f"runs sign by {theirs}, and probes by another key, {ours}:" in parts(node, "")["client_key"]
+    assert f"runs sign with {theirs}, and probes with another key, {ours}:" in parts(node, "")["client_key"]
     other = put(node, "/etc/chef/web.pem", keys[0], 0o600)
     assert parts(node, f'client_key "{other}"\n') == {}
 
@@ -492,7 +517,7 @@ def test_a_ca_that_runs_trust_and_probes_do_not(tmp_path, ruby):
     node = make_node(tmp_path)
     ca = put(node, "/etc/chef/ca.pem", Authority().ca_pem.decode())
     text = f'ssl_ca_file "{ca}"\n'
-    assert "and probes do not: if it vouches for main, the sidecar finds" in parts(node, text)["ssl_ca_file"]
+    assert "but probes do not trust it: if main needs it, that server is DOWN" in parts(node, text)["ssl_ca_file"]
     assert parts(node, f'ssl_ca_path "{ca.parent}"\nssl_ca_file "/nowhere"\n').keys() == {"ssl_ca_path"}
     first, second = node.config.servers
     named = (first, attrs.evolve(second, ca_file=ca))
@@ -522,11 +547,11 @@ def test_trusted_certificates_that_are_elsewhere(node):
     trap = 'trusted_certs_dir File.join(config_dir, "trusted_certs")\n'
     assert parts(node, trap) == {}
     kept = put(node, "/etc/chef/trusted_certs/a.pem", Authority().ca_pem.decode())
-    assert f"/.chef/trusted_certs, and probes look into {kept.parent}" in parts(node, trap)["trusted_certs_dir"]
+    assert f"/.chef/trusted_certs, but probes trust {kept.parent}" in parts(node, trap)["trusted_certs_dir"]
     other = put(node, "/srv/certs/a.crt", kept.read_text()).parent
     assert parts(node, f'trusted_certs_dir "{other}"\n') == {}
     put(node, "/srv/certs/b.crt", Authority().ca_pem.decode())
     assert (
-        "a server may be UP to them and refused by runs"
+        "a server may be UP for probes and fail for runs"
         in parts(node, f'trusted_certs_dir "{other}"\n')["trusted_certs_dir"]
     )

@@ -106,7 +106,7 @@ def test_a_name_that_does_not_resolve(servers, tmp_path):
     found = said(visit(servers, tmp_path, resolver=Resolver(nobody)))
     assert found[0][1:] == (
         False,
-        "127.0.0.1 has no address (Name or service not known): repair DNS, or add it to /etc/hosts",
+        "127.0.0.1 has no address (Name or service not known): fix DNS, or add it to /etc/hosts",
     )
     assert [entry[1] for entry in found[1:]] == [None, None, None, None]
 
@@ -116,29 +116,29 @@ def test_no_route_and_nobody_who_answers(servers, tmp_path):
     found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: nowhere)))
     assert False in (found[1][1], found[2][1]), "as the host has a route or not"
     cut_off = said(attrs.evolve(visit(servers, tmp_path), route="Network is unreachable"))
-    assert cut_off[1][2].startswith("no packet gets out to it (Network is unreachable)")
-    assert cut_off[2][1:] == (None, "it could not be reached")
+    assert cut_off[1][2].startswith("no packet reaches it (Network is unreachable)")
+    assert cut_off[2][1:] == (None, "the server cannot be reached")
     servers[0].stop()
     found = said(visit(servers, tmp_path))
     assert found[1][:2] == ("route to mainserver", True)
     assert found[2][0] == "connection to mainserver"
-    assert found[2][2].startswith("Connection refused: look at the server, its security group")
-    assert found[3][1:] == (None, "it could not be reached")
+    assert found[2][2].startswith("Connection refused: check the server, its security group")
+    assert found[3][1:] == (None, "the server cannot be reached")
 
 
 def test_a_name_without_an_address(servers, tmp_path):
     found = said(visit(servers, tmp_path, resolver=Resolver(lambda *_: [])))
-    assert found[0][2].startswith("127.0.0.1 has no address (the host name has no address): repair DNS")
+    assert found[0][2].startswith("127.0.0.1 has no address (the host name has no address): fix DNS")
 
 
 @pytest.mark.parametrize(
     ("fault", "step", "words"),
     [
-        (Fault.SILENT, 2, "no answer in time: look at the server"),
-        (Fault.TLS_SILENT, 2, "no answer in time: look at the server"),
-        (Fault.RESET, 2, "Connection reset by peer: look at the server"),
-        (Fault.CERT_EXPIRED, 3, "certificate has expired; it holds from 20"),
-        (Fault.HUGE_HEADERS, 4, "it does not tell its time"),
+        (Fault.SILENT, 2, "no answer in time: check the server"),
+        (Fault.TLS_SILENT, 2, "no answer in time: check the server"),
+        (Fault.RESET, 2, "Connection reset by peer: check the server"),
+        (Fault.CERT_EXPIRED, 3, "certificate has expired; valid from 20"),
+        (Fault.HUGE_HEADERS, 4, "the server does not send its time"),
         (Fault.SERVER_ERROR, None, ""),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_certificate_that_is_not_trusted_or_ends_soon(servers, tmp_path):
     (tmp_path / "ca.pem").write_bytes(Authority().ca_pem)
     strange = visits.visit(parsed, parsed.servers[0], Resolver(), TrustStore(()), lambda: NOW)
     assert (
-        said(strange)[3][2].startswith("unable to get local issuer certificate: put its CA")
+        said(strange)[3][2].startswith("unable to get local issuer certificate: add its CA")
         or "self" in said(strange)[3][2]
     )
     assert said(strange)[4][1] is None
@@ -169,10 +169,16 @@ def test_a_certificate_that_has_ended_says_when(servers, tmp_path):
     words = said(visit(servers, tmp_path))[3][2]
     ended = datetime.datetime.fromisoformat(re.search(r" to (.+) UTC: renew", words)[1] + "+00:00")
     assert datetime.timedelta(0) < datetime.datetime.now(datetime.UTC) - ended < datetime.timedelta(days=3)
-    assert words.endswith(": renew it on the server, or look at this node's clock")
+    assert words.endswith(": renew it on the server, or check this node's clock")
 
 
-@pytest.mark.parametrize(("hours", "words"), [(-1, "60 min behind it"), (2, "2 h ahead of it")])
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (-1, "60 min behind the server's, which refuses more than 15 min"),
+        (2, "2 h ahead of the server's, which refuses more than 15 min"),
+    ],
+)
 def test_a_clock_that_is_off(servers, tmp_path, hours, words):
     found = said(visit(servers, tmp_path, now=datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)))
     assert words in found[4][2]
@@ -182,13 +188,13 @@ def test_a_clock_that_is_off(servers, tmp_path, hours, words):
 @pytest.mark.parametrize("date", [None, "", "noon", "Tue, 99 Nov 2026 10:00:00 GMT"])
 def test_a_server_that_does_not_tell_its_time(chef, servers, tmp_path, date):
     chef.head(f"{servers[0].url}/_status", headers={"Date": date} if date is not None else {})
-    assert said(visit(servers, tmp_path))[4][1:] == (None, "it does not tell its time")
+    assert said(visit(servers, tmp_path))[4][1:] == (None, "the server does not send its time")
 
 
 def test_a_proxy_hides_everything(servers, tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     found = said(visit(servers, tmp_path, health="{proxy: environment}"))
-    assert {entry[1:] for entry in found} == {(None, "it is reached through the proxy of the environment")}
+    assert {entry[1:] for entry in found} == {(None, "not tried: the server is behind the proxy of the environment")}
 
 
 # --- the key --------------------------------------------------------------------------------------------------------
@@ -209,13 +215,13 @@ def test_no_key_is_well_where_one_will_be_made(node, monkeypatch):
 
 def test_the_key(node, tmp_path, monkeypatch):
     monkeypatch.setattr(key, "find", lambda where: find(attrs.evolve(where, adoptable=())))
-    assert "there is none, and none is made" in key.key(with_servers(node))
+    assert "there is no key; the sidecar makes none" in key.key(with_servers(node))
     path = node.config.state_dir / "client.pem"
     path.write_bytes(PrivateKey.generate(2048).private_pem())
     path.chmod(0o600)
     assert key.key(node) is None
     path.chmod(0o644)
-    assert key.key(node) == f"everybody may read {path}, and be this node: chmod o-rwx {path}"
+    assert key.key(node) == f"every user can read {path} and pose as this node: chmod o-rwx {path}"
     path.chmod(0o600)
     path.write_text("-----BEGIN CERTIFICATE-----")
     assert "this is a certificate" in key.key(node)
@@ -230,7 +236,7 @@ def test_a_key_that_the_service_may_not_read(node, tmp_path):
     path.write_bytes(PrivateKey.generate(2048).private_pem())
     path.chmod(0o600)
     trouble = key.key(attrs.evolve(node, user="nobody"))
-    assert "nobody, whom the service runs as, may not read it, because of" in trouble
+    assert trouble.startswith(f"user nobody cannot read {path}: mode 0600, owner root; give it to the service")
 
 
 @pytest.mark.parametrize(
@@ -238,9 +244,9 @@ def test_a_key_that_the_service_may_not_read(node, tmp_path):
     [
         ("ok", None, None),
         ("not_associated", None, "HTTP 401: chef-failover associate mainserver, or register the key"),
-        ("not_associated", Known.NOT, "HTTP 401: it does not know web-1, and the association there is none: knife"),
+        ("not_associated", Known.NOT, "HTTP 401: the server does not know web-1, and its association is none: knife"),
         ("not_associated", Known.BY_ANOTHER_KEY, "HTTP 401: key conflict: another key is registered there as web-1"),
-        ("not_associated", Known.BY_THIS_KEY, "HTTP 401: it has this very key, so that may have expired there: knife"),
+        ("not_associated", Known.BY_THIS_KEY, "HTTP 401: the server has this key, so it may have expired there: knife"),
         ("clock_skew", None, "HTTP 401"),
     ],
 )
@@ -251,9 +257,9 @@ def test_whether_the_key_fits(outcome, known, words):
 
 
 def test_whether_the_key_fits_cannot_always_be_seen():
-    assert "not signed" in unseen(lambda: key.fits(ENTRY, "web-1", is_signed=False))
+    assert "this probe was unsigned" in unseen(lambda: key.fits(ENTRY, "web-1", is_signed=False))
     refused = ENTRY | {"outcome": "refused", "detail": "connection refused"}
-    assert unseen(lambda: key.fits(refused, "web-1", is_signed=True)) == "it could not be asked: connection refused"
+    assert unseen(lambda: key.fits(refused, "web-1", is_signed=True)) == "could not ask the server: connection refused"
 
 
 def with_unit(node, text):
@@ -273,12 +279,12 @@ def test_a_key_that_systemd_hands_over_is_looked_at_where_systemd_takes_it_from(
     assert key.key(handed_over) is None
     assert unit.missing_credentials(handed_over) is None
     copy = put(node, f"/run/credentials/{UNIT}/client.pem", "(missing)")
-    assert key.key(handed_over).startswith(f"{source} is another one than when the service was started: systemctl")
+    assert key.key(handed_over).startswith(f"{source} changed since the service started: systemctl")
     copy.unlink()
     source.write_text("-----BEGIN CERTIFICATE-----")
     assert "this is a certificate" in key.key(handed_over)
     source.unlink()
-    assert unseen(lambda: key.key(handed_over)) == f"{source} is not there: see credentials"
+    assert unseen(lambda: key.key(handed_over)) == f"{source} does not exist: see credentials"
 
 
 @pytest.mark.parametrize(
@@ -286,17 +292,17 @@ def test_a_key_that_systemd_hands_over_is_looked_at_where_systemd_takes_it_from(
     [
         (
             "",
-            "the service does not start without it (243/CREDENTIALS): put it back, and add SetCredential=client.pem:(",
+            "the service does not start without it (243/CREDENTIALS): restore it, and add SetCredential=client.pem:(",
         ),
         (
             "SetCredential=client.pem:(missing)\n",
-            "the service starts without it; put it back, then restart the service",
+            "the service starts without it; restore it, then restart the service",
         ),
     ],
 )
 def test_a_credential_whose_file_is_missing_is_named(node, more, words):
     said = unit.missing_credentials(with_unit(node, LOADED + more))
-    assert said.startswith(f"LoadCredential names {node.path('/etc/chef/client.pem')}, which is not there: {words}")
+    assert said.startswith(f"LoadCredential names {node.path('/etc/chef/client.pem')}, which does not exist: {words}")
 
 
 # --- the validator --------------------------------------------------------------------------------------------------
@@ -339,17 +345,17 @@ def test_a_validator_that_is_not_taken_says_what_to_mend(new_node, servers, tmp_
     new_node[1].write_text("nonsense")
     assert tried(node).startswith(f"association.validator_key file:{new_node[1]}: ")
     new_node[1].unlink()
-    assert Check("validator", lambda: tried(node)).run().detail == f"{new_node[1]} is not there"
+    assert Check("validator", lambda: tried(node)).run().detail == f"{new_node[1]} does not exist"
 
 
 def test_a_validator_cannot_be_tried_on_a_server_that_is_away(new_node, servers):
     node = attrs.evolve(new_node[0], user="nobody-of-that-name")
-    assert unseen(lambda: tried(node, Outcome.REFUSED)) == "its key can be read; the server could not be asked"
+    assert unseen(lambda: tried(node, Outcome.REFUSED)) == "the key is readable; the server does not answer"
     servers[0].stop()
-    assert unseen(lambda: tried(node)) == "the server could not be asked: connection refused"
+    assert unseen(lambda: tried(node)) == "could not ask the server: connection refused"
     servers[0].start()
     servers[0].fault = Fault.SERVER_ERROR
-    assert unseen(lambda: tried(node)).startswith("the server could not be asked: HTTP 500")
+    assert unseen(lambda: tried(node)).startswith("could not ask the server: HTTP 500")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
@@ -362,12 +368,11 @@ def test_a_validator_s_key_that_the_service_cannot_read(new_node, tmp_path):
             directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
     path.chmod(0o600)
     assert tried(elsewhere) == (
-        f"{path}: nobody, whom the service runs as, may not read it, because of {path}:"
-        f" chgrp nobody {path}; chmod 0640 {path}"
+        f"user nobody cannot read {path}: mode 0600, owner root: chgrp nobody {path}; chmod 0640 {path}"
     )
     path.chmod(0o644)
     assert tried(elsewhere) is None
-    assert tried(node).startswith(f"{path}: /tmp is empty for the service, by PrivateTmp of its unit")
+    assert tried(node).startswith(f"user nobody cannot read {path}: the unit hides /tmp (PrivateTmp)")
     path.unlink()
     with pytest.raises(FileNotFoundError):
         tried(elsewhere)
@@ -406,7 +411,7 @@ def test_what_an_endpoint_of_aws_is_trusted_by(node, tmp_path):
     def found():
         return trust.checks(node)[1].run()
 
-    assert (found().subject, found().is_ok, found().detail) == ("trust in AWS", False, f"{path} is not there")
+    assert (found().subject, found().is_ok, found().detail) == ("trust in AWS", False, f"{path} does not exist")
     path.write_text("see the wiki")
     assert found().detail.startswith(f"ca_file {path}: ")
     path.write_bytes(Authority().ca_pem)
@@ -414,8 +419,8 @@ def test_what_an_endpoint_of_aws_is_trusted_by(node, tmp_path):
     path.chmod(0o600)
     let_in(tmp_path)
     node = attrs.evolve(node, user="nobody", root=tmp_path)
-    said = "nobody, whom the service runs as, may not read it, because of"
-    assert found().detail == f"{path}: {said} {path}: chgrp nobody {path}; chmod 0640 {path}"
+    said = f"user nobody cannot read {path}: mode 0600, owner root"
+    assert found().detail == f"{said}: chgrp nobody {path}; chmod 0640 {path}"
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to be somebody else")
@@ -466,7 +471,8 @@ def test_the_configuration_is_root_s_alone(node):
     assert files.config_file(node).endswith(f"chown root {node.config_path}")
     os.chown(node.config_path, 0, 0)
     node.config_path.chmod(0o600)
-    assert "may not read it, because of" in files.config_file(attrs.evolve(node, user="nobody"))
+    said = files.config_file(attrs.evolve(node, user="nobody"))
+    assert said == f"user nobody cannot read {node.config_path.absolute()}: mode 0600, owner root"
 
 
 def test_the_state(node):
@@ -481,12 +487,12 @@ def test_the_state(node):
     assert files.state_file(node).endswith(f"chmod go-w {node.config.state_dir}")
     path.unlink()
     node.config.state_dir.rmdir()
-    assert Check("state", lambda: files.state_file(node)).run().detail == f"{node.config.state_dir} is not there"
+    assert Check("state", lambda: files.state_file(node)).run().detail == f"{node.config.state_dir} does not exist"
 
 
 def test_a_state_that_cannot_be_written(node, monkeypatch):
     monkeypatch.setattr(client, "ask", lambda *_, **__: client.Reply(200, {"transitions": [{"server": None}]}))
-    assert files.state_file(node).endswith("though the sidecar has something to keep: is the disk full?")
+    assert files.state_file(node).endswith("but the sidecar has something to save: is the disk full?")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to give a file away")
@@ -500,7 +506,7 @@ def test_the_socket(node):
     assert Check("socket", lambda: files.socket_file(path)).run().is_ok is False
     path.parent.mkdir()
     path.parent.chmod(0o755)
-    assert files.socket_file(path) == f"{path} is not there: systemctl start chef-failover"
+    assert files.socket_file(path) == f"{path} does not exist: systemctl start chef-failover"
     path.touch()
     assert "is not a socket" in files.socket_file(path)
     path.unlink()
@@ -509,7 +515,7 @@ def test_the_socket(node):
         path.chmod(0o660)
         assert files.socket_file(path) is None
         path.chmod(0o666)
-        assert "everybody may speak" in files.socket_file(path)
+        assert "every user can connect to" in files.socket_file(path)
     path.parent.chmod(0o777)
     assert "chmod go-w" in files.socket_file(path)
     assert "the sidecar does not answer" in files.answers(path)
@@ -528,15 +534,15 @@ def stub(node, library=LIBRARY, path=None):
 
 
 def test_the_shim_is_where_chef_client_reads_it_and_loads_what_is_here(node):
-    assert "client.d/chef_failover.rb is not there, so no run is ever moved" in shim.shim(node, "chef")
+    assert "client.d/chef_failover.rb does not exist, so runs never fail over" in shim.shim(node, "chef")
     put(node, "/etc/chef/client.d/chef_failover.rb", "# emptied")
     assert "does not load the shim" in shim.shim(node, "chef")
     put(node, "/etc/chef/client.d/chef_failover.rb", stub(node))
-    assert f"/etc/chef/client.d/chef_failover.rb loads {LIBRARY}, which is not there:" in shim.shim(node, "chef")
+    assert f"/etc/chef/client.d/chef_failover.rb loads {LIBRARY}, which does not exist:" in shim.shim(node, "chef")
     put(node, LIBRARY)
     assert shim.shim(node, "chef") is None
     put(node, "/etc/chef/client.d/chef_failover.rb", stub(node, path="/opt/cf/config.yml"))
-    assert "names /opt/cf/config.yml, and this is" in shim.shim(node, "chef")
+    assert "uses /opt/cf/config.yml, but this check uses " in shim.shim(node, "chef")
 
 
 def test_the_shim_as_it_is_installed_is_understood(node):
@@ -545,16 +551,15 @@ def test_the_shim_as_it_is_installed_is_understood(node):
     text = (ROOT / "ruby_shim" / "client.d" / "chef_failover.rb").read_text()
     put(node, "/etc/chef/client.d/chef_failover.rb", text)
     put(node, LIBRARY)
-    assert "names /etc/chef-failover/config.yml" in shim.shim(node, "chef")
+    assert "uses /etc/chef-failover/config.yml, but this check uses " in shim.shim(node, "chef")
 
 
 def test_a_client_d_that_is_elsewhere(node):
     put(node, "/etc/chef/client.d/chef_failover.rb", stub(node))
     put(node, LIBRARY)
     put(node, "/etc/chef/client.rb", "# client_d_dir '/nowhere'\nclient_d_dir  '/etc/chef/other.d'\n")
-    assert (
-        "/etc/chef/other.d/chef_failover.rb is not there (client.rb puts client_d_dir there), so no run"
-        in shim.shim(node, "chef")
+    assert "/etc/chef/other.d/chef_failover.rb does not exist (client_d_dir of client.rb), so runs" in shim.shim(
+        node, "chef"
     )
     put(node, "/etc/chef/other.d/chef_failover.rb", stub(node))
     assert shim.shim(node, "chef") is None
@@ -597,14 +602,14 @@ def test_what_is_accepted_is_looked_at(node):
 
 
 def test_the_unit(node, tmp_path):
-    assert unseen(unit.checks(node)[0].look) == "systemd does not run here"
+    assert unseen(unit.checks(node)[0].look) == "systemd is not running here"
     node.path("/run/systemd/system").mkdir(parents=True)
-    assert unseen(unit.checks(node)[0].look) == "systemd does not run here"
+    assert unseen(unit.checks(node)[0].look) == "systemd is not running here"
     program = put(node, "/bin/systemctl", '#!/bin/sh\n[ "$1" = is-enabled ] && echo enabled || echo failed\n', 0o755)
     with_systemd = attrs.evolve(node, which=lambda _: str(program))
     enabled, active, _ = unit.checks(with_systemd)
     assert enabled.look() is None
-    assert active.look().startswith("it is failed: systemctl start chef-failover.service")
+    assert active.look().startswith("failed: systemctl start chef-failover.service")
     put(node, "/bin/systemctl", "", 0o755)
     assert active.run().is_ok in (None, False)
 
@@ -639,7 +644,7 @@ def test_that_the_node_is_offline_is_said_first(node, monkeypatch):
     assert said.startswith("This node is offline: no name server answers.")
     found = diagnose_node(nowhere, probed)
     assert (found[0].subject, found[0].is_ok) == ("network", False)
-    assert found[0].detail.startswith("this node is offline: no name server answers: see ip route")
+    assert found[0].detail.startswith("this node is offline: no name server answers; check ip route")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")

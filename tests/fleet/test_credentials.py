@@ -7,7 +7,7 @@ import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.errors import CredentialsError, KeyFileError
-from chef_failover.fleet.credentials import from_options, from_profiles
+from chef_failover.fleet.credentials import from_options, from_profiles, from_text
 
 KEY = PrivateKey.generate()
 URL = "https://chef.example.com/organizations/acme"
@@ -44,6 +44,21 @@ def test_profiles_give_accounts(path):
     assert (two.label, two.user) == ("standby", "bob")
     assert one.key.public_pem() == two.key.public_pem() == KEY.public_pem()
     assert "PRIVATE" not in repr(two)
+
+
+def test_all_profiles_of_a_text_give_accounts_and_no_message_shows_a_key():
+    pem = KEY.private_pem().decode()
+    profile = '[{}]\nclient_name = "alice"\nclient_key = """{}"""\nchef_server_url = "{}"\n'
+    text = profile.format("main", f"\n  {pem}", URL) + profile.format("standby", pem, URL)
+    assert [(one.label, one.user) for one in from_text(text, "the secret")] == [("main", "alice"), ("standby", "alice")]
+    with pytest.raises(CredentialsError, match="the secret has no profile"):
+        from_text('client_name = "alice"', "the secret")
+    with pytest.raises(CredentialsError, match="the secret: Invalid"):
+        from_text("{", "the secret")
+    for key in ("alice.pem", pem.replace("-----BEGIN", ""), pem[:300]):
+        with pytest.raises(KeyFileError, match=r"^the secret: profile main: client_key: ") as raised:
+            from_text(profile.format("main", key, URL), "the secret")
+        assert key[:20] not in str(raised.value)
 
 
 def test_the_usual_profile_is_that_of_the_environment_the_context_or_default(path):

@@ -1,7 +1,6 @@
 """What can be said about scripts, templates and examples without running them."""
 
 import fnmatch
-import json
 import re
 import shutil
 import subprocess
@@ -72,7 +71,6 @@ def test_instances_take_imdsv2_alone():
     source = (TEMPLATE / "amazon-ebs.pkr.hcl").read_text()
     assert re.search(r'imds_support *= "v2.0"', source)
     assert re.search(r'http_tokens *= "required"', source)
-    assert re.search(r'http_tokens *= "required"', (EXAMPLES / "launch-template.tf").read_text())
 
 
 @pytest.mark.parametrize(
@@ -97,44 +95,16 @@ def test_the_plugin_is_pinned_at_one_with_the_fixes_of_1_8_2():
     assert tuple(map(int, pinned)) >= (1, 8, 2)
 
 
-def test_user_data_is_valid_for_cloud_init():
-    run(require_program("cloud-init", "cloud-init"), "schema", "--config-file", EXAMPLES / "user-data-of-ami.yml")
-
-
-def test_the_launch_template_allows_what_its_instances_use():
-    """The secrets, their keys, the agent's log group and Session Manager, in every partition."""
-    source = (EXAMPLES / "launch-template.tf").read_text()
-    policy = json.loads((ROOT / "packaging" / "iam" / "secretsmanager.json").read_text())
-    logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    actions = re.findall(r"actions += \[(.*?)\]", source)
-    assert [re.findall(r'"(.*?)"', one) for one in actions[1:]] == [
-        *([statement["Action"]] for statement in policy["Statement"]),
-        logs,
-    ]
-    agent = json.loads((EXAMPLES / "cloudwatch" / "amazon-cloudwatch-agent.json").read_text())
-    assert f'default     = "{agent["logs"]["metrics_collected"]["prometheus"]["log_group_name"]}"' in source
-    assert "policy/AmazonSSMManagedInstanceCore" in source
-    assert "arn:aws:" not in re.sub(r"error_message.*", "", source)
-    assert "update_default_version = true" in source
-
-
-def test_variables_of_the_launch_template_are_described_and_validated():
-    blocks = re.findall(
-        r'^variable "(\w+)" \{\n(.*?)^\}', (EXAMPLES / "launch-template.tf").read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert {name for name, text in blocks if "validation {" in text} == {
-        "validator_secrets",
-        "kms_keys",
-        "architecture",
-    }
-    assert all("description = " in text for _, text in blocks)
+@pytest.mark.parametrize("name", ["user-data.yml", "user-data-of-ami.yml"])
+def test_user_data_is_valid_for_cloud_init(name):
+    run(require_program("cloud-init", "cloud-init"), "schema", "--config-file", EXAMPLES / name)
 
 
 def test_terraform_fmt():
     terraform = shutil.which("terraform")
     if terraform is None:  # also with CI=true: no distribution packages it
         pytest.skip("terraform is not on PATH, and no distribution packages it")
-    run(terraform, "fmt", "-check", "-diff", EXAMPLES)
+    run(terraform, "fmt", "-check", "-diff", "-recursive", ROOT / "packaging" / "terraform")
 
 
 @pytest.mark.parametrize("broken", [None, "rpm", "systemctl", "seal"])

@@ -142,7 +142,7 @@ def test_a_key_that_only_root_may_read_comes_as_a_credential(installed, servers,
     until(lambda: server_in_use(installed) == servers[0].url)
     ill = installed.run("chef-failover check --node", check=False)
     assert re.search(
-        r"^!!  credentials  +LoadCredential names /etc/chef/client.pem, which is not there", ill, re.MULTILINE
+        r"^!!  credentials  +LoadCredential names /etc/chef/client.pem, which does not exist", ill, re.MULTILINE
     ), ill
 
 

@@ -292,7 +292,7 @@ def test_it_serves_on_aarch64(unpacked, tmp_path):
 def serves(python, root, folder):
     """The tree under ``root`` imports everything, and its sidecar gives one answer."""
     python = [*map(str, python), "-I", "-S", "-B"]
-    modules = "botocore.session, flask, yaml, cattrs, chef_failover.chef.libcrypto as own"
+    modules = "boto3, flask, yaml, cattrs, chef_failover.chef.libcrypto as own"
     call(*python, "-c", f"import sys; sys.path[0:0] = ['{root / TREE}']; import {modules}; own.PrivateKey.generate()")
     with dev_servers("mainserver", "standbyserver") as servers:
         config = write_config(folder, servers)

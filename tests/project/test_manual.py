@@ -143,7 +143,7 @@ def test_fish_completes_commands_with_their_help(share, environ):
     script = share / "fish" / "vendor_completions.d" / "chef-failover.fish"
     found = said(environ, fish, "--no-config", "-c", f"source {script}; complete -C 'chef-failover '")
     assert [line.partition("\t")[0] for line in found] == COMMANDS
-    assert any("\tShow every server" in line for line in found)
+    assert any("\tShow all servers" in line for line in found)
 
 
 def test_zsh_takes_its_script_as_a_completion_of_ours(share, environ):

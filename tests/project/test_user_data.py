@@ -28,6 +28,7 @@ echo "{name} $*" >>"{folder}/told"
 WAIT = "chef-failover wait --associated --timeout 10m"
 RUN_LIST, FIRST_RUN = "/etc/chef/first-boot.json", "/etc/chef/first-run"
 RUN = f"chef-client -j {RUN_LIST}"
+DNF = "dnf -q -y install chef-failover-0.1.0 chef-18.7.10 nftables"
 START = ["systemctl enable chef-failover", "systemctl restart --no-block chef-failover"]
 INSTALL = "install -m 0644 /usr/share/doc/chef-failover/examples/{} /etc/systemd/system/"
 UNITS = ["chef-client.service", "chef-client.timer"]
@@ -51,7 +52,7 @@ def written(document, path):
 
 def test_cloud_init_would_take_it_for_its_own(document):
     assert USER_DATA.read_text().startswith("#cloud-config\n")
-    assert set(document) == {"packages", "write_files", "runcmd"}
+    assert set(document) == {"write_files", "runcmd"}
     assert len(USER_DATA.read_bytes()) < 16384  # what EC2 takes
     for file in document["write_files"]:
         assert set(file) == {"path", "permissions", "content"}
@@ -63,6 +64,14 @@ def test_its_configuration_is_valid_and_registers_the_node_everywhere(document):
     assert parsed.node.name == "{instance_id}"
     assert len(parsed.servers) == 2
     assert all(isinstance(server.association, ChefServerAssociation) for server in parsed.servers)
+
+
+def test_its_repository_is_as_make_repo_writes_it(document):
+    """But for the address. It stands where dnf finds it before anything is installed, and demands both signatures."""
+    (made,) = re.findall(r"<<REPO\n(.*?)REPO\n", (EXAMPLES.parent / "make-repo").read_text(), flags=re.DOTALL)
+    text = written(document, "/etc/yum.repos.d/chef-failover.repo")
+    (address,) = set(re.findall(r"https://\S+?/chef-failover(?=/)", text))
+    assert text == made.replace("$BASEURL", address)
 
 
 def test_the_first_run_has_something_to_do(document):
@@ -102,7 +111,7 @@ def test_it_limits_the_metadata_service_where_nftables_is_and_goes_on_anyway(tmp
         "systemctl daemon-reload",
         "systemctl enable --now metadata-for-root",
     ]
-    assert (told, exit_code) == ([*limits[:reached], *READY, WAIT, RUN, DONE, TIMER], 0)
+    assert (told, exit_code) == ([DNF, *limits[:reached], *READY, WAIT, RUN, DONE, TIMER], 0)
 
 
 def test_its_commands_exist():
@@ -117,7 +126,7 @@ def run_script(path, folder, shows="", **ends):
     ``shows`` is the file that systemctl has for each unit.
     """
     (script,) = yaml.safe_load(path.read_text())["runcmd"]
-    for name in ("systemctl", "chef-failover", "chef-client", "sleep", "install", "rm"):
+    for name in ("dnf", "systemctl", "chef-failover", "chef-client", "sleep", "install", "rm"):
         (folder / name).write_text(STAND_IN.format(name=name, folder=folder, shows=shows))
         (folder / name).chmod(0o755)
     for name, codes in ends.items():
@@ -130,11 +139,13 @@ def run_script(path, folder, shows="", **ends):
 @pytest.mark.parametrize(
     ("ends", "told", "exit_code"),
     [
-        ({}, [*READY, WAIT, RUN, DONE, TIMER], 0),
-        ({"chef_client": [1]}, [*READY, WAIT, RUN, "sleep 30", WAIT, RUN, DONE, TIMER], 0),
-        ({"chef_failover": [1]}, [*READY, WAIT, "sleep 30", WAIT, RUN, DONE, TIMER], 0),
-        ({"systemctl": [1]}, START[:1], 1),
-        ({"systemctl": [0, 0, 0, 0, 0, 1]}, [*READY, WAIT, RUN, DONE, TIMER], 0),
+        ({}, [DNF, *READY, WAIT, RUN, DONE, TIMER], 0),
+        ({"chef_client": [1]}, [DNF, *READY, WAIT, RUN, "sleep 30", WAIT, RUN, DONE, TIMER], 0),
+        ({"chef_failover": [1]}, [DNF, *READY, WAIT, "sleep 30", WAIT, RUN, DONE, TIMER], 0),
+        ({"systemctl": [1]}, [DNF, *START[:1]], 1),
+        ({"dnf": [1]}, [DNF, "sleep 30", DNF, *READY, WAIT, RUN, DONE, TIMER], 0),
+        ({"dnf": [1, 1, 1]}, [DNF, "sleep 30", DNF, "sleep 30", DNF], 1),
+        ({"systemctl": [0, 0, 0, 0, 0, 1]}, [DNF, *READY, WAIT, RUN, DONE, TIMER], 0),
     ],
     ids=str,
 )

@@ -443,10 +443,11 @@ def test_a_list_takes_over_and_a_bad_or_empty_one_does_not(servers, tmp_path):
         told = run("status", "--config", path).stdout
         assert f"Servers: from file:{source}, version " in told
         assert (
-            "refused: stranger: host chef.evil.example is neither in trusted_hosts nor in servers of config.yml" in told
+            "rejected: stranger: host chef.evil.example is neither in trusted_hosts nor in servers of config.yml"
+            in told
         )
         checked = run("check", "--config", path)
-        assert (checked.returncode, "refused: stranger" in checked.stdout) == (1, True), checked.stdout
+        assert (checked.returncode, "rejected: stranger" in checked.stdout) == (1, True), checked.stdout
         replace(source, listed(tmp_path, *servers))
         until(lambda: not standing(running)["refused"])
         assert run("check", "--config", path).returncode == 0
@@ -522,7 +523,7 @@ def test_the_cache_is_used_at_a_start_while_the_source_is_dead(servers, tmp_path
         assert names(running) == ["standbyserver"]
         until(lambda: standing(running)["trouble"])
         assert standing(running)["in_use"] == "cache"
-        assert "as kept on disk" in run("status", "--config", path).stdout
+        assert " (cached), version " in run("status", "--config", path).stdout
         source.write_text(listed(tmp_path, *servers))
         until(lambda: names(running) == ["mainserver", "standbyserver"])
         until(lambda: standing(running)["in_use"] == "source")
@@ -537,13 +538,13 @@ def test_drains_of_the_list_hold_on_the_node_and_are_ended_there(servers, tmp_pa
         until(lambda: running.ask("/v1/server").body["name"] == "standbyserver")
         drain = running.ask("/v1/servers").body["servers"][0]["drain"]
         assert (drain["who"], drain["reason"], drain["ends"]) == ("the fleet's list", "kernel upgrade", None)
-        assert "Nothing has changed." in run("undrain", "mainserver", "--config", path).stdout
+        assert "Nothing changed." in run("undrain", "mainserver", "--config", path).stdout
         running.restart() if running.stop() == 0 else None
         assert running.ask("/v1/server").body["name"] == "standbyserver"
         replace(source, listed(tmp_path, *servers))
         until(lambda: running.ask("/v1/server").body["name"] == "mainserver")
         assert running.log.count("mainserver in service->drained by the fleet's list: kernel upgrade") == 1
-        until(lambda: "mainserver drained->in service taken off the fleet's list" in running.log)
+        until(lambda: "mainserver drained->in service removed from the fleet's list" in running.log)
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)
         replace(source, listed(tmp_path, *servers, more=f"drains: [{{server: mainserver, until: {soon.isoformat()}}}]"))
         until(lambda: running.ask("/v1/server").body["name"] == "standbyserver")

@@ -101,7 +101,7 @@ def association(text):
         (one(more=association(f"{WORKS}, ca_file: /etc/pki/works.pem")), None),
         (
             one(more=association(f"{WORKS}, ca_file: /etc/pki/own.pem")),
-            "its association's ca_file /etc/pki/own.pem is not that of an endpoint in config.yml",
+            "association.ca_file /etc/pki/own.pem is not that of an endpoint in config.yml",
         ),
     ],
 )
@@ -258,7 +258,7 @@ def test_a_drain_of_the_list_holds_until_the_list_has_it_no_more(two):
     steps = [(step.server, step.after, step.reason) for step in ended.transitions if step.server]
     assert steps == [
         ("a", "drained", "by the fleet's list: upgrade"),
-        ("a", "in service", "taken off the fleet's list"),
+        ("a", "in service", "removed from the fleet's list"),
     ]
 
 

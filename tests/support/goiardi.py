@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import requests
 import trustme
@@ -125,6 +126,12 @@ class Goiardi:
     def names(self, kind: str) -> list[str]:
         """The names of all objects of this kind, as the administrator."""
         return list(self.request("GET", kind, "admin", self._key("admin")).json())
+
+    def search(self, query: str) -> list[object]:
+        """The nodes that the search finds, as the administrator."""
+        path = f"search/node?q={quote(query)}"
+        rows: list[object] = self.request("GET", path, "admin", self._key("admin")).json()["rows"]
+        return rows
 
     def request(self, method: str, path: str, user: str, key: PrivateKey, content: object = None) -> requests.Response:
         """One request, signed as ``user``."""

@@ -1020,7 +1020,7 @@ def test_a_node_name_of_client_rb_that_is_another_is_said_once(machine, main):
     with daemon(machine.config):
         assert machine.run() == 0, machine.output
     assert machine.has_run_on(main)
-    assert machine.output.count(f"node_name web-9 of client.rb gives way to {NODE} of config.yml") == 1
+    assert machine.output.count(f"node_name {NODE} of config.yml replaces web-9 of client.rb") == 1
 
 
 def test_local_mode_is_left_alone_by_a_client_rb_that_loads_client_d(machine):
@@ -1107,7 +1107,7 @@ def test_a_foreign_host_is_refused(machine, main, standby):
         assert machine.run() == 0, machine.output
     assert impostor.questions == 2
     assert machine.urls("run_completed") == [standby.url], machine.output
-    assert f"refused {foreign}: config.yml does not name this host" in machine.output
+    assert f"refused {foreign}: not https, or its host or path is not in config.yml" in machine.output
     assert not machine.has_run_on(main)
 
 
@@ -1127,7 +1127,7 @@ def test_the_command_line_wins(machine, main, standby):
             machine.run_of(process)
         assert between.reports == []
     assert machine.urls("run_completed") == [standby.url] * 3, machine.output
-    assert "set by somebody else" not in machine.output
+    assert "the shim keeps it" not in machine.output
     assert not machine.has_run_on(main)
 
 

@@ -56,10 +56,9 @@ def test_undrain_says_where_a_drain_of_the_fleet_s_list_is_ended(servers, tmp_pa
         for is_changed in (True, False):
             ended = run("undrain", "mainserver", "--config", path)
             assert ended.returncode == 1
-            assert ("Nothing has changed" in ended.stdout) is not is_changed
+            assert ("Nothing changed" in ended.stdout) is not is_changed
             assert ended.stderr == (
-                f"mainserver is still drained by the fleet's list: end that drain there, file:{fleet}, and it ends on"
-                " all nodes\n"
+                f"mainserver is still drained by the fleet's list, file:{fleet}: end that drain there, for all nodes\n"
             )
         assert run("undrain", "standbyserver", "--config", path).returncode == 0
 
@@ -169,8 +168,8 @@ def test_a_drain_moves_the_next_run_and_outlives_restarts_and_reloads(servers, t
         both_up(running)  # the one that returned is a new one
         ended = run("undrain", "mainserver", "--config", path)
         assert ended.stdout.startswith("Using mainserver: first in order of preference")
-        assert "mainserver drained->in service taken back by root; it was given by root for 2 h" in running.log
-        assert run("undrain", "mainserver", "--config", path).stdout.startswith("Nothing has changed.\n")
+        assert "mainserver drained->in service ended by root; set by root for 2 h" in running.log
+        assert run("undrain", "mainserver", "--config", path).stdout.startswith("Nothing changed.\n")
 
 
 def test_a_pin_is_a_rehearsal_that_ends_by_itself(servers, tmp_path):
@@ -250,7 +249,7 @@ def test_who_is_the_peer_of_the_socket_and_sudo_only_adds_a_name(servers, tmp_pa
         ended = run("pin", "mainserver", "--config", path, env=os.environ | {"SUDO_USER": "alice"})
         assert "by root (for alice) since" in ended.stdout
         client.ask(running.socket, "/v1/unpin", method="POST", body={"on_behalf_of": "root"})
-        assert "taken back by root; it was given by root (for alice)" in running.log
+        assert "ended by root; set by root (for alice)" in running.log
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")

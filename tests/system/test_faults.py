@@ -247,7 +247,7 @@ def test_all_down(servers, make_sidecar):
         server.fault = fault
     _, choice = choose(sidecar)
     assert choice.is_degraded
-    assert choice.reason.startswith("no server is eligible, and this is the best of the rest: ")
+    assert choice.reason.startswith("no server is eligible; the best of the rest: ")
 
 
 def test_all_silent_from_the_start(servers, make_sidecar):

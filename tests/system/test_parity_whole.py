@@ -22,7 +22,7 @@ OLD, NEW = "4d5e6f7a8b", "1a2b3c4d5e"
 POLICY = "{name: web-1, policy_name: webserver, policy_group: production}"
 RUN_LIST = "{name: web-1}"
 WORDS = {
-    POLICY: "policy webserver is at 4d5e6f7 there, and runs use 1a2b3c4",
+    POLICY: "policy webserver is at 4d5e6f7 there; runs use 1a2b3c4",
     RUN_LIST: "1 cookbook is older: web 1.9.0 there, runs use 2.0.0",
 }
 USED = {
@@ -120,5 +120,5 @@ def test_once_a_run_there_has_succeeded_the_main_server_is_not_stale_for_it(tmp_
         sidecar.stop(2.0)
     again = Sidecar(sidecar.config)
     assert (again.snapshot.choice.name, again.snapshot.used_server) == ("near", "near")
-    said = "not compared: it is preferred to near, where runs used what they use now"
+    said = "not compared: it is preferred to near, where the last runs were"
     assert shown(again)["mainserver"] == (False, said)

@@ -62,7 +62,7 @@ module ChefFailover
     def warn_of_name(config, name, run, is_final)
       @name = config[:node_name] unless [nil, name].include?(config[:node_name])
       is_told = @name && name && !ClientConfig.given?(:node_name)
-      run.say("node_name #{@name} of client.rb gives way to #{name} of config.yml", is_final ? :warn : :debug) if is_told
+      run.say("node_name #{name} of config.yml replaces #{@name} of client.rb", is_final ? :warn : :debug) if is_told
     end
 
     def set_identity(config, name, value, is_targeting)
@@ -83,7 +83,7 @@ module ChefFailover
       files = [*others.select { |one| File.file?(one) }, ca_file].uniq
       files.one? ? ca_file : write(File.join(config[:file_cache_path], "chef-failover#{ca_file.tr('/', '_')}"), files)
     rescue SystemCallError => e
-      run.say("ssl_ca_file #{ca_file} is ignored: #{e.message}")
+      run.say("ssl_ca_file #{ca_file} ignored: #{e.message}")
       nil
     end
 

@@ -60,16 +60,16 @@ module ChefFailover
 
         answer << chunk unless chunk == :wait_readable
       end
-      raise Unusable, "an answer longer than #{Document::LONGEST_BYTES} bytes"
+      raise Unusable, "answer longer than #{Document::LONGEST_BYTES} bytes"
     end
 
     def parse(answer)
-      raise Unusable, "an empty answer" if answer.empty?
+      raise Unusable, "empty answer" if answer.empty?
 
       head, body = answer.split("\r\n\r\n", 2)
       status = head[%r{\AHTTP/1\.[01] (\d{3})\b}, 1]
       raise Unusable, "not an HTTP answer" unless status && body
-      raise Unusable, "an answer cut short" if body.bytesize < head[/^content-length: *(\d+)/i, 1].to_i
+      raise Unusable, "incomplete answer" if body.bytesize < head[/^content-length: *(\d+)/i, 1].to_i
 
       [status.to_i, Document.parse(body)]
     end

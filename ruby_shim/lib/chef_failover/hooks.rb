@@ -67,7 +67,7 @@ module ChefFailover
       nil
     rescue StandardError, ScriptError => e # ScriptError: a library that is not there
       text = e.is_a?(Unusable) ? e.message : "#{e.class}: #{e.message}"
-      @run.say("#{text}; chef_server_url stays as it is")
+      @run.say("#{text}; chef_server_url is unchanged")
     end
 
     # Whether our handler will be called.
@@ -109,14 +109,14 @@ module ChefFailover
     def choose_again(settings)
       choose(::Chef::Config, settings, is_final: true)
     rescue NoServer, Unusable => e
-      ChefFailover.log(:info, "no new choice (#{e.message}), #{::Chef::Config[:chef_server_url]} stays")
+      ChefFailover.log(:info, "no new choice (#{e.message}); still using #{::Chef::Config[:chef_server_url]}")
     end
 
     # The URL is what was set here last or, if nothing could be, what was found. Another is somebody's decision.
     def still_ours?(config)
       return true if config[:chef_server_url] == (@choice ? @choice.url : @found)
 
-      @run.say("chef_server_url is #{config[:chef_server_url]}, set by somebody else, and stays")
+      @run.say("chef_server_url was set to #{config[:chef_server_url]} elsewhere; the shim keeps it")
       @client_config.set_ca_file(config, nil, @run)
       false
     end
@@ -134,7 +134,7 @@ module ChefFailover
       status, = @run.ask(settings, REPORT_BUDGET_S, "POST", "/v1/runs", JSON.generate(body))
       report(settings, event, error) if used && status == 400
     rescue Unusable => e
-      ChefFailover.log(:debug, "the sidecar did not take the report that the run #{event}: #{e.message}")
+      ChefFailover.log(:debug, "the sidecar rejected the report that the run #{event}: #{e.message}")
     end
   end
 end

@@ -25,7 +25,7 @@ module ChefFailover
 
     def self.of_state(settings, run)
       choice = Document.read(settings.state_file)["choice"]
-      raise Unusable, "no choice in it" unless choice.is_a?(Hash)
+      raise Unusable, "it has no choice" unless choice.is_a?(Hash)
 
       run.announce(settings.vouch_for(choice), "the last choice in #{settings.state_file}")
     rescue StandardError => e

@@ -14,7 +14,7 @@ module ChefFailover
       path = "#{config_path}.accepted.json"
       new(Document.read(path, is_roots: true))
     rescue Unusable => e
-      raise Unusable, "nothing accepted at #{path}: #{e.message}"
+      raise Unusable, "no accepted configuration at #{path}: #{e.message}"
     end
 
     def initialize(accepted)
@@ -32,7 +32,7 @@ module ChefFailover
     def vouch_for(answer)
       url = answer["chef_server_url"]
       is_vouched = servers.any? { |one| one["chef_server_url"] == url } || trusted?(url)
-      why = "config.yml does not name this host, or not with this path, or it is not https"
+      why = "not https, or its host or path is not in config.yml"
       raise Unusable, "refused #{url.to_s[0, 100]}: #{why}" unless is_vouched
 
       name = allowed(answer, "node_name", [@node_name])
@@ -52,7 +52,7 @@ module ChefFailover
       value = answer[field]
       return value if value.nil? || values.include?(value)
 
-      ChefFailover.log(:warn, "#{field} #{value.to_s[0, 100].inspect} is ignored: config.yml does not name it")
+      ChefFailover.log(:warn, "#{field} #{value.to_s[0, 100].inspect} ignored: not in config.yml")
       nil
     end
 

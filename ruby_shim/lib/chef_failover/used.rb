@@ -16,7 +16,7 @@ module ChefFailover
 
       used
     rescue StandardError => e # a node is Chef's and the cookbooks', and no report is worth a run
-      ChefFailover.log(:debug, "what the run used is not reported: #{e.class}: #{e.message}")
+      ChefFailover.log(:debug, "cannot report what the run used: #{e.class}: #{e.message}")
       nil
     end
 

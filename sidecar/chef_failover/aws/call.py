@@ -1,6 +1,6 @@
 """I/O: one AWS call, in a child process that ends with it.
 
-AWS is asked at registration and for the fleet's list, and botocore with one client costs 20 MB that a process which
+AWS is asked at registration and for the fleet's list, and boto3 with one client costs 20 MB that a process which
 imported it never gives back. So the sidecar imports none of it: each call pays a quarter of a second of a start.
 
 What is asked goes over the child's stdin and what comes over its stdout; neither its arguments, which every local user
@@ -72,10 +72,10 @@ def call(
     ca_file: Path | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
-    """What AWS answers, as botocore gives it, with times as ISO 8601 text.
+    """What AWS answers, as boto3 gives it, with times as ISO 8601 text.
 
     Args:
-        service: botocore's name of the service, such as "secretsmanager".
+        service: boto3's name of the service, such as "secretsmanager".
         operation: the API's name of the operation, such as "GetSecretValue".
         parameters: of the operation; what JSON can hold.
         region: of the service.

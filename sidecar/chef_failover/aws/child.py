@@ -1,7 +1,7 @@
-"""I/O: the child's side of `aws`. Nothing but that child imports this, since botocore comes with it.
+"""I/O: the child's side of `aws`. Nothing but that child imports this, since boto3 comes with it.
 
-A node that follows a list makes a call every five minutes, and what one costs is what botocore takes to be imported and
-to read its models. So there is no boto3 around it, and no garbage is collected in the half second that it lives.
+A node that follows a list makes a call every five minutes, and what one costs is what boto3 takes to be imported and to
+read its models. So no garbage is collected in the half second that it lives.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import botocore.session
 from botocore import exceptions, xform_name
 from botocore.config import Config
@@ -70,11 +71,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """``{"reply": ...}`` or ``{"error": {"code", "message", "status"}}``."""
     ca_file = request["ca_file"]
     try:
-        if ca_file:  # botocore says which server it cannot verify, and not why
-            ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        return _error("Misconfigured", f"ca_file {ca_file}: {error.strerror or error}")
-    try:
         service = client(request["service"], request["region"], request["endpoint_url"], request["timeout_s"], ca_file)
         reply = getattr(service, xform_name(request["operation"]))(**request["parameters"])
         if "Body" in reply:  # of S3, a stream
@@ -85,6 +81,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except exceptions.ParamValidationError as error:
         return _error("Misconfigured", type(error).__name__)  # its words quote the parameters
     except exceptions.BotoCoreError as error:
+        if ca_file and (why := _why_useless(ca_file)):
+            return _error("Misconfigured", f"ca_file {ca_file}: {why}")
         code = next((code for cl, code in _CODES.items() if isinstance(error, cl)), "Misconfigured")
         return _error(code, str(error))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -92,6 +90,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return _error("GarbageReply", f"not an answer of this service ({type(error).__name__})")
     reply.pop("ResponseMetadata", None)
     return {"reply": reply}
+
+
+def _why_useless(ca_file: str) -> str | None:
+    """What is wrong with ``ca_file``; botocore says only which server it cannot verify."""
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def client(service: str, region: str, endpoint_url: str | None, timeout_s: float, ca_file: str | None = None) -> Any:  # noqa: ANN401
@@ -103,7 +110,9 @@ def client(service: str, region: str, endpoint_url: str | None, timeout_s: float
         read_timeout=_READ_SHARE * timeout_s,
         retries={"mode": "standard", "total_max_attempts": 1},
     )
-    return session.create_client(service, region_name=region, endpoint_url=endpoint_url, verify=ca_file, config=config)
+    return boto3.Session(botocore_session=session).client(
+        service, region_name=region, endpoint_url=endpoint_url, verify=ca_file, config=config
+    )
 
 
 def configure(environ: MutableMapping[str, str], root: Path = Path("/")) -> None:

@@ -31,7 +31,7 @@ from chef_failover.chef.answers import Answer, Finding
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
-from chef_failover.decide.pace import JITTER
+from chef_failover.decide.spread import JITTER
 from chef_failover.model.model import Outcome, ProbeResult
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT
 

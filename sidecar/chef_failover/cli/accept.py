@@ -21,16 +21,16 @@ _ANSWERS_WITHIN_S = 5.0
 @click.command()
 @config_option
 @click.option(
-    "--reload", "pid", metavar="PID", type=click.IntRange(min=1), help="Have the sidecar of this process look at it."
+    "--reload", "pid", metavar="PID", type=click.IntRange(min=1), help="Then reload the sidecar with this process id."
 )
 def accept(config_path: Path, pid: int | None) -> None:
-    """Check the configuration and, if it is whole, have sidecar and chef-client go by it from now on.
+    """Check config.yml and put it to use.
 
-    The unit does this as root, before each start and at each reload. What is wrong leaves both where they were. While a
-    sidecar runs, a change takes a reload.
+    Sidecar and chef-client use only what root has accepted. The unit does this before each start and at each reload. An
+    invalid file changes nothing. While a sidecar runs, reload it instead: systemctl reload chef-failover.
     """
     if pid is None and _would_part(config_path):
-        raise NotAcceptedError("a sidecar runs with the former configuration: run systemctl reload chef-failover")
+        raise NotAcceptedError("the sidecar runs with the former configuration; run: systemctl reload chef-failover")
     try:
         work = accepted.accept(config_path, is_running=pid is not None)
     finally:

@@ -30,7 +30,7 @@ def ask(
         reply = client.ask(listen.socket, target, method=method, body=body, timeout_s=timeout_s)
     except SocketForbiddenError as error:
         if method != "GET" or listen.loopback is None:
-            raise SocketForbiddenError(f"{error}: {_who_may(listen.socket)} may; try sudo") from error
+            raise SocketForbiddenError(f"{error}: only {_who_may(listen.socket)} may; try sudo") from error
         reply = client.ask(listen.loopback, target, timeout_s=timeout_s)
     if reply.status >= 400:
         raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
@@ -66,7 +66,7 @@ def shown(render: Callable[[dict[str, Any]], T], document: dict[str, Any]) -> T:
         return render(printable_values(document))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ChefFailoverError(
-            f"the sidecar's answer cannot be shown ({type(error).__name__}: {error}); if it is of another version,"
+            f"cannot show the sidecar's answer ({type(error).__name__}: {error}). If the sidecar runs another version:"
             " systemctl restart chef-failover"
         ) from error
 

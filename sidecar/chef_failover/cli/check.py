@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from chef_failover.api import render
@@ -17,7 +18,9 @@ from chef_failover.cli import tables
 from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.config import settings as configuration
+from chef_failover.config.schema import ListSource
 from chef_failover.config.settings import Config, NoAssociation, Server
+from chef_failover.config.source import parse_list_source
 from chef_failover.decide import rights
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.doctor.whole import diagnose, find_old_recipe
@@ -41,20 +44,25 @@ from chef_failover.server_list import discovery
     "--node",
     "with_node",
     is_flag=True,
-    help="Look at this node, too: network, clock, key, files, shim, unit, client.rb.",
+    help="Also check this node: network, clock, key, files, shim, unit, client.rb.",
 )
-@click.option("--only-file", is_flag=True, help="Look at the file alone, and ask no server.")
-def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool) -> None:
-    """Validate the configuration and probe each server once, without a daemon; find what the old recipe has left.
+@click.option("--only-file", is_flag=True, help="Check only the file; ask no server.")
+@click.option(
+    "--list", "list_path", type=click.Path(path_type=Path), help="Take this file as the fleet's list, before nodes do."
+)
+def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool, list_path: Path | None) -> None:
+    """Validate config.yml and probe each server once.
 
-    With --node, every line is ok, or !! with what to do, or -- for what this user or this machine cannot tell.
+    It needs no running sidecar, and finds leftovers of the OpsWorks recipe. With --node, each line starts with ok, with
+    !! and what to do, or with -- for what this user or machine cannot check.
     """
     if only_file and with_node:
-        raise click.UsageError("--only-file looks at nothing else, so not at the --node")
+        raise click.UsageError("--only-file and --node exclude each other")
     config = _load(config_path, only_file=only_file)
+    if list_path is not None:
+        config = _with_list(config, list_path)
     if only_file:
-        names = [server.name for server in config.servers]
-        click.echo(pretty({"schema": 1, "servers": names}) if as_json else f"{config_path} is valid.")
+        _look_at_files(config, config_path, has_list=list_path is not None, as_json=as_json)
         return
     document = probe_all(config)
     document["warnings"] = [*filter(None, (accepted.at_work(config_path).why_not,))]
@@ -74,10 +82,29 @@ def _load(config_path: Path, *, only_file: bool) -> Config:
     except ConfigError:
         if not only_file and accepted.is_there(config_path):
             click.echo(
-                f"{config_path} is not at work: what was accepted before stays, for chef-client too. Its mistakes:",
+                f"{config_path} is invalid; the sidecar and chef-client keep the former configuration:",
                 err=True,
             )
         raise
+
+
+def _with_list(config: Config, path: Path) -> Config:
+    """``config`` of a node that fetches its list from ``path``."""
+    source = ListSource(parse_list_source(f"file:{path.resolve()}"))
+    return attrs.evolve(config, discovery=attrs.evolve(config.discovery, source=source))
+
+
+def _look_at_files(config: Config, config_path: Path, *, has_list: bool, as_json: bool) -> None:
+    """Say that ``config`` is valid, and how the list stands; with exit code 1 where a node would not use all of it."""
+    document: dict[str, Any] = {"schema": 1}
+    if has_list:
+        now, standing = discovery.fetch_once(config)
+        config, document["discovery"] = now.config, render.discovery(standing)
+    document["servers"] = [server.name for server in config.servers]
+    lines = (f"{config_path} is valid.", *tables.discovery(printable_values(document)))
+    click.echo(pretty(document) if as_json else "\n".join(lines))
+    if not tables.is_list_well(document):
+        sys.exit(EXIT_NO)
 
 
 def probe_all(config: Config) -> dict[str, Any]:
@@ -143,6 +170,6 @@ def _usable(
 ) -> dict[str, Any]:
     """Whether a run could work there, and why; None where it will, once the sidecar has registered the node."""
     if known is Known.NOT and registers:
-        return {"detail": "does not know this node yet; the sidecar registers it", "usable": None}
+        return {"detail": "does not know this node yet; the sidecar will register it", "usable": None}
     detail = "; ".join(filter(None, (result.detail, lack, warning)))
     return {"detail": detail, "usable": result.outcome.serves_node and lack is None}

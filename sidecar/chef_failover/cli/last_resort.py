@@ -25,11 +25,11 @@ def server(config: Config) -> dict[str, Any]:
     remembered = _remembered(config).choice
     chosen = next((entry for entry in config.servers if entry.name == remembered), None)
     if chosen is not None:
-        return _use(config, chosen, f"this is what it chose last ({config.state_dir / state.FILE_NAME})")
+        return _use(config, chosen, f"using its last choice in {config.state_dir / state.FILE_NAME}")
     if not config.servers:
         raise ChefFailoverError("no server is configured; chef-client keeps its own chef_server_url")
     first = min(config.servers, key=config.priority)
-    return _use(config, first, "and it left no choice, so this is the first server of the configuration")
+    return _use(config, first, "it left no choice; using the first server of config.yml")
 
 
 def status(config: Config, error: str) -> dict[str, Any]:

@@ -28,8 +28,8 @@ WATCH_PERIOD_S = 2.0
 def server(config_path: Path, as_json: bool) -> None:
     """Print the URL of the Chef server to use now.
 
-    When the sidecar does not answer, the choice it last wrote down or the first server of the configuration is printed,
-    just as chef-client would use it, and stderr says so.
+    If the sidecar is down, print its last choice or else the first server of config.yml, as chef-client would use it,
+    and say so on stderr.
     """
     config = accepted.at_work(config_path).config
     try:
@@ -44,14 +44,17 @@ def server(config_path: Path, as_json: bool) -> None:
 @config_option
 @json_option
 @click.argument("server", required=False)
-@click.option("--watch", is_flag=True, help="Print again every two seconds, until interrupted.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds until interrupted.")
 @click.option(
-    "--standby", is_flag=True, help="Say only whether another server could take over now; exit 1 if none could."
+    "--standby", is_flag=True, help="Only say whether another server could take over now; exit 1 if none could."
 )
 def status(config_path: Path, *, as_json: bool, server: str | None, watch: bool, standby: bool) -> None:
-    """Show every server, why it is or is not the one in use, and what would have to change; or all of one SERVER."""
+    """Show all servers, and why each one is in use or not.
+
+    It also says what would move the node. With SERVER, show all details of that server.
+    """
     if standby and (watch or server):
-        raise click.UsageError("--standby looks at every server once: leave out SERVER and --watch")
+        raise click.UsageError("--standby checks every server once; leave out SERVER and --watch")
     work = accepted.at_work(config_path)
     if standby:
         _say_whether_another_could(known(work.config, refresh=True), as_json=as_json)

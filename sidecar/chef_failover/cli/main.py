@@ -87,5 +87,5 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(EXIT_NO)
     except Exception:
-        logging.getLogger(__name__).exception("a bug in chef-failover; please report it with this")
+        logging.getLogger(__name__).exception("internal error; please report this bug with the traceback")
         sys.exit(EXIT_BUG)

@@ -36,5 +36,5 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 timeout_option = click.option(
-    "--timeout", "timeout_s", type=Duration(), default="10m", show_default=True, help="Give up after this long."
+    "--timeout", "timeout_s", type=Duration(), default="10m", show_default=True, help="Give up after this time."
 )

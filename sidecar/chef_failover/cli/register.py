@@ -29,13 +29,13 @@ REFRESH_S = 10.0
 @click.command()
 @config_option
 @json_option
-@click.option("--associated", is_flag=True, help="Wait also until the node is registered with the server in use.")
-@click.option("--all", "with_all", is_flag=True, help="With --associated: with every server, and at once.")
+@click.option("--associated", is_flag=True, help="Also wait until the node is registered with the server in use.")
+@click.option("--all", "with_all", is_flag=True, help="With --associated: register with every server, now.")
 @timeout_option
 def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, timeout_s: float) -> None:
-    """Wait until this node has a Chef server that works; for user data and scripts."""
+    """Wait until this node has a Chef server that works. For user data and scripts."""
     if with_all and not associated:
-        raise click.UsageError("--all goes with --associated")
+        raise click.UsageError("--all needs --associated")
     work = accepted.at_work(config_path)
     config, hurried = work.config, set[str]()
     with contextlib.suppress(ChefFailoverError):  # the question makes a sidecar that has just started probe at once
@@ -47,7 +47,7 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
         is_settled = work.why_not is None or not work.is_written  # else what the file has now is not at work yet
         if is_settled and not (document["servers"] or config.servers or config.discovery.source):
             raise ChefFailoverError(
-                f"no server is configured, so none is waited for: name them in {config_path}, then systemctl reload"
+                f"no server is configured, nothing to wait for; add servers to {config_path}, then systemctl reload"
                 " chef-failover"
             )
         if with_all:
@@ -56,7 +56,7 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
         hoped_for = tables.hoped_for(document) if is_done else None
         ready_at = min(ready_at, time.monotonic()) if is_done else math.inf
         if hoped_for and time.monotonic() < min(ready_at + config.health.timeout, limit):
-            return False, (f"waiting a moment for {hoped_for}, which is preferred",)
+            return False, (f"waiting briefly for {hoped_for}, which is preferred",)
         return is_done, lines
 
     _wait(config, is_far, timeout_s, as_json=as_json)
@@ -79,20 +79,22 @@ def _associate(config: Config, name: str, body: dict[str, Any]) -> None:
 @config_option
 @json_option
 @click.argument("servers", metavar="[SERVER]...", nargs=-1)
-@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered there.")
-@click.option("--replace", is_flag=True, help="Remove an older registration of its name first (opsworks-cm alone).")
+@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered.")
+@click.option(
+    "--replace", is_flag=True, help="First remove an older registration of this node's name (opsworks-cm only)."
+)
 @timeout_option
 def associate(
     config_path: Path, *, as_json: bool, servers: tuple[str, ...], is_waiting: bool, replace: bool, timeout_s: float
 ) -> None:
-    """Try now to register the node: with SERVERs, or with all that it is to register with.
+    """Register this node now, with SERVER or with all servers.
 
-    The sidecar does this by itself; the command is for a person who has just mended what was in the way.
+    The sidecar does this by itself; use the command to retry at once after you have fixed a problem.
     """
     config = accepted.at_work(config_path).config
     names = servers or [server.name for server in config.servers if server.association.provider != "none"]
     if not names:
-        raise ChefFailoverError("no server has an association to make: servers[].association is none for all of them")
+        raise ChefFailoverError("nothing to register: servers[].association is none for every server")
     for name in names:
         _associate(config, name, {"replace": replace})
 

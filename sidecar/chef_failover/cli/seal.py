@@ -45,11 +45,11 @@ _OF_FORMER_LIVES = tuple(f"{name}{clone.MARK}" for name in (key_file.NAME, key_f
 
 @click.command()
 @config_option
-@click.option("--force", "is_forced", is_flag=True, help="Also on a node that is registered with a server.")
+@click.option("--force", "is_forced", is_flag=True, help="Seal even a registered node.")
 def seal(config_path: Path, is_forced: bool) -> None:
-    """Remove this node's identity and state, before an image is taken of it.
+    """Remove this node's identity and state, for an image.
 
-    The key goes if it was made here, with everything in the state directory. Each thing that is removed is told.
+    It removes the key if the sidecar made it, and everything in the state directory, and lists what it removes.
     """
     config = accepted.at_work(config_path).config
     for sentence in remove_all(config, accepted.path_of(config_path), is_forced=is_forced):
@@ -68,7 +68,7 @@ def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: 
     directory = config.state_dir
     if _is_running(config.listen.socket):
         raise SealError(
-            f"the sidecar answers on {config.listen.socket}, and would write its state again; stop it first:"
+            f"the sidecar runs ({config.listen.socket} answers); stop it first, or it rewrites its state:"
             " systemctl stop chef-failover"
         )
     condemned = _condemned(directory)
@@ -76,25 +76,27 @@ def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: 
     elsewhere = [path for path in (config.metrics.textfile, *beside) if path and os.path.lexists(path)]
     if not is_forced and (registered := _registered(directory / state.FILE_NAME)):
         raise SealError(
-            f"this node is registered, or about to be: {', '.join(registered)}. With its key gone, those servers will"
-            " refuse it until its client is deleted there; --force seals it all the same"
+            f"this node is registered, or about to be: {', '.join(registered)}. Without its key, those servers would"
+            " refuse it until its client is deleted there; use --force to seal it anyway"
         )
     kept = {path.parent for path in (*condemned, *elsewhere) if not _may_write(path.parent)}
     if kept:
-        raise SealError(f"{min(kept)} may not be written by this user, and nothing is removed; run it as root")
+        raise SealError(f"this user cannot write {min(kept)}; nothing was removed; run this as root")
     for path in (*condemned, *elsewhere):
         try:
             path.unlink()
         except OSError as error:
-            raise SealError(f"{path} cannot be removed: {error.strerror}") from error
+            raise SealError(f"cannot remove {path}: {error.strerror}") from error
         yield f"removed {path}"
     if condemned:
         _flush(directory)
         if left := _condemned(directory):
-            raise SealError(f"{left[0]} is there again: something still writes into {directory}")
+            raise SealError(f"{left[0]} is back: something still writes to {directory}")
     else:
         yield f"nothing to remove in {directory}"
-    yield from (f"kept {path}: chef-failover did not make it; an image should not have it" for path in _foreign(config))
+    yield from (
+        f"kept {path}: chef-failover did not make it; remove it before you take an image" for path in _foreign(config)
+    )
 
 
 def _condemned(directory: Path) -> list[Path]:
@@ -104,7 +106,7 @@ def _condemned(directory: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise SealError(f"{directory} cannot be read: {error.strerror}; run it as root") from error
+        raise SealError(f"cannot read {directory}: {error.strerror}; run this as root") from error
     own_key = [key_file.NAME] if key_file.is_ours(directory) else []
     former = [name for name in names if name.startswith(_OF_FORMER_LIVES)]
     return [directory / name for name in (*own_key, *former, *_OF_ONE_LIFE) if name in names]
@@ -127,10 +129,10 @@ def _registered(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        reason = error.strerror if isinstance(error, OSError) else "damaged"
         raise SealError(
-            f"{path} cannot be used ({reason}), so nobody knows whether this node is registered; --force seals it"
-            " all the same"
+            f"{path} cannot be read ({reason}), so it is unknown whether this node is registered; use --force to"
+            " seal it anyway"
         ) from error
     return [f"{name} ({association})" for name, association in standing.items() if association != "unassociated"]
 
@@ -143,7 +145,7 @@ def _is_running(path: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
         except PermissionError as error:
-            raise SealError(f"whether the sidecar runs cannot be seen at {path}; run it as root") from error
+            raise SealError(f"cannot tell at {path} whether the sidecar runs; run this as root") from error
         except OSError:
             return True  # it is too busy to take a connection
     return True

@@ -15,7 +15,7 @@ from chef_failover.daemon import serve as daemon
 @click.command()
 @config_option
 def serve(config_path: Path) -> None:
-    """Run the sidecar in the foreground; SIGHUP reloads its configuration."""
+    """Run the sidecar in the foreground; SIGHUP reloads it."""
     daemon.serve(config_path)
     logging.shutdown()
     # A thread that waits for a server, or makes a key, is inside OpenSSL, which the end of Python takes down under it.

@@ -15,8 +15,8 @@ from chef_failover.cli.options import Duration, config_option, json_option
 from chef_failover.errors import ChefFailoverError
 from chef_failover.node import accepted
 
-_reason_option = click.option("--reason", help="Why, for everybody who wonders later.")
-_for_option = click.option("--for", "for_s", type=Duration(), help="How long; without it, until a person ends it.")
+_reason_option = click.option("--reason", help="The reason, shown to everyone.")
+_for_option = click.option("--for", "for_s", type=Duration(), help="How long it lasts; by default until you end it.")
 
 
 @click.command()
@@ -25,13 +25,13 @@ _for_option = click.option("--for", "for_s", type=Duration(), help="How long; wi
 @click.argument("server")
 @_reason_option
 @_for_option
-@click.option("--force", is_flag=True, help="Even if no other server is left.")
+@click.option("--force", is_flag=True, help="Also if no other server is left.")
 def drain(
     config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, force: bool
 ) -> None:
     """Take SERVER out of use on this node, for maintenance.
 
-    The next run goes elsewhere; a run under way ends where it is. It is still used if no other server is well.
+    The next run uses another server; a run in progress is not touched. SERVER is still used if no other one works.
     """
     asked = {"reason": reason, "for_s": for_s, "force": force}
     _steer(config_path, f"/v1/servers/{quote(server, safe='')}/drain", asked, as_json=as_json)
@@ -42,15 +42,13 @@ def drain(
 @json_option
 @click.argument("server")
 def undrain(config_path: Path, as_json: bool, server: str) -> None:
-    """Let this node use SERVER again, unless the fleet's list has drained it."""
+    """Let this node use SERVER again. A drain in the server list stays."""
     document = _steer(config_path, f"/v1/servers/{quote(server, safe='')}/undrain", {}, as_json=as_json)
     if server in document["drains"]:
         place = (ask(accepted.at_work(config_path).config, "/v1/servers")["discovery"] or {}).get("source")
         where = f", {place}" if place else ""
         whose = document["drains"][server]["who"]
-        raise ChefFailoverError(
-            f"{server} is still drained by {whose}: end that drain there{where}, and it ends on all nodes"
-        )
+        raise ChefFailoverError(f"{server} is still drained by {whose}{where}: end that drain there, for all nodes")
 
 
 @click.command()
@@ -59,11 +57,11 @@ def undrain(config_path: Path, as_json: bool, server: str) -> None:
 @click.argument("server")
 @_reason_option
 @_for_option
-@click.option("--strict", is_flag=True, help="Stay with SERVER even if it is down, or would refuse this node.")
+@click.option("--strict", is_flag=True, help="Stay with SERVER even if it is down or refuses this node.")
 def pin(
     config_path: Path, server: str, *, as_json: bool, reason: str | None, for_s: float | None, strict: bool
 ) -> None:
-    """Have this node use SERVER; with --for, a failover rehearsed that ends by itself."""
+    """Have this node use SERVER. With --for, this rehearses a failover that ends by itself."""
     asked = {"reason": reason, "for_s": for_s, "strict": strict}
     _steer(config_path, f"/v1/servers/{quote(server, safe='')}/pin", asked, as_json=as_json)
 
@@ -72,7 +70,7 @@ def pin(
 @config_option
 @json_option
 def unpin(config_path: Path, as_json: bool) -> None:
-    """End the pin: the node uses the best server again."""
+    """End the pin; the node chooses its server again."""
     _steer(config_path, "/v1/unpin", {}, as_json=as_json)
 
 
@@ -84,5 +82,5 @@ def _steer(config_path: Path, target: str, asked: dict[str, Any], *, as_json: bo
     text, not_kept = shown(lambda said: (tables.steered(said), said["not_kept"]), document)
     click.echo(pretty(document) if as_json else text)
     if not_kept:
-        click.echo(f"This cannot be written down, and a restart forgets it: {not_kept}", err=True)
+        click.echo(f"Warning: cannot save this, so a restart forgets it: {not_kept}", err=True)
     return document

@@ -42,11 +42,11 @@ def status(document: Document) -> str:
         "\n".join((*head, *orders(document["pin"], drains))),
         table(rows),
         _section(
-            "For this node to use another server:",
+            "To move this node:",
             [(entry["name"], entry["to_be_used"]) for entry in document["servers"] if entry["to_be_used"]],
         ),
         _section(
-            "What they lack to take over, or will:",
+            "Not ready to take over:",
             [(entry["name"], lack) for entry in document["servers"] for lack in entry["lacks"]],
         ),
         _transitions(document["transitions"][-STATUS_TRANSITIONS:]),
@@ -85,7 +85,7 @@ def standby(document: Document) -> str:
     """Whether another server could take over now, by which, or what is in the way at each."""
     name = document["standby"]
     if name is not None:
-        return "\n".join((f"{name} could take over now.", *(f"  but {lack}" for lack in document["but"])))
+        return "\n".join((f"{name} could take over now.", *(f"  but it {lack}" for lack in document["but"])))
     rows = [(f"  {entry['name']}", "; ".join(entry["lacks"])) for entry in document["servers"]]
     return "\n".join((f"No other server could take over now: {document['reason']}.", *([table(rows)] if rows else ())))
 
@@ -93,7 +93,7 @@ def standby(document: Document) -> str:
 def offline(document: Document) -> tuple[str, ...]:
     """That this node has no network, which comes before all else that is said; nothing while it has."""
     why = document.get("offline")
-    return (f"This node is offline: {why}. It reaches no Chef server, and nothing moves.",) if why else ()
+    return (f"This node is offline: {why}. It cannot reach any Chef server and stays where it is.",) if why else ()
 
 
 def discovery(document: Document) -> tuple[str, ...]:
@@ -102,16 +102,16 @@ def discovery(document: Document) -> tuple[str, ...]:
     if not standing:
         return ()
     if standing["in_use"] == "config.yml":
-        head = f"Servers: those of config.yml, not of {standing['source']}"
+        head = f"Servers: from config.yml, not from {standing['source']}"
     else:
-        cached = ", as kept on disk" if standing["in_use"] == "cache" else ""
+        cached = " (cached)" if standing["in_use"] == "cache" else ""
         age = f", confirmed {in_words(standing['age_s'])} ago" if standing["age_s"] is not None else ""
         which = f"version {standing['version']} of {standing['fetched_at']}"
         head = f"Servers: from {standing['source']}{cached}, {which}{age}"
     trouble = [f"  {line}" for line in (standing["trouble"] or "").splitlines()]
     if standing.get("throttled") and standing["next_in_s"] is not None:
-        trouble.append(f"  throttled, as too many nodes ask; next in {in_words(standing['next_in_s'])}")
-    return (head, *trouble, *(f"  refused: {sentence}" for sentence in standing["refused"]))
+        trouble.append(f"  throttled: too many nodes ask; next attempt in {in_words(standing['next_in_s'])}")
+    return (head, *trouble, *(f"  rejected: {sentence}" for sentence in standing["refused"]))
 
 
 def is_list_well(document: Document) -> bool:
@@ -136,10 +136,10 @@ def _without_sidecar(document: Document) -> str:
     lines = [
         *_warnings(document),
         f"The sidecar is down: {document['error']}",
-        f"Its last choice was: {document['choice'] or 'nothing'}{since}. Configured servers: {names}.",
+        f"Its last choice: {document['choice'] or 'none'}{since}. Configured servers: {names}.",
         *orders(document["pin"], document["drains"]),
-        "chef-client goes on with that choice. Start it with: systemctl start chef-failover",
-        "If it does not stay up: journalctl -u chef-failover -n 20, and chef-failover check --node",
+        "chef-client keeps using that choice. Start the sidecar: systemctl start chef-failover",
+        "If it stops again: journalctl -u chef-failover -n 20, and chef-failover check --node",
     ]
     happened = _transitions(document["transitions"][-STATUS_TRANSITIONS:])
     return "\n".join(lines) + (f"\n\n{happened}" if happened else "")
@@ -164,7 +164,7 @@ def _names_in(step: Document) -> tuple[str, ...]:
 
 def steered(document: Document) -> str:
     """What a drain, a pin or the end of one has led to."""
-    lines = [] if document["changed"] else ["Nothing has changed."]
+    lines = [] if document["changed"] else ["Nothing changed."]
     lines += [*orders(document["pin"], document["drains"])]
     if document["choice"]:
         degraded = " (degraded)" if document["degraded"] else ""
@@ -181,7 +181,7 @@ def orders(pin: Document | None, drains: Mapping[str, Document]) -> tuple[str, .
 
 
 def _of_whom(order: Document) -> str:
-    ends = f"until {order['ends']}" if order["ends"] else "until that is taken back"
+    ends = f"until {order['ends']}" if order["ends"] else "until ended by a person"
     reason = f": {order['reason']}" if order["reason"] else ""
     return f"by {order['who']} since {order['created']}, {ends}{reason}"
 
@@ -230,7 +230,7 @@ def check(document: Document, config_path: str) -> str:
     how = (
         f"signed as {document['node_name']}"
         if document["signed"]
-        else "unsigned (no node name, or no client key that can be read)"
+        else "unsigned (no node name, or no readable client key)"
     )
     what = f"Probes are {how}." if document["servers"] else "It names no server."
     lines = (*offline(document), f"{config_path} is valid. {what}", *_warnings(document), *discovery(document))
@@ -292,11 +292,11 @@ def _association(entry: Document) -> str:
         return f"associated{said}"
     again_s = entry["association_retry_in_s"]
     if entry["health"] != "DOWN" and entry["association"] == "unassociated" and again_s:
-        return f"unassociated{said}, registers in {in_words(again_s)}; nothing needs it sooner"
+        return f"unassociated{said}, registers in {in_words(again_s)}"
     if entry["health"] != "UP":
-        return f"{entry['association']}, for as long as the server is {entry['health']}"
+        return f"{entry['association']}; waits until the server is UP"
     again = f", next attempt in {in_words(again_s)}" if again_s else ""
-    who = "; a person is needed" if entry["association"] == "refused" else ""
+    who = "; needs manual action" if entry["association"] == "refused" else ""
     return f"{entry['association']}{said}{again}{who}"
 
 

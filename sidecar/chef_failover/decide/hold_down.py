@@ -22,7 +22,7 @@ import math
 
 import attrs
 
-from chef_failover.decide.spread import unit_hash
+from chef_failover.decide.spread import doubled, unit_hash
 from chef_failover.model.model import Choice, Returns, SelectionPolicy, ServerSnapshot, Snapshot, Standing
 
 LONGEST_S = 4 * 3600.0
@@ -82,8 +82,7 @@ def why_longer(server: ServerSnapshot, *, now: float) -> str:
 
 def _base_s(server: ServerSnapshot, policy: SelectionPolicy, now: float) -> float:
     """The hold-down before the spread."""
-    grown_s = min(policy.failback_s * 2.0 ** _doublings(server.returns, now), LONGEST_S)
-    return max(policy.failback_s, grown_s)
+    return max(policy.failback_s, doubled(policy.failback_s, _doublings(server.returns, now), LONGEST_S))
 
 
 def _share(server: ServerSnapshot, policy: SelectionPolicy) -> float:

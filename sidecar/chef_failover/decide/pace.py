@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import attrs
 
+from chef_failover.decide.spread import doubled, varied
 from chef_failover.model.model import Health, ProbeResult, RegistrationState, ServerSnapshot, Snapshot
 
-JITTER = 0.2
-"""Intervals vary by a fifth either way, so that a fleet never beats in step."""
 FIRST_PROBE_S = 5.0
 """The first probe of the server in use falls within this."""
 FIRST_OF_OTHERS_S = 300.0
@@ -57,22 +56,22 @@ def probe_from(snapshot: Snapshot, server: ServerSnapshot, pace: Pace, *, chance
 
 
 def _due_at(snapshot: Snapshot, server: ServerSnapshot, pace: Pace, chance: float, begun_at: float) -> float:
-    last, varied = server.last_probe, 1 - JITTER + 2 * JITTER * chance
+    last = server.last_probe
     if last is None:
         span_s = FIRST_OF_OTHERS_S if _may_wait(snapshot, server) else FIRST_PROBE_S
         return begun_at + chance * min(pace.interval_s, span_s)
     if _is_going_down(snapshot, server, last):
-        return last.finished_at + pace.retry_interval_s * varied
+        return last.finished_at + varied(pace.retry_interval_s, chance)
     is_cut_off = snapshot.is_cut_off(last)
     if server.setbacks or server.is_changing or is_cut_off:
-        doublings = 0 if is_cut_off else min(max(0, server.setbacks - 1), 64)
-        span_s = pace.first_step_s * 2.0**doublings
+        doublings = 0 if is_cut_off else max(0, server.setbacks - 1)
+        span_s = doubled(pace.first_step_s, doublings, pace.interval_s)
         heard_at = last.finished_at
         if span_s < pace.interval_s:
             return heard_at + max(min(pace.retry_interval_s, span_s), chance * span_s)
     else:
         heard_at = max(last.finished_at, server.run_ended_at, _read_at(server))
-    return heard_at + pace.interval_s * varied
+    return heard_at + varied(pace.interval_s, chance)
 
 
 def _is_going_down(snapshot: Snapshot, server: ServerSnapshot, last: ProbeResult) -> bool:

@@ -48,19 +48,19 @@ def compare(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> Compar
     if snapshot.policy.parity is ParityMode.OFF:
         return Comparison("not compared: parity is off")
     if used is None or origin is None:
-        return Comparison("not compared: no run has told what it used")
+        return Comparison("not compared: no run has reported what it used")
     if origin.name == server.name:
         return Comparison("has what runs use")
     if not is_preferred(origin, server, snapshot):
-        return Comparison(f"not compared: it is preferred to {origin.name}, where runs used what they use now")
+        return Comparison(f"not compared: it is preferred to {origin.name}, where the last runs were")
     if content is not None and content.read_at >= snapshot.used_since:
         found = _compare(used, content)
     elif content is None and server.was_stale:
-        found = Comparison("it was stale when it was last read, which was before a restart", is_stale=True)
+        found = Comparison("it was stale when last read, before a restart", is_stale=True)
     else:
-        found = Comparison("not compared: it has not been read since runs use what they use now")
+        found = Comparison("not compared: not read since runs began to use this")
     if found.is_stale and now < snapshot.used_since + SETTLING_S:
-        return Comparison("not compared yet: runs use something new, and a deployment may be on its way")
+        return Comparison("not compared yet: runs use something new, which may reach this server within 30 min")
     return found
 
 
@@ -111,7 +111,7 @@ def _behind_in_policy(name: str, here: str, there: str) -> str | None:
         return None
     if there[:_SHORT] != here[:_SHORT]:
         there, here = there[:_SHORT], here[:_SHORT]
-    return f"policy {printable(name)} is at {there} there, and runs use {here}"
+    return f"policy {printable(name)} is at {there} there; runs use {here}"
 
 
 def _behind_in_cookbooks(used: Mapping[str, str], theirs: Mapping[str, str]) -> str | None:

@@ -20,9 +20,9 @@ import math
 import attrs
 
 from chef_failover.decide import parity, seeding
-from chef_failover.decide.pace import JITTER
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.rights import is_barred, is_refused
+from chef_failover.decide.spread import doubled, varied
 from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode
 from chef_failover.model.question import Look, Question
@@ -131,16 +131,15 @@ def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: f
     if check is None:
         return since + SPREAD_S * chance
     span_s = _span_s(check) if check.misses else DAY_S
-    share = chance if span_s < DAY_S else 1 - JITTER + 2 * JITTER * chance  # what lasts is read as what is well
-    due_at = check.read_at + span_s * share
+    # What lasts is read as what is well.
+    due_at = check.read_at + (chance * span_s if span_s < DAY_S else varied(DAY_S, chance))
     if snapshot.used_since > check.read_at and not check.trouble:
         return min(due_at, snapshot.used_since + SPREAD_S * chance)
     return due_at
 
 
 def _span_s(check: NodeCheck) -> float:
-    first_s = UNREADABLE_S if check.trouble else LACKING_S
-    return min(DAY_S, first_s * 2.0 ** min(check.misses, 30))
+    return doubled(UNREADABLE_S if check.trouble else LACKING_S, check.misses, DAY_S)
 
 
 def _after_outage(server: ServerSnapshot, due_at: float, chance: float) -> float:

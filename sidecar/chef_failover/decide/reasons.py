@@ -34,7 +34,7 @@ def _reason(choice: Choice, verdicts: tuple[Verdict, ...], snapshot: Snapshot, n
     if snapshot.pin is not None:
         return _reason_of_pin(snapshot.pin, choice, each, now)
     if choice.is_degraded:
-        return f"no server is eligible, and this is the best of the rest: {each[choice.name]}"
+        return f"no server is eligible; the best of the rest: {each[choice.name]}"
     passed_over = [each[verdict.name] for verdict in verdicts if verdict.is_better]
     return "; ".join(passed_over) or f"first in order of preference, {_as_last_heard(snapshot.server(choice.name))}"
 

@@ -34,6 +34,7 @@ from collections.abc import Mapping
 import attrs
 
 from chef_failover.decide.fleet import BOOT_S, scale
+from chef_failover.decide.spread import doubled
 from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
 
 FIRST_SPAN_S = 4.0
@@ -230,18 +231,14 @@ def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: flo
             leisurely_s = throttled_wait_s(waited_s, max(spans.throttled_s, 4 * spans.leisure_s), chance=chance)
             return awaited_s, urgent_s, leisurely_s
         case Event.FAIL:
-            urgent_s = _doubled(FIRST_SPAN_S, registration.attempts - 1)
-            leisurely_s = _doubled(LEISURELY_SPAN_S, registration.attempts - 1)
+            urgent_s = doubled(FIRST_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
+            leisurely_s = doubled(LEISURELY_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
         case Event.LOSE:  # registered and lost again and again: the server forgets, or a person deletes
-            urgent_s = _doubled(FIRST_SPAN_S, registration.attempts) if registration.attempts else 0.0
+            urgent_s = doubled(FIRST_SPAN_S, registration.attempts, LONGEST_SPAN_S) if registration.attempts else 0.0
             leisurely_s = spans.leisure_s
         case Event.REFUSE:
             urgent_s = REFUSED_SPAN_S
     return chance * urgent_s, chance * urgent_s, chance * leisurely_s
-
-
-def _doubled(first_s: float, times: int) -> float:
-    return min(LONGEST_SPAN_S, first_s * 2.0 ** min(times, 30))
 
 
 def throttled_wait_s(waited_s: float, first_s: float, *, chance: float) -> float:

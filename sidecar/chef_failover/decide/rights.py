@@ -54,12 +54,12 @@ def lack(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     if may_save(server) is not False:
         return None
     words = "this node cannot save" if server.run_evidence.saves is False else "this node probably cannot save"
-    return f"has an object that {words}, since another client has made it: {cure(snapshot.policy.identity)}"
+    return f"has an object that {words}, because another client created it: {cure(snapshot.policy.identity)}"
 
 
 def cure(node_name: str) -> str:
     """What a person can do about an object that the node may not save, as a sentence without its full stop."""
     return (
         f"let the node save it (knife acl add client {node_name} nodes {node_name} update,grant) or, if another server"
-        f" has the object, delete it (knife node delete {node_name}): then it is created there as it is elsewhere"
+        f" has the object, delete it (knife node delete {node_name}), and it is created again as it is there"
     )

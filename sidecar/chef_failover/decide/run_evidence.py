@@ -86,8 +86,8 @@ def why_behind(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str
     if evidence.failed_starts < ENOUGH or left_s <= 0:
         return None
     span = "" if math.isinf(left_s) else f"for another {in_words(left_s)}, or "
-    said = f"the last {evidence.failed_starts} runs there failed before they converged, with {evidence.failure}"
-    return f"{said}; behind others {span}until a run there gets further"
+    said = f"the last {evidence.failed_starts} runs there failed before any cookbook ran, with {evidence.failure}"
+    return f"{said}; other servers are preferred {span}until a run there gets further"
 
 
 def _is_failed_by_server(run: Run) -> bool:

@@ -190,14 +190,14 @@ def of_whom(order: Order, now: float | None = None) -> str:
 
 def lifted(order: Order, who: str) -> str:
     """Why it holds no more: somebody has taken it back."""
-    return f"taken back by {who}; it was given by {of_whom(order)}"
+    return f"ended by {who}; set by {of_whom(order)}"
 
 
 def struck(order: Order) -> str:
     """Why it holds no more: the fleet's list does not have it any more."""
-    return f"taken off {order.who}"
+    return f"removed from {order.who}"
 
 
 def over(order: Order) -> str:
     """Why it holds no more: its time is over."""
-    return f"its time is over; it was given by {of_whom(order)}"
+    return f"expired; set by {of_whom(order)}"

@@ -35,6 +35,7 @@ from chef_failover.model.run_history import Phase, Run
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
 """For so long a run that found no object on a server may save its empty one there."""
+_DRAINED = ("in service", "drained")
 _REGISTRATIONS = tuple(RegistrationState)
 _FAILURES = (RegistrationState.FAILED, RegistrationState.REFUSED)
 _NUMBERS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<!HTTP )(?<![\w-])\d[\d:.,-]*(?![\w-])")
@@ -71,11 +72,11 @@ def apply_probe(
     if result.outcome is Outcome.NOT_ASSOCIATED and changed.access.health is Health.DOWN:  # restored empty, it may be
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
-        had_failed = _last_label(snapshot, server, LABELS) == FAILS
+        had_failed = _last_label(snapshot, server.name, LABELS) == FAILS
         index = looked_at(server.index, result, had_failed=had_failed, thresholds=snapshot.policy.thresholds)
         changed = attrs.evolve(changed, index=index)
         label = FAILS if index.health is Health.DOWN else WORKS
-        snapshot = _tell(snapshot, server, LABELS, label, result.detail, on=on)
+        snapshot = _tell(snapshot, server.name, LABELS, label, result.detail, on=on)
     if changed.health is not server.health:
         changed = attrs.evolve(changed, changed_on=on)
         if changed.health is Health.DOWN:
@@ -139,14 +140,14 @@ def apply_registration(
     That it fails again is news when the reason is another one, of which the latest is remembered.
     """
     after, detail = registration.state, registration.detail
-    said = _last_said(snapshot, server, _REGISTRATIONS)
+    said = _last_said(snapshot, server.name, _REGISTRATIONS)
     is_new_reason = said and said.after == after and _without_numbers(detail) != _without_numbers(said.reason)
     if is_new_reason and after in _FAILURES:
         if said and said.before == after:
             snapshot = attrs.evolve(snapshot, transitions=tuple(one for one in snapshot.transitions if one != said))
         snapshot = _remember(snapshot, Transition(on, server.name, after, after.value, detail))
     elif after is not RegistrationState.REQUESTED:
-        snapshot = _tell(snapshot, server, _REGISTRATIONS, after, detail, on=on)
+        snapshot = _tell(snapshot, server.name, _REGISTRATIONS, after, detail, on=on)
     changed = attrs.evolve(server, registration=registration)
     return refresh_choice(snapshot.with_server(changed), now=now, on=on)
 
@@ -205,12 +206,9 @@ def apply_listed_drains(
         if found.get(order.server) is None
     }
     for order in filter(None, found.values()):
-        is_new = order not in snapshot.fleet_drains and not _is_known_drained(snapshot, order.server)
+        if order not in snapshot.fleet_drains:
+            snapshot = _tell(snapshot, order.server, _DRAINED, _DRAINED[1], f"by {steering.of_whom(order)}", on=on)
         snapshot = steering.with_order(snapshot, order)
-        if is_new:
-            snapshot = _remember(
-                snapshot, Transition(on, order.server, *_labels(order), f"by {steering.of_whom(order)}")
-            )
     return refresh_choice(_end(snapshot, gone, now=now, on=on), now=now, on=on)
 
 
@@ -257,16 +255,8 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     return settled if changed.before == changed.after else _remember(settled, changed)
 
 
-def _is_known_drained(snapshot: Snapshot, name: str) -> bool:
-    """The last that was said of its drains is that the fleet's list has one, in this life or one before."""
-    said = [
-        entry for entry in snapshot.transitions if entry.server == name and entry.after in ("in service", "drained")
-    ]
-    return bool(said) and said[-1].after == "drained" and said[-1].reason.startswith(f"by {steering.FLEET}")
-
-
 def _labels(order: Drain | Pin) -> tuple[str, str]:
-    return ("in service", "drained") if isinstance(order, Drain) else ("not pinned", "pinned")
+    return _DRAINED if isinstance(order, Drain) else ("not pinned", "pinned")
 
 
 def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: datetime.datetime) -> Snapshot:
@@ -275,7 +265,7 @@ def _tell_of_readiness(snapshot: Snapshot, server: ServerSnapshot, *, on: dateti
     if not is_ready and is_mended_soon(snapshot, server):
         return snapshot
     label = "ready" if is_ready else "not ready"
-    return _tell(snapshot, server, ("ready", "not ready"), label, sentence(snapshot, server), on=on)
+    return _tell(snapshot, server.name, ("ready", "not ready"), label, sentence(snapshot, server), on=on)
 
 
 def _lacked_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> float | None:
@@ -322,22 +312,22 @@ def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:
 
 
 def _tell(
-    snapshot: Snapshot, server: ServerSnapshot, labels: Iterable[str], after: str, reason: str, *, on: datetime.datetime
+    snapshot: Snapshot, name: str, labels: Iterable[str], after: str, reason: str, *, on: datetime.datetime
 ) -> Snapshot:
-    """The world that remembers that ``server`` is ``after``, unless that was the last of ``labels`` said of it."""
-    before = _last_label(snapshot, server, labels)
-    return snapshot if before == after else _remember(snapshot, Transition(on, server.name, before, str(after), reason))
+    """The world that remembers that server is ``after``, unless that was the last of ``labels`` said of it."""
+    before = _last_label(snapshot, name, labels)
+    return snapshot if before == after else _remember(snapshot, Transition(on, name, before, str(after), reason))
 
 
-def _last_label(snapshot: Snapshot, server: ServerSnapshot, labels: Iterable[str]) -> str:
-    """Which of ``labels`` was last said of it; the first of them if none was."""
-    said = _last_said(snapshot, server, labels)
+def _last_label(snapshot: Snapshot, name: str, labels: Iterable[str]) -> str:
+    """Which of ``labels`` was last said of that server; the first of them if none was."""
+    said = _last_said(snapshot, name, labels)
     return said.after if said else next(iter(labels))
 
 
-def _last_said(snapshot: Snapshot, server: ServerSnapshot, labels: Iterable[str]) -> Transition | None:
-    """The last change of it that led to one of ``labels``."""
-    told = (entry for entry in reversed(snapshot.transitions) if entry.server == server.name and entry.after in labels)
+def _last_said(snapshot: Snapshot, name: str, labels: Iterable[str]) -> Transition | None:
+    """The last change of that server that led to one of ``labels``."""
+    told = (entry for entry in reversed(snapshot.transitions) if entry.server == name and entry.after in labels)
     return next(told, None)
 
 

@@ -77,24 +77,22 @@ def _identity(name: str | None, found: ClientRb) -> Iterator[Difference]:
     if name and theirs and theirs != name:
         yield Difference(
             "node_name",
-            f"{found.place('node_name')} says {theirs}, and config.yml {name}: runs are those of {name}, to the servers"
-            f" another node with its own run list; write {theirs} at node.name, or take node_name out of there",
+            f"{found.place('node_name')} has {theirs}, but config.yml has {name}: runs use {name}, for the servers"
+            f" another node with its own run list; set node.name to {theirs}, or remove node_name",
         )
 
 
 def _server(urls: Sequence[str], found: ClientRb) -> Iterator[Difference]:
     theirs, place = found.text("chef_server_url"), found.place("chef_server_url")
     if found.theirs.get("local_mode"):
-        yield Difference(
-            "local_mode", f"{found.place('local_mode')} turns it on, so runs ask no server at all: take it out"
-        )
+        yield Difference("local_mode", f"{found.place('local_mode')} turns it on, so runs use no server: remove it")
     if not theirs or theirs == DEFAULT_URL:
         return
     if "chef_server_url" in found.set_late:
         yield Difference(
             "chef_server_url",
-            f"{place} sets {theirs} after the shim, so runs stay on that server even"
-            " while it is DOWN: take it out of there; in client.rb it does no harm",
+            f"{place} sets {theirs} after the shim, so runs use that server even"
+            " while it is DOWN: move it to client.rb, where it does no harm",
         )
     hosts = {_host(url) for url in urls}
     known = {_organization(url) for url in urls if _host(theirs) not in hosts or _host(url) == _host(theirs)}
@@ -103,9 +101,9 @@ def _server(urls: Sequence[str], found: ClientRb) -> Iterator[Difference]:
         ours = ", ".join(sorted(one or "none" for one in known))
         yield Difference(
             "organization",
-            f"{place} has {organization or 'none'} in its chef_server_url, and config.yml has {ours}: runs go to the"
-            f" latter, where this node may be unknown; write {organization or 'null'} at node.organization, or at the"
-            " server's",
+            f"{place} has organization {organization or 'none'} in chef_server_url, but config.yml has {ours}: runs use"
+            f" the latter, which may not know this node; set node.organization, or the server's, to"
+            f" {organization or 'null'}",
         )
 
 
@@ -114,7 +112,7 @@ def _tls(found: ClientRb) -> Iterator[Difference]:
         yield Difference(
             "ssl_verify_mode",
             f"{found.place('ssl_verify_mode')} sets verify_none, so runs obey any server that answers, and one with a"
-            " bad certificate is DOWN to probes alone: write ssl_verify_mode :verify_peer",
+            " bad certificate is DOWN only for probes: set ssl_verify_mode :verify_peer",
         )
     halves = [one for one in ("ssl_client_cert", "ssl_client_key") if found.text(one)]
     if len(halves) == 1:
@@ -125,8 +123,8 @@ def _tls(found: ClientRb) -> Iterator[Difference]:
     elif halves:
         yield Difference(
             "ssl_client_cert",
-            f"{found.place('ssl_client_cert')} has runs show {found.text('ssl_client_cert')}, and probes have none to"
-            " show: a server whose front demands one is DOWN to them; let this node in without one",
+            f"{found.place('ssl_client_cert')} sets {found.text('ssl_client_cert')} for runs, but probes have none:"
+            " a server whose front end demands one is DOWN for probes; let this node in without one",
         )
 
 
@@ -148,11 +146,11 @@ def _proxies(
         return
     if ours and _host(ours) == _host(theirs):
         return
-    way = f"through {printable(ours.rpartition('@')[2])}" if ours else "straight"
+    way = f"through {printable(ours.rpartition('@')[2])}" if ours else "directly"
     yield Difference(
         "https_proxy",
-        f"runs reach {' and '.join(names)} through {printable(theirs)}, and probes go {way}, so that one may work and"
-        f" the other not: set {remedy}, or name the servers in no_proxy",
+        f"runs reach {' and '.join(names)} through {printable(theirs)}, but probes go {way}: one may work and the other"
+        f" not; set {remedy}, or list the servers in no_proxy",
     )
 
 
@@ -165,22 +163,22 @@ def _policy(config: Config, found: ClientRb) -> Iterator[Difference]:
         said = f"config.yml has policy {ours[0]} of group {ours[1]}" if all(ours) else "config.yml has none"
         yield Difference(
             "policy_name",
-            f"{found.place('policy_name')} has policy {theirs[0]} of group {theirs[1]}, and {said}: standbys count as"
-            f" ready by something else than runs use; write node.policy_name: {theirs[0]} and node.policy_group:"
-            f" {theirs[1]}",
+            f"{found.place('policy_name')} has policy {theirs[0]} of group {theirs[1]}, but {said}: readiness of"
+            f" standbys is judged by something that runs do not use; set node.policy_name: {theirs[0]} and"
+            f" node.policy_group: {theirs[1]}",
         )
     elif is_judged and theirs != ours and all(ours):
         yield Difference(
             "policy_name",
-            f"config.yml has policy {ours[0]} of group {ours[1]}, and {found.place('policy_name')} not both: a run on a"
-            " standby that has no object of this node does nothing; write policy_name and policy_group there, too",
+            f"config.yml has policy {ours[0]} of group {ours[1]}, but {found.place('policy_name')} lacks one: a run on"
+            " a standby without an object of this node does nothing; set policy_name and policy_group there, too",
         )
     if environment and (all(theirs) or all(ours)):
         name, where = (theirs[0], found.place("policy_name")) if all(theirs) else (ours[0], "config.yml")
         yield Difference(
             "environment",
-            f"{found.place('environment')} sets {environment}, and {where} policy {name}: a run with both fails, and"
-            " with the environment alone uses no policy; take one of them out",
+            f"{found.place('environment')} sets {environment}, and {where} sets policy {name}: a run with both"
+            " fails, and with the environment alone uses no policy; remove one of them",
         )
 
 

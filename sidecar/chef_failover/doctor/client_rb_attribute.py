@@ -9,7 +9,7 @@ from chef_failover.doctor.client_rb import ClientRb, Difference
 
 OUR_ATTRIBUTE = "chef_failover"
 OUR_PLUGIN = "ChefFailover"
-_LOST = "node['chef_failover'] is not on the servers, and no search finds it"
+_LOST = "node['chef_failover'] is not saved on the servers, and no search finds it"
 
 
 def losses(found: ClientRb) -> Iterator[Difference]:
@@ -17,19 +17,17 @@ def losses(found: ClientRb) -> Iterator[Difference]:
     if found.theirs.get("minimal_ohai"):
         yield Difference(
             "minimal_ohai",
-            f"{found.place('minimal_ohai')} turns it on, so no plugin of ours runs: {_LOST}; take it out, or name"
-            " what Ohai is to leave out in ohai.disabled_plugins",
+            f"{found.place('minimal_ohai')} turns it on, so our Ohai plugin does not run: {_LOST}; remove it, or list"
+            " unwanted plugins in ohai.disabled_plugins",
         )
     if OUR_PLUGIN in found.ohai.get("disabled_plugins", ()):
-        yield Difference("ohai.disabled_plugins", f":{OUR_PLUGIN} is among them: {_LOST}; take it out")
+        yield Difference("ohai.disabled_plugins", f"it has :{OUR_PLUGIN}: {_LOST}; remove it")
     setting, allowed = _list(found, "automatic_attribute_whitelist", "allowed_automatic_attributes")
     if allowed is not None and not any(_path(item)[:1] == [OUR_ATTRIBUTE] for item in allowed):
-        yield Difference(
-            setting, f'{found.place(setting)} does not have {OUR_ATTRIBUTE} in it: {_LOST}; add "{OUR_ATTRIBUTE}"'
-        )
+        yield Difference(setting, f'{found.place(setting)} lacks {OUR_ATTRIBUTE}: {_LOST}; add "{OUR_ATTRIBUTE}"')
     setting, blocked = _list(found, "automatic_attribute_blacklist", "blocked_automatic_attributes")
     if blocked is not None and [OUR_ATTRIBUTE] in map(_path, blocked):
-        yield Difference(setting, f"{found.place(setting)} has {OUR_ATTRIBUTE} in it: {_LOST}; take it out")
+        yield Difference(setting, f"{found.place(setting)} has {OUR_ATTRIBUTE}: {_LOST}; remove it")
 
 
 def _list(found: ClientRb, old: str, new: str) -> tuple[str, list[Any] | None]:

@@ -26,7 +26,7 @@ from chef_failover.node.key import CREDENTIALS, Origin, find, places
 from chef_failover.printable import printable
 
 _PATIENCE_S = 3.0
-_EXAMPLE = "client-key.conf in packaging/examples"
+_EXAMPLE = "packaging/examples/client-key.conf"
 _DER = b"\x30"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -40,7 +40,7 @@ def findings(node: Node, probed: Mapping[str, Any]) -> tuple[Finding, ...]:
 def _findings(node: Node, product: str, probed: Mapping[str, Any]) -> Iterator[Finding]:
     subject = f"client.rb of {product}-client"
     if os.geteuid() != 0:
-        yield Finding(subject, None, "it is evaluated as chef-client does it, by root; run this as root")
+        yield Finding(subject, None, "only root can evaluate it, as chef-client does; run this as root")
         return
     try:
         found = evaluate(node, product, [entry["chef_server_url"] for entry in probed["servers"]])
@@ -52,7 +52,7 @@ def _findings(node: Node, product: str, probed: Mapping[str, Any]) -> Iterator[F
         return
     url = found.ours.get("chef_server_url")
     does = f"sets {printable(url)}" if url else "sets no server"
-    yield Finding(subject, is_ok=True, detail=f"{found.reader} reads it, and the shim {does}")
+    yield Finding(subject, is_ok=True, detail=f"read by {found.reader}; the shim {does}")
     try:
         for one in compare(node, product, probed, found):
             yield Finding(f"{one.setting} of {product}-client", is_ok=False, detail=one.words)
@@ -68,7 +68,7 @@ def compare(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb
     yield from losses(found)
     if not found.is_shim_read and shim.shim(node, product) is None:
         place = found.place("client_d_dir")
-        words = f"{place} has client.d read elsewhere, without {shim.FILE_NAME}, so no run is ever moved: take it out"
+        words = f"{place} sets another client.d, without {shim.FILE_NAME}, so runs never fail over: remove it"
         yield Difference("client_d_dir", words)
     yield from _key(node, product, found)
     yield from _trust(node, product, probed, found)
@@ -88,22 +88,22 @@ def _key(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
         return  # which the check of the key says
     if ours is None or ours.origin in (Origin.CONFIGURED, Origin.OWN):
         if named and _public(theirs) not in (None, _public(ours.path) if ours else None):
-            sign = f"runs and probes sign by {ours.path}" if ours else "the sidecar does not look there"
+            sign = f"runs and probes sign with {ours.path}" if ours else "the sidecar does not use that"
             yield Difference(
                 "client_key",
-                f"{place} has {theirs}, and {sign}: a server that knows this node by that key refuses another; name"
-                f" that file at node.client_key, or give it to the service as {_EXAMPLE} does",
+                f"{place} has {theirs}, but {sign}: a server that knows this node by that key rejects another; set"
+                f" node.client_key to that file, or give it to the service as {_EXAMPLE} does",
             )
     elif _public(theirs) is None:
         yield Difference(
             "client_key",
-            f"runs sign by {theirs}, which is no usable key, and probes by {ours.path}: what probes say is not so for"
-            " runs; put the key there, too",
+            f"runs sign with {theirs}, which is not a usable key, and probes with {ours.path}: runs may fail where"
+            " probes work; put the key there, too",
         )
     elif _public(theirs) != _public(ours.path):
         yield Difference(
             "client_key",
-            f"runs sign by {theirs}, and probes by another key, {ours.path}: what probes say is not so for runs; give"
+            f"runs sign with {theirs}, and probes with another key, {ours.path}: runs may fail where probes work; give"
             f" the first one to the service as {_EXAMPLE} does",
         )
 
@@ -126,8 +126,8 @@ def _trust(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb)
     if directory.resolve() != usual.resolve() and (runs - probes or _in_directory(usual) - bundle - runs):
         yield Difference(
             "trusted_certs_dir",
-            f"{found.place('trusted_certs_dir')} sets {directory}, and probes look into {usual}: a server may be UP to"
-            f" them and refused by runs, or the reverse; take it out, and keep the certificates in {usual}",
+            f"{found.place('trusted_certs_dir')} sets {directory}, but probes trust {usual}: a server may be UP for"
+            f" probes and fail for runs, or the reverse; remove it, and keep the certificates in {usual}",
         )
     setting = "ssl_ca_path" if found.text("ssl_ca_path") else "ssl_ca_file"
     named = found.text(setting)
@@ -135,7 +135,7 @@ def _trust(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb)
         return
     path = Path(named)
     if not path.exists():
-        words = f"{found.place(setting)} sets {path}, which is not there, so every run fails: take it out"
+        words = f"{found.place(setting)} sets {path}, which does not exist, so every run fails: remove it"
         yield Difference(setting, words)
         return
     extra = (_certificates(path) if path.is_file() else _union(path.iterdir())) - probes
@@ -144,8 +144,8 @@ def _trust(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb)
     if extra and needy:
         yield Difference(
             setting,
-            f"{found.place(setting)} has runs trust {path}, and probes do not: if it vouches for {' or '.join(needy)},"
-            " the sidecar finds that server DOWN and runs would work; name the file at its ca_file",
+            f"{found.place(setting)} sets {path} for runs, but probes do not trust it: if {' or '.join(needy)} needs"
+            " it, that server is DOWN for probes although runs work; set its ca_file to that file",
         )
 
 
@@ -195,6 +195,6 @@ def _plugin(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
     if paths and usual not in paths and not any(node.path(path).joinpath(shim.FILE_NAME).is_file() for path in paths):
         yield Difference(
             "ohai.plugin_path",
-            f"{usual} is not in it, and no {shim.FILE_NAME} elsewhere: node['chef_failover'] is not on the servers;"
-            " add that directory",
+            f"it lacks {usual}, and no other directory has {shim.FILE_NAME}: node['chef_failover'] is not saved on the"
+            " servers; add that directory",
         )

@@ -43,7 +43,7 @@ def evaluate(node: Node, product: str, urls: Sequence[str]) -> ClientRb | str:
     """
     ruby = find_ruby(node, product)
     if ruby is None:
-        raise UnseenError("there is no Ruby, so what client.rb and client.d set was not looked at")
+        raise UnseenError("no Ruby found, so client.rb and client.d were not checked")
     client_rb = node.path(f"/etc/{product}/client.rb")
     with tempfile.TemporaryFile() as report:
         in_time = _run([ruby, str(_PROGRAM), str(report.fileno()), str(client_rb), *urls], report.fileno())
@@ -72,7 +72,7 @@ def _run(command: Sequence[str], descriptor: int) -> bool:
             cwd="/", env=_ENVIRONMENT, pass_fds=(descriptor,), start_new_session=True,
         )  # fmt: skip
     except OSError as error:
-        raise UnseenError(f"{command[0]} does not start: {error.strerror}") from error
+        raise UnseenError(f"cannot start {command[0]}: {error.strerror}") from error
     try:
         process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
@@ -104,19 +104,19 @@ def _judge(told: Sequence[dict[str, Any]], *, in_time: bool, reads: str) -> Clie
     if "failed" in last and file is not None:
         return _failure(last["failed"], file)
     if not in_time and file is not None:
-        return f"{file} is not done after {PATIENCE_S:.0f} s, and no run begins before it is: see what it waits for"
+        return f"{file} takes more than {PATIENCE_S:.0f} s, and every run waits for it: find out what it waits for"
     if file is not None:
-        return f"{file} ends the process that reads it, so no run begins: take out what does that"
-    missing = f"what client.rb and client.d set was not looked at; {reads}-client brings its own"
-    raise UnseenError(f"there is no Ruby with chef-config, so {missing}")
+        return f"{file} ends the process that loads it, so no run starts: remove what does that"
+    missing = f"client.rb and client.d were not checked; {reads}-client brings its own Ruby"
+    raise UnseenError(f"no Ruby with chef-config found, so {missing}")
 
 
 def _failure(failed: Mapping[str, Any], file: str) -> str:
     place = f"{file} line {failed['line']}" if failed["line"] else file
     what = printable(" ".join(filter(None, (failed["error"], failed["path"]))))
     if failed["is_unclear"]:
-        raise UnseenError(f"{place} needs more of Chef than chef-config, which is all there is here ({what})")
-    return f"{place} raises {what}, so no run begins: correct it; chef-client has the whole message"
+        raise UnseenError(f"{place} needs all of Chef, but only chef-config is here ({what})")
+    return f"{place} raises {what}, so no run starts: correct it (chef-client shows the whole message)"
 
 
 def _settings(found: Mapping[str, Any]) -> ClientRb:

@@ -41,9 +41,9 @@ def config_file(node: Node) -> str | None:
     for one in (path, path.parent):
         found = look(one)
         if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
-            return f"others than its owner may change {one}, and root believes it: chmod go-w {one}"
+            return f"users other than its owner can write {one}, which root trusts: chmod go-w {one}"
         if found.st_uid != 0:
-            return f"{one} belongs to {user(found.st_uid)}, and root believes it: chown root {one}"
+            return f"{one} belongs to {user(found.st_uid)}, but root trusts it: chown root {one}"
     return service_can_read(node, path)
 
 
@@ -53,38 +53,38 @@ def state_file(node: Node) -> str | None:
     path = directory / state.FILE_NAME
     found = look(directory)
     if found.st_mode & 0o022:
-        return f"others than its owner may change {directory}: chmod go-w {directory}"
+        return f"users other than its owner can write {directory}: chmod go-w {directory}"
     owner = service_user(node)
     if owner is not None and found.st_uid not in (owner.pw_uid, 0):
         return f"{directory} belongs to {user(found.st_uid)}, not to {node.user}: chown -R {node.user}: {directory}"
     if not os.path.lexists(path):
         if not _has_something_to_keep(node.config.listen.socket):
             return None
-        return f"{path} is not there, though the sidecar has something to keep: is the disk full?"
+        return f"{path} does not exist, but the sidecar has something to save: is the disk full?"
     if look(path).st_mode & 0o022:
-        return f"others than its owner may change {path}: chmod 0644 {path}"
+        return f"users other than its owner can write {path}: chmod 0644 {path}"
     return None
 
 
 def socket_file(path: Path) -> str | None:
     """Whoever may write to it may steer, and nobody else may put one there."""
     if look(path.parent).st_mode & 0o022:
-        return f"others than its owner may put a socket into {path.parent}: chmod go-w {path.parent}"
+        return f"users other than its owner can put a socket into {path.parent}: chmod go-w {path.parent}"
     try:
         mode = look(path).st_mode
     except FileNotFoundError:
-        return f"{path} is not there: systemctl start chef-failover"
+        return f"{path} does not exist: systemctl start chef-failover"
     if not stat.S_ISSOCK(mode):
         return f"{path} is not a socket: remove it, then systemctl restart chef-failover"
     if mode & 0o007:
-        return f"everybody may speak to {path}, and so steer: systemctl restart chef-failover"
+        return f"every user can connect to {path} and drain or pin: systemctl restart chef-failover"
     return None
 
 
 def answers(path: Path) -> str | None:
     """The sidecar answers, and none of its loops hangs."""
     if path.exists() and not os.access(path, os.W_OK, effective_ids=True):
-        raise UnseenError(f"{user(os.geteuid())} may not speak to {path}; run this as root")
+        raise UnseenError(f"{user(os.geteuid())} cannot connect to {path}; run this as root")
     try:
         reply = client.ask(path, "/livez", timeout_s=3.0)
     except SidecarUnavailableError as error:
@@ -108,7 +108,7 @@ def as_the_service_reads(node: Node, place: str) -> tuple[Path, str | None]:
     look(path)
     trouble = service_can_read(node, path)
     if trouble is None and not os.access(path, os.R_OK, effective_ids=True):
-        raise UnseenError(f"{user(os.geteuid())} may not read {path}; run this as root")
+        raise UnseenError(f"{user(os.geteuid())} cannot read {path}; run this as root")
     return path, trouble
 
 
@@ -123,7 +123,7 @@ def service_can_read(node: Node, path: Path) -> str | None:
         return None
     hidden = next((one for one in _HIDDEN if node.path(one) in path.parents), None)
     if hidden:
-        return f"{hidden} is empty for the service, by {_HIDDEN[hidden]} of its unit"
+        return f"user {node.user} cannot read {path}: the unit hides {hidden} ({_HIDDEN[hidden]})"
     groups = os.getgrouplist(owner.pw_name, owner.pw_gid)
     blocker = next(
         (one for one in (path, *path.parents) if not _may(look(one), owner.pw_uid, {*groups}, 4 if one == path else 1)),
@@ -135,8 +135,11 @@ def service_can_read(node: Node, path: Path) -> str | None:
             return None
     elif blocker is None:
         return None
-    because = f", because of {blocker}" if blocker else ""
-    return f"{node.user}, whom the service runs as, may not read it{because}"
+    if blocker is None:
+        return f"user {node.user} cannot read {path}"
+    found, what = look(blocker), "" if blocker == path else f"{blocker} has "
+    mode = f"mode {stat.S_IMODE(found.st_mode):04o}, owner {user(found.st_uid)}"
+    return f"user {node.user} cannot read {path}: {what}{mode}"
 
 
 def service_user(node: Node) -> pwd.struct_passwd | None:
@@ -157,7 +160,7 @@ def look(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except PermissionError as error:
-        raise UnseenError(f"{user(os.geteuid())} may not see {path}; run this as root") from error
+        raise UnseenError(f"{user(os.geteuid())} cannot see {path}; run this as root") from error
 
 
 def user(uid: int) -> str:

@@ -32,7 +32,7 @@ class Check:
         except UnseenError as error:
             return Finding(self.subject, None, str(error))
         except FileNotFoundError as error:
-            return Finding(self.subject, is_ok=False, detail=f"{error.filename} is not there")
+            return Finding(self.subject, is_ok=False, detail=f"{error.filename} does not exist")
         except OSError as error:
             return Finding(self.subject, None, f"{error.filename}: {error.strerror}")
         return Finding(self.subject, is_ok=trouble is None, detail=trouble or "")

@@ -37,7 +37,7 @@ def checks(node: Node, probed: dict[str, Any]) -> tuple[Check, ...]:
 def key(node: Node) -> str | None:
     """The key that the service finds, by the rules of `node_key`."""
     if node.config.node.name is None:
-        raise UnseenError("node.name is not set, so probes are not signed, and chef-client keeps its own key")
+        raise UnseenError("node.name is not set: probes are unsigned, and chef-client keeps its own key")
     credentials = node.path(str(unit.CREDENTIALS_DIR))
     if node.config.node.client_key is None:
         handed_over = unit.credentials(node).loaded.get(key_file.NAME)
@@ -57,7 +57,7 @@ def _in_its_place(node: Node, credentials: Path) -> str | None:
         return str(error)
     if found is None:
         is_made = any(not isinstance(server.association, NoAssociation) for server in node.config.servers)
-        return None if is_made else "there is none, and none is made, since no server has an association"
+        return None if is_made else "there is no key; the sidecar makes none, since no server has an association"
     with contextlib.suppress(FileNotFoundError):
         look(found.path)
         if not os.access(found.path, os.R_OK, effective_ids=True):
@@ -68,19 +68,19 @@ def _in_its_place(node: Node, credentials: Path) -> str | None:
         return str(error)
     mode = found.path.stat().st_mode
     if mode & 0o007 and found.origin is not Origin.CREDENTIAL:
-        return f"everybody may read {found.path}, and be this node: chmod o-rwx {found.path}"
+        return f"every user can read {found.path} and pose as this node: chmod o-rwx {found.path}"
     trouble = service_can_read(node, found.path)
-    return trouble and f"{found.path}: {trouble}; give it to the service as client-key.conf in packaging/examples does"
+    return trouble and f"{trouble}; give it to the service as in packaging/examples/client-key.conf"
 
 
 def _handed_over(source: Path, copy: Path) -> str | None:
     """The key that systemd copies for the service when it starts it."""
     if not source.exists():
-        raise UnseenError(f"{source} is not there: see credentials")
+        raise UnseenError(f"{source} does not exist: see credentials")
     try:
         key_file.read(source)
         if copy.exists() and copy.read_bytes() != source.read_bytes():
-            return f"{source} is another one than when the service was started: systemctl restart {UNIT}"
+            return f"{source} changed since the service started: systemctl restart {UNIT}"
     except KeyFileError as error:
         return str(error)
     return None
@@ -89,7 +89,7 @@ def _handed_over(source: Path, copy: Path) -> str | None:
 def fits(entry: dict[str, Any], node_name: str | None, *, is_signed: bool) -> str | None:
     """Whether that server knows this node by this key."""
     if not is_signed:
-        raise UnseenError("this probe was not signed: no node.name, or no key that we may read")
+        raise UnseenError("this probe was unsigned: no node.name, or no readable key")
     outcome = Outcome(entry["outcome"])
     if outcome.serves_node:
         return None
@@ -99,7 +99,7 @@ def fits(entry: dict[str, Any], node_name: str | None, *, is_signed: bool) -> st
         return f"{entry['detail']}: {_remedy(entry['name'], entry['known'], node_name or '')}"
     if outcome.turns_node_away:
         return str(entry["detail"])
-    raise UnseenError(f"it could not be asked: {entry['detail']}")
+    raise UnseenError(f"could not ask the server: {entry['detail']}")
 
 
 def _remedy(server: str, known: Known | None, node_name: str) -> str:
@@ -107,11 +107,9 @@ def _remedy(server: str, known: Known | None, node_name: str) -> str:
     match known:
         case Known.NOT:
             create = f"knife client create {node_name} -p client.pub, with the public half of the key"
-            return (
-                f"it does not know {node_name}, and the association there is none: {create}; or give it an association"
-            )
+            return f"the server does not know {node_name}, and its association is none: {create}; or set an association"
         case Known.BY_ANOTHER_KEY:
             return conflict(node_name)
         case Known.BY_THIS_KEY:
-            return f"it has this very key, so that may have expired there: knife client key show {node_name} default"
+            return f"the server has this key, so it may have expired there: knife client key show {node_name} default"
     return f"chef-failover associate {server}, or register the key with knife client key create {node_name}"

@@ -23,7 +23,7 @@ def as_service(node: Node) -> Iterator[None]:
         yield
         return
     if uid != 0:
-        raise UnseenError(f"only root can try what {node.user}, whom the service runs as, may do; run this as root")
+        raise UnseenError(f"only root can check what {node.user}, the service's user, may do; run this as root")
     try:
         os.setgroups(os.getgrouplist(owner.pw_name, owner.pw_gid))
         os.setegid(owner.pw_gid)

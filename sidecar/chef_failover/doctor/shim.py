@@ -37,7 +37,7 @@ def recipe_checks(node: Node) -> tuple[Check, ...]:
 
 def nobody() -> str | None:
     """There is nothing that could load it."""
-    raise UnseenError("there is no chef-client or cinc-client in PATH, /opt/chef/bin or /opt/cinc/bin")
+    raise UnseenError("no chef-client or cinc-client in PATH, /opt/chef/bin or /opt/cinc/bin")
 
 
 def client(node: Node, product: str) -> bool:
@@ -55,15 +55,15 @@ def shim(node: Node, product: str) -> str | None:
     path = directory / FILE_NAME
     text = _read(node.path(str(path)))
     if text is None:
-        why = " (client.rb puts client_d_dir there)" if overridden else ""
-        return f"{path} is not there{why}, so no run is ever moved: reinstall the package, or make install"
+        why = " (client_d_dir of client.rb)" if overridden else ""
+        return f"{path} does not exist{why}, so runs never fail over: reinstall the package, or make install"
     library, applied = _SHIM.search(text), _APPLY.search(text)
     if library is None or applied is None:
-        return f"{path} does not load the shim: somebody has changed it; reinstall the package, or make install"
+        return f"{path} was changed and does not load the shim: reinstall the package, or make install"
     if not node.path(library[1]).exists():
-        return f"{path} loads {library[1]}, which is not there: reinstall the package, or make install"
+        return f"{path} loads {library[1]}, which does not exist: reinstall the package, or make install"
     if Path(applied[1]) != node.config_path:
-        return f"{path} names {applied[1]}, and this is {node.config_path}: a run and you look at different files"
+        return f"{path} uses {applied[1]}, but this check uses {node.config_path}"
     return None
 
 
@@ -97,5 +97,5 @@ def _read(path: Path) -> str | None:
         return None
     except OSError as error:
         raise UnseenError(
-            f"{path} cannot be read ({error.strerror}); run this as root, not as {user(os.geteuid())}"
+            f"cannot read {path} ({error.strerror}); run this as root, not as {user(os.geteuid())}"
         ) from error

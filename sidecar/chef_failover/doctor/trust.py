@@ -45,7 +45,7 @@ def trust_in_aws(node: Node, ca_files: Sequence[Path]) -> str | None:
     for ca_file in ca_files:
         path, trouble = as_the_service_reads(node, str(ca_file))
         if trouble:
-            return f"{ca_file}: {trouble}: chgrp {node.user} {ca_file}; chmod 0640 {ca_file}"
+            return f"{trouble}: chgrp {node.user} {ca_file}; chmod 0640 {ca_file}"
         try:
             ssl.create_default_context(cafile=path)
         except ssl.SSLError as error:

@@ -39,7 +39,7 @@ def checks(node: Node) -> tuple[Check, ...]:
 def ask(node: Node, question: str, wanted: str, remedy: str) -> str | None:
     """What systemctl answers to ``question``."""
     said = _systemctl(node, question).strip().partition("\n")[0]
-    return None if said == wanted else f"it is {said or 'unknown'}: {remedy}"
+    return None if said == wanted else f"{said or 'unknown'}: {remedy}"
 
 
 def missing_credentials(node: Node) -> str | None:
@@ -47,13 +47,13 @@ def missing_credentials(node: Node) -> str | None:
     handed_over, said = credentials(node), []
     for name, path in handed_over.loaded.items():
         if not path.exists():
-            what = "the service starts without it; put it back, then restart the service"
+            what = "the service starts without it; restore it, then restart the service"
             if name not in handed_over.instead:
                 what = (
-                    "the service does not start without it (243/CREDENTIALS): put it back, and add"
-                    f" SetCredential={name}:(missing), as client-key.conf in packaging/examples has it"
+                    "the service does not start without it (243/CREDENTIALS): restore it, and add"
+                    f" SetCredential={name}:(missing), as in packaging/examples/client-key.conf"
                 )
-            said.append(f"LoadCredential names {path}, which is not there: {what}")
+            said.append(f"LoadCredential names {path}, which does not exist: {what}")
     return "; ".join(said) or None
 
 
@@ -80,7 +80,7 @@ def credentials(node: Node) -> Credentials:
 def _systemctl(node: Node, question: str) -> str:
     systemctl = node.which("systemctl")
     if systemctl is None or not node.path("/run/systemd/system").is_dir():
-        raise UnseenError("systemd does not run here")
+        raise UnseenError("systemd is not running here")
     try:
         ended = subprocess.run(  # noqa: S603 - fixed words
             [systemctl, question, UNIT], capture_output=True, text=True, timeout=_PATIENCE_S, check=False

@@ -45,7 +45,7 @@ def validator(node: Node, server: Server, outcome: Outcome) -> str | None:
     if source.store is Store.FILE:
         path, trouble = as_the_service_reads(node, source.place)
         if trouble:
-            return f"{source.place}: {trouble}: chgrp {node.user} {source.place}; chmod 0640 {source.place}"
+            return f"{trouble}: chgrp {node.user} {source.place}; chmod 0640 {source.place}"
         source = attrs.evolve(source, place=str(path))
     call = aws.trusting(aws.call, association.ca_file)
     try:
@@ -53,7 +53,7 @@ def validator(node: Node, server: Server, outcome: Outcome) -> str | None:
     except KeyFileError as error:
         return str(error)
     if not (outcome.is_alive or outcome is Outcome.WRONG_ORGANIZATION):
-        raise UnseenError("its key can be read; the server could not be asked")
+        raise UnseenError("the key is readable; the server does not answer")
     name, machine = validator_of(node.config, server, association), Machine()
     return _tried(chef_server_for(node.config, server, name, machine), Registrant(name, key), machine.utc_now())
 
@@ -63,9 +63,9 @@ def _tried(server: ChefServer, registrant: Registrant, on: datetime.datetime) ->
     try:
         finding = ask_as(server, registrant, utc_now=lambda: on)
     except ProbeError as error:
-        raise UnseenError(f"the server could not be asked: {error.detail}") from error
+        raise UnseenError(f"could not ask the server: {error.detail}") from error
     if finding.outcome.serves_node or finding.outcome is Outcome.FORBIDDEN:
         return None
     if finding.outcome.turns_node_away:
         return advice(finding, registrant.node_name) or finding.detail
-    raise UnseenError(f"the server could not be asked: {finding.detail}")
+    raise UnseenError(f"could not ask the server: {finding.detail}")

@@ -63,42 +63,45 @@ class Visit:
 
     def _name(self) -> str | None:
         self._expect(self.unseen)
-        return self.lookup and f"{self.host} has no address ({self.lookup}): repair DNS, or add it to /etc/hosts"
+        return self.lookup and f"{self.host} has no address ({self.lookup}): fix DNS, or add it to /etc/hosts"
 
     def _route(self) -> str | None:
-        self._expect(self.unseen, self.lookup and "its name has no address")
+        self._expect(self.unseen, self.lookup and "the host name has no address")
         if self.route:
-            return f"no packet gets out to it ({self.route}): look at the routes of this machine, ip route"
+            return f"no packet reaches it ({self.route}): check this machine's routes with ip route"
         return None
 
     def _connection(self) -> str | None:
-        self._expect(self.unseen, (self.lookup or self.route) and "it could not be reached")
+        self._expect(self.unseen, (self.lookup or self.route) and "the server cannot be reached")
         if self.connection:
-            return f"{self.connection}: look at the server, its security group and the firewalls on the way"
+            return f"{self.connection}: check the server, its security group and the firewalls in between"
         return None
 
     def _certificate(self) -> str | None:
-        self._expect(self.unseen, self._is_far and "it could not be reached")
+        self._expect(self.unseen, self._is_far and "the server cannot be reached")
         if self.certificate_dates:
             begins, ends = (date.strftime("%Y-%m-%d %H:%M UTC") for date in self.certificate_dates)
-            words = f"it holds from {begins} to {ends}: renew it on the server, or look at this node's clock"
+            words = f"valid from {begins} to {ends}: renew it on the server, or check this node's clock"
             return f"{self.certificate}; {words}"
         if self.certificate:
-            return f"{self.certificate}: put its CA into trusted_certs (knife ssl fetch), or name it at ca_file"
+            return f"{self.certificate}: add its CA to trusted_certs (knife ssl fetch), or set ca_file"
         left_s = self.certificate_left_s
         if left_s is None or left_s > CERTIFICATE_NOTICE_S:
             return None
         return f"expires in {in_words(max(0.0, left_s))}: renew it on the server"
 
     def _clock(self) -> str | None:
-        self._expect(self.unseen, (self._is_far or self.certificate) and "it could not be reached")
+        self._expect(self.unseen, (self._is_far or self.certificate) and "the server cannot be reached")
         if self.clock_ahead_s is None:
-            raise UnseenError("it does not tell its time")
+            raise UnseenError("the server does not send its time")
         if abs(self.clock_ahead_s) <= CLOCK_NOTICE_S:
             return None
         side = "ahead of" if self.clock_ahead_s > 0 else "behind"
         span = in_words(abs(self.clock_ahead_s))
-        return f"this node's clock is {span} {side} it, and at 15 min it refuses: see chronyc tracking, or timedatectl"
+        return (
+            f"this node's clock is {span} {side} the server's, which refuses more than 15 min: check chronyc tracking,"
+            " or timedatectl"
+        )
 
     @property
     def _is_far(self) -> bool:
@@ -128,7 +131,7 @@ def visit(
     try:
         with ChefServer(target, resolver, trust).open() as connection:
             if target.proxy_url:
-                return attrs.evolve(start, unseen="it is reached through the proxy of the environment")
+                return attrs.evolve(start, unseen="not tried: the server is behind the proxy of the environment")
             return _look_around(start, connection, utc_now)
     except ProbeError as error:
         found = _stopped(start, error)

@@ -42,4 +42,4 @@ def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
 def network(probed: dict[str, Any]) -> str | None:
     """Whether this node reaches anything at all."""
     why = probed["offline"]
-    return why and f"this node is offline: {why}: see ip route, and resolvectl status or /etc/resolv.conf"
+    return why and f"this node is offline: {why}; check ip route, and resolvectl status or /etc/resolv.conf"

@@ -59,21 +59,22 @@ def from_profiles(path: Path, profiles: Sequence[str], environ: Mapping[str, str
         raise CredentialsError(
             f"{path}: {error.strerror or error}; write it, or give --server, --client-name and --key"
         ) from error
-    tables = _tables(text, path)
-    return [_of_profile(path, tables, profile) for profile in profiles or (_usual(path.parent, environ),)]
+    tables = _tables(text, str(path))
+    profiles = profiles or (_usual(path.parent, environ),)
+    return [_of_profile(str(path), tables, profile, path.parent) for profile in profiles]
 
 
-def from_text(text: str, path: Path) -> list[Account]:
-    """The accounts of all profiles in ``text``, which is as in a file at ``path``; keys may be in it, as PEM text.
+def from_text(text: str, where: str) -> list[Account]:
+    """The accounts of all profiles in ``text``, such a file that is not on this disk. Its keys are PEM text.
 
     Raises:
         CredentialsError: there is no profile, or one has a mistake. KeyFileError: a key cannot be used.
     """
-    tables = _tables(text.encode(), path)
+    tables = _tables(text.encode(), where)
     profiles = [profile for profile, table in tables.items() if isinstance(table, Mapping)]
     if not profiles:
-        raise CredentialsError(f"{path} has no profile; write one for each Chef server")
-    return [_of_profile(path, tables, profile) for profile in profiles]
+        raise CredentialsError(f"{where} has no profile; write one for each Chef server")
+    return [_of_profile(where, tables, profile, None) for profile in profiles]
 
 
 def expanded(path: Path) -> Path:
@@ -88,11 +89,11 @@ def expanded(path: Path) -> Path:
         raise CredentialsError(f"{path}: {error}") from error
 
 
-def _tables(text: bytes, path: Path) -> dict[str, Any]:
+def _tables(text: bytes, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # the latter for a million opening brackets
-        raise CredentialsError(f"{path}: {error}") from error
+        raise CredentialsError(f"{where}: {error}") from error
 
 
 def _usual(folder: Path, environ: Mapping[str, str]) -> str:
@@ -109,21 +110,22 @@ def _usual(folder: Path, environ: Mapping[str, str]) -> str:
         raise CredentialsError(f"{path}: {error}") from error
 
 
-def _of_profile(path: Path, tables: Mapping[str, Any], profile: str) -> Account:
+def _of_profile(place: str, tables: Mapping[str, Any], profile: str, folder: Path | None) -> Account:
+    """``folder`` is where relative paths of keys begin; None: a key is PEM text."""
     table = tables.get(profile)
     if not isinstance(table, Mapping):
         names = ", ".join(name for name, value in tables.items() if isinstance(value, Mapping))
-        raise CredentialsError(f"{path} has no profile {profile!r}; it has: {names or 'none'}")
-    where = f"{path}: profile {profile}"
+        raise CredentialsError(f"{place} has no profile {profile!r}; it has: {names or 'none'}")
+    where = f"{place}: profile {profile}"
     user = _text(table, "node_name" if "node_name" in table else "client_name", where)
     key = _text(table, "client_key", where)
-    if key.startswith("-----BEGIN"):
+    if folder is None or "-----BEGIN" in key:  # and no message may show it as a path
         try:
-            private = PrivateKey.from_pem(key.encode())
+            private = PrivateKey.from_pem(key.strip().encode())
         except ValueError as error:
             raise KeyFileError(f"{where}: client_key: {error}") from error
     else:
-        private = load_key(path.parent / expanded(Path(key)))
+        private = load_key(folder / expanded(Path(key)))
     return _account(profile, _text(table, "chef_server_url", where), user, private)
 
 
@@ -138,5 +140,5 @@ def _account(label: str, chef_server_url: str, user: str, key: PrivateKey) -> Ac
 def _text(table: Mapping[str, Any], key: str, where: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value:
-        raise CredentialsError(f"{where}: {key} is missing, or no text")
+        raise CredentialsError(f"{where}: {key} is missing or not a string")
     return value

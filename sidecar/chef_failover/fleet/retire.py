@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,10 +25,12 @@ from chef_failover.fleet import retirement
 from chef_failover.fleet.asking import Asker
 from chef_failover.fleet.reading import OnProgress
 from chef_failover.fleet.retirement import Part, Sighting
+from chef_failover.fleet.search import NodeSearch
 from chef_failover.fleet.session import Session
 from chef_failover.model.model import Outcome
 
 RIGHTS = "an administrator of the organization may do that (group admins)"
+_KEYS = {"name": ["name"], "instance_id": ["ec2", "instance_id"]}
 Sightings = Mapping[str, tuple[Sighting, ...]]
 """By the name of the node: one of each server, in their order."""
 
@@ -46,6 +48,17 @@ class Servers:
     def users(self) -> frozenset[str]:
         """Those who sign the requests."""
         return self._users
+
+    def find(self, instance_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """For each of these EC2 instances the names of the nodes that it has saved, on any server.
+
+        Raises:
+            SearchError: not every server tells.
+        """
+        query = " OR ".join(f"ec2_instance_id:{one}" for one in instance_ids)
+        with ThreadPoolExecutor(max_workers=len(self._servers)) as pool:
+            rows = [row for found in pool.map(lambda server: server.find(query), self._servers) for row in found]
+        return {one: frozenset(row["name"] for row in rows if row.get("instance_id") == one) for one in instance_ids}
 
     def look(self, names: Sequence[str], on: datetime.datetime) -> Sightings:
         """What each server has of each node now, which is ``on``."""
@@ -92,6 +105,14 @@ class _Server:
         self._label = label
         self._asker = asker
         self._failed: SearchError | None = None
+
+    def find(self, query: str) -> list[dict[str, Any]]:
+        """The nodes that it finds, each with its name and its instance."""
+        try:
+            rows = [row for rows in NodeSearch(self._asker, _KEYS).pages(query) for row in rows]
+        except SearchError as error:
+            raise SearchError(f"{self._label}: {error}") from error
+        return [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str) and row["name"]]
 
     def look(self, name: str, on: datetime.datetime) -> Sighting:
         try:

@@ -14,7 +14,7 @@ goiardi 0.11.10 as it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -45,10 +45,11 @@ class _Page:
 
 
 class NodeSearch:
-    """Reads the nodes of the server that ``asker`` asks."""
+    """Reads of each node of the server that ``asker`` asks what ``keys`` have: the path of each key's value."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, keys: Mapping[str, Sequence[str]] = KEYS) -> None:
         self._asker = asker
+        self._keys = keys
 
     def names(self) -> frozenset[str]:
         """The names of all nodes, by the server's own list.
@@ -59,7 +60,7 @@ class NodeSearch:
         return frozenset(self._listing("nodes"))
 
     def pages(self, query: str) -> Iterator[list[Row]]:
-        """What the nodes that ``query`` finds publish, by `KEYS`; a node may come twice while others come and go.
+        """What the nodes that ``query`` finds have; a node may come twice while others come and go.
 
         Raises:
             SearchError: not all of it could be read.
@@ -112,7 +113,7 @@ class NodeSearch:
     def _page(self, query: str, start: int, count: int | None = None) -> _Page:
         words = {"q": query, "start": start, "rows": count or PAGE}
         asked = urlencode(words, errors="replace", quote_via=quote)  # half a surrogate pair, in a name, is no UTF-8
-        answer = self._asker.ask("POST", f"search/node?{asked}", KEYS, answers.judge_search)
+        answer = self._asker.ask("POST", f"search/node?{asked}", self._keys, answers.judge_search)
         body = answer.json() or {}
         rows = [row.get("data") if isinstance(row, dict) else None for row in body["rows"]]
         return _Page(body["total"], rows)
