@@ -71,11 +71,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """``{"reply": ...}`` or ``{"error": {"code", "message", "status"}}``."""
     ca_file = request["ca_file"]
     try:
-        if ca_file:  # botocore says which server it cannot verify, and not why
-            ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        return _error("Misconfigured", f"ca_file {ca_file}: {error.strerror or error}")
-    try:
         service = client(request["service"], request["region"], request["endpoint_url"], request["timeout_s"], ca_file)
         reply = getattr(service, xform_name(request["operation"]))(**request["parameters"])
         if "Body" in reply:  # of S3, a stream
@@ -86,6 +81,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except exceptions.ParamValidationError as error:
         return _error("Misconfigured", type(error).__name__)  # its words quote the parameters
     except exceptions.BotoCoreError as error:
+        if ca_file and (why := _why_useless(ca_file)):
+            return _error("Misconfigured", f"ca_file {ca_file}: {why}")
         code = next((code for cl, code in _CODES.items() if isinstance(error, cl)), "Misconfigured")
         return _error(code, str(error))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -93,6 +90,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return _error("GarbageReply", f"not an answer of this service ({type(error).__name__})")
     reply.pop("ResponseMetadata", None)
     return {"reply": reply}
+
+
+def _why_useless(ca_file: str) -> str | None:
+    """What is wrong with ``ca_file``; botocore says only which server it cannot verify."""
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def client(service: str, region: str, endpoint_url: str | None, timeout_s: float, ca_file: str | None = None) -> Any:  # noqa: ANN401
