@@ -195,7 +195,7 @@ def test_status_tells_scripts_whether_another_server_could_take_over(servers, tm
         ended = run("status", "--standby", "--config", path)
         assert ended.returncode == 1
         assert ended.stdout.splitlines() == [
-            "No other server could take over now: each has something in the way.",
+            "No other server could take over now: none of them is ready.",
             "  standbyserver  is DOWN: connection refused",
         ]
         told = json.loads(run("status", "--standby", "--json", "--config", path).stdout)

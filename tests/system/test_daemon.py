@@ -143,7 +143,7 @@ GOOD = {"schema": 1, "choice": {"name": "standbyserver", "since": "2026-11-22T10
         ("", "not whole JSON", True),
         ("[]", "not a state file of chef-failover", True),
         (json.dumps(GOOD | {"schema": 2}), "newer than", True),
-        (json.dumps(GOOD | {"choice": {"name": 5}}), "no name", True),
+        (json.dumps(GOOD | {"choice": {"name": 5}}), "choice.name is not text", True),
         (json.dumps(GOOD | {"transitions": [{}]}), "server", True),
         (
             json.dumps(GOOD | {"choice": {"name": "standbyserver", "since": "2126-01-01T00:00:00Z"}}),
@@ -213,7 +213,7 @@ def test_a_loopback_port_that_is_taken_is_tried_again_and_the_socket_is_served(s
     with taken, daemon(path, WATCHDOG_USEC="400000") as running:
         assert name(running) == "mainserver"
         time.sleep(1)
-        assert running.log.count(f"listen.loopback 127.0.0.1:{port}: Address already in use; it is tried again") == 1
+        assert running.log.count(f"listen.loopback 127.0.0.1:{port}: Address already in use; retrying every ") == 1
         taken.close()
         until(lambda: "opened" in running.log)
         with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
@@ -228,7 +228,7 @@ def test_a_socket_whose_file_has_gone_is_made_again(servers, tmp_path):
             until(running.socket.exists)
             running.wait_up()
         assert stat.S_IMODE(running.socket.stat().st_mode) == 0o660
-        until(lambda: running.log.count("its file had gone") == 2)
+        until(lambda: running.log.count("the file was gone; recreated") == 2)
         assert running.stop() == 0
         assert not running.socket.exists()
 
