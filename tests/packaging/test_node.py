@@ -190,8 +190,8 @@ def test_without_a_usable_configuration_chef_client_runs_as_before(node, servers
     give_chef_client(node, key, main)
     before = chef_client(node)
     assert before == f"stand-in: the run on {main.url} succeeded\ncode 0\n"
-    node.dnf(f"install chef-failover-{OLD}")
     node.write(CONFIG, "servers: [what is this\n")
+    node.dnf(f"install chef-failover-{OLD}")  # leaves a file that is there before, as with user data
     node.run(f"systemctl start {SERVICE}", check=False)
     assert node.show(SERVICE, "ExecMainStatus") == "2"
     time.sleep(3)  # longer than RestartSec
