@@ -34,7 +34,7 @@ locals {
     }
   }
 
-  # By service, since a key is to be used through it alone.
+  # By service: the nodes use the key only through it.
   decrypt = { for service in ["s3", "secretsmanager", "ssm"] : service => [for arn in compact([var.kms_key_arn]) : {
     Sid       = "OnlyIfACustomerManagedKeyEncryptsIt"
     Effect    = "Allow"

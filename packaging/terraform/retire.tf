@@ -1,5 +1,5 @@
 # Optional: takes nodes off all Chef servers when EC2 has terminated their instances. EventBridge puts the event into a
-# queue, and the function of packaging/lambda works it off; while a server is down, events wait there for up to three days.
+# queue, and the function of packaging/lambda takes it from there. While a server is down, events wait for up to three days.
 
 locals {
   retires = var.retire_credentials == "" ? 0 : 1

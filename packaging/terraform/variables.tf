@@ -122,7 +122,7 @@ variable "servers" {
 
 variable "alarm_topic" {
   type        = string
-  description = "The ARN of the SNS topic that alarms tell. Empty: they tell nobody."
+  description = "The ARN of the SNS topic that alarms notify. Empty: no notification."
   default     = ""
 
   validation {

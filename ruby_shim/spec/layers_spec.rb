@@ -131,7 +131,8 @@ RSpec.describe "The three layers" do
       config[:chef_server_url] = ELSEWHERE
       expect { apply }.not_to raise_error
       expect([chosen, config[:node_name], sidecar.requests.size]).to eq [ELSEWHERE, nil, 0]
-      expect(warnings).to match [a_string_including("no accepted configuration at #{accepted}: ", why, "chef_server_url is unchanged")]
+      expect(warnings).to match [a_string_including("no accepted configuration at #{accepted}: ", why,
+                                                    "chef_server_url is unchanged")]
     end
 
     {
@@ -306,7 +307,7 @@ RSpec.describe "The three layers" do
       "answers without a URL" => [->(peer) { peer.write(http.call(200, '{"schema": 1}')) }, "refused"],
       "answers 500" => [->(peer) { peer.write(http.call(500, '{"schema": 1, "title": "Oops"}')) }, "status 500: Oops"],
       "answers another 404" => [->(peer) { peer.write(http.call(404, '{"schema": 1, "title": "Not Found"}')) }, "status 404"],
-      "cuts its answer" => [->(peer) { peer.write(http.call(200, " " * 999)[0, 500]) }, "cut short"],
+      "cuts its answer" => [->(peer) { peer.write(http.call(200, " " * 999)[0, 500]) }, "incomplete answer"],
       "never ends" => [->(peer) { peer.write(head) && loop { peer.write("x" * 65_536) } }, "longer than 1048576 bytes"],
       "announces too much" => [->(peer) { peer.write(http.call(200, "{}").sub("h: 2", "h: 9")) && sleep }, "within 0.3 s"]
     }.each do |kind, (behaviour, why)|

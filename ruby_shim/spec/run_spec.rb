@@ -44,7 +44,7 @@ RSpec.describe "A chef-client run" do
           stub_const("ChefFailover", Module.new)
           expect { 2.times { application.configure } }.not_to raise_error
           expect([chosen, config[:event_handlers], sidecar.requests.size]).to eq [ELSEWHERE, [], 0]
-          expect(warnings).to match [a_string_including("the shim is incomplete: ").and(include("chef_server_url stays"))]
+          expect(warnings).to match [a_string_including("the shim is incomplete: ").and(include("chef_server_url is unchanged"))]
         end
       end
     end

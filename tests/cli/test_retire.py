@@ -52,7 +52,7 @@ def test_a_node_that_is_gone_is_removed_and_one_that_may_live_is_kept(fleet):
         "db-1   main     there    there        12 min ago",
         "       standby  there    there        2 d ago",
         "",
-        "db-1 is kept: seen 12 min ago on main: it may live",
+        "db-1 is kept: seen 12 min ago on main: it may be alive",
     ]
     assert left(main) == left(standby) == ["db-1"]
     assert run("db-1", "--yes", "--force").returncode == 0
@@ -64,7 +64,10 @@ def test_a_node_that_is_gone_is_removed_and_one_that_may_live_is_kept(fleet):
 def test_a_person_is_asked_and_a_script_has_to_say_yes(fleet):
     main, _, run = fleet
     ended = run("web-1")
-    assert (ended.returncode, "without a terminal to ask on, give --yes" in ended.stderr) == (2, True)
+    assert (
+        ended.returncode,
+        "removal is final and needs a confirmation: without a terminal, pass --yes" in ended.stderr,
+    ) == (2, True)
     ended = run("web-1", answer=b"n\n")
     assert (ended.returncode, ended.stdout, left(main)) == (1, "", ["db-1", "web-1"])
     assert "web-1  main     there   there        3 d ago" in ended.stderr
@@ -89,6 +92,10 @@ def test_a_server_that_is_down_is_told_and_the_next_call_finishes(fleet):
 
 def test_a_mistake_is_told(fleet):
     ended = fleet[2]("web-1", "web/1", "--yes")
-    assert (ended.returncode, ended.stdout, "'web/1' is no node's name" in ended.stderr) == (2, "", True)
+    assert (
+        ended.returncode,
+        ended.stdout,
+        "'web/1' is not a node name; write letters, digits, _ . : and -" in ended.stderr,
+    ) == (2, "", True)
     ended = fleet[2]("default-validator", "admin", "--yes")
-    assert (ended.returncode, ended.stdout.count(" is kept: a validator or an administrator")) == (1, 2)
+    assert (ended.returncode, ended.stdout.count(" is kept: a validator or administrator")) == (1, 2)

@@ -108,7 +108,7 @@ WELL = {
 )
 def test_what_no_chef_server_says_costs_its_own_kind_and_no_other(answers, kinds):
     found = inventory.read("b", Server(WELL | answers))
-    assert found.untold == dict.fromkeys(kinds, "the answer is not what a Chef server says")
+    assert found.untold == dict.fromkeys(kinds, "not an answer of a Chef server")
     assert {*found.kinds} == {*KINDS} - {*kinds}
     json.dumps(compare([MAIN, found]))
 

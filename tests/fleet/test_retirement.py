@@ -69,7 +69,7 @@ def test_who_signs_and_a_validator_are_never_removed(name):
 @pytest.mark.parametrize(
     ("kept", "said"),
     [
-        ([seen(720)], "seen 12 min ago on main: it may live"),
+        ([seen(720)], "seen 12 min ago on main: it may be alive"),
         ([unread("standby", "connection refused")], "standby: connection refused. It may be in use there"),
     ],
 )

@@ -91,7 +91,7 @@ def test_the_node_itself_says_who_could_take_over():
     assert said == {"schema": 1, "standby": "b", "reason": None, "but": ["is stale: web 1.0.0"], "servers": []}
     refused = ("b", {"association": "refused", "lacks": ["does not accept this node"]})
     said = of_node(document(main, refused, ("c", {"standing": "failing"})), on=ON)
-    assert (said["standby"], said["reason"]) == (None, "each has something in the way")
+    assert (said["standby"], said["reason"]) == (None, "none of them is ready")
     assert said["servers"] == [
         {"name": "b", "obstacle": "not_registered", "lacks": ["does not accept this node"]},
         {"name": "c", "obstacle": "down", "lacks": ["it is not UP"]},

@@ -355,6 +355,9 @@ def test_terminated_instances_go_through_a_queue_to_the_function(outcome):
     )  # fmt: skip
     environment = {"CHEF_FAILOVER_CREDENTIALS": SECRET, "CHEF_FAILOVER_TAG": "chef-failover=node"}
     assert function["Environment"] == {"Variables": environment}
+    handler = (PACKAGING / "lambda" / "handler.py").read_text()
+    assert set(re.findall(r'os.environ\["(\w+)"\]', handler)) == set(environment)
+    assert "\ndef handle(" in handler
     tags = {one["Key"]: one["Value"] for one in made["Group"]["Tags"] if one["PropagateAtLaunch"]}
     assert tags["chef-failover"] == "node"
 

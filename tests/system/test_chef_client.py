@@ -1107,7 +1107,7 @@ def test_a_foreign_host_is_refused(machine, main, standby):
         assert machine.run() == 0, machine.output
     assert impostor.questions == 2
     assert machine.urls("run_completed") == [standby.url], machine.output
-    assert f"refused {foreign}: config.yml does not name this host" in machine.output
+    assert f"refused {foreign}: not https, or its host or path is not in config.yml" in machine.output
     assert not machine.has_run_on(main)
 
 

@@ -67,7 +67,7 @@ module ChefFailover
       nil
     rescue StandardError, ScriptError => e # ScriptError: a library that is not there
       text = e.is_a?(Unusable) ? e.message : "#{e.class}: #{e.message}"
-      @run.say("#{text}; chef_server_url stays as it is")
+      @run.say("#{text}; chef_server_url is unchanged")
     end
 
     # Whether our handler will be called.

@@ -52,7 +52,7 @@ module ChefFailover
       value = answer[field]
       return value if value.nil? || values.include?(value)
 
-      ChefFailover.log(:warn, "#{field} #{value.to_s[0, 100].inspect} is ignored: config.yml does not name it")
+      ChefFailover.log(:warn, "#{field} #{value.to_s[0, 100].inspect} ignored: not in config.yml")
       nil
     end
 

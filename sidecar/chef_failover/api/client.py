@@ -1,6 +1,6 @@
 """I/O: questions to the sidecar, over its Unix socket or its loopback port; never through a proxy.
 
-Root asks here, and whoever holds the service's user may answer. So an exchange has one deadline from connect to the
+Root asks here, and any process of the service's user may answer. So an exchange has one deadline from connect to the
 last byte, and one limit of bytes and one of depth for what comes back, as in the Ruby shim.
 """
 
@@ -42,7 +42,7 @@ def ask(
 
     Raises:
         SocketForbiddenError: we may not ask there.
-        SidecarUnavailableError: nobody answers whole on ``address`` in time, or not like a sidecar.
+        SidecarUnavailableError: no complete answer on ``address`` in time, or not that of a sidecar.
     """
     try:
         return _parse(_Exchange(address, timeout_s).answer_to(_request(method, target, body)))

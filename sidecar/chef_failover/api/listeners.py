@@ -1,7 +1,7 @@
 """I/O: the Unix socket and the loopback port, served by waitress with its own loop, threads and limits.
 
 One connection is one request: every answer ends its connection, and what a client has sent behind its first request is
-dropped. So nobody can have work done by pipelining requests and reading no answers.
+dropped. So no client can cause work by pipelining requests and reading no answers.
 
 Each listener has a loop, threads and a limit of connections of its own: whatever local users do to the loopback port,
 root's socket answers.
@@ -106,7 +106,7 @@ class Listener:
         connections: at the most.
 
     Raises:
-        AlreadyRunningError: somebody answers on that path.
+        AlreadyRunningError: another process answers on that path.
         ListenError: it cannot be opened.
     """
 

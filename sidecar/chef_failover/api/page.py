@@ -3,7 +3,7 @@
 It is one HTML document with its style and script inside, so a policy without exceptions can hold: nothing is loaded
 from anywhere, and only what bears this answer's nonce is run or applied. The script asks for the part that changes and
 puts what differs in its place; without a script the page is simply as old as it says. Text from servers reaches the
-page printable and through Jinja's escaping alone. Nothing of this is read or compiled before somebody asks for it.
+page printable and through Jinja's escaping alone. Nothing of this is read or compiled before it is first asked for.
 """
 
 from __future__ import annotations

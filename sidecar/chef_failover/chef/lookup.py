@@ -100,7 +100,7 @@ class Resolver:
         except OSError as error:
             future.set_exception(error)
         finally:
-            if not future.done():  # a fault of ours: whoever waits is told, and so is the thread's own report
+            if not future.done():  # an internal error: callers are told, and the thread reports it
                 future.set_exception(socket.gaierror(socket.EAI_FAIL, "internal error"))
             with self._lock:
                 del self._under_way[name]

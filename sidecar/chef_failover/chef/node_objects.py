@@ -1,7 +1,7 @@
 """I/O: the node's object on one Chef server, read whole or created, always by the node's own key.
 
 A node may read every node, policy group and environment, and create and save its own object, by the permissions that a
-Chef server gives by default. None of this ever changes an object to which somebody has given something.
+Chef server gives by default. None of this ever changes an object that does something.
 
 Sources: github.com/chef/chef-server chef_wm_nodes.erl, oc_chef_wm_named_policy_group.erl, chef_wm_cookbooks.erl,
 oc_chef_wm_acl.erl;
@@ -99,7 +99,7 @@ def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_n
     """Create the object of the node ``name``, who signs; False when somebody else has just made it: read it then.
 
     Raises:
-        ProbeError: it was not created, or nobody knows whether it was.
+        ProbeError: it was not created, or that is unknown.
     """
     document = node_document.write(node, name)
     with _its_turn(server) as connection:
@@ -116,7 +116,7 @@ def fill(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now
     """Give ``node`` to the object that a run has left empty; False when it is no longer like that: read it then.
 
     Raises:
-        ProbeError: it was not saved, or nobody knows whether it was.
+        ProbeError: it was not saved, or that is unknown.
     """
     with _its_turn(server) as connection:
         document = _read(connection, auth, utc_now())

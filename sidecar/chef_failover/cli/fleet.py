@@ -25,22 +25,26 @@ from chef_failover.printable import printable_values
 
 @click.command()
 @with_sessions
-@click.option("--without", metavar="SERVER", help="The server that dies, by its name on the nodes; the most used one.")
-@click.option("--query", default=EVERYTHING, help="Only the nodes that this search finds, as knife takes it.")
+@click.option(
+    "--without", metavar="SERVER", help="The server that fails, by its name on the nodes; by default the most used one."
+)
+@click.option("--query", default=EVERYTHING, help="Only nodes that match this search, in knife's syntax.")
 @click.option(
     "--interval",
     "interval_s",
     type=Duration(),
     default="30m",
     show_default=True,
-    help="How often nodes run chef-client; one that was not seen for two of these is not counted on.",
+    help="How often nodes run chef-client; a node not seen for two intervals does not count.",
 )
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Also write the report there, as a page.")
+@click.option(
+    "--html", "html_path", type=click.Path(path_type=Path), help="Also write the report to this file, as HTML."
+)
 @click.option(
     "--parity",
     "with_parity",
     is_flag=True,
-    help="Also compare what the servers have; the first profile is the measure.",
+    help="Also compare what the servers have with the first profile's server.",
 )
 @json_option
 def fleet(

@@ -26,12 +26,12 @@ _PARTS = {"unknown": "?", "gone": "-"}
 
 @click.command()
 @with_sessions
-@click.option("--yes", "is_agreed", is_flag=True, help="Do not ask; scripts need it.")
+@click.option("--yes", "is_agreed", is_flag=True, help="Do not ask for confirmation; for scripts.")
 @click.option(
     "--force",
     "is_forced",
     is_flag=True,
-    help="Also nodes that may live: seen within the last hour, or on a server that cannot be asked.",
+    help="Also nodes that may be alive: seen within the last hour, or on a server that cannot be asked.",
 )
 @json_option
 @click.argument("nodes", nargs=-1, required=True)
@@ -46,9 +46,9 @@ def retire(
     """
     for name in nodes:
         if not _NAME.fullmatch(name):
-            raise click.UsageError(f"{name!r} is no node's name: letters, digits, _ . : and - are")
+            raise click.UsageError(f"{name!r} is not a node name; write letters, digits, _ . : and -")
     if not is_agreed and not sys.stdin.isatty():
-        raise click.UsageError("what is removed is gone: without a terminal to ask on, give --yes")
+        raise click.UsageError("removal is final and needs a confirmation: without a terminal, pass --yes")
     on = datetime.datetime.now(datetime.UTC)
     with progress_bar("looking at nodes") as progress:
         servers = Servers(sessions, progress)
@@ -83,7 +83,7 @@ def _text(document: Mapping[str, Any]) -> str:
             parts = [_PARTS.get(part, part) for part in (one["client"], one["node"])]
             rows.append(("" if place else node["name"], one["label"], *parts, one["seen"] or ""))
             if one["trouble"] and node["result"] != "kept":
-                said.append(f"{node['name']} is not gone from {one['label']}: {one['trouble']}")
+                said.append(f"{node['name']} is still on {one['label']}: {one['trouble']}")
         if node["reason"]:
             said.append(f"{node['name']} is kept: {node['reason']}")
     return "\n\n".join(filter(None, (table(rows), "\n".join(said))))

@@ -22,7 +22,7 @@ from chef_failover.fleet.session import Session
 _TRUSTED = Path("/etc/chef/trusted_certs")
 _OPTIONS = (
     click.option(
-        "--profile", "profiles", multiple=True, help="A profile of the credentials; give it again for each server."
+        "--profile", "profiles", multiple=True, help="A profile of the credentials file; repeat it for each server."
     ),
     click.option(
         "--credentials",
@@ -31,21 +31,23 @@ _OPTIONS = (
         default=credentials.PATH,
         envvar="CHEF_CREDENTIALS_FILE",
         show_default=True,
-        help="Where the profiles are.",
+        help="The file with the profiles.",
     ),
-    click.option("--server", "url", help="A Chef server's URL, with its organization, in place of a profile."),
-    click.option("--client-name", help="With --server: the user or client who asks."),
+    click.option("--server", "url", help="A Chef server's URL, with its organization, instead of a profile."),
+    click.option("--client-name", help="With --server: the name of a user or client."),
     click.option(
-        "--key", "key_path", type=click.Path(path_type=Path), help="With --server: the file with that one's key."
+        "--key", "key_path", type=click.Path(path_type=Path), help="With --server: the key file of that user or client."
     ),
-    click.option("--ca-file", type=click.Path(path_type=Path), help="Certificates to trust beside those of knife."),
+    click.option(
+        "--ca-file", type=click.Path(path_type=Path), help="CA certificates to trust, in addition to knife's."
+    ),
     click.option(
         "--rate",
         "per_s",
         type=click.FloatRange(min=0.1),
         default=4.0,
         show_default=True,
-        help="Requests a second to each server, at most.",
+        help="At most this many requests a second to each server.",
     ),
     click.option(
         "--timeout",
@@ -53,7 +55,7 @@ _OPTIONS = (
         type=Duration(),
         default="60s",
         show_default=True,
-        help="How long one request may take.",
+        help="Timeout of one request.",
     ),
 )
 

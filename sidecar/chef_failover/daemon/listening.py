@@ -23,7 +23,7 @@ class Listening:
     """Both listeners of ``listen``, open from construction to `close`; they answer from `start` on.
 
     Raises:
-        AlreadyRunningError: somebody answers on the socket's path.
+        AlreadyRunningError: another process answers on the socket's path.
         ListenError: the socket cannot be opened.
     """
 

@@ -32,7 +32,7 @@ SAID_EVERY_S = 60.0
 class Pool:
     """Threads that do tasks; each starts when all others are busy, and then stays.
 
-    At most ``size``, and one more for what somebody waits for.
+    At most ``size``, and one more for a task that is awaited.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Task:
         name: what it does, for people: "probe of mainserver".
         step: does what is due; seconds until something may be due again, infinite when only `wake` brings it.
         limit_s: how long a step may take; one that takes much longer hangs.
-        retry_s: when the next step is due after one that broke by a fault of ours.
+        retry_s: when the next step is due after one that ended in an internal error.
         due_at: an instant of the scheduler's clock.
         began_at: when the step under way began, by `time.monotonic`.
-        is_awaited: somebody waits for what the next step brings.
+        is_awaited: a caller waits for the result of the next step.
         said_at, unsaid: when a fault of it was said last, and how many were not.
     """
 

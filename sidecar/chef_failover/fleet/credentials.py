@@ -140,5 +140,5 @@ def _account(label: str, chef_server_url: str, user: str, key: PrivateKey) -> Ac
 def _text(table: Mapping[str, Any], key: str, where: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value:
-        raise CredentialsError(f"{where}: {key} is missing, or no text")
+        raise CredentialsError(f"{where}: {key} is missing or not a string")
     return value

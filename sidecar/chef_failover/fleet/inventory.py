@@ -48,7 +48,7 @@ def read(label: str, asker: Asker) -> Inventory:
 
 
 def _why(error: Exception) -> str:
-    return str(error) if isinstance(error, SearchError) else "the answer is not what a Chef server says"
+    return str(error) if isinstance(error, SearchError) else "not an answer of a Chef server"
 
 
 def _policies(asker: Asker) -> Objects:

@@ -116,12 +116,12 @@ def refusal(
         is_forced: a person says that it does not live, and that servers which cannot be asked do not matter.
     """
     if name in users or name.endswith("-validator") or any(one.is_privileged for one in sightings):
-        return Refusal(Objection.PROTECTED, "a validator or an administrator, and no node: remove it with knife")
+        return Refusal(Objection.PROTECTED, "a validator or administrator, not a node: remove it with knife")
     if is_forced:
         return None
     lacking = [f"{one.label}: {one.trouble}" for one in sightings if one.trouble]
     if lacking:
-        return Refusal(Objection.UNREAD, f"{'; '.join(lacking)}. It may be in use there, so nothing is removed")
+        return Refusal(Objection.UNREAD, f"{'; '.join(lacking)}. It may be in use there, so nothing was removed")
     seen = sorted((one for one in sightings if one.seen_at is not None), key=_seen_at, reverse=True)
     if instance_id is None:
         return _alive(seen, on)
@@ -132,7 +132,7 @@ def _alive(seen: Sequence[Sighting], on: datetime.datetime) -> Refusal | None:
     """``seen`` has the newest first."""
     if not seen or _age_s(seen[0], on) > ALIVE_S:
         return None
-    return Refusal(Objection.ALIVE, f"seen {_ago(seen[0], on)} on {seen[0].label}: it may live")
+    return Refusal(Objection.ALIVE, f"seen {_ago(seen[0], on)} on {seen[0].label}: it may be alive")
 
 
 def _passed_on(seen: Sequence[Sighting], on: datetime.datetime, instance_id: str) -> Refusal | None:

@@ -44,7 +44,7 @@ class Caution(enum.StrEnum):
 
 SENTENCES = {
     Obstacle.CANNOT_SAVE: "this node cannot save its object there",
-    Obstacle.IMPAIRED: "its search index fails, and with it the last save of every run",
+    Obstacle.IMPAIRED: "its search index fails, so every run fails at its last save",
     Obstacle.FAILS_RUNS: "it failed the last runs of this node",
     Obstacle.NO_OBJECT: "it has no object of this node",
     Obstacle.NOT_READY: "it lacks what a run needs",
@@ -115,7 +115,7 @@ def of_node(document: Mapping[str, Any], *, on: datetime.datetime) -> dict[str, 
     return {
         "schema": 1,
         "standby": best.name if best else None,
-        "reason": None if best else reason or "each has something in the way",
+        "reason": None if best else reason or "none of them is ready",
         "but": lacks[best.name] if best else [],
         "servers": []
         if best

@@ -1,7 +1,7 @@
 """Shell: the metrics in a file for node_exporter's textfile collector, for nodes whose ports nobody scrapes.
 
 Written whole on every change, and every minute so that the file's age (``node_textfile_mtime_seconds``) tells that the
-sidecar lives. Nobody takes the file away when it stops, for that very reason.
+sidecar lives. So the file stays when it stops.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 config.yml is read here alone. `accept` checks it whole and writes beside it what the shim compares with: URLs,
 organizations and the node's name as they are used, paths, the time to wait. The text of config.yml is in there, too,
 and the sidecar is configured by that text. So a mistake in config.yml leaves the sidecar and the shim where they were,
-together, and an edit that nobody accepted changes nothing for either.
+together, and an edit that root has not accepted changes nothing for either.
 
 The file lies beside config.yml because that directory is root's already (the shim believes what is there), outlives
 reboots, and is not the service's to write. Its name begins with that of its config.yml, so a second configuration in

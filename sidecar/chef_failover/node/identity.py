@@ -52,7 +52,7 @@ def hostname() -> str:
     """This machine's short name.
 
     Raises:
-        IdentityError: nobody has named it yet.
+        IdentityError: it has no name yet.
     """
     name = socket.gethostname().partition(".")[0]
     if name in ("", "localhost"):

@@ -27,7 +27,7 @@ def read(
     """The key in ``source``; ``region`` and ``endpoint_url`` are those of the AWS service that keeps it.
 
     Raises:
-        ValidatorKeyError: it cannot be had, or it is no RSA key. Says whether that may pass.
+        ValidatorKeyError: it cannot be read, or is not an RSA key. Says whether that may pass.
         KeyFileError: this machine has no OpenSSL 3.
     """
     text = _from_file(source) if source.store is Store.FILE else _from_aws(source, region, endpoint_url, call)

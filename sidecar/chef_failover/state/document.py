@@ -1,6 +1,6 @@
 """I/O: state.json, the only thing we remember.
 
-The Ruby shim reads it too, when nobody answers on the socket. So it is written whole or not at all, and whatever is
+The Ruby shim reads it too, when the socket does not answer. So it is written whole or not at all, and whatever is
 wrong with it when we start is set aside, said, and never fatal: the worst loss is one hold-down.
 """
 
