@@ -46,13 +46,17 @@ data_collector["server_url"] = nil
 """
 
 
+FOUND = shutil.which("chef-client") or shutil.which("cinc-client")
+with_chef_client = pytest.mark.skipif(  # also with CI=true; a mark, since it is looked at before packages are built
+    FOUND is None, reason="neither chef-client nor cinc-client is on PATH, and no distribution packages them"
+)
+
+
 @pytest.fixture(scope="module")
 def chef_client():
     """The folder that holds a chef-client with all it needs, and its path in there."""
-    found = shutil.which("chef-client") or shutil.which("cinc-client")
-    if found is None:  # also with CI=true: no distribution packages it
-        pytest.skip("neither chef-client nor cinc-client is on PATH, and no distribution packages them")
-    program = Path(found).resolve()
+    assert FOUND is not None
+    program = Path(FOUND).resolve()
     folder = program.parents[1]
     if len(folder.parts) < 3 or folder == Path("/usr/local"):
         pytest.skip(f"{program} is in no folder of its own, as /opt/chef is, that could be copied to a node")
@@ -152,6 +156,7 @@ def install(servers, more=""):
     return f"chef_failover 'default' do\n  client_key :handed_over\n  servers({ruby(servers)})\n{more}\nend\n"
 
 
+@with_chef_client
 def test_a_managed_node_gets_it_keeps_it_and_loses_nothing(managed):
     node = managed.node
     wrong = [*managed.listed(), {"name": "third", "url": "http://chef-c.example.com"}]
@@ -209,6 +214,7 @@ def test_a_managed_node_gets_it_keeps_it_and_loses_nothing(managed):
     managed.succeed("chef_failover 'default' do\n  action :remove\nend\n", updates=0)
 
 
+@with_chef_client
 def test_a_node_that_was_made_with_it_keeps_name_key_and_server(managed, key, rpms):
     """The only key is in /var/lib/chef-failover, and client.rb names nothing."""
     node = managed.node
@@ -313,6 +319,7 @@ def upload(server, key):
     assert answer.ok, answer.text
 
 
+@with_chef_client
 def test_the_run_that_installs_it_ends_as_it_began_and_the_next_fails_over(chef_client, node, key, tmp_path):
     """With real Chef servers: they serve the cookbook, and the shim is there from the second run on."""
     with Goiardi(tmp_path / "main") as main, Goiardi(tmp_path / "standby") as standby:
