@@ -182,7 +182,7 @@ def test_a_pin_is_a_rehearsal_that_ends_by_itself(servers, tmp_path):
         assert (document["choice"], document["pin"]["reason"]) == ("standbyserver", "drill")
         until(lambda: choice(running) == "mainserver")
         assert time.monotonic() - started >= 1
-        assert "standbyserver pinned->not pinned its time is over" in running.log
+        assert "standbyserver pinned->not pinned expired" in running.log
         assert running.ask("/v1/servers").body["pin"] is None
 
 
@@ -203,7 +203,7 @@ def test_an_order_that_ended_while_the_sidecar_was_down_is_said_at_the_start(ser
         assert running.stop() == 0
         time.sleep(0.5)
         running.restart()
-        until(lambda: "mainserver drained->in service its time is over" in running.log)
+        until(lambda: "mainserver drained->in service expired" in running.log)
         until(lambda: kept(tmp_path)["drains"] == {})
         until(lambda: choice(running) == "mainserver")
 
