@@ -716,7 +716,10 @@ def test_a_main_that_fails_is_no_better_than_a_standby_that_is_not_ready(tmp_pat
     machine.write_config(more="readiness: check")
     with daemon(machine.config) as sidecar:
         until(
-            lambda: sidecar.ask("/v1/servers?refresh=yes").body["servers"][1]["lacks"] == ["has no object of this node"]
+            lambda: (
+                sidecar.ask("/v1/servers?refresh=yes").body["servers"][1]["lacks"]
+                == ["is not ready: has no object of this node"]
+            )
         )
         until(lambda: sidecar.ask("/v1/servers").body["servers"][0]["readiness"] == "has an object of this node")
         main.kill()
