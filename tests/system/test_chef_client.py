@@ -716,7 +716,10 @@ def test_a_main_that_fails_is_no_better_than_a_standby_that_is_not_ready(tmp_pat
     machine.write_config(more="readiness: check")
     with daemon(machine.config) as sidecar:
         until(
-            lambda: sidecar.ask("/v1/servers?refresh=yes").body["servers"][1]["lacks"] == ["has no object of this node"]
+            lambda: (
+                sidecar.ask("/v1/servers?refresh=yes").body["servers"][1]["lacks"]
+                == ["is not ready: has no object of this node"]
+            )
         )
         until(lambda: sidecar.ask("/v1/servers").body["servers"][0]["readiness"] == "has an object of this node")
         main.kill()
@@ -851,7 +854,7 @@ def test_a_main_that_fails_runs_while_its_probes_are_well_is_left_until_one_work
         sidecar.restart()
         until(lambda: sidecar.ask("/v1/servers").body["servers"][0]["standing"] == "fails_runs")
         reason = sidecar.ask("/v1/servers").body["reason"]
-        assert "the last 2 runs there failed before they converged" in reason
+        assert "the last 2 runs there failed before any cookbook ran" in reason
         assert "Net::HTTP" in run("status", "--config", machine.config).stdout
         main.state.acls[NODE]["read"] = readers
         assert run("pin", "mainserver", "--strict", "--config", machine.config).returncode == 0
