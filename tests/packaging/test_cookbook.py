@@ -171,7 +171,7 @@ def test_a_managed_node_gets_it_keeps_it_and_loses_nothing(managed):
     said, code = managed.converge(install(managed.listed(), repository))
     assert (code != 0, "makecache" in said) == (True, True), said
     node.run("mv /srv/unreachable /srv/chef-failover")
-    managed.succeed(install(managed.listed(), repository), updates=9)
+    managed.succeed(install(managed.listed(), repository), updates=8)
     assert "repo_gpgcheck=1" in node.read("/etc/yum.repos.d/chef-failover.repo")
     assert node.show(SERVICE, "ActiveState") == "active"
     assert node.run(f"systemctl is-enabled {SERVICE}").strip() == "enabled"
