@@ -34,13 +34,16 @@ locals {
     }
   }
 
-  # By service: the nodes use the key only through it.
-  decrypt = { for service in ["s3", "secretsmanager", "ssm"] : service => [for arn in compact([var.kms_key_arn]) : {
-    Sid       = "OnlyIfACustomerManagedKeyEncryptsIt"
-    Effect    = "Allow"
-    Action    = "kms:Decrypt"
-    Resource  = arn
-    Condition = { StringEquals = { "kms:ViaService" = ["${service}.${local.region}.amazonaws.com", "${service}.${local.region}.amazonaws.com.cn"] } }
+  # By service, and there by parameter: AWS's policy for Session Manager lets nodes ask for every parameter.
+  decrypt = { for name, statement in local.node_statements : name => [for arn in compact([var.kms_key_arn]) : {
+    Sid      = "OnlyIfACustomerManagedKeyEncryptsIt"
+    Effect   = "Allow"
+    Action   = "kms:Decrypt"
+    Resource = arn
+    Condition = { StringEquals = merge(
+      { "kms:ViaService" = [for suffix in ["", ".cn"] : "${trimsuffix(name, "-list")}.${local.region}.amazonaws.com${suffix}"] },
+      { for key in ["kms:EncryptionContext:PARAMETER_ARN"] : key => statement.Resource if trimsuffix(name, "-list") == "ssm" },
+    ) }
   }] }
 }
 
@@ -63,7 +66,7 @@ resource "aws_iam_role_policy" "node" {
   role = aws_iam_role.node.id
   policy = jsonencode({
     Version   = "2012-10-17"
-    Statement = concat([each.value], local.decrypt[trimsuffix(each.key, "-list")])
+    Statement = concat([each.value], local.decrypt[each.key])
   })
 }
 

@@ -21,6 +21,11 @@ output "launch_template" {
 output "retire_queue" {
   description = "The URL of the queue of terminated instances, if their nodes are retired."
   value       = one(aws_sqs_queue.retire[*].url)
+
+  precondition { # a variable's validation sees no other variable before Terraform 1.9
+    condition     = length(var.retire_subnets) == 0 || length(var.retire_security_groups) > 0
+    error_message = "retire_subnets need retire_security_groups."
+  }
 }
 
 output "retire_dead_queue" {

@@ -240,8 +240,8 @@ variable "retire_tag" {
   default     = "chef-failover=node"
 
   validation {
-    condition     = can(regex("^[^=]+=[^=]+$", var.retire_tag))
-    error_message = "KEY=VALUE."
+    condition     = can(regex("^[^=]+=[^=]+$", var.retire_tag)) && !startswith(lower(var.retire_tag), "aws:")
+    error_message = "KEY=VALUE, and not aws: at the beginning, which is AWS's own."
   }
 }
 

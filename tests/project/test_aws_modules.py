@@ -194,6 +194,18 @@ def test_nodes_may_do_what_the_policies_say(outcome, key):
     assert {one for one in found if not one[0].startswith("logs:")} == allowed
 
 
+def test_what_aws_would_refuse_is_refused_before_anything_is_made():
+    """Terraform's parser works out no conditions, so they are looked up in the texts."""
+    with pytest.raises(AssertionError, match="not aws: at the beginning"):
+        by_cloudformation(RETIRES | {"retire_tag": "aws:autoscaling:groupName=web"})
+    with pytest.raises(AssertionError, match="RetireSubnets need RetireSecurityGroups"):
+        by_cloudformation(RETIRES | {"retire_subnets": ["subnet-3"]})
+    assert by_cloudformation(RETIRES | {"retire_tag": "awsome=aws:x"})
+    assert '&& !startswith(lower(var.retire_tag), "aws:")\n' in (MODULE / "variables.tf").read_text()
+    needs = "condition     = length(var.retire_subnets) == 0 || length(var.retire_security_groups) > 0\n"
+    assert needs in (MODULE / "outputs.tf").read_text()
+
+
 def test_the_agents_log_group_is_the_one_that_its_configuration_names(outcome):
     agent = json.loads((PACKAGING / "examples" / "cloudwatch" / "amazon-cloudwatch-agent.json").read_text())
     group = agent["logs"]["metrics_collected"]["prometheus"]["log_group_name"]

@@ -112,7 +112,10 @@ def test_a_customer_managed_key_is_used_by_that_service_alone(name):
     assert (statement["Action"], statement["Sid"]) == ("kms:Decrypt", "OnlyIfACustomerManagedKeyEncryptsIt")
     service = {"image-builder": "s3", "ssm-list": "ssm"}.get(name, name)
     via = f"{service}.REGION.amazonaws.com"
-    assert statement["Condition"] == {"StringEquals": {"kms:ViaService": [via, f"{via}.cn"]}}
+    condition = {"kms:ViaService": [via, f"{via}.cn"]}
+    if service == "ssm":  # or AWS's policy for Session Manager would read every parameter under this key
+        condition["kms:EncryptionContext:PARAMETER_ARN"] = as_list(statements(name)[0]["Resource"])
+    assert statement["Condition"] == {"StringEquals": condition}
 
 
 def test_a_build_reads_its_folder_and_no_validator_s_key():

@@ -57,6 +57,10 @@ def unrolled(template: dict, parameters: dict) -> dict:
 def made(template: dict, parameters: dict) -> dict[str, dict]:
     """The resources that are made, by their logical id: type and properties. Another one, or its ARN, is its id."""
     stack = _Stack(unrolled(template, parameters), parameters)
+    for rule in template["Rules"].values():
+        if stack.resolve(rule["RuleCondition"]):
+            for one in rule["Assertions"]:
+                assert stack.resolve(one["Assert"]), one["AssertDescription"]
     return {
         name: {"Type": one["Type"], "Properties": stack.resolve(one["Properties"])}
         for name, one in stack.resources.items()
@@ -99,6 +103,7 @@ FUNCTIONS: dict[str, Callable[[_Stack, Any], object]] = {
     "Fn::Not": lambda stack, said: not stack.resolve(said[0]),
     "Fn::And": lambda stack, said: all(map(stack.resolve, said)),
     "Fn::Equals": lambda stack, said: stack.resolve(said[0]) == stack.resolve(said[1]),
+    "Fn::EachMemberEquals": lambda stack, said: all(one == said[1] for one in stack.resolve(said[0])),
     "Fn::Sub": lambda stack, text: re.sub(r"\$\{([\w:]+)\}", lambda found: str(stack.values[found[1]]), text),
     "Fn::Join": lambda stack, said: said[0].join(stack.resolve(said[1])),
     "Fn::Split": lambda stack, said: stack.resolve(said[1]).split(said[0]),
