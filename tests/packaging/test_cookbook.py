@@ -349,22 +349,29 @@ def test_the_run_that_installs_it_ends_as_it_began_and_the_next_fails_over(chef_
         said, code = managed.run("-c /etc/chef/client.rb -l info")
         assert (code, "using mainserver" in said) == (0, True), said
         assert updates_in(said) == 0, said
-        until(lambda: "standbyserver could take over" in node.run("chef-failover status --standby", check=False))
-        main.kill()
-        said, code = managed.run("-c /etc/chef/client.rb -l info")
-        assert (code, "using standbyserver" in said) == (0, True), said
-        assert updates_in(said) == 0, said
 
         # As a former cookbook left a node whose only key is the service's own.
         node.run(
             f"mv /etc/chef/client.pem {OWN_KEY}; chown {SERVICE}: {OWN_KEY}; sed -i 's,/etc/chef/client.pem,{OWN_KEY},'"
             f" {DROP_IN}; systemctl daemon-reload; systemctl restart {SERVICE}"
         )
-        for updates in (4, 0):
+        for updates in (5, 0):
             said, code = managed.run("-c /etc/chef/client.rb -l info")
-            assert (code, "using standbyserver" in said) == (0, True), said
+            assert (code, "using mainserver" in said) == (0, True), said
             assert updates_in(said) == updates, said
             assert not (node.root / DROP_IN.lstrip("/")).exists()
+
+        until(  # the sidecar has made the object
+            lambda: (
+                "standbyserver could take over" in node.run("chef-failover status --standby", check=False)
+                and standby.request("GET", f"nodes/{NAME}", NAME, key).ok
+            )
+        )
+        main.kill()
+        said, code = managed.run("-c /etc/chef/client.rb -l info")
+        assert (code, "using standbyserver" in said) == (0, True), said
+        assert "Run List is [recipe[chef_failover]]" in said
+        assert updates_in(said) == 0, said
 
 
 def test_it_is_ruby_of_a_later_kind():
