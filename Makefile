@@ -83,15 +83,18 @@ install: ## Install on this node (as root) by hand, or below DESTDIR for a packa
 
 .PHONY: installed
 installed: TREE := $(DESTDIR)/usr/lib/chef-failover
+installed: DOC := $(DESTDIR)/usr/share/doc/chef-failover
 installed:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; name it: make install PYTHON=python3.11'; exit 1; }
-	rm -rf $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover
+	rm -rf $(TREE) $(DOC) $(DESTDIR)/usr/share/licenses/chef-failover
 	$(PYTHON) -B packaging/vendor.py $(WHEELHOUSE) $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover \
 	  $(DESTDIR)/usr/share/chef-failover/sbom.cdx.json
 	install -m 0644 packaging/main.py $(TREE)/__main__.py
 	install -m 0644 LICENSE $(DESTDIR)/usr/share/licenses/chef-failover/LICENSE
 	$(PYTHON) -m compileall -q --invalidation-mode unchecked-hash -s "$(DESTDIR)" $(TREE)
-	chmod -R u=rwX,go=rX $(TREE) $(DESTDIR)/usr/share/licenses/chef-failover
+	install -d $(DOC)
+	cp -R README.md SECURITY.md CHANGELOG.md docs packaging/examples packaging/iam packaging/cookbook $(DOC)
+	chmod -R u=rwX,go=rX $(TREE) $(DOC) $(DESTDIR)/usr/share/licenses/chef-failover
 	PYTHONPATH=$(TREE) $(PYTHON) -B packaging/manual.py $(DESTDIR)/usr/share
 	install -D -m 0755 packaging/chef-failover $(DESTDIR)/usr/bin/chef-failover
 	install -D -m 0644 -t $(DESTDIR)/usr/share/chef-failover/ruby/chef_failover ruby_shim/lib/chef_failover/*.rb

@@ -98,13 +98,16 @@ def run(*, is_kept: bool = False) -> None:
         servers = _start_servers(stack, directory)
         port = _free_port()
         config_path = _configure(directory, servers, port)
-        _start_sidecar(stack, directory, config_path)
+        sidecar = _start_sidecar(stack, directory, config_path)
         resolve, how = _resolver(stack, directory, config_path)
         act = _Act(directory, servers, resolve)
         _say(f"Three Chef servers on loopback, with TLS and signed requests: {', '.join(NAMES)}.")
         _say(f"One sidecar watches them. A chef-client stand-in starts a run every second and asks {how}.")
         _play(act)
         if is_kept:
+            _end(sidecar)
+            (directory / "state.json").unlink()  # or mainserver, which has failed twice here, stays unused for a day
+            _start_sidecar(stack, directory, config_path)
             _keep(act, config_path, port)
 
 
@@ -199,6 +202,7 @@ def _start_servers(stack: contextlib.ExitStack, directory: Path) -> tuple[DevSer
     authority = Authority()
     (directory / "ca.pem").write_bytes(authority.ca_pem)
     key = PrivateKey.generate()
+    (directory / "client.pem").touch(mode=0o600)
     (directory / "client.pem").write_bytes(key.private_pem())
     servers = tuple(stack.enter_context(DevServer(name, authority)) for name in NAMES)
     for server in servers:
@@ -221,7 +225,7 @@ def _configure(directory: Path, servers: tuple[DevServer, ...], port: int) -> Pa
     return path
 
 
-def _start_sidecar(stack: contextlib.ExitStack, directory: Path, config_path: Path) -> None:
+def _start_sidecar(stack: contextlib.ExitStack, directory: Path, config_path: Path) -> subprocess.Popen[Any]:
     log = stack.enter_context((directory / "sidecar.log").open("w"))
     sidecar = ["-m", "chef_failover", "serve", "--config", str(config_path)]
     command = [sys.executable, "-c", ENDS_WITH_US, str(os.getpid()), *sidecar]
@@ -230,7 +234,7 @@ def _start_sidecar(stack: contextlib.ExitStack, directory: Path, config_path: Pa
     while True:
         with contextlib.suppress(SidecarUnavailableError):
             client.ask(directory / "sidecar.sock", "/v1/server")
-            return
+            return process
         if process.poll() is not None or time.monotonic() > limit:
             raise DemoError(f"the sidecar did not start:\n{(directory / 'sidecar.log').read_text()}")
         time.sleep(0.05)
@@ -278,6 +282,7 @@ def _keep(act: _Act, config_path: Path, port: int) -> None:
     click.echo(f"""\
    {sys.executable} -m chef_failover status --watch --config {config_path}
    {sys.executable} -m chef_failover check --config {config_path}
+   {sys.executable} -m chef_failover pin mainserver --for 1m --config {config_path}    # back at once
    http://127.0.0.1:{port}/ in a browser     # the status page
    curl --unix-socket {directory}/sidecar.sock http://localhost/v1/server
    tail -f {directory}/sidecar.log

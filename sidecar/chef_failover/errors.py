@@ -171,7 +171,10 @@ _PASSING = frozenset(
 
 @attrs.frozen
 class Problem:
-    """One thing wrong in a configuration file. ``line`` counts from 1; ``key`` is like ``servers[1].url``."""
+    """One thing wrong in a configuration file. ``key`` is like ``servers[1].url``.
+
+    ``line`` counts from 1; 0 is the whole file, which cannot be read.
+    """
 
     file: str
     line: int
@@ -179,7 +182,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}"
+        where = f"{self.file}:{self.line}" if self.line else self.file
         return f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
 
 

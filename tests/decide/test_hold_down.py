@@ -240,7 +240,7 @@ def test_how_long_it_must_stay_well_and_why_is_said(returns, said):
     held = settled(bare(main, server("standby", at=100.0, priority=2), current="standby"), 100.0)
     assert held.choice.verdicts[0].sentence == said
     words = outlook.conditions_for_use(held, held.choice.verdicts[0], held.choice, now=100.0)
-    assert words == said.replace("UP again; the node returns in", "it must stay UP for")
+    assert words == said.replace("UP again; the node returns in", "it must stay UP for") + ", or the node be pinned"
 
 
 def test_a_server_that_is_down_is_told_how_long_it_must_then_stay_well():
@@ -249,7 +249,22 @@ def test_a_server_that_is_down_is_told_how_long_it_must_then_stay_well():
     words = outlook.conditions_for_use(held, held.choice.verdicts[0], held.choice, now=100.0)
     assert words == (
         "it must come UP; it must then stay UP for 60 min (failback, since it failed after the node had come back)"
+        ", or the node be pinned"
     )
+
+
+def test_where_no_server_works_none_is_told_to_stay_well():
+    main = server("main", Health.DOWN, priority=1, returns=Returns(1, (0.0, 1.0)))
+    world = settled(bare(main, server("standby", Health.DOWN, at=100.0, priority=2), current="standby"), 100.0)
+    assert outlook.conditions_for_use(world, world.choice.verdicts[0], world.choice, now=100.0) == "it must come UP"
+
+
+@pytest.mark.parametrize("came_back_at", [NEVER, 1.0, 50.0])
+def test_what_was_learned_counts_until_the_node_has_come_back(came_back_at):
+    """A drill ends where it began, though the server failed twice today before the node came back to it."""
+    main = server("main", returns=Returns(1, (0.0, 1.0), came_back_at))
+    left_s = hold_down.left_s(main, TEN, well_since=2.0, now=3600.0)
+    assert left_s == 0.0 if came_back_at == 50.0 else left_s > DAY_S / 2
 
 
 # --- a node whose main server comes and goes ------------------------------------------------------------------------

@@ -204,6 +204,6 @@ def test_what_it_lacks_and_what_would_have_to_change():
     assert outlook.shortcomings(snapshot, snapshot.server("a"), now=0.0, on=ON) == (f"is impaired: {SENTENCE}",)
     choice = select(snapshot, now=0.0)
     wants = outlook.conditions_for_use(snapshot, choice.verdicts[0], choice, now=0.0)
-    assert wants == "its search index must work; it must then stay UP for 13 min (failback)"
+    assert wants == "its search index must work; it must then stay UP for 13 min (failback), or the node be pinned"
     assert snapshot.server("b").well_since == 0.0
     assert attrs.evolve(server("a"), index=RiseFall(UP, changed_at=-math.inf)).well_since == 0.0

@@ -4,9 +4,11 @@ import itertools
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,10 @@ def test_it_shows_what_it_says_and_kept_it_serves_the_status_page():
             address = re.search(r"http://127\.0\.0\.1:\d+/", said)[0]
             with urllib.request.urlopen(address, timeout=10) as page:
                 assert "mainserver" in page.read().decode()
+            directory = Path(re.search(r"--config (\S+)/config\.yml", said)[1])
+            assert stat.S_IMODE((directory / "client.pem").stat().st_mode) == 0o600
+            main = client.ask(directory / "sidecar.sock", "/v1/servers").body["servers"][0]
+            assert (main["name"], main["failures"]) == ("mainserver", 0), "a server that fails next comes back soon"
         finally:
             demo.send_signal(signal.SIGINT)
     assert demo.returncode == EXIT_INTERRUPTED

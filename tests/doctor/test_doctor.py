@@ -315,17 +315,17 @@ def new_node(servers, tmp_path):
     return Node(config.load(path), path, user="nobody"), tmp_path / f"{servers[0].name}-validator.pem"
 
 
-def tried(node, outcome=Outcome.OK, **changes):
+def tried(node, outcome=Outcome.OK, *, is_signed=False, **changes):
     """What the check of its first server's validator says, with these changes of the association."""
     server = node.config.servers[0]
     association = attrs.evolve(server.association, **changes)
-    return validator.validator(node, attrs.evolve(server, association=association), outcome)
+    return validator.validator(node, attrs.evolve(server, association=association), outcome, is_signed=is_signed)
 
 
 def test_a_validator_that_the_server_takes_is_well(new_node, servers):
     node = attrs.evolve(new_node[0], user="nobody-of-that-name")
     assert tried(node) is None
-    probed = {"servers": [ENTRY, ENTRY | {"name": "standbyserver"}]}
+    probed = {"signed": False, "servers": [ENTRY, ENTRY | {"name": "standbyserver"}]}
     subjects = [check.subject for check in validator.checks(node, probed)]
     assert subjects == ["validator at mainserver", "validator at standbyserver"]
     assert "POST" not in str(servers[0].requests), "it signs once, and changes nothing"
@@ -346,6 +346,17 @@ def test_a_validator_that_is_not_taken_says_what_to_mend(new_node, servers, tmp_
     assert tried(node).startswith(f"association.validator_key file:{new_node[1]}: ")
     new_node[1].unlink()
     assert Check("validator", lambda: tried(node)).run().detail == f"{new_node[1]} does not exist"
+
+
+def test_a_validator_s_key_is_missed_until_this_node_is_registered(new_node):
+    node, path = new_node
+    path.unlink()
+    gone = f"{path} is gone and not needed: this node is registered"
+    assert unseen(lambda: tried(node, is_signed=True)) == gone
+    assert unseen(lambda: tried(node, Outcome.DEGRADED, is_signed=True)) == gone
+    for outcome, is_signed in ((Outcome.NOT_ASSOCIATED, True), (Outcome.REFUSED, True), (Outcome.OK, False)):
+        with pytest.raises(FileNotFoundError):
+            tried(node, outcome, is_signed=is_signed)
 
 
 def test_a_validator_cannot_be_tried_on_a_server_that_is_away(new_node, servers):
@@ -487,7 +498,8 @@ def test_the_state(node):
     assert files.state_file(node).endswith(f"chmod go-w {node.config.state_dir}")
     path.unlink()
     node.config.state_dir.rmdir()
-    assert Check("state", lambda: files.state_file(node)).run().detail == f"{node.config.state_dir} does not exist"
+    made = f"install -d -o {node.user} -g {node.user} {node.config.state_dir}"
+    assert files.state_file(node) == f"{node.config.state_dir} does not exist: {made}"
 
 
 def test_a_state_that_cannot_be_written(node, monkeypatch):
@@ -639,7 +651,7 @@ def test_that_the_node_is_offline_is_said_first(node, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
     nowhere = with_servers(node)
-    probed = probe_all(attrs.evolve(nowhere.config, node=config.Node()))
+    probed = probe_all(attrs.evolve(nowhere.config, node=config.Node()), nowhere.machine)
     said = tables.check(probed, "config.yml")
     assert said.startswith("This node is offline: no name server answers.")
     found = diagnose_node(nowhere, probed)

@@ -30,4 +30,5 @@ def test_nothing_that_is_installed_may_be_changed_or_missed_by_others(tmp_path, 
     found = {path: stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*")}
     assert root / "usr/lib/chef-failover/package/module.py" in found
     assert root / "etc/chef/client.d/chef_failover.rb" in found
+    assert root / "usr/share/doc/chef-failover/examples/client-key.conf" in found
     assert {path: oct(mode) for path, mode in found.items() if mode & 0o022 or mode & 0o444 != 0o444} == {}

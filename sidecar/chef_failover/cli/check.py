@@ -64,9 +64,10 @@ def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool,
     if only_file:
         _look_at_files(config, config_path, has_list=list_path is not None, as_json=as_json)
         return
-    document = probe_all(config)
+    machine = Machine()
+    document = probe_all(config, machine)
     document["warnings"] = [*filter(None, (accepted.at_work(config_path).why_not,))]
-    found = diagnose(config, config_path, document) if with_node else find_old_recipe(config, config_path)
+    found = diagnose(config, config_path, document, machine) if with_node else find_old_recipe(config, config_path)
     if with_node or found:
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(pretty(document) if as_json else tables.check(printable_values(document), str(config_path)))
@@ -107,7 +108,7 @@ def _look_at_files(config: Config, config_path: Path, *, has_list: bool, as_json
         sys.exit(EXIT_NO)
 
 
-def probe_all(config: Config) -> dict[str, Any]:
+def probe_all(config: Config, machine: Machine) -> dict[str, Any]:
     """What each server of ``config``, or of the list that it names, answers now, all asked at once.
 
     Where the node is registered its object is read as well: a run on a server that has none does nothing.
@@ -115,7 +116,6 @@ def probe_all(config: Config) -> dict[str, Any]:
     Raises:
         IdentityError: the node's name cannot be found out.
     """
-    machine = Machine()
     now, standing = discovery.fetch_once(config)
     config = now.config
     node_name = machine.node_name(config.node.name) if config.node.name else None

@@ -232,7 +232,7 @@ def read_text(path: Path) -> str:
         return files.read(path, SIZE_LIMIT, may_be_link=True).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError((Problem(str(path), 1, "", f"cannot read it: {reason}"),)) from error
+        raise ConfigError((Problem(str(path), 0, "", f"cannot read it: {reason}"),)) from error
 
 
 def parse(text: str, file: str = "config.yml") -> Config:

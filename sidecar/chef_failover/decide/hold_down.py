@@ -7,6 +7,9 @@ That alone does not stop a server that comes and goes every quarter of an hour. 
 UP seven times of eight, and so would come back to it again and again. Therefore, once a server has failed `MOST_A_DAY`
 times in a day, the hold-down also lasts until that day is over.
 
+What was learned counts until the node has come back. If a person's order takes the node away after that, the plain
+``failback`` is left, and a server that stays well meanwhile is returned to at once.
+
 A failure is that the node leaves the server because of how it is: DOWN, failing runs, impaired, not ready, turning away
 the node that it knew. What a person wants (a drain, a pin, another order, a newer policy) is none, and what a server
 does while the node is elsewhere only begins its time of being well again.
@@ -60,12 +63,14 @@ def left_s(server: ServerSnapshot, policy: SelectionPolicy, *, well_since: float
     """Seconds until this node may come back to a server that is well since that instant, None for not at all."""
     if well_since is None or math.isinf(policy.failback_s):
         return math.inf
-    failed_at, base_s = server.returns.failed_at, _base_s(server, policy, now)
-    if _doublings(server.returns, now):
-        well_since = max(well_since, failed_at[-1])
-    if base_s and len(failed_at) == MOST_A_DAY:
-        well_since = max(well_since, failed_at[0] + DAY_S - base_s)
-    return max(0.0, length_s(server, policy, now=now) - (now - well_since))
+    failed_at, base_s = server.returns.failed_at, policy.failback_s
+    if failed_at and failed_at[-1] >= server.returns.came_back_at:
+        base_s = _base_s(server, policy, now)
+        if _doublings(server.returns, now):
+            well_since = max(well_since, failed_at[-1])
+        if base_s and len(failed_at) == MOST_A_DAY:
+            well_since = max(well_since, failed_at[0] + DAY_S - base_s)
+    return max(0.0, base_s * (1 + _share(server, policy)) - (now - well_since))
 
 
 def failures(server: ServerSnapshot, *, now: float) -> int:

@@ -93,7 +93,7 @@ def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, 
     found = [one.standing for one in _obstacles(snapshot, server, now)]
     wants = [f"the pin to {snapshot.pinned} must end"] if snapshot.pin and not is_pinned else []
     wants += [_REMEDIES[standing].format(verdict.name) for standing in found if standing in _REMEDIES]
-    if verdict.is_better and not is_pinned:
+    if verdict.is_better and not is_pinned and not choice.is_degraded:
         wants += _to_stay_well(server, snapshot, found, now)
     before = _before(verdict, choice)
     if before and snapshot.pin is None:
@@ -110,7 +110,8 @@ def _to_stay_well(server: ServerSnapshot, snapshot: Snapshot, found: list[Standi
     if math.isinf(left_s):
         return [f"failback is never, so a person must move the node: chef-failover pin {server.name}"]
     why_longer = hold_down.why_longer(server, now=now)
-    return [f"it must{' then' if is_out else ''} stay UP for {in_words(left_s)} (failback{why_longer})"]
+    span = f"{in_words(left_s)} (failback{why_longer})"
+    return [f"it must{' then' if is_out else ''} stay UP for {span}, or the node be pinned"]
 
 
 def _before(verdict: Verdict, choice: Choice) -> list[str]:

@@ -33,6 +33,8 @@ def _reason(choice: Choice, verdicts: tuple[Verdict, ...], snapshot: Snapshot, n
         return f"this node is offline ({snapshot.offline}), so nothing moves"
     if snapshot.pin is not None:
         return _reason_of_pin(snapshot.pin, choice, each, now)
+    if choice.is_degraded and all(server.last_probe is None for server in snapshot.servers):
+        return "no server has been probed yet, and this is the first choice"
     if choice.is_degraded:
         return f"no server is eligible; the best of the rest: {each[choice.name]}"
     passed_over = [each[verdict.name] for verdict in verdicts if verdict.is_better]

@@ -51,16 +51,18 @@ def state_file(node: Node) -> str | None:
     """Only the service may change it."""
     directory = node.config.state_dir
     path = directory / state.FILE_NAME
-    found = look(directory)
+    try:
+        found = look(directory)
+    except FileNotFoundError:
+        return f"{directory} does not exist: install -d -o {node.user} -g {node.user} {directory}"
     if found.st_mode & 0o022:
         return f"users other than its owner can write {directory}: chmod go-w {directory}"
     owner = service_user(node)
     if owner is not None and found.st_uid not in (owner.pw_uid, 0):
         return f"{directory} belongs to {user(found.st_uid)}, not to {node.user}: chown -R {node.user}: {directory}"
     if not os.path.lexists(path):
-        if not _has_something_to_keep(node.config.listen.socket):
-            return None
-        return f"{path} does not exist, but the sidecar has something to save: is the disk full?"
+        is_missed = _has_something_to_keep(node.config.listen.socket)
+        return f"{path} does not exist, but the sidecar has something to save: is the disk full?" if is_missed else None
     if look(path).st_mode & 0o022:
         return f"users other than its owner can write {path}: chmod 0644 {path}"
     return None

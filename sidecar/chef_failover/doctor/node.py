@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from chef_failover.config.settings import Config
+from chef_failover.node.machine import Machine
 
 UNIT = "chef-failover.service"
 
@@ -24,6 +25,8 @@ class Node:
     user: str = "chef-failover"
     """Whom the service runs as."""
     which: Callable[[str], str | None] = shutil.which
+    machine: Machine = attrs.field(factory=Machine)
+    """One for all checks: its store says once what may not be read."""
 
     def path(self, absolute: str) -> Path:
         """Where that is on this node."""

@@ -19,7 +19,6 @@ from chef_failover.doctor.node import Node
 from chef_failover.engine.workers import chef_server_for
 from chef_failover.errors import KeyFileError, UnseenError
 from chef_failover.model.model import Outcome
-from chef_failover.node.machine import Machine
 from chef_failover.registration import validator_key
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import advice, ask_as
@@ -29,21 +28,32 @@ from chef_failover.registration.providers import validator_of
 def checks(node: Node, probed: dict[str, Any]) -> tuple[Check, ...]:
     """One for each server that a validator registers the node with; ``probed`` is what `check` found."""
     outcomes = {entry["name"]: Outcome(entry["outcome"]) for entry in probed["servers"]}
+    look = functools.partial(validator, is_signed=probed["signed"])
     return tuple(
-        Check(f"validator at {server.name}", functools.partial(validator, node, server, outcomes[server.name]))
+        Check(f"validator at {server.name}", functools.partial(look, node, server, outcomes[server.name]))
         for server in node.config.servers
         if isinstance(server.association, ChefServerAssociation) and server.association.validator_key is not None
     )
 
 
-def validator(node: Node, server: Server, outcome: Outcome) -> str | None:
-    """Whether the service can read its key, and the server takes it; ``outcome`` is that of the server's probe."""
+def validator(node: Node, server: Server, outcome: Outcome, *, is_signed: bool) -> str | None:
+    """Whether the service can read its key, and the server takes it; ``outcome`` is that of the server's probe.
+
+    Raises:
+        UnseenError: the server could not be asked, or the key is gone and not needed, since the server knows this node.
+        FileNotFoundError: there is no key, and it is needed.
+    """
     association = server.association
     if not isinstance(association, ChefServerAssociation) or association.validator_key is None:
         return None
     source: Source = association.validator_key
     if source.store is Store.FILE:
-        path, trouble = as_the_service_reads(node, source.place)
+        try:
+            path, trouble = as_the_service_reads(node, source.place)
+        except FileNotFoundError as error:
+            if is_signed and outcome.serves_node:
+                raise UnseenError(f"{source.place} is gone and not needed: this node is registered") from error
+            raise
         if trouble:
             return f"{trouble}: chgrp {node.user} {source.place}; chmod 0640 {source.place}"
         source = attrs.evolve(source, place=str(path))
@@ -54,8 +64,9 @@ def validator(node: Node, server: Server, outcome: Outcome) -> str | None:
         return str(error)
     if not (outcome.is_alive or outcome is Outcome.WRONG_ORGANIZATION):
         raise UnseenError("the key is readable; the server does not answer")
-    name, machine = validator_of(node.config, server, association), Machine()
-    return _tried(chef_server_for(node.config, server, name, machine), Registrant(name, key), machine.utc_now())
+    name = validator_of(node.config, server, association)
+    chef_server = chef_server_for(node.config, server, name, node.machine)
+    return _tried(chef_server, Registrant(name, key), node.machine.utc_now())
 
 
 def _tried(server: ChefServer, registrant: Registrant, on: datetime.datetime) -> str | None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Any
 
-from chef_failover.chef.lookup import Resolver
-from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import Config
 from chef_failover.doctor import client_rb_checks, files, key, shim, trust, unit, validator, visits
 from chef_failover.doctor.finding import Check, Finding
 from chef_failover.doctor.node import Node
+from chef_failover.node.machine import Machine
 
 
-def diagnose(config: Config, config_path: Path, probed: dict[str, Any]) -> tuple[Finding, ...]:
-    """What is well here and what is not; ``probed`` is what `check` found."""
-    return diagnose_node(Node(config, config_path.absolute()), probed)
+def diagnose(config: Config, config_path: Path, probed: dict[str, Any], machine: Machine) -> tuple[Finding, ...]:
+    """What is well here and what is not; ``probed`` is what `check` found on ``machine``."""
+    return diagnose_node(Node(config, config_path.absolute(), machine=machine), probed)
 
 
 def find_old_recipe(config: Config, config_path: Path) -> tuple[Finding, ...]:
@@ -27,11 +25,8 @@ def find_old_recipe(config: Config, config_path: Path) -> tuple[Finding, ...]:
 
 def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
     """The same, of any machine."""
-
-    def utc_now() -> datetime.datetime:
-        return datetime.datetime.now(datetime.UTC)
-
-    visited = visits.visit_all(node.config, Resolver(), TrustStore(), utc_now)
+    machine = node.machine
+    visited = visits.visit_all(node.config, machine.resolver, machine.trust, machine.utc_now)
     checks = [Check("network", lambda: network(probed))]
     checks += [check for visit in visited for check in visit.checks()]
     checks += [*trust.checks(node), *key.checks(node, probed), *validator.checks(node, probed), *files.checks(node)]
