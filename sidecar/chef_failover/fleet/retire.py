@@ -1,9 +1,9 @@
 """Shell: nodes removed from several Chef servers at once, a thread for each server.
 
-The client goes first. Without it a node that still lives cannot make its object again, which it does at each run. And
-the object, with the time of its last run, stays for the next call to judge by. Node objects go when no server knows the
-client any more. So what a call leaves, because a server failed meanwhile, is still found by a search for the object,
-and the next call finishes. What is not there is done already.
+On each server the client goes first: without it a node that still lives cannot make its object again, which it does at
+each run. The servers whose object a run has saved go last, once nothing is left on the others. So what a call leaves,
+because a server failed meanwhile, is still found by a search for the object, and judged by it; and where a call has
+removed the client, no object is left to speak against the next client of that name. What is not there is done already.
 
 A server that fails as a whole is not asked again within the call.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -49,37 +49,40 @@ class Servers:
         """Those who sign the requests."""
         return self._users
 
-    def find(self, instance_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
-        """For each of these EC2 instances the names of the nodes that it has saved, on any server.
+    def find(self, instance_id: str) -> frozenset[str]:
+        """The names of the nodes that this EC2 instance has saved, on any server.
 
         Raises:
             SearchError: not every server tells.
         """
-        query = " OR ".join(f"ec2_instance_id:{one}" for one in instance_ids)
+        query = f"ec2_instance_id:{instance_id}"
         with ThreadPoolExecutor(max_workers=len(self._servers)) as pool:
             rows = [row for found in pool.map(lambda server: server.find(query), self._servers) for row in found]
-        return {one: frozenset(row["name"] for row in rows if row.get("instance_id") == one) for one in instance_ids}
+        return frozenset(row["name"] for row in rows if row.get("instance_id") == instance_id)
 
     def look(self, names: Sequence[str], on: datetime.datetime) -> Sightings:
         """What each server has of each node now, which is ``on``."""
         self._tell(len(names) * len(self._servers), 0)
         return self._each(names, lambda server, _, name: server.look(name, on))
 
-    def remove(self, found: Sightings, *, is_forced: bool = False) -> Sightings:
-        """Remove the nodes that were ``found``, and return what became of them.
-
-        With ``is_forced`` a node object goes from a server although another one could not be asked for the client.
-        """
+    def remove(self, found: Sightings) -> Sightings:
+        """Remove the nodes that were ``found``, and return what became of them. A server in trouble stays as it is."""
         self._tell(2 * len(found) * len(self._servers), 0)
-        without = self._each([*found], lambda server, place, name: server.remove_client(name, found[name][place]))
 
-        def remove_node(server: _Server, place: int, name: str) -> Sighting:
-            mine = without[name][place]
-            looked_at = (mine,) if is_forced else without[name]
-            is_unknown = all(one.client in (Part.REMOVED, Part.GONE) for one in looked_at)
-            return server.remove_node(name, mine) if is_unknown else mine
+        def remove_unsaved(server: _Server, place: int, name: str) -> Sighting:
+            mine = found[name][place]
+            return mine if mine.has_run else server.remove(name, mine)
 
-        return self._each([*found], remove_node)
+        first = self._each([*found], remove_unsaved)
+        failed = {
+            name for name in found if [one.trouble for one in first[name]] != [one.trouble for one in found[name]]
+        }
+
+        def remove_saved(server: _Server, place: int, name: str) -> Sighting:
+            mine = first[name][place]
+            return server.remove(name, mine) if mine.has_run and name not in failed else mine
+
+        return self._each([*found], remove_saved)
 
     def _each(self, names: Sequence[str], work: Callable[[_Server, int, str], Sighting]) -> Sightings:
         def on_one(place: int) -> list[Sighting]:
@@ -105,6 +108,7 @@ class _Server:
         self._label = label
         self._asker = asker
         self._failed: SearchError | None = None
+        self._groups: tuple[frozenset[str], SearchError | None] | None = None
 
     def find(self, query: str) -> list[dict[str, Any]]:
         """The nodes that it finds, each with its name and its instance."""
@@ -117,28 +121,46 @@ class _Server:
     def look(self, name: str, on: datetime.datetime) -> Sighting:
         try:
             node, client = (self._ask("GET", kind, name) for kind in ("nodes", "clients"))
+            administrators = self._administrators() if client else ()
         except SearchError as error:
             return retirement.unread(self._label, str(error))
-        return retirement.parse(self._label, client, node, on)
+        return retirement.parse(self._label, client, node, on, administrators)
 
-    def remove_client(self, name: str, one: Sighting) -> Sighting:
-        if one.client is not Part.THERE or one.trouble:
-            return one
-        part, trouble = self._delete("clients", name)
-        return attrs.evolve(one, client=part, trouble=trouble)
+    def remove(self, name: str, one: Sighting) -> Sighting:
+        client, trouble = self._delete("clients", name, one.client, one.trouble)
+        node, trouble = self._delete("nodes", name, one.node, trouble)
+        return attrs.evolve(one, client=client, node=node, trouble=trouble)
 
-    def remove_node(self, name: str, one: Sighting) -> Sighting:
-        if one.node is not Part.THERE or one.trouble:
-            return one
-        part, trouble = self._delete("nodes", name)
-        return attrs.evolve(one, node=part, trouble=trouble)
-
-    def _delete(self, kind: str, name: str) -> tuple[Part, str | None]:
+    def _delete(self, kind: str, name: str, part: Part, trouble: str | None) -> tuple[Part, str | None]:
+        """What becomes of this part; after ``trouble`` nothing is tried."""
+        if part is not Part.THERE or trouble:
+            return part, trouble
         try:
             answer = self._ask("DELETE", kind, name)
         except SearchError as error:
-            return Part.THERE, str(error)
+            return part, str(error)
         return Part.GONE if answer is None else Part.REMOVED, None
+
+    def _administrators(self) -> frozenset[str]:
+        """Who is in the group admins, and in groups within it; none on a server without groups. It is read once."""
+        if self._groups is None:
+            try:
+                self._groups = self._members(), None
+            except SearchError as error:
+                words = f"it does not tell who is an administrator: {error}"
+                self._groups = frozenset(), SearchError(words, is_of_object=True)
+        names, trouble = self._groups
+        if trouble is not None:
+            raise trouble
+        return names
+
+    def _members(self) -> frozenset[str]:
+        groups, names = ["admins"], set[str]()
+        for group in groups:
+            told = self._ask("GET", "groups", group) or {}
+            names |= {*_strings(told.get("actors")), *_strings(told.get("clients"))}
+            groups += [one for one in _strings(told.get("groups")) if one not in groups]
+        return frozenset(names)
 
     def _ask(self, method: str, kind: str, name: str) -> dict[str, Any] | None:
         """What the answer has of the object; None where there is none."""
@@ -147,6 +169,8 @@ class _Server:
 
         def judge(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
             finding = judge_one(answer, name, user, utc_now)
+            if kind == "groups" and finding.outcome is Outcome.NOT_CHEF and (answer.status == 404 or not answer.body):
+                return Finding(Outcome.OK)  # goiardi answers 200 with nothing, Chef 11 with a page
             is_refused = finding.outcome is Outcome.FORBIDDEN
             return attrs.evolve(finding, detail=f"{finding.detail}; {RIGHTS}") if is_refused else finding
 
@@ -156,3 +180,7 @@ class _Server:
             self._failed = None if error.is_of_object else error
             raise
         return answer.json() if answer.status == 200 else None
+
+
+def _strings(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
