@@ -92,8 +92,17 @@ def handle(event: Mapping[str, Any], context: _Context) -> dict[str, Any]:
     except (BotoCoreError, ClientError, ChefFailoverError) as error:
         _say("no more is done now", str(error))
     left = {message: one for message, one in events.items() if one.instance_id not in done}
-    again = [message for message, one in left.items() if not _put_back(one, cases.get(one.instance_id))]
-    return {"batchItemFailures": [{"itemIdentifier": message} for message in again]}
+    unmarked = {
+        message: one
+        for message, one in left.items()
+        if cases.get(one.instance_id) is _Case.OURS and one.tag != os.environ["CHEF_FAILOVER_TAG"]
+    }
+    try:
+        for message in _put_back(unmarked):
+            del left[message]
+    except (BotoCoreError, ClientError) as error:
+        _say("the tag is not remembered", str(error))
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in left]}
 
 
 def _event(record: Mapping[str, Any]) -> _Event | None:
@@ -151,20 +160,14 @@ def _retired(cases: Mapping[str, _Case], context: _Context) -> Iterator[str]:
             yield one
 
 
-def _put_back(event: _Event, case: _Case | None) -> bool:
-    """Send the event again with the tag in it, if the instance was seen with that now. Its message is then done."""
+def _put_back(events: Mapping[str, _Event]) -> Iterator[str]:
+    """Send these events again, with the tag in each, and yield the messages that are done by that."""
     tag = os.environ["CHEF_FAILOVER_TAG"]
-    if case is not _Case.OURS or event.tag == tag:
-        return False
-    body = json.dumps({"tag": tag, "detail": {"instance-id": event.instance_id, "state": "terminated"}})
-    try:
-        _client("sqs").send_message(
-            QueueUrl=os.environ["CHEF_FAILOVER_QUEUE"], MessageBody=body, DelaySeconds=AGAIN_AFTER_S
-        )
-    except (BotoCoreError, ClientError) as error:
-        _say(event.instance_id, f"its tag is not remembered: {error}")
-        return False
-    return True
+    for message, one in events.items():
+        body = json.dumps({"tag": tag, "detail": {"instance-id": one.instance_id, "state": "terminated"}})
+        queue = os.environ["CHEF_FAILOVER_QUEUE"]
+        _client("sqs").send_message(QueueUrl=queue, MessageBody=body, DelaySeconds=AGAIN_AFTER_S)
+        yield message
 
 
 def _sleep(seconds: float) -> None:

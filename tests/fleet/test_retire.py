@@ -171,10 +171,10 @@ def test_administrators_are_those_of_the_group_which_is_read_once(fleet):
 class Scripted:
     """Has the client web-1, and gives these answers for groups: status and body by the group's name."""
 
-    def __init__(self, groups: Any) -> None:
+    def __init__(self, groups: Any, organization: str = "/organizations/acme") -> None:
         self.account = SimpleNamespace(label="main", user="admin")
         self.asker = Asker(cast("Any", self), lambda protocol: None, "admin", Pace(1e6, sleep=lambda _: None))
-        self.target = SimpleNamespace(chef_server_url="https://main.example.com/organizations/acme")
+        self.target = SimpleNamespace(chef_server_url=f"https://main.example.com{organization}")
         self._groups = groups
 
     def open(self):
@@ -198,10 +198,11 @@ def group(name, **members):
         ({"admins": group("admins", clients=["web-1"])}, True, None),
         ({"admins": group("admins", actors=["web-1"], clients=None, groups=[7])}, True, None),
         ({"admins": group("admins", groups=["a"]), "a": group("a", groups=["admins"], clients=["web-1"])}, True, None),
+        ({"admins": group("admins", groups=[str(one) for one in range(99)])}, False, "more than 20 groups are in"),
         ({"admins": group("admins", clients=["web-10"])}, False, None),
         ({"admins": (404, {"error": ["Cannot load group admins"]})}, False, None),
-        ({"admins": (404, b"<HTML>Not Found</HTML>")}, False, None),
-        ({"admins": (200, b"")}, False, None),
+        ({"admins": (404, b"<HTML>Not Found</HTML>")}, False, "HTTP 404 Not Found: not an answer of a Chef server"),
+        ({"admins": (200, b"")}, False, "HTTP 200 OK: empty body"),
         ({"admins": (200, b"welcome")}, False, "HTTP 200 OK: not an answer of a Chef server"),
         ({"admins": (404, b"<title>Chef - 404 Not Found</title>")}, False, "HTTP 404 Not Found: nginx answers"),
         ({"admins": (403, {"error": ["missing read permission"]})}, False, "HTTP 403: missing read permission; an"),
@@ -216,3 +217,9 @@ def test_a_server_that_has_groups_tells_who_is_in_them(groups, is_privileged, tr
     else:
         assert first.trouble.startswith(f"it does not tell who is an administrator: {trouble}")
         assert trouble in again.trouble
+
+
+@pytest.mark.parametrize("answer", [(404, b"<HTML>Not Found</HTML>"), (200, b""), (500, b"")])
+def test_a_server_without_organizations_has_no_groups(answer):
+    (found,) = Servers([cast("Any", Scripted({"admins": answer}, ""))]).look(["web-1"], now())["web-1"]
+    assert (found.client, found.trouble is None) == ((Part.THERE, True) if answer[0] < 500 else (Part.UNKNOWN, False))

@@ -339,7 +339,7 @@ def test_a_tag_that_was_seen_is_remembered_in_the_message(handler, servers, monk
     with monkeypatch.context() as patch:
         patch.setenv("CHEF_FAILOVER_QUEUE", os.environ["CHEF_FAILOVER_QUEUE"] + "-absent")
         assert call(handler, [event(one)]) == [event(one)], "it cannot be put back"
-        assert f"{one}: its tag is not remembered" in caplog.text
+        assert "the tag is not remembered: " in caplog.text
     monkeypatch.setattr(handler, "AGAIN_AFTER_S", 0)
     assert call(handler, [event(one)]) == []
     (message,) = boto3.client("sqs").receive_message(QueueUrl=os.environ["CHEF_FAILOVER_QUEUE"])["Messages"]
