@@ -15,7 +15,7 @@ from chef_failover.chef.trust import TrustStore
 from chef_failover.fleet import credentials, retirement, session
 from chef_failover.fleet.asking import Asker, Pace
 from chef_failover.fleet.retire import Servers
-from chef_failover.fleet.retirement import Part
+from chef_failover.fleet.retirement import Part, Sighting
 from tests.support.daemon_process import dev_servers
 from tests.support.fleet import fill, write_credentials
 
@@ -172,9 +172,10 @@ class Scripted:
     """Has the client web-1, and gives these answers for groups: status and body by the group's name."""
 
     def __init__(self, groups: Any, organization: str = "/organizations/acme") -> None:
-        self.account = SimpleNamespace(label="main", user="admin")
+        url = f"https://main.example.com{organization}"
+        self.account = SimpleNamespace(label="main", user="admin", chef_server_url=url)
         self.asker = Asker(cast("Any", self), lambda protocol: None, "admin", Pace(1e6, sleep=lambda _: None))
-        self.target = SimpleNamespace(chef_server_url=f"https://main.example.com{organization}")
+        self.target = SimpleNamespace(chef_server_url=url)
         self._groups = groups
 
     def open(self):
@@ -219,7 +220,22 @@ def test_a_server_that_has_groups_tells_who_is_in_them(groups, is_privileged, tr
         assert trouble in again.trouble
 
 
-@pytest.mark.parametrize("answer", [(404, b"<HTML>Not Found</HTML>"), (200, b""), (500, b"")])
-def test_a_server_without_organizations_has_no_groups(answer):
-    (found,) = Servers([cast("Any", Scripted({"admins": answer}, ""))]).look(["web-1"], now())["web-1"]
-    assert (found.client, found.trouble is None) == ((Part.THERE, True) if answer[0] < 500 else (Part.UNKNOWN, False))
+def test_a_server_without_organizations_has_no_groups_and_no_rights():
+    servers = Servers([cast("Any", Scripted({}, ""))])
+    (found,) = servers.look(["web-1"], now(), with_rights=True)["web-1"]
+    assert found == Sighting("main", Part.THERE)
+
+
+def test_whose_an_object_is_says_the_list_of_its_rights(fleet):
+    main, _, ask = fleet
+    register(main, "web-1", "web-2", "web-3")
+    main.put_node("web-2", created_by="web-1", automatic={"ohai_time": 1.0})
+    main.state.add_client("web-3", "the key of another client of that name")
+    names = ["web-1", "web-2", "web-3"]
+    assert all(row[0].is_own for row in ask().look(names, now()).values()), "it is not asked for"
+    fill(main, ["web-4"])
+    main.put_node("web-1", created_by="web-2")
+    names.append("web-4")
+    assert [row[0].is_own for row in ask().look(names, now(), with_rights=True).values()] == [True, False, False, True]
+    asked = [target.split("/")[4] for _, target, _ in main.requests if target.endswith("/_acl")]
+    assert asked == ["web-2", "web-3"], "no run has saved web-1, and web-4 has no client"

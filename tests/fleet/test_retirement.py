@@ -3,6 +3,7 @@
 import datetime
 import math
 
+import attrs
 import pytest
 
 from chef_failover.fleet import retirement
@@ -59,6 +60,7 @@ def test_a_node_that_a_person_names(sightings, expected):
         ([Sighting("main")], None),
         ([seen(60, GONE)], None),
         ([seen(None, GONE), SILENT, BARE], None),
+        ([attrs.evolve(seen(60, GONE), is_own=False)], Objection.OTHER_INSTANCE),
         ([seen(60, GONE), seen(90000, OTHER)], Objection.OTHER_INSTANCE),
         ([seen(None, OTHER), seen(-9e9, GONE)], Objection.OTHER_INSTANCE),
         ([seen(None), seen(60, GONE)], Objection.OTHER_INSTANCE),

@@ -231,6 +231,25 @@ def test_what_a_standby_says_removes_nothing_from_main(handler, servers, caplog)
     assert f"{one}: ci-deployer is removed from standby; ci-deployer {stays}" in caplog.text
 
 
+def test_an_object_that_another_node_made_removes_nothing(handler, servers, caplog):
+    main, standby = servers
+    (one,) = made_up(1)
+    main.register("web-1", "a key")
+    for server in servers:
+        server.register("ci-deployer", "a key")
+    main.put_node("ci-deployer", automatic=saved_by(one), created_by="web-1")
+    put(main, "web-2", one)
+    main.state.add_client("web-2", "the key of another client of that name")
+    assert call(handler, [seen(one)]) == []
+    assert (left(main), left(standby)) == ({"ci-deployer", "web-1", "web-2"}, {"ci-deployer"})
+    for name in ("ci-deployer", "web-2"):
+        assert f"{one}: {name} is kept: its client may not write its object on main" in caplog.text
+    main.put_node("web-2", automatic=saved_by(one))
+    main.state.acls["web-2"]["grant"] = Ace(frozenset(), frozenset())
+    assert call(handler, [seen(one)]) == [seen(one)]
+    assert f"{one}: web-2 is kept: main: HTTP 403: missing read permission" in caplog.text
+
+
 def test_an_administrator_stays_though_a_node_has_its_name(handler, servers, caplog):
     main, _ = servers
     (one,) = made_up(1)

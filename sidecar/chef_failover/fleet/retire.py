@@ -23,6 +23,7 @@ from chef_failover.chef.protocol import segment
 from chef_failover.errors import SearchError
 from chef_failover.fleet import retirement
 from chef_failover.fleet.asking import Asker
+from chef_failover.fleet.credentials import Account
 from chef_failover.fleet.reading import OnProgress
 from chef_failover.fleet.retirement import Part, Sighting
 from chef_failover.fleet.search import NodeSearch
@@ -41,7 +42,7 @@ class Servers:
     """The Chef servers of ``sessions``. ``progress`` is told how many more nodes are looked at, and how many were."""
 
     def __init__(self, sessions: Sequence[Session], progress: OnProgress = lambda more, done: None) -> None:  # noqa: ARG005
-        self._servers = [_Server(session.account.label, session.asker) for session in sessions]
+        self._servers = [_Server(session.account, session.asker) for session in sessions]
         self._users = frozenset(session.account.user for session in sessions)
         self._progress = progress
         self._lock = threading.Lock()
@@ -62,10 +63,10 @@ class Servers:
             rows = [row for found in pool.map(lambda server: server.find(query), self._servers) for row in found]
         return frozenset(row["name"] for row in rows if row.get("instance_id") == instance_id)
 
-    def look(self, names: Sequence[str], on: datetime.datetime) -> Sightings:
-        """What each server has of each node now, which is ``on``."""
+    def look(self, names: Sequence[str], on: datetime.datetime, *, with_rights: bool = False) -> Sightings:
+        """What each server has of each node now, which is ``on``; ``with_rights``: and whose each object is."""
         self._tell(len(names) * len(self._servers), 0)
-        return self._each(names, lambda server, _, name: server.look(name, on))
+        return self._each(names, lambda server, _, name: server.look(name, on, with_rights=with_rights))
 
     def remove(self, found: Sightings) -> Sightings:
         """Remove the nodes that were ``found``, and return what became of them. A server in trouble stays as it is."""
@@ -106,8 +107,9 @@ class Servers:
 class _Server:
     """One of them, asked by one thread at a time."""
 
-    def __init__(self, label: str, asker: Asker) -> None:
-        self._label = label
+    def __init__(self, account: Account, asker: Asker) -> None:
+        self._label = account.label
+        self._has_rights = "/organizations/" in account.chef_server_url  # goiardi and Chef 11 have none, nor groups
         self._asker = asker
         self._failed: SearchError | None = None
         self._groups: tuple[frozenset[str], SearchError | None] | None = None
@@ -120,13 +122,16 @@ class _Server:
             raise SearchError(f"{self._label}: {error}") from error
         return [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str) and row["name"]]
 
-    def look(self, name: str, on: datetime.datetime) -> Sighting:
+    def look(self, name: str, on: datetime.datetime, *, with_rights: bool) -> Sighting:
         try:
             node, client = (self._ask("GET", kind, name) for kind in ("nodes", "clients"))
-            administrators = self._administrators() if client else ()
+            administrators = self._administrators() if client and self._has_rights else ()
+            found = retirement.parse(self._label, client, node, on, administrators)
+            if with_rights and self._has_rights and client and found.has_run:
+                found = attrs.evolve(found, is_own=self._is_own(name))
         except SearchError as error:
             return retirement.unread(self._label, str(error))
-        return retirement.parse(self._label, client, node, on, administrators)
+        return found
 
     def remove(self, name: str, one: Sighting) -> Sighting:
         client, trouble = self._delete("clients", name, one.client, one.trouble)
@@ -144,7 +149,7 @@ class _Server:
         return Part.GONE if answer is None else Part.REMOVED, None
 
     def _administrators(self) -> frozenset[str]:
-        """Who is in the group admins, and in groups within it; none on a server without groups. It is read once."""
+        """Who is in the group admins, and in groups within it. It is read once."""
         if self._groups is None:
             try:
                 self._groups = self._members(), None
@@ -166,20 +171,26 @@ class _Server:
             groups += [one for one in _strings(told.get("groups")) if one not in groups]
         return frozenset(names)
 
-    def _ask(self, method: str, kind: str, name: str) -> dict[str, Any] | None:
-        """What the answer has of the object; None where there is none."""
+    def _is_own(self, name: str) -> bool:
+        """The client may write the node object of its name, as who makes one may, and others may not."""
+        told = self._ask("GET", "nodes", name, "_acl")
+        writers = told["update"] if told else {}
+        return name in (*_strings(writers.get("actors")), *_strings(writers.get("clients")))
+
+    def _ask(self, method: str, kind: str, name: str, what: str = "") -> dict[str, Any] | None:
+        """What the answer has of the object, or of ``what`` of it; None where there is none."""
         if self._failed is not None:
             raise self._failed
 
         def judge(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
+            if what and answer.status == 200 and isinstance((answer.json() or {}).get("update"), dict):
+                return Finding(Outcome.OK)
             finding = judge_one(answer, name, user, utc_now)
-            if kind == "groups" and answer.organization is None and finding.outcome is Outcome.NOT_CHEF:
-                return Finding(Outcome.OK)  # groups belong to organizations, which goiardi and Chef 11 do not have
             is_refused = finding.outcome is Outcome.FORBIDDEN
             return attrs.evolve(finding, detail=f"{finding.detail}; {RIGHTS}") if is_refused else finding
 
         try:
-            answer = self._asker.ask(method, f"{kind}/{segment(name)}", None, judge)
+            answer = self._asker.ask(method, "/".join(filter(None, (kind, segment(name), what))), None, judge)
         except SearchError as error:
             self._failed = None if error.is_of_object else error
             raise

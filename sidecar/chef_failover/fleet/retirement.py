@@ -5,7 +5,8 @@ doubt is an objection. A server that cannot be asked may be the one that the nod
 
 A person who names a node is asked about what lives. What removes nodes because their instance was terminated knows
 that the instance is gone, and asks instead whose the name is now. A name or an age proves nothing there: any node may
-create the object of any name. So an object that another machine saved keeps the node on every server.
+create the object of any name. So an object that another machine saved, or that another client made, keeps the node on
+every server.
 
 Servers stand in the order of their profiles. A server whose object no run has saved, or that has none, goes by those
 before it: they are seeded from there. So what a standby says removes nothing from main.
@@ -56,6 +57,8 @@ class Sighting:
     node: Part = Part.GONE
     is_privileged: bool = False
     """The client is a validator or an administrator."""
+    is_own: bool = True
+    """The client may write the node object. Else another has made it, or another client of that name."""
     has_run: bool = False
     """A run has saved the node object. One that was just created or seeded has no automatic attributes."""
     seen_at: float | None = None
@@ -152,6 +155,9 @@ def _alive(sightings: Sequence[Sighting], on: datetime.datetime) -> Refusal | No
 
 def _passed_on(name: str, sightings: Sequence[Sighting], instance_id: str) -> Refusal | None:
     for one in sightings:
+        if not one.is_own:
+            words = f"its client may not write its object on {one.label}, so another has made that"
+            return Refusal(Objection.OTHER_INSTANCE, words)
         owner = _owner(name, one, instance_id)
         if owner not in (None, instance_id):
             return Refusal(Objection.OTHER_INSTANCE, f"{owner} has saved it on {one.label}")

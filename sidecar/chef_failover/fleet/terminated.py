@@ -45,7 +45,7 @@ def retire(servers: Servers, instance_id: str, on: datetime.datetime, *, is_ours
     names = sorted({instance_id, *found})
     if len(names) > NAMES:
         return Outcome(False, (f"more than {NAMES} nodes say that they are of this instance: {BY_HAND}",))
-    there = servers.look(names, on)
+    there = servers.look(names, on, with_rights=True)
     if not is_ours:
         stay = [name for name in names if not retirement.is_gone(there[name])]
         return Outcome(not stay, tuple(f"{name} is kept: {UNSURE}; {BY_HAND}" for name in stay) or (NONE,))
