@@ -1,5 +1,6 @@
 # Optional: takes nodes off all Chef servers when EC2 has terminated their instances. EventBridge puts the event into a
-# queue, and the function of packaging/lambda takes it from there. While a server is down, events wait for up to three days.
+# queue, and the function of packaging/lambda takes it from there. While a server is down, events wait for up to three days:
+# the function puts each back with the tag that it has seen, since EC2 forgets that.
 
 locals {
   retires = var.retire_credentials == "" ? 0 : 1
@@ -86,9 +87,9 @@ resource "aws_iam_role_policy" "retire" {
     Statement = concat(
       [
         {
-          Sid      = "TakeEvents"
+          Sid      = "TakeEventsAndPutThemBack"
           Effect   = "Allow"
-          Action   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+          Action   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"]
           Resource = aws_sqs_queue.retire[0].arn
         },
         {
@@ -142,6 +143,7 @@ resource "aws_lambda_function" "retire" {
   environment {
     variables = {
       CHEF_FAILOVER_CREDENTIALS = var.retire_credentials
+      CHEF_FAILOVER_QUEUE       = aws_sqs_queue.retire[0].id # its URL
       CHEF_FAILOVER_TAG         = var.retire_tag
     }
   }
@@ -177,6 +179,23 @@ resource "aws_cloudwatch_metric_alarm" "retire" {
   statistic           = "Maximum"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
+  period              = 300
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+}
+
+resource "aws_cloudwatch_metric_alarm" "retire_late" {
+  count               = local.retires
+  alarm_name          = "${local.retire}-late"
+  alarm_description   = "A terminated node waits in the queue ${local.retire} for half an hour. EC2 forgets after an hour which instances had the tag."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateAgeOfOldestMessage"
+  dimensions          = { QueueName = aws_sqs_queue.retire[0].name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 1800
   period              = 300
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"

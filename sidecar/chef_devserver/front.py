@@ -25,6 +25,7 @@ METHODS = {
     ("nodes", "NAME", "_acl", "PERMISSION"): ("PUT",),
     ("clients",): ("GET", "POST"),
     ("clients", "NAME"): ("GET", "PUT", "DELETE"),
+    ("groups", "NAME"): ("GET",),
     ("principals", "NAME"): ("GET",),
     ("search", "NAME"): ("GET", "POST"),
     ("environments",): ("GET",),

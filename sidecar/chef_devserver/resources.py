@@ -1,14 +1,14 @@
 """Pure: what a request in order is answered: which module it is for, and what many nodes share.
 
 Sources: github.com/chef/chef-server chef_wm_named_environment.erl, chef_wm_cookbooks.erl,
-oc_chef_wm_named_policy_group.erl.
+oc_chef_wm_named_policy_group.erl, oc_chef_wm_named_group.erl.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from chef_devserver import clients, nodes, search
+from chef_devserver import clients, nodes, rights, search
 from chef_devserver.call import Call
 from chef_devserver.messages import Response, error_response, json_response
 from chef_devserver.state import ChefState
@@ -25,6 +25,8 @@ def perform(state: ChefState, call: Call) -> Response:
             return clients.answer(state, call)
         case "search":
             return search.answer(state, call)
+        case "groups":
+            return _group(state, call)
         case _:
             return _shared(state, call)
 
@@ -44,6 +46,18 @@ def _shared(state: ChefState, call: Call) -> Response:
     if resource[-1] == "cookbooks":
         return json_response(200, {one: _cookbook(call, one, state.cookbooks[one]) for one in sorted(state.cookbooks)})
     return json_response(200, {"name": name, "chef_type": "environment", "json_class": "Chef::Environment"})
+
+
+def _group(state: ChefState, call: Call) -> Response:
+    """The members of the group admins, which users of the organization may read; the other groups are not kept."""
+    name = call.route.name
+    if name != "admins":
+        return error_response(404, f"Cannot load group {name}")
+    if not {"admins", "users"} & state.groups(call.user):
+        return rights.missing_permission("read")
+    users, clients = sorted(state.users), sorted(state.administrators)
+    members = {"actors": users + clients, "users": users, "clients": clients, "groups": []}
+    return json_response(200, {**members, "orgname": state.organization, "name": name, "groupname": name})
 
 
 def _policy_group(state: ChefState, call: Call) -> Response:

@@ -56,6 +56,7 @@ class ChefState:
     node object by name and ``acls`` who may do what with it, ``policies`` the revision of each policy by its group and
     name, ``cookbooks`` the only version of each, the same in all environments; ``protocols`` is what the server
     accepts, ``{"1.0", "1.1"}`` for an old one. ``speaks_chef_zero`` has it say what is not there in chef-zero's words.
+    ``administrators`` has the clients that are in the group admins, as the users are.
     ``unindexed`` has the nodes that the search index has lost, or never got (chef-server 2387, 3109).
     ``authz_ids`` tells two clients of one name apart: who is deleted and made anew has another one. ``crashed_reports``
     counts the reports to the data collector that ended in the server's error log.
@@ -66,6 +67,7 @@ class ChefState:
     clients: dict[str, str] = attrs.field(factory=dict)
     users: dict[str, str] = attrs.field(factory=dict)
     validators: set[str] = attrs.Factory(lambda self: {self.validator}, takes_self=True)
+    administrators: set[str] = attrs.field(factory=set)
     authz_ids: dict[str, str] = attrs.field(factory=lambda: {"pivotal": PIVOTAL})
     nodes: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     acls: dict[str, Acl] = attrs.field(factory=dict)
@@ -104,7 +106,8 @@ class ChefState:
 
     def groups(self, name: str) -> frozenset[str]:
         """The groups that this client or user is in."""
-        return frozenset({"clients"} if name in self.clients else {"admins", "users"})
+        own = {"clients"} if name in self.clients else {"admins", "users"}
+        return frozenset(own | ({"admins"} if name in self.administrators else set()))
 
     def index_fails(self, down: frozenset[str]) -> bool:
         """Does what is to be saved get nowhere, with these upstreams down?"""

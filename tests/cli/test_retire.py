@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -27,14 +28,27 @@ def fleet(tmp_path):
             if answer is None:
                 return subprocess.run(whole, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             ours, its = os.openpty()
-            os.write(ours, answer)
             try:
-                return subprocess.run(whole, stdin=its, capture_output=True, text=True, timeout=60, check=False)
+                with subprocess.Popen(
+                    whole, stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                ) as process:
+                    asked = read_until(process.stderr, "[y/N]")
+                    os.write(ours, answer() if callable(answer) else answer)
+                    out, more = process.communicate(timeout=60)
+                return subprocess.CompletedProcess(whole, process.returncode, out, asked + more)
             finally:
                 os.close(its)
                 os.close(ours)
 
         yield (*servers, run)
+
+
+def read_until(stream, ending):
+    """What the stream says up to that, or up to its end."""
+    read = ""
+    while not read.endswith(ending) and (one := stream.read(1)):
+        read += one
+    return read
 
 
 def left(server):
@@ -76,6 +90,27 @@ def test_a_person_is_asked_and_a_script_has_to_say_yes(fleet):
     assert (ended.returncode, left(main)) == (0, ["db-1"])
     ended = run("web-1", answer=b"")
     assert (ended.returncode, ended.stderr) == (0, ""), "there is nothing to ask"
+
+
+def test_a_node_that_has_run_while_the_question_stood_is_kept(fleet):
+    main, _, run = fleet
+
+    def run_there():
+        fill(main, ["web-1"], age_s=60)
+        return b"y\n"
+
+    ended = run("web-1", answer=run_there)
+    assert (ended.returncode, left(main)) == (1, ["db-1", "web-1"])
+    assert re.search(r"^web-1 is kept: seen 6\d s ago on main: it may be alive$", ended.stdout, re.MULTILINE)
+
+
+def test_a_node_without_the_time_of_a_run_takes_force(fleet):
+    main, _, run = fleet
+    main.put_node("web-1")
+    ended = run("web-1", "--yes")
+    assert (ended.returncode, left(main)) == (1, ["db-1", "web-1"])
+    assert "web-1 is kept: main knows no time of a run: it may be in its first one" in ended.stdout
+    assert run("web-1", "--yes", "--force").returncode == 0
 
 
 def test_a_server_that_is_down_is_told_and_the_next_call_finishes(fleet):

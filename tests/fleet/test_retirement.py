@@ -3,6 +3,7 @@
 import datetime
 import math
 
+import attrs
 import pytest
 
 from chef_failover.fleet import retirement
@@ -13,8 +14,15 @@ NOW = ON.timestamp()
 GONE, OTHER = "i-0123456789abcdef0", "i-0fedcba9876543210"
 
 
+SILENT = Sighting("standby", Part.THERE, Part.THERE)
+"""A node object that was created or seeded, and that no run has saved."""
+BARE = Sighting("standby", Part.THERE)
+"""A client without a node object."""
+
+
 def seen(age_s, instance_id=None, label="main"):
-    return Sighting(label, Part.THERE, Part.THERE, seen_at=NOW - age_s, instance_id=instance_id)
+    seen_at = None if age_s is None else NOW - age_s
+    return Sighting(label, Part.THERE, Part.THERE, has_run=True, seen_at=seen_at, instance_id=instance_id)
 
 
 def objection(sightings, name="web-1", **more):
@@ -26,8 +34,14 @@ def objection(sightings, name="web-1", **more):
     ("sightings", "expected"),
     [
         ([Sighting("main")], None),
-        ([Sighting("main", Part.THERE, Part.THERE)], None),
+        ([BARE], None),
+        ([SILENT], Objection.ALIVE),
+        ([seen(None)], Objection.ALIVE),
         ([seen(3601)], None),
+        ([seen(3601), SILENT, BARE], None),
+        ([BARE, seen(3601)], None),
+        ([SILENT, seen(3601)], Objection.ALIVE),
+        ([seen(90000), seen(None, label="standby")], Objection.ALIVE),
         ([seen(3600)], Objection.ALIVE),
         ([seen(90000), seen(60, label="standby")], Objection.ALIVE),
         ([seen(90000), unread("standby", "connection refused")], Objection.UNREAD),
@@ -45,7 +59,11 @@ def test_a_node_that_a_person_names(sightings, expected):
     [
         ([Sighting("main")], None),
         ([seen(60, GONE)], None),
-        ([seen(60, GONE), seen(90000, OTHER)], None),
+        ([seen(None, GONE), SILENT, BARE], None),
+        ([attrs.evolve(seen(60, GONE), is_own=False)], Objection.OTHER_INSTANCE),
+        ([seen(60, GONE), seen(90000, OTHER)], Objection.OTHER_INSTANCE),
+        ([seen(None, OTHER), seen(-9e9, GONE)], Objection.OTHER_INSTANCE),
+        ([seen(None), seen(60, GONE)], Objection.OTHER_INSTANCE),
         ([seen(90000, GONE), seen(60, OTHER)], Objection.OTHER_INSTANCE),
         ([seen(60, GONE), seen(120, OTHER)], Objection.OTHER_INSTANCE),
         ([seen(90000, OTHER), seen(180000, GONE)], Objection.OTHER_INSTANCE),
@@ -59,6 +77,24 @@ def test_a_node_whose_instance_was_terminated(sightings, expected):
 
 def test_a_node_that_has_the_name_of_the_instance_is_gone_with_it():
     assert objection([seen(60)], name=GONE, instance_id=GONE) is None
+    assert objection([seen(60, OTHER)], name=GONE, instance_id=GONE) is Objection.OTHER_INSTANCE
+    assert retirement.of_instance(GONE, [BARE, SILENT], GONE) == (BARE, SILENT)
+
+
+@pytest.mark.parametrize(
+    ("sightings", "goes"),
+    [
+        ([seen(60, GONE), BARE, SILENT], [True, True, True]),
+        ([BARE, seen(60, GONE), SILENT], [False, True, True]),
+        ([SILENT, seen(60, GONE)], [False, True]),
+        ([BARE, SILENT], [False, False]),
+    ],
+)
+def test_who_tells_nothing_goes_by_the_servers_before_it(sightings, goes):
+    found = retirement.of_instance("web-1", sightings, GONE)
+    assert list(found) == [
+        one if is_going else Sighting(one.label) for one, is_going in zip(sightings, goes, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", ["admin", "acme-validator"])
@@ -70,6 +106,7 @@ def test_who_signs_and_a_validator_are_never_removed(name):
     ("kept", "said"),
     [
         ([seen(720)], "seen 12 min ago on main: it may be alive"),
+        ([SILENT], "standby knows no time of a run: it may be in its first one"),
         ([unread("standby", "connection refused")], "standby: connection refused. It may be in use there"),
     ],
 )
@@ -79,7 +116,11 @@ def test_the_reason_is_told(kept, said):
 
 def test_the_reason_names_the_instance_that_has_the_name_now():
     reasons = [refusal("web-1", [seen(720, who)], users=(), on=ON, instance_id=GONE).reason for who in (OTHER, None)]
-    assert reasons == [f"it is {who} now, seen 12 min ago on main" for who in (OTHER, "a machine that is not on EC2")]
+    assert reasons == [f"{who} has saved it on main" for who in (OTHER, "a machine without an EC2 instance id")]
+
+
+def saved(**more):
+    return Sighting("main", node=Part.THERE, has_run=True, **more)
 
 
 def node(**automatic):
@@ -93,16 +134,17 @@ def node(**automatic):
         ({"validator": False}, None, Sighting("main", Part.THERE)),
         ({"validator": True}, None, Sighting("main", Part.THERE, is_privileged=True)),
         ({"admin": True}, None, Sighting("main", Part.THERE, is_privileged=True)),
+        ({"name": "boss"}, None, Sighting("main", Part.THERE, is_privileged=True)),
         (None, node(), Sighting("main", node=Part.THERE)),
         (None, {"automatic": None}, Sighting("main", node=Part.THERE)),
-        (None, node(ohai_time=5, ec2={"instance_id": GONE}), Sighting("main", Part.GONE, Part.THERE, False, 5.0, GONE)),
-        (None, node(ohai_time="5", ec2={"instance_id": 7}), Sighting("main", node=Part.THERE)),
-        (None, node(ohai_time=math.inf, ec2=[]), Sighting("main", node=Part.THERE)),
-        (None, node(ohai_time=NOW + 90000), Sighting("main", node=Part.THERE, seen_at=NOW)),
+        (None, node(ohai_time=5, ec2={"instance_id": GONE}), saved(seen_at=5.0, instance_id=GONE)),
+        (None, node(ohai_time="5", ec2={"instance_id": 7}), saved()),
+        (None, node(ohai_time=math.inf, ec2=[]), saved()),
+        (None, node(ohai_time=NOW + 90000), saved(seen_at=NOW)),
     ],
 )
 def test_what_a_server_says_is_read_with_care(client, object_, expected):
-    assert parse("main", client, object_, ON) == expected
+    assert parse("main", client, object_, ON, {"boss"}) == expected
 
 
 def test_the_document_has_the_result_of_each_node():

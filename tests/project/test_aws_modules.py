@@ -47,6 +47,7 @@ ALARMS = {
         "chef_failover_server_certificate_expiry_timestamp_seconds", "Minimum", "LessThanThreshold", 14, EACH_HOUR, 1,
     ),
     "retire-failed": ("ApproximateNumberOfMessagesVisible", "Maximum", "GreaterThanThreshold", 0, EACH_MINUTES, 1),
+    "retire-late": ("ApproximateAgeOfOldestMessage", "Maximum", "GreaterThanThreshold", 1800, EACH_MINUTES, 1),
 }  # fmt: skip
 """Metric, statistic, comparison, threshold, seconds of a period, periods."""
 
@@ -365,7 +366,11 @@ def test_terminated_instances_go_through_a_queue_to_the_function(outcome):
     assert (function["Handler"], function["Runtime"], function["Architectures"], function["MemorySize"]) == (
         "handler.handle", "python3.13", ["arm64"], 256,
     )  # fmt: skip
-    environment = {"CHEF_FAILOVER_CREDENTIALS": SECRET, "CHEF_FAILOVER_TAG": "chef-failover=node"}
+    environment = {
+        "CHEF_FAILOVER_CREDENTIALS": SECRET,
+        "CHEF_FAILOVER_TAG": "chef-failover=node",
+        "CHEF_FAILOVER_QUEUE": "RetireQueue",
+    }
     assert function["Environment"] == {"Variables": environment}
     handler = (PACKAGING / "lambda" / "handler.py").read_text()
     assert set(re.findall(r'os.environ\["(\w+)"\]', handler)) == set(environment)
@@ -377,7 +382,8 @@ def test_terminated_instances_go_through_a_queue_to_the_function(outcome):
 @pytest.mark.parametrize("wishes", [RETIRES, EVERYTHING], ids=["least", "everything"])
 def test_the_function_may_do_what_it_does(outcome, wishes):
     found = {action: arn for action, arn, *_ in statements(outcome(wishes), "RetireRole")}
-    wanted = dict.fromkeys(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], "RetireQueue")
+    queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"]
+    wanted = dict.fromkeys(queue, "RetireQueue")
     wanted |= dict.fromkeys(["logs:CreateLogStream", "logs:PutLogEvents"], "RetireLog:*")
     wanted |= {"secretsmanager:GetSecretValue": SECRET, "ec2:DescribeInstances": "*"}
     if wishes is EVERYTHING:

@@ -3,6 +3,7 @@
 import datetime
 import importlib.util
 import json
+import os
 import re
 import time
 
@@ -45,6 +46,11 @@ def event(instance_id, state="terminated"):
     )
 
 
+def seen(instance_id):
+    """The event of an instance that the function has seen with the tag before."""
+    return json.dumps({"tag": f"{TAG['Key']}={TAG['Value']}", **json.loads(event(instance_id))})
+
+
 def made_up(count):
     """Instances that EC2 has forgotten."""
     return [f"i-{number:017x}" for number in range(count)]
@@ -58,9 +64,11 @@ def handler(aws_secret, monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("handler", ROOT / "packaging" / "lambda" / "handler.py")
     handler = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(handler)
-    monkeypatch.setattr(handler, "Pace", lambda per_s: Pace(1e6, sleep=lambda _: None))
+    monkeypatch.setattr(handler, "Pace", lambda per_s, sleep: Pace(1e6, sleep=lambda _: None))
     monkeypatch.setattr(handler, "TRUST", TrustStore((tmp_path,)))
     with mock_aws():
+        url = boto3.client("sqs").create_queue(QueueName="retire")["QueueUrl"]
+        monkeypatch.setenv("CHEF_FAILOVER_QUEUE", url)
         yield handler
 
 
@@ -82,11 +90,31 @@ def servers(handler, monkeypatch, tmp_path):
         yield servers
 
 
-def call(handler, bodies):
+class Context:
+    """As Lambda gives it: with so many seconds left, which each question takes one of."""
+
+    def __init__(self, left_s=120):
+        self._left_s = left_s
+
+    def get_remaining_time_in_millis(self):
+        self._left_s -= 1
+        return self._left_s * 1000
+
+
+def call(handler, bodies, left_s=120):
     """Deliver one batch, and return the bodies that come again."""
     records = [{"messageId": str(place), "body": body} for place, body in enumerate(bodies)]
-    failed = handler.handle({"Records": records}, None)["batchItemFailures"]
+    failed = handler.handle({"Records": records}, Context(left_s))["batchItemFailures"]
     return [bodies[int(one["itemIdentifier"])] for one in failed]
+
+
+def put_back():
+    """What the function has sent to its queue, each body."""
+    queue = os.environ["CHEF_FAILOVER_QUEUE"]
+    taken = boto3.client("sqs").get_queue_attributes(
+        QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+    )
+    return int(taken["Attributes"]["ApproximateNumberOfMessagesDelayed"])
 
 
 def launch(count, tags=(TAG,)):
@@ -148,7 +176,7 @@ def test_500_nodes_are_removed_though_a_server_is_down_meanwhile(handler, server
         put(main, name, one)
         standby.register(name, "a key")
     put(main, "stays", OTHER)
-    bodies = [event(one) for one in instances]
+    bodies = [event(one) if place < 10 else seen(one) for place, one in enumerate(instances)]
     with responses.RequestsMock(assert_all_requests_are_fired=False) as answers:
         network = InMemory(servers, answers)
         again = []
@@ -169,16 +197,117 @@ def test_500_nodes_are_removed_though_a_server_is_down_meanwhile(handler, server
 
 def test_a_node_that_has_passed_to_another_instance_stays(handler, servers, caplog):
     main, standby = servers
-    gone, old = made_up(2)
+    gone, old, new = made_up(3)
     put(main, "web-1", gone, age_s=3600)
-    put(standby, "web-1", OTHER, age_s=600)
+    put(standby, "web-1", OTHER, age_s=90000)
     put(main, "web-2", gone, age_s=60)
-    put(standby, "web-2", old, age_s=90000)
-    assert call(handler, [event(gone), event(old)]) == []
-    assert (left(main), left(standby)) == ({"web-1"}, {"web-1"})
-    assert f"{gone}: web-1 is kept: it is {OTHER} now, seen 10 min ago on standby" in caplog.text
+    standby.register("web-2", "a key")
+    standby.put_node("web-2")
+    main.put_node("web-3", automatic={"ec2": {"instance_id": new}})  # an allow list without ohai_time
+    put(standby, "web-3", old, age_s=90000)
+    main.put_node("web-4", automatic={"fqdn": "web-4"})
+    put(standby, "web-4", old, age_s=-9e6)
+    assert call(handler, [seen(gone), seen(old)]) == []
+    kept = {"web-1", "web-3", "web-4"}
+    assert (left(main), left(standby)) == (kept, kept)
+    assert f"{gone}: web-1 is kept: {OTHER} has saved it on standby" in caplog.text
     assert f"{gone}: web-2 is removed from main and standby" in caplog.text
-    assert f"{old}: web-2 is kept: it is {gone} now" in caplog.text
+    assert f"{old}: web-3 is kept: {new} has saved it on main" in caplog.text
+    assert f"{old}: web-4 is kept: a machine without an EC2 instance id has saved it on main" in caplog.text
+
+
+def test_what_a_standby_says_removes_nothing_from_main(handler, servers, caplog):
+    main, standby = servers
+    (one,) = made_up(1)
+    for server in servers:
+        server.register("ci-deployer", "a key")
+    standby.put_node("ci-deployer", automatic=saved_by(one))  # any node may create it
+    main.register("web-1", "a key")
+    main.put_node("web-1")
+    put(standby, "web-1", one)
+    assert call(handler, [seen(one)]) == []
+    assert (left(main), left(standby)) == ({"ci-deployer", "web-1"}, set())
+    stays = "stays on main, where nothing tells whose it is: if it is gone, remove it with chef-failover retire"
+    assert f"{one}: ci-deployer is removed from standby; ci-deployer {stays}" in caplog.text
+
+
+def test_an_object_that_another_node_made_removes_nothing(handler, servers, caplog):
+    main, standby = servers
+    (one,) = made_up(1)
+    main.register("web-1", "a key")
+    for server in servers:
+        server.register("ci-deployer", "a key")
+    main.put_node("ci-deployer", automatic=saved_by(one), created_by="web-1")
+    put(main, "web-2", one)
+    main.state.add_client("web-2", "the key of another client of that name")
+    assert call(handler, [seen(one)]) == []
+    assert (left(main), left(standby)) == ({"ci-deployer", "web-1", "web-2"}, {"ci-deployer"})
+    for name in ("ci-deployer", "web-2"):
+        assert f"{one}: {name} is kept: its client may not write its object on main" in caplog.text
+    main.put_node("web-2", automatic=saved_by(one))
+    main.state.acls["web-2"]["grant"] = Ace(frozenset(), frozenset())
+    assert call(handler, [seen(one)]) == [seen(one)]
+    assert f"{one}: web-2 is kept: main: HTTP 403: missing read permission" in caplog.text
+
+
+def test_an_administrator_stays_though_a_node_has_its_name(handler, servers, caplog):
+    main, _ = servers
+    (one,) = made_up(1)
+    put(main, "automation", one)
+    main.state.administrators.add("automation")
+    assert call(handler, [seen(one)]) == []
+    assert left(main) == {"automation"}
+    assert f"{one}: automation is kept: a validator or administrator" in caplog.text
+
+
+def test_a_name_that_is_used_again_between_two_deliveries_stays(handler, servers, monkeypatch):
+    main, standby = servers
+    (old,) = made_up(1)
+    for server in servers:
+        put(server, "web-1", old)
+    remove = handler.Servers.remove
+
+    def stop_and_remove(*arguments):
+        standby.stop()
+        return remove(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(handler.Servers, "remove", stop_and_remove)
+        assert call(handler, [seen(old)]) == [seen(old)]
+    assert left(main) == set()
+    standby.start()
+    main.register("web-1", "the key of the next instance")
+    assert call(handler, [seen(old)]) == []
+    assert (left(main), left(standby)) == ({"web-1"}, set())
+
+
+def test_what_claims_to_have_many_nodes_is_left_to_a_person(handler, servers, caplog):
+    main, _ = servers
+    one, other = made_up(2)
+    for number in range(20):
+        main.put_node(f"web-{number}", automatic=saved_by(one))
+    put(main, other, other)
+    assert call(handler, [seen(one), seen(other)]) == [seen(one)]
+    assert len(left(main)) == 20
+    assert f"{one}: more than 20 nodes say that they are of this instance: if it is gone, remove" in caplog.text
+
+
+def test_what_there_is_no_time_for_comes_again(handler, servers, caplog):
+    main, _ = servers
+    one, other = made_up(2)
+    for name in (one, other):
+        put(main, name, name)
+    assert call(handler, [seen(one), seen(other)], left_s=46) == [seen(other)]
+    assert left(main) == {other}
+    assert f"{other}: no time is left for it, so it comes again" in caplog.text
+
+
+def test_a_server_that_wants_more_than_ten_seconds_is_left(handler, monkeypatch):
+    slept = []
+    monkeypatch.setattr(handler.time, "sleep", slept.append)
+    handler._sleep(60.0)
+    handler._sleep(2.0)
+    assert slept == [10.0, 2.0]
 
 
 def test_what_a_server_refuses_comes_again_and_the_rest_is_done(handler, servers, caplog):
@@ -187,21 +316,57 @@ def test_what_a_server_refuses_comes_again_and_the_rest_is_done(handler, servers
     for name in (one, other):
         put(main, name, name)
     main.state.acls[one]["delete"] = Ace(frozenset(), frozenset())
-    assert call(handler, [event(one), event(other)]) == [event(one)]
+    assert call(handler, [seen(one), seen(other)]) == [seen(one)]
     assert f"{one}: {one} is not gone yet: main: HTTP 403: missing delete permission" in caplog.text
     assert left(main) == {one}
 
 
 def test_only_terminated_instances_with_the_tag_count(handler, servers, caplog):
     main, _ = servers
-    (bare,), (other,), (running,) = launch(1, ()), launch(1, [{**TAG, "Value": "no"}]), launch(1)
-    terminate(bare, other)
-    for name in (bare, other, running):
+    (other,), (named,), (running,) = launch(1, [{**TAG, "Value": "no"}]), launch(1, [{**TAG, "Key": "Name"}]), launch(1)
+    terminate(other, named)
+    for name in (other, named, running):
         put(main, name, name)
-    assert call(handler, [event(one) for one in (bare, other, running)]) == []
-    assert left(main) == {bare, other, running}
+    assert call(handler, [event(one) for one in (other, named, running)]) == [event(running)]
+    assert left(main) == {other, named, running}
     assert caplog.text.count("has no tag chef-failover=node, so nothing is done") == 2
-    assert f"{running}: is running, so nothing is done" in caplog.text
+    assert f"{running}: is running as EC2 says, so it is asked again later" in caplog.text
+    assert put_back() == 0
+
+
+def test_without_a_tag_nothing_is_removed_and_a_person_hears_of_what_is_there(handler, servers, caplog):
+    main, _ = servers
+    (bare, unknown), (forgotten,) = launch(2, ()), made_up(1)
+    terminate(bare, unknown)
+    put(main, bare, bare)
+    put(main, "db-prod", forgotten)
+    bodies = [event(one) for one in (bare, unknown, forgotten)]
+    bodies.append(json.dumps({**json.loads(bodies[2]), "tag": "another=tag"}))
+    assert call(handler, bodies) == [bodies[0], *bodies[2:]]
+    assert left(main) == {bare, "db-prod"}
+    assert f"{forgotten}: db-prod is kept: EC2 does not tell any more whether the instance had the tag" in caplog.text
+    assert f"{unknown}: no Chef server has a node of it" in caplog.text
+    assert put_back() == 0
+
+
+def test_a_tag_that_was_seen_is_remembered_in_the_message(handler, servers, monkeypatch, caplog):
+    main, standby = servers
+    (one,) = launch(1)
+    terminate(one)
+    put(main, "web-1", one)
+    standby.stop()
+    with monkeypatch.context() as patch:
+        patch.setenv("CHEF_FAILOVER_QUEUE", os.environ["CHEF_FAILOVER_QUEUE"] + "-absent")
+        assert call(handler, [event(one)]) == [event(one)], "it cannot be put back"
+        assert "the tag is not remembered: " in caplog.text
+    monkeypatch.setattr(handler, "AGAIN_AFTER_S", 0)
+    assert call(handler, [event(one)]) == []
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=os.environ["CHEF_FAILOVER_QUEUE"])["Messages"]
+    boto3.client("ec2").delete_tags(Resources=[one], Tags=[TAG])
+    assert call(handler, [message["Body"]]) == [message["Body"]], "it is in the queue with its tag already"
+    standby.start()
+    assert call(handler, [message["Body"]]) == []
+    assert left(main) == set()
 
 
 def test_a_message_that_can_never_succeed_is_told_and_done(handler, caplog):
@@ -226,7 +391,7 @@ def test_without_the_secret_or_with_a_wrong_one_all_come_again(handler, servers,
 def test_on_goiardi_the_messages_of_a_queue_are_worked_off(handler, monkeypatch, tmp_path):
     sqs = boto3.client("sqs")
     one, other = made_up(2)
-    queue = sqs.create_queue(QueueName="retire")["QueueUrl"]
+    queue = os.environ["CHEF_FAILOVER_QUEUE"]
     with Goiardi(tmp_path / "main") as main, Goiardi(tmp_path / "standby") as standby:
         for server in (main, standby):
             (tmp_path / f"{server.port}.crt").write_bytes(server.ca_file.read_bytes())
@@ -238,15 +403,15 @@ def test_on_goiardi_the_messages_of_a_queue_are_worked_off(handler, monkeypatch,
             for name, server in (("main", main), ("standby", standby))
         ]
         keep_credentials(monkeypatch, *accounts)
-        for body in (event(one), event(other)):
+        for body in (seen(one), seen(other)):
             sqs.send_message(QueueUrl=queue, MessageBody=body)
         until(lambda: "web-1" in str(main.search(f"ec2_instance_id:{one}")))  # goiardi indexes in the background
         taken = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=BATCH)["Messages"]
         standby.stop()
         records = [{"messageId": message["MessageId"], "body": message["Body"]} for message in taken]
-        failed = handler.handle({"Records": records}, None)["batchItemFailures"]
+        failed = handler.handle({"Records": records}, Context())["batchItemFailures"]
         assert {one["itemIdentifier"] for one in failed} == {message["MessageId"] for message in taken}
         standby.start()
-        assert handler.handle({"Records": records}, None) == {"batchItemFailures": []}
+        assert handler.handle({"Records": records}, Context()) == {"batchItemFailures": []}
         for server in (main, standby):
             assert not {"web-1", other} & {*server.names("clients"), *server.names("nodes")}

@@ -4,7 +4,12 @@ What is removed is gone: a client with its key and its rights, a node object wit
 doubt is an objection. A server that cannot be asked may be the one that the node used a minute ago: that is a doubt.
 
 A person who names a node is asked about what lives. What removes nodes because their instance was terminated knows
-that the instance is gone, and asks instead whether the name has passed to another one.
+that the instance is gone, and asks instead whose the name is now. A name or an age proves nothing there: any node may
+create the object of any name. So an object that another machine saved, or that another client made, keeps the node on
+every server.
+
+Servers stand in the order of their profiles. A server whose object no run has saved, or that has none, goes by those
+before it: they are seeded from there. So what a standby says removes nothing from main.
 """
 
 from __future__ import annotations
@@ -52,8 +57,12 @@ class Sighting:
     node: Part = Part.GONE
     is_privileged: bool = False
     """The client is a validator or an administrator."""
+    is_own: bool = True
+    """The client may write the node object. Else another has made it, or another client of that name."""
+    has_run: bool = False
+    """A run has saved the node object. One that was just created or seeded has no automatic attributes."""
     seen_at: float | None = None
-    """The Unix time of the last run that saved the node object; None before the first, and without an object."""
+    """The Unix time of that run; None where the object does not tell."""
     instance_id: str | None = None
     """The EC2 instance that saved it."""
     trouble: str | None = None
@@ -78,19 +87,25 @@ def unread(label: str, trouble: str) -> Sighting:
     return Sighting(label, Part.UNKNOWN, Part.UNKNOWN, trouble=trouble)
 
 
-def parse(label: str, client: _Answer, node: _Answer, on: datetime.datetime) -> Sighting:
+def parse(
+    label: str, client: _Answer, node: _Answer, on: datetime.datetime, administrators: Collection[str] = ()
+) -> Sighting:
     """What the client and the node object in JSON say, each None where the server has none, ``on`` that wall time.
 
-    A node writes the time of its run itself: what lies ahead counts as now.
+    ``administrators`` are those of the server's group: a Chef Infra Server does not say it of a client. A node writes
+    the time of its run itself: what lies ahead counts as now.
     """
     automatic = _mapping((node or {}).get("automatic"))
     seen_at = number(automatic.get("ohai_time"), 0.0, _LATEST)
     instance_id = _mapping(automatic.get("ec2")).get("instance_id")
+    told = client or {}
+    is_administrator = told.get("admin") is True or told.get("name") in administrators
     return Sighting(
         label,
         Part.GONE if client is None else Part.THERE,
         Part.GONE if node is None else Part.THERE,
-        is_privileged=client is not None and (client.get("validator") is True or client.get("admin") is True),
+        is_privileged=told.get("validator") is True or is_administrator,
+        has_run=bool(automatic),
         seen_at=None if seen_at is None else min(seen_at, on.timestamp()),
         instance_id=instance_id if isinstance(instance_id, str) else None,
     )
@@ -109,7 +124,7 @@ def refusal(
 
     Args:
         name: its client has the same.
-        sightings: one of each server.
+        sightings: one of each server, in the order of their profiles.
         users: those who sign the requests; nobody removes himself.
         on: now, in wall time.
         instance_id: the EC2 instance that was terminated, if that is why.
@@ -122,26 +137,50 @@ def refusal(
     lacking = [f"{one.label}: {one.trouble}" for one in sightings if one.trouble]
     if lacking:
         return Refusal(Objection.UNREAD, f"{'; '.join(lacking)}. It may be in use there, so nothing was removed")
-    seen = sorted((one for one in sightings if one.seen_at is not None), key=_seen_at, reverse=True)
-    if instance_id is None:
-        return _alive(seen, on)
-    return _passed_on(seen, on, instance_id) if name != instance_id else None
+    return _alive(sightings, on) if instance_id is None else _passed_on(name, sightings, instance_id)
 
 
-def _alive(seen: Sequence[Sighting], on: datetime.datetime) -> Refusal | None:
-    """``seen`` has the newest first."""
-    if not seen or _age_s(seen[0], on) > ALIVE_S:
+def _alive(sightings: Sequence[Sighting], on: datetime.datetime) -> Refusal | None:
+    """An object without a time may be that of a first run, unless no run has saved it and one before it has a time."""
+    is_told = False
+    for one in sightings:
+        if one.seen_at is None and one.node is Part.THERE and (one.has_run or not is_told):
+            return Refusal(Objection.ALIVE, f"{one.label} knows no time of a run: it may be in its first one")
+        is_told = is_told or one.seen_at is not None
+    seen = max((one for one in sightings if one.seen_at is not None), key=_seen_at, default=None)
+    if seen is None or _age_s(seen, on) > ALIVE_S:
         return None
-    return Refusal(Objection.ALIVE, f"seen {_ago(seen[0], on)} on {seen[0].label}: it may be alive")
+    return Refusal(Objection.ALIVE, f"seen {_ago(seen, on)} on {seen.label}: it may be alive")
 
 
-def _passed_on(seen: Sequence[Sighting], on: datetime.datetime, instance_id: str) -> Refusal | None:
-    """The newest object says whose the name is; one that another instance saved lately counts in any case."""
-    for place, one in enumerate(seen):
-        if one.instance_id != instance_id and (place == 0 or _age_s(one, on) <= ALIVE_S):
-            whose = one.instance_id or "a machine that is not on EC2"
-            return Refusal(Objection.OTHER_INSTANCE, f"it is {whose} now, seen {_ago(one, on)} on {one.label}")
+def _passed_on(name: str, sightings: Sequence[Sighting], instance_id: str) -> Refusal | None:
+    for one in sightings:
+        if not one.is_own:
+            words = f"its client may not write its object on {one.label}, so another has made that"
+            return Refusal(Objection.OTHER_INSTANCE, words)
+        owner = _owner(name, one, instance_id)
+        if owner not in (None, instance_id):
+            return Refusal(Objection.OTHER_INSTANCE, f"{owner} has saved it on {one.label}")
     return None
+
+
+def _owner(name: str, one: Sighting, instance_id: str) -> str | None:
+    """The machine whose node it is by what the server has of it; None: the server does not tell.
+
+    Where an object has no instance, and the node the name of the instance, the name tells.
+    """
+    if one.instance_id is not None or name == instance_id:
+        return one.instance_id or name
+    return "a machine without an EC2 instance id" if one.has_run else None
+
+
+def of_instance(name: str, sightings: Sequence[Sighting], instance_id: str) -> tuple[Sighting, ...]:
+    """What goes with the instance: the node on the first server that says it is the instance's, and on those after it.
+
+    Of what the others have it is as if they had nothing.
+    """
+    tells = [_owner(name, one, instance_id) == instance_id for one in sightings]
+    return tuple(one if any(tells[: place + 1]) else Sighting(one.label) for place, one in enumerate(sightings))
 
 
 def is_gone(sightings: Iterable[Sighting]) -> bool:
