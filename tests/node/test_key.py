@@ -386,6 +386,20 @@ def test_the_places_and_their_order(tmp_path, keys):
     assert named.path_for_chef_client() == configured
 
 
+def test_a_credential_that_is_a_copy_of_our_own_key_counts_as_our_own(tmp_path, keys):
+    """Else chef-client, which has no other, would be told of none."""
+    own = put(tmp_path / "state/client.pem", keys[0])
+    credential = put(tmp_path / "credentials/client.pem", keys[0], mode=0o400)
+    key = client_key(own.parent, credential=credential, generate=never)
+    assert same(key.ensure(), keys[0])
+    assert key.path_for_chef_client() == own
+    put(own, keys[1])
+    assert key.path_for_chef_client() is None, "it is another key now"
+    own.unlink()
+    own.symlink_to(credential)
+    assert key.path_for_chef_client() is None, "no link is followed in our own directory"
+
+
 def test_what_the_configuration_makes_of_the_places(tmp_path):
     environ = {"CREDENTIALS_DIRECTORY": "/run/credentials/chef-failover.service"}
     bare = Config(state_dir=tmp_path)

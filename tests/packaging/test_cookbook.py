@@ -29,6 +29,7 @@ SERVICE = "chef-failover"
 CONFIG = "/etc/chef-failover/config.yml"
 ACCEPTED = f"{CONFIG}.accepted.json"
 DROP_IN = f"/etc/systemd/system/{SERVICE}.service.d/client-key.conf"
+OWN_KEY = f"/var/lib/{SERVICE}/client.pem"
 NAME = "web-1"
 NAMES = ("mainserver", "standbyserver")
 CLIENT_RB = """
@@ -166,7 +167,11 @@ def test_a_managed_node_gets_it_keeps_it_and_loses_nothing(managed):
     assert not (node.root / "usr/bin/chef-failover").exists(), "nothing is changed before the mistake is told"
 
     repository = take_repository(node)
-    managed.succeed(install(managed.listed(), repository), updates=9)
+    node.run("mv /srv/chef-failover /srv/unreachable")
+    said, code = managed.converge(install(managed.listed(), repository))
+    assert (code != 0, "makecache" in said) == (True, True), said
+    node.run("mv /srv/unreachable /srv/chef-failover")
+    managed.succeed(install(managed.listed(), repository), updates=8)
     assert "repo_gpgcheck=1" in node.read("/etc/yum.repos.d/chef-failover.repo")
     assert node.show(SERVICE, "ActiveState") == "active"
     assert node.run(f"systemctl is-enabled {SERVICE}").strip() == "enabled"
@@ -349,6 +354,17 @@ def test_the_run_that_installs_it_ends_as_it_began_and_the_next_fails_over(chef_
         said, code = managed.run("-c /etc/chef/client.rb -l info")
         assert (code, "using standbyserver" in said) == (0, True), said
         assert updates_in(said) == 0, said
+
+        # As a former cookbook left a node whose only key is the service's own.
+        node.run(
+            f"mv /etc/chef/client.pem {OWN_KEY}; chown {SERVICE}: {OWN_KEY}; sed -i 's,/etc/chef/client.pem,{OWN_KEY},'"
+            f" {DROP_IN}; systemctl daemon-reload; systemctl restart {SERVICE}"
+        )
+        for updates in (4, 0):
+            said, code = managed.run("-c /etc/chef/client.rb -l info")
+            assert (code, "using standbyserver" in said) == (0, True), said
+            assert updates_in(said) == updates, said
+            assert not (node.root / DROP_IN.lstrip("/")).exists()
 
 
 def test_it_is_ruby_of_a_later_kind():

@@ -411,6 +411,14 @@ def test_what_no_yaml_has_is_refused():
             ["/x", None, {"url": "a"}],
             ["package_source: stands with", "repository: needs the key", "repository: unknown key"],
         ),
+        (
+            [None, None, {"baseurl": "https://a\n[other]\nbaseurl=http://b"}],
+            ["repository: a value has a line break"],
+        ),
+        (
+            [None, None, {"baseurl": "https://a", "gpgkey": ["x", "y\r"]}],
+            ["repository: a value has a line break"],
+        ),
     ],
 )
 def test_where_the_package_comes_from(given, told):
@@ -432,6 +440,8 @@ def test_a_repository_is_signed_unless_it_is_said_not_to_be():
         "gpgkey=https://a/KEY",
     ]
     assert lines({"repo_gpgcheck": False, "baseurl": "x"}) == [*head, "gpgcheck=1", "repo_gpgcheck=0", "baseurl=x"]
+    two = lines({"baseurl": "x", "gpgkey": ["https://a/1", "https://a/2"]})
+    assert two[-1] == "gpgkey=https://a/1 https://a/2"
 
 
 # What it decides.
@@ -465,6 +475,32 @@ def test_the_drop_in_is_the_one_of_the_docs():
 
     example = (ROOT / "packaging" / "examples" / "client-key.conf").read_text()
     assert directives(ruby("ChefFailoverCookbook.drop_in('/etc/chef/client.pem')")) == directives(example)
+
+
+def test_a_drop_in_is_known_by_who_wrote_it(tmp_path):
+    told = "ChefFailoverCookbook.drop_in?(given[0])"
+    path = tmp_path / "client-key.conf"
+    assert ruby(told, str(path)) is False
+    path.write_text((ROOT / "packaging" / "examples" / "client-key.conf").read_text())
+    assert ruby(told, str(path)) is False, "a person wrote it"
+    path.write_text(ruby("ChefFailoverCookbook.drop_in('/etc/chef/client.pem')"))
+    assert ruby(told, str(path)) is True
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "is_own"),
+    [
+        ("/etc/chef/client.pem", {}, False),
+        ("/var/lib/chef-failover/client.pem", {}, True),
+        ("/var/lib/chef-failover/client.pem", {"state_dir": "/srv/new"}, True),
+        ("/srv/new/client.pem", {"state_dir": "/srv/new/"}, True),
+        ("/srv/new/client.pem", {}, False),
+    ],
+)
+def test_the_services_own_key_is_not_one_to_hand_over(contract, path, more, is_own):
+    accepted = json.loads((contract / "accepted.json").read_text())
+    assert ruby("ChefFailoverCookbook.services_own?(*given)", path, more, accepted) is is_own
+    assert ruby("ChefFailoverCookbook.services_own?(*given)", "/etc/chef/client.pem", more, {}) is False
 
 
 def test_what_was_accepted_is_read(contract, tmp_path):

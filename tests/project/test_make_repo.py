@@ -25,10 +25,10 @@ KEYS = {"RSA": "rsa3072", "Ed25519": "ed25519", "ECDSA": "nistp256", "DSA": "dsa
 NEEDED = ("rpmsign", "createrepo_c", "gpg", "aws")
 
 
-@pytest.fixture(scope="module")
-def rpms(tmp_path_factory):
-    rpmbuild, folder = require_program("rpmbuild", "rpm"), tmp_path_factory.mktemp("rpms")
-    (folder / "tiny.spec").write_text(SPEC)
+def build(folder, spec):
+    """The folder with a package of this spec."""
+    rpmbuild = require_program("rpmbuild", "rpm")
+    (folder / "tiny.spec").write_text(spec)
     subprocess.run(
         [
             rpmbuild,
@@ -45,6 +45,11 @@ def rpms(tmp_path_factory):
         timeout=60,
     )
     return folder / "noarch"
+
+
+@pytest.fixture(scope="module")
+def rpms(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("rpms"), SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,19 @@ def test_nodes_that_look_in_the_folder_of_their_architecture_find_the_package(rp
     }
     assert "baseurl=file:///" in (text := (tmp_path / "repo" / "chef-failover.repo").read_text())
     assert "/noarch\n" in text
+
+
+def test_a_package_that_is_published_keeps_its_bytes_unless_it_is_another(rpms, gpg_home, tmp_path):
+    """Nodes have its checksum in the metadata that they keep for a while, and each signature has its time."""
+    published = tmp_path / "repo" / "noarch" / "tiny-1-1.noarch.rpm"
+    assert make_repo(rpms, tmp_path / "repo", gpg_home).returncode == 0
+    before, inode = published.read_bytes(), published.stat().st_ino
+    assert make_repo(rpms, tmp_path / "repo", gpg_home, "Ed25519").returncode == 0
+    assert (published.read_bytes(), published.stat().st_ino) == (before, inode)
+    shutil.copy(build(tmp_path, SPEC.replace("A stand-in.", "Another.")) / published.name, tmp_path)
+    assert make_repo(tmp_path, tmp_path / "repo", gpg_home).returncode == 0
+    assert published.read_bytes() != before
+    assert [path.name for path in published.parent.glob("tiny*")] == [published.name]
 
 
 @pytest.mark.parametrize("key", ["RSA", "Ed25519"])

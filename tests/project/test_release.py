@@ -158,13 +158,32 @@ def test_a_step_that_fails_leaves_main_as_it_was(repository, broken, tmp_path_fa
         stand_in("gpg", 'case "$*" in *--detach-sign*) exit 2 ;; *) exec "$REAL" "$@" ;; esac')
     elif broken == "tag":
         stand_in("git", 'case "$*" in "tag --sign"*) exit 1 ;; *) exec "$REAL" "$@" ;; esac')
+    of_the_last = {name: repository.root / "dist" / name for name in MADE[:2]}
+    (repository.root / "dist").mkdir()
+    for path in of_the_last.values():
+        path.write_text("of 1.0.0")
     before = repository.state()
     ended = repository.release(PATH=f"{stand_ins}:{os.environ['PATH']}", **more)
     assert ended.returncode != 0
     assert f"release 1.1.0 failed at this step: {broken}\n" in ended.stderr
     assert "main is as it was" in ended.stderr
     assert repository.state() == before
-    assert repository.made() == []
+    assert repository.made() == MADE[:2]
+    assert {path.read_text() for path in of_the_last.values()} == {"of 1.0.0"}
+
+
+def test_a_commit_on_top_of_the_release_is_not_lost_and_not_released(repository):
+    before = repository.git("rev-parse", "HEAD")
+    commit = "echo more >>Makefile; git commit --quiet --all --message Mine"
+    ended = repository.release(TEST_COMMAND=commit)
+    assert "failed at this step: tests" in ended.stderr
+    assert "main moved meanwhile" in ended.stderr
+    assert repository.git("log", "--format=%s").splitlines() == ["Mine", "Release 1.1.0", "Before"]
+    told = re.search(r"meanwhile: (git rebase .+) takes it back", ended.stderr)
+    repository.git(*told[1].split()[1:])
+    assert repository.git("log", "--format=%s").splitlines() == ["Mine", "Before"]
+    assert repository.git("rev-parse", "HEAD~") == before
+    assert repository.git("tag") == "v1.0.0"
 
 
 def test_what_changes_while_the_tests_run_is_neither_released_nor_lost(repository):

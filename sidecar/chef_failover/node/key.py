@@ -5,7 +5,8 @@ The places, in order:
 1. ``node.client_key``. If it does not exist it is waited for, never made: somebody promised it. Only our own place,
    written there, means "a key of its own, whatever else this node has".
 2. The systemd credential ``client.pem``: how a service without privileges gets a key that only root may read. Where it
-   says that the file was missing, no other key is made.
+   says that the file was missing, no other key is made. A copy of our own key counts as our own, since chef-client
+   may have no other.
 3. Our own, in the state directory.
 4. chef-client's, in /etc/chef or /etc/cinc: servers know this node by it already. One that we may not read, or cannot
    even see, is no reason to make another: that one would be refused wherever this node is known.
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from chef_failover import files
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.config.settings import Config, NoAssociation
@@ -98,7 +100,7 @@ def find(where: Places) -> Found | None:
     """
     if where.configured is not None:
         return Found(where.configured, Origin.CONFIGURED)
-    if where.credential is not None and _exists(where.credential):
+    if where.credential is not None and _exists(where.credential) and not _same(where.credential, where.own_key):
         return Found(where.credential, Origin.CREDENTIAL)
     if _exists(where.own_key):
         return Found(where.own_key, Origin.OWN)
@@ -257,6 +259,14 @@ class ClientKey:
         except OSError as error:
             log.warning("%s: %s; leftovers of a crash stay there", self._where.own, error.strerror)
         self._is_settled = True
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether both are files that we may read, with the same content."""
+    try:
+        return files.read(one, key_file.SIZE_LIMIT) == files.read(other, key_file.SIZE_LIMIT)
+    except OSError:
+        return False
 
 
 def _exists(path: Path) -> bool:

@@ -26,7 +26,7 @@ PUBLIC_NAME = "client.pub"
 LOCK_NAME = ".client.lock"
 LEFTOVERS = (".client.pem.new", ".client.pub.new")
 """What a crash may leave; the first is a private key."""
-_SIZE_LIMIT = 64 * 1024
+SIZE_LIMIT = 64 * 1024
 _KINDS = {
     b"(missing)": "LoadCredential found no file when the service started; create it, then restart the service",
     b"ENCRYPTED": "the key has a passphrase; remove it with openssl pkey",
@@ -59,7 +59,7 @@ def read(path: Path, *, may_be_link: bool = True) -> PrivateKey:
         KeyFileError: there is none, we may not read it, or it is something else. Nothing of it is in the message.
     """
     try:
-        pem = files.read(path, _SIZE_LIMIT, may_be_link=may_be_link)
+        pem = files.read(path, SIZE_LIMIT, may_be_link=may_be_link)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from error
     try:
@@ -103,7 +103,7 @@ def settle(directory: Path) -> None:
 def is_ours(directory: Path) -> bool:
     """Whether we made the key that is in ``directory`` now."""
     try:
-        proof = files.read(directory / PUBLIC_NAME, _SIZE_LIMIT)
+        proof = files.read(directory / PUBLIC_NAME, SIZE_LIMIT)
         return read(directory / NAME, may_be_link=False).public_pem() == proof
     except (OSError, KeyFileError):
         return False

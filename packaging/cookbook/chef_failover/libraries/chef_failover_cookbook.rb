@@ -13,6 +13,7 @@ module ChefFailoverCookbook
   SOCKET = '/run/chef-failover/sidecar.sock'
   STATE_DIR = '/var/lib/chef-failover'
   REPOSITORY = '/etc/yum.repos.d/chef-failover.repo'
+  WRITTEN_BY_CHEF = "# Chef writes this file, by the resource chef_failover.\n"
   OF_REPOSITORY = %w(baseurl gpgkey gpgcheck repo_gpgcheck).freeze
   FLEETS_LIST = "the fleet's list"
   SAME_END_S = 60
@@ -38,24 +39,41 @@ module ChefFailoverCookbook
         source && !source.match?(%r{\A(?:/|https?://)}),
       'package_checksum: is missing, and http proves nothing; write the SHA-256 of the RPM' =>
         source.to_s.start_with?('http:') && !checksum,
-      'repository: needs the key baseurl' => repository && !repository.key?('baseurl'),
-      "repository: unknown key; known here: #{OF_REPOSITORY.join(', ')}" =>
-        repository && !(repository.keys - OF_REPOSITORY).empty?,
-    }.select { |_, is_so| is_so }.keys
+    }.merge(repository ? repository_mistakes(repository) : {}).select { |_, is_so| is_so }.keys
   end
+
+  def self.repository_mistakes(keys)
+    {
+      'repository: needs the key baseurl' => !keys.key?('baseurl'),
+      "repository: unknown key; known here: #{OF_REPOSITORY.join(', ')}" => !(keys.keys - OF_REPOSITORY).empty?,
+      'repository: a value has a line break; the file of the repository has one line for each' =>
+        keys.values.flatten.any? { |value| value.to_s.match?(/[\r\n]/) },
+    }
+  end
+  private_class_method :repository_mistakes
 
   # The repository's file. What is not said to be unsigned has to be signed.
   def self.repository(keys)
     keys = { 'gpgcheck' => true, 'repo_gpgcheck' => true }.merge(keys)
-    said = keys.map { |key, value| "#{key}=#{{ true => 1, false => 0 }.fetch(value, value)}\n" }
-    "# Chef writes this file, by the resource chef_failover.\n[chef-failover]\nname=chef-failover\n#{said.join}"
+    said = keys.map { |key, value| "#{key}=#{{ true => 1, false => 0 }.fetch(value) { Array(value).join(' ') }}\n" }
+    "#{WRITTEN_BY_CHEF}[chef-failover]\nname=chef-failover\n#{said.join}"
   end
 
   # The drop-in with which systemd, which is root, hands the service a copy of chef-client's key. Without SetCredential,
   # the service would not start while the file is missing.
   def self.drop_in(client_key)
-    "# Chef writes this file, by the resource chef_failover.\n" \
-      "[Service]\nLoadCredential=client.pem:#{client_key}\nSetCredential=client.pem:(missing)\n"
+    "#{WRITTEN_BY_CHEF}[Service]\nLoadCredential=client.pem:#{client_key}\nSetCredential=client.pem:(missing)\n"
+  end
+
+  # Whether the file at `path` is one of those.
+  def self.drop_in?(path)
+    File.file?(path) && File.read(path, encoding: 'UTF-8').start_with?(WRITTEN_BY_CHEF)
+  end
+
+  # Whether the key at `path` lies where the service keeps its state, or is going to.
+  def self.services_own?(path, config, accepted)
+    kept_in = [config['state_dir'] || STATE_DIR, *(File.dirname(accepted['state_file']) if accepted['state_file'])]
+    kept_in.map { |directory| File.expand_path(directory) }.include?(File.dirname(path))
   end
 
   # What root has accepted of config.yml, by which sidecar and shim go; {} before the first start.

@@ -62,7 +62,7 @@ action :install do
     verify "#{ChefFailoverCookbook::COMMAND} check --only-file --config %{path}" unless whyrun_mode? && !installed?
     sensitive new_resource.sensitive
   end
-  hand_over_key if new_resource.client_key == ChefFailoverCookbook::ConfigYml::HANDED_OVER
+  hand_over_key(config)
   run_service(config, text)
 end
 
@@ -142,9 +142,6 @@ action_class do
 
   # Not with yum_repository: that of Chef 16 looks for a yum that Amazon Linux 2023 does not have.
   def add_repository
-    execute 'dnf -q -y makecache --repo chef-failover' do # takes the key, too
-      action :nothing
-    end
     dnf_package 'read the repositories again' do
       package_name 'chef-failover'
       action :nothing
@@ -154,7 +151,10 @@ action_class do
       owner 'root'
       group 'root'
       mode '0644'
-      notifies :run, 'execute[dnf -q -y makecache --repo chef-failover]', :immediately
+    end
+    # Not when that file has changed: if the repository does not answer now, the next run needs this, too.
+    execute 'dnf -q -y makecache --repo chef-failover' do # takes the key, too
+      not_if { shell_out('rpm', '-q', ['chef-failover', new_resource.version].compact.join('-')).exitstatus.zero? }
       notifies :flush_cache, 'dnf_package[read the repositories again]', :immediately
     end
   end
@@ -178,7 +178,10 @@ action_class do
   end
 
   # systemd copies the key when the service starts, so a changed drop-in stops it, and run_service starts it.
-  def hand_over_key
+  def hand_over_key(config)
+    key = key_to_hand_over(config)
+    return unless key || ChefFailoverCookbook.drop_in?(drop_in)
+
     execute 'systemctl daemon-reload' do
       action :nothing
     end
@@ -191,13 +194,22 @@ action_class do
       mode '0755'
     end
     file drop_in do
-      content ChefFailoverCookbook.drop_in(Chef::Config[:client_key] || ::File.join(Chef::Config.etc_chef_dir, 'client.pem'))
+      content ChefFailoverCookbook.drop_in(key) if key
       owner 'root'
       group 'root'
       mode '0644'
+      action(key ? :create : :delete)
       notifies :run, 'execute[systemctl daemon-reload]', :immediately
       notifies :stop, 'service[stop for the key]', :immediately
     end
+  end
+
+  # nil where it is not to be handed over, or is the service's own: chef-client has that from the service.
+  def key_to_hand_over(config)
+    return if new_resource.client_key != ChefFailoverCookbook::ConfigYml::HANDED_OVER
+
+    key = Chef::Config[:client_key] || ::File.join(Chef::Config.etc_chef_dir, 'client.pem')
+    key unless ChefFailoverCookbook.services_own?(key, config, ChefFailoverCookbook.accepted)
   end
 
   # Root accepts config.yml at each start and at each reload. What counts is what was accepted, not that the file has just
