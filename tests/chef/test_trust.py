@@ -67,6 +67,17 @@ def test_what_may_not_be_read_is_said_once_with_what_to_do(tmp_path, ca_pem, cap
 
 
 @pytest.mark.usefixtures("nobody")
+def test_certificates_that_may_not_be_read_are_said_in_one_sentence(certs, ca_pem):
+    places = [certs / name for name in ("a.crt", "b.pem", "c.pem")]
+    for place in places:
+        place.write_bytes(ca_pem)
+        place.chmod(0)
+    (said,) = TrustStore((certs,), root=certs).read(None).forbidden
+    assert said.startswith(f"chef-client trusts {places[0]} and 2 more, but the sidecar cannot read them (Permission ")
+    assert said.endswith(f" && chmod g+r {' '.join(map(str, places))}")
+
+
+@pytest.mark.usefixtures("nobody")
 def test_a_group_without_a_name_has_its_number(tmp_path, ca_pem, monkeypatch):
     place = tmp_path / "ca.pem"
     place.write_bytes(ca_pem)

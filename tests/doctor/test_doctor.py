@@ -208,9 +208,10 @@ def with_servers(node, association="{provider: none}"):
     return attrs.evolve(node, config=config.load(node.config_path))
 
 
-def test_no_key_is_well_where_one_will_be_made(node, monkeypatch):
+def test_no_key_is_no_trouble_where_one_will_be_made(node, monkeypatch):
     monkeypatch.setattr(key, "find", lambda where: find(attrs.evolve(where, adoptable=())))
-    assert key.key(with_servers(node, "{provider: chef-server, validator_key: 'file:/x'}")) is None
+    new = with_servers(node, "{provider: chef-server, validator_key: 'file:/x'}")
+    assert unseen(lambda: key.key(new)) == "there is no key yet: the sidecar makes one"
 
 
 def test_the_key(node, tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def _load(openssl: Path | None, bundle: Path | None, ca_file: Path | None, certi
         try:
             context.load_verify_locations(path)
         except PermissionError as error:
-            forbidden.append(_what_to_do(path, error))
+            forbidden.append(_what_to_do([path], error))
         except OSError as error:
             if error.errno in EXHAUSTED or (path == ca_file and not isinstance(error, FileNotFoundError)):
                 raise
@@ -152,17 +152,19 @@ def _load(openssl: Path | None, bundle: Path | None, ca_file: Path | None, certi
 
 
 def _add_certificates(context: ssl.SSLContext, paths: Sequence[Path]) -> tuple[list[str], list[str]]:
-    forbidden, fatal = [], []
+    closed: dict[Path, OSError] = {}
+    fatal = []
     for path in paths:
         try:
             context.load_verify_locations(cadata=_first_certificate(path.read_bytes()))
         except PermissionError as error:
-            forbidden.append(_what_to_do(path, error))
+            closed[path] = error
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 raise  # another time it can be read
             why = (isinstance(error, OSError) and error.strerror) or error
             fatal.append(f"chef-client does not start with this trusted certificate: {path}: {why}")
+    forbidden = [_what_to_do([*closed], next(iter(closed.values())))] if closed else []
     return forbidden, fatal
 
 
@@ -176,14 +178,16 @@ def _first_certificate(data: bytes) -> bytes | str:
     return first[0].decode("ascii", "ignore") if first else ""
 
 
-def _what_to_do(path: Path, error: OSError) -> str:
+def _what_to_do(paths: Sequence[Path], error: OSError) -> str:
+    """Return one sentence for all ``paths``, since they are closed together: a directory, or files that root made."""
+    path, more = paths[0], f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     closed = [one for one in reversed(path.parents) if not os.access(one, os.X_OK, effective_ids=True)]
-    where, mode = (closed[0], "x") if closed else (path, "rx" if path.is_dir() else "r")
+    where, mode = (str(closed[0]), "x") if closed else (" ".join(map(str, paths)), "rx" if path.is_dir() else "r")
     try:
         group = grp.getgrgid(os.getegid()).gr_name
     except KeyError:
         group = str(os.getegid())
     return (
-        f"chef-client trusts {path}, but the sidecar cannot read it ({error.strerror}):"
+        f"chef-client trusts {path}{more}, but the sidecar cannot read {'them' if more else 'it'} ({error.strerror}):"
         f" chgrp {group} {where} && chmod g+{mode} {where}"
     )

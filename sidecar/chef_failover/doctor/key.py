@@ -57,7 +57,9 @@ def _in_its_place(node: Node, credentials: Path) -> str | None:
         return str(error)
     if found is None:
         is_made = any(not isinstance(server.association, NoAssociation) for server in node.config.servers)
-        return None if is_made else "there is no key; the sidecar makes none, since no server has an association"
+        if is_made:
+            raise UnseenError("there is no key yet: the sidecar makes one")
+        return "there is no key; the sidecar makes none, since no server has an association"
     with contextlib.suppress(FileNotFoundError):
         look(found.path)
         if not os.access(found.path, os.R_OK, effective_ids=True):
