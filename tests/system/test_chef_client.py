@@ -827,7 +827,7 @@ def test_a_policy_group_that_is_missing_in_chef_zero_s_words(tmp_path, kind, emb
     policy = "policy_name: web, policy_group: prod"
     machine.config.write_text(text.replace("organization: null", f"organization: null, {policy}"))
     with daemon(machine.config) as sidecar:
-        lacks = ["policy web is not in policy group prod"]
+        lacks = ["is not ready: policy web is not in policy group prod"]
         until(lambda: sidecar.ask("/v1/servers?refresh=yes").body["servers"][1]["lacks"] == lacks)
         assert machine.run() == 0, machine.output
     assert machine.urls("run_completed") == [main.url], machine.output
