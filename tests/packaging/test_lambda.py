@@ -36,7 +36,10 @@ def test_the_function_runs_from_its_zip_with_nothing_but_boto3_beside(build, tmp
     zipfile.ZipFile(build()).extractall(tmp_path)
     own = {path.name.partition(".")[0] for path in tmp_path.iterdir()}
     call = [sys.executable, "-I", "-c", CALL, tmp_path]
-    lines = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
+    ran = subprocess.run(
+        call, capture_output=True, text=True, check=True, cwd=tmp_path, env={"CHEF_FAILOVER_TAG": "key=value"}
+    )
+    lines = ran.stdout.splitlines()
     assert json.loads(lines[0]) == [{"batchItemFailures": []}, str(tmp_path / "handler.py")]
     assert {"attr", "cachetools", "chef_failover", "requests", "urllib3"} <= own
     assert not own & {"boto3", "botocore", "flask", "click"}
