@@ -22,6 +22,7 @@ from chef_failover.doctor.node import Node
 from chef_failover.errors import UnseenError
 from chef_failover.node.accepted import accept
 from chef_failover.node.key import find
+from tests.doctor.test_doctor import with_unit
 from tests.project.test_docs import ROOT
 from tests.support.daemon_process import until
 from tests.support.parts import missing_part, require_program
@@ -498,6 +499,18 @@ def test_runs_that_would_sign_by_another_key(node, keys, tmp_path):
     ours.write_text(keys[0])
     assert parts(node, text) == {}
     assert parts(node, 'client_key "/nowhere.pem"\n') == {}
+
+
+def test_a_key_that_systemd_will_hand_over_is_that_of_runs(node, keys):
+    """Before the first start there is no copy of it yet."""
+    theirs = put(node, "/etc/chef/web.pem", keys[0], 0o600)
+    unit = with_unit(node, "LoadCredential=client.pem:/etc/chef/web.pem\n")
+    handed_over = attrs.evolve(node, which=lambda name: (unit if name == "systemctl" else node).which(name))
+    assert "client_key" in parts(node, f'client_key "{theirs}"\n')
+    assert parts(handed_over, f'client_key "{theirs}"\n') == {}
+    put(node, "/etc/chef/client.pem", keys[1], 0o600)
+    put(node, "/run/credentials/chef-failover.service/client.pem", keys[0], 0o400)
+    assert "runs sign with" in parts(handed_over, "")["client_key"]
 
 
 def test_probes_that_sign_by_another_key_than_runs(node, keys):

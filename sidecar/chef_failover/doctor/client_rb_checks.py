@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chef_failover.chef.trust import TrustStore
-from chef_failover.doctor import shim
+from chef_failover.doctor import shim, unit
 from chef_failover.doctor.client_rb import ClientRb, Difference, differences
 from chef_failover.doctor.client_rb_attribute import losses
 from chef_failover.doctor.client_rb_reader import evaluate
@@ -82,6 +82,9 @@ def _key(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
     named = found.text("client_key") if "client_key" in found.set_by else None
     theirs = Path(named) if named else node.path(f"/etc/{product}/client.pem")
     place = found.place("client_key")
+    handed_over = unit.credentials(node).loaded.get(key_file.NAME)
+    if node.config.node.client_key is None and handed_over is not None and _public(theirs) == _public(handed_over):
+        return  # also before the first start, which makes the copy
     try:
         ours = find(places(node.config, {CREDENTIALS: str(node.path(f"/run/credentials/{UNIT}"))}))
     except KeyFileError:
