@@ -31,8 +31,8 @@ test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all 
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
 
 # Two at once, since most of them wait for clocks.
-half-rooms again-rooms: TESTS := tests --ignore tests/system --ignore tests/packaging --ignore tests/image
-half-system again-system: TESTS := tests/system --ignore tests/system/test_leaks.py
+half-rooms again-rooms: TESTS := tests $(addprefix --ignore tests/,system project packaging image)
+half-system again-system: TESTS := tests/system tests/project --ignore tests/system/test_leaks.py
 half-%:
 	@$(BIN)/coverage run --parallel-mode -m pytest -o cache_dir=build/pytest-$* $(TESTS) || touch build/failed-$*
 again-%:
