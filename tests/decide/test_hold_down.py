@@ -265,6 +265,8 @@ def test_what_was_learned_counts_until_the_node_has_come_back(came_back_at):
     main = server("main", returns=Returns(1, (0.0, 1.0), came_back_at))
     left_s = hold_down.left_s(main, TEN, well_since=2.0, now=3600.0)
     assert left_s == 0.0 if came_back_at == 50.0 else left_s > DAY_S / 2
+    why = "" if came_back_at == 50.0 else ", since it failed twice in 24 h"
+    assert hold_down.why_longer(main, now=3600.0) == why
 
 
 # --- a node whose main server comes and goes ------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def left_s(server: ServerSnapshot, policy: SelectionPolicy, *, well_since: float
     if well_since is None or math.isinf(policy.failback_s):
         return math.inf
     failed_at, base_s = server.returns.failed_at, policy.failback_s
-    if failed_at and failed_at[-1] >= server.returns.came_back_at:
+    if _is_away(server.returns):
         base_s = _base_s(server, policy, now)
         if _doublings(server.returns, now):
             well_since = max(well_since, failed_at[-1])
@@ -80,9 +80,16 @@ def failures(server: ServerSnapshot, *, now: float) -> int:
 
 def why_longer(server: ServerSnapshot, *, now: float) -> str:
     """Why its hold-down is longer than ``failback``, as words that follow how long it is; empty while it is not."""
+    if not _is_away(server.returns):
+        return ""
     if failures(server, now=now) == MOST_A_DAY:
         return ", since it failed twice in 24 h"
     return ", since it failed after the node had come back" if _doublings(server.returns, now) else ""
+
+
+def _is_away(returns: Returns) -> bool:
+    """The server has failed, and the node has not come back since."""
+    return bool(returns.failed_at) and returns.failed_at[-1] >= returns.came_back_at
 
 
 def _base_s(server: ServerSnapshot, policy: SelectionPolicy, now: float) -> float:
