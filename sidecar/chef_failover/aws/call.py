@@ -1,12 +1,13 @@
 """I/O: one AWS call, in a child process that ends with it.
 
 AWS is asked at registration and for the fleet's list, and boto3 with one client costs 20 MB that a process which
-imported it never gives back. So the sidecar imports none of it: each call pays a quarter of a second of a start.
+imported it never gives back. So the sidecar imports none of it: each call pays a third of a second of a start. What is
+called every few minutes, the list in S3, is `Repeated`.
 
 What is asked goes over the child's stdin and what comes over its stdout; neither its arguments, which every local user
 may read, nor anything that it says on stderr get near a log. The child finds our package by our own ``sys.path``, so it
 works from a vendored tree as from an installed one. It gets no second try: the engine that asks knows how to wait, and
-a library that repeats by itself doubles what a throttled account is asked.
+a library that repeats by itself doubles what a throttled account is asked. (A URL that does not do is gone after it.)
 """
 
 from __future__ import annotations
@@ -99,9 +100,8 @@ def call(
 
 
 class Repeated:
-    """`call` for one object of S3 that is asked for again and again: a fifth of the price, all but a few times a day.
-
-    What the last child signed is kept, so that the next one needs no boto3.
+    """`call` for one object of S3 that is asked for again and again. Four times a day a call costs what it costs, else
+    a quarter of it: the URL that an earlier child signed is kept, and the next one needs no boto3.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ def _ask(
 
 def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
     """The child's exit code, stdout and stderr; None if it had to be killed."""
-    command = [sys.executable, "-I", "-c", _BOOTSTRAP]
+    command = [sys.executable, "-I", "-S", "-c", _BOOTSTRAP]  # as the sidecar itself: its path comes with the request
     pipe = subprocess.PIPE
     try:
         child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)  # noqa: S603 - ourselves

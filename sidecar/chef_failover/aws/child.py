@@ -30,7 +30,7 @@ REPLY_LIMIT = 2 * 1024 * 1024
 
 
 def main(request: dict[str, Any]) -> None:
-    """Make the call and print the reply, or the error. Ends by itself should nobody be left to kill it."""
+    """Make the call, print the reply or the error, and end the process: by itself should no parent be left to kill it."""
     signal.alarm(math.ceil(request["timeout_s"]) + 1)
     configure(os.environ)
     _go_first_when_memory_ends()
@@ -39,6 +39,8 @@ def main(request: dict[str, Any]) -> None:
         message = f"answer longer than {REPLY_LIMIT // 1024**2} MiB"
         told = json.dumps({"error": {"code": "GarbageReply", "message": message, "status": 0}})
     sys.stdout.write(told)
+    sys.stdout.flush()
+    os._exit(0)  # at once: taking a process apart costs a tenth of a reading
 
 
 def _go_first_when_memory_ends() -> None:
