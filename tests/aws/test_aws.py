@@ -577,6 +577,16 @@ def test_a_url_trusts_what_boto3_trusts_and_says_nothing_of_itself(bucket):
     assert bucket.asked == ["boto3"]
 
 
+@pytest.mark.parametrize("named", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", None])
+def test_a_url_trusts_the_systems_bundle_or_the_one_that_is_named(configured, bucket, tmp_path, named):
+    system = tmp_path / "root" / SYSTEM_BUNDLES[0]
+    system.parent.mkdir(parents=True)
+    system.write_bytes(Authority().ca_pem if named else bucket.ca_file.read_bytes())
+    configured(tmp_path / "root", **({named: str(bucket.ca_file)} if named else {}))
+    request = {"url": f"{bucket.url}/fleet/list.yml", "parameters": {}, "ca_file": None, "timeout_s": 20.0}
+    assert presigned.answer(request)["reply"] == {"Body": bucket.body, "ETag": bucket.TAG}
+
+
 def test_a_url_is_asked_by_the_proxy_of_the_environment(configured):
     request = {"url": "http://fleet.example.com/list.yml", "parameters": {}, "ca_file": None, "timeout_s": 20.0}
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as proxy:
