@@ -30,7 +30,7 @@ REPLY_LIMIT = 2 * 1024 * 1024
 
 
 def main(request: dict[str, Any]) -> None:
-    """Make the call, print the reply or the error, and end the process: by itself where no parent is left to do it."""
+    """Make the call, print the reply or the error, and end the process. It ends by itself if its parent is gone."""
     signal.alarm(math.ceil(request["timeout_s"]) + 1)
     configure(os.environ)
     _go_first_when_memory_ends()
