@@ -254,13 +254,18 @@ def judge_acl(answer: Answer) -> bool | None:
     """The answer to a signed ``GET`` of an object's ``_acl``: whether who signed may save the object.
 
     Only who may grant is shown the list, as who has made the object is; anybody else probably may not save it either.
-    None when the answer proves neither: goiardi and old servers have no such path.
+    None when the answer proves neither: goiardi looks for a node ``NAME/_acl``, and old servers have no such path.
     """
     body = answer.json()
     if answer.status == HTTPStatus.OK and body and isinstance(body.get("update"), dict):
         return True
     is_refused = answer.status == HTTPStatus.FORBIDDEN and body is not None and "error" in body
     return False if is_refused and not _is_licence(answer) else None
+
+
+def judge_head(answer: Answer) -> bool:
+    """The answer to a signed ``HEAD`` of an object: whether it proves, by Chef's header, that the object exists."""
+    return answer.status == HTTPStatus.OK and _API_VERSION in answer.headers
 
 
 @attrs.frozen

@@ -9,8 +9,9 @@ asks for no more than what is missing.
 A server that comes back after hours owes a reading to a part of the fleet. These are spread over a day as well, so that
 it is read no more than at rest.
 
-A node object can have megabytes. Whether it is there is told by its access control list. It is read whole only where it
-is not known what it does, where it differs from what runs use, and where another one is to be made like it.
+A node object can have megabytes. Whether it is there is told by its access control list, or by a ``HEAD`` where there
+is no such list. It is read whole only where it is not known what it does, where it differs from what runs use, and
+where another one is to be made like it.
 """
 
 from __future__ import annotations
