@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import trustme
 from cryptography import x509
 
 from chef_devserver.authority import Authority
@@ -219,6 +220,40 @@ def test_a_probe_moves_4_kb_at_most_however_large_the_node_s_object_is(server, a
             assert (result.outcome, result.index_fails) == (Outcome.OK, index_fails)
             assert 1000 < counted.moved <= most
             now[0] += pause_s
+
+
+@pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED_UNKNOWN_CLIENT, Fault.FORBIDDEN])
+def test_a_probe_that_is_turned_away_moves_5_kb_at_most(server, make_prober, fault):
+    server.fault = fault
+    with counting(server.port) as counted:
+        prober = make_prober(f"https://127.0.0.1:{counted.port}/organizations/default")
+        for _ in range(3):
+            counted.moved = 0
+            assert prober.probe().outcome.turns_node_away
+            assert 1000 < counted.moved <= 5000
+
+
+class Rsa:
+    """An authority as public ones are: RSA keys of 2048 bits, and an intermediate certificate."""
+
+    def __init__(self):
+        root = trustme.CA(key_type=trustme.KeyType.RSA)
+        self.ca_pem = root.cert_pem.bytes()
+        self._issued = root.create_child_ca(trustme.KeyType.RSA).issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)
+
+    def certificate(self, kind):
+        chain = b"".join(one.bytes() for one in self._issued.cert_chain_pems)
+        return chain, self._issued.private_key_pem.bytes()
+
+
+def test_certificates_add_1_kb_each_to_what_a_probe_moves(make_prober, public_pem, tmp_path):
+    authority = Rsa()
+    (tmp_path / "rsa.pem").write_bytes(authority.ca_pem)
+    with DevServer("main", authority) as server, counting(server.port) as counted:
+        server.register(NODE, public_pem)
+        url = f"https://127.0.0.1:{counted.port}/organizations/default"
+        assert make_prober(url, ca_file=tmp_path / "rsa.pem").probe().outcome is Outcome.OK
+        assert 4000 < counted.moved <= 6000
 
 
 def test_a_client_that_may_not_read_itself_is_proven_by_the_default_environment(chef, make_prober_of):
