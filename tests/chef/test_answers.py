@@ -112,7 +112,7 @@ STATUS = [
     (
         answer(500, page("fail", data_collector="fail", chef_solr="fail")),
         Outcome.DEGRADED,
-        INDEX.format("chef_solr, data_collector"),
+        INDEX.format("chef_solr"),
     ),
     (
         answer(500, page("fail", data_collector="fail")),

@@ -109,14 +109,13 @@ def judge_status(answer: Answer) -> Finding | None:
 
 def _judge_upstreams(upstreams: Mapping[str, object], *, is_well: bool) -> Finding:
     failing = sorted(name for name, state in upstreams.items() if state != "pong")
-    named = printable(", ".join(failing))
-    index_fails = not {*failing} <= {*NEEDED_UPSTREAMS, *SPARE_UPSTREAMS}
+    index = [name for name in failing if name not in (*NEEDED_UPSTREAMS, *SPARE_UPSTREAMS)]
+    named, index_named = printable(", ".join(failing)), printable(", ".join(index))
     if any(upstreams.get(name) != "pong" for name in NEEDED_UPSTREAMS):
-        return Finding(
-            Outcome.SERVER_ERROR, f"its status page reports failures: {named or 'unnamed'}", index_fails=index_fails
-        )
-    if index_fails:
-        words = f"answers, but its search index fails ({named}), so every run fails when it saves the node"
+        words = f"its status page reports failures: {named or 'unnamed'}"
+        return Finding(Outcome.SERVER_ERROR, words, index_fails=bool(index))
+    if index:
+        words = f"answers, but its search index fails ({index_named}), so every run fails when it saves the node"
         return Finding(Outcome.DEGRADED, words, index_fails=True)
     if failing:
         return Finding(Outcome.OK, f"answers; its status page reports {named}, which no run needs", index_fails=False)
