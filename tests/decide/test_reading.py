@@ -144,6 +144,8 @@ ABSENT = Look.ARRIVAL, True
         (holding("b", OTHER), {"used": USED}, Look.WHOLE, True),
         (holding("b", OTHER), {}, Look.EXISTENCE, True),
         (holding("b", EMPTY), {}, Look.WHOLE, True),
+        (holding("b", EMPTY), {"used": Used()}, Look.EXISTENCE, True),
+        (holding("b", EMPTY), {"used": USED}, Look.WHOLE, True),
         (holding("b"), {"used": BY_POLICY}, Look.WHOLE, True),
         (holding("b", NodeObject((), "x", "webserver", "production")), {"used": BY_POLICY}, Look.EXISTENCE, True),
         (without("b"), {}, Look.ARRIVAL, True),

@@ -122,10 +122,10 @@ def is_asked_by(server: ServerSnapshot, run: Run) -> bool:
 
 
 def _is_known(server: ServerSnapshot, used: Used | None) -> bool:
-    """What the object there does is known, and as runs have it."""
+    """What the object there does is known, and as runs have it, even if that is nothing."""
     node = server.node_object
-    is_as_used = node is None or used is None or node.work == used.work
-    return server.has_node_object is False or (server.has_useful_node_object and is_as_used)
+    is_told = server.has_useful_node_object if node is None or used is None else node.work == used.work
+    return server.has_node_object is False or is_told
 
 
 def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: float) -> float:
