@@ -299,10 +299,10 @@ CHANCES = [number * 0.6180339887 % 1 for number in range(FLEET)]
 
 def read_between(since, until, fleet, **more):
     """How many of a fleet's nodes read "b" then; ``fleet`` has what each of them knows of it."""
-    worlds = (bare(holding("a", run_evidence=WORKED), one, current="a", **more) for one in fleet)
+    snapshots = (bare(holding("a", run_evidence=WORKED), one, current="a", **more) for one in fleet)
     due = (
         due_at(snapshot, snapshot.server("b"), chance=chance, since=since)
-        for snapshot, chance in zip(worlds, CHANCES, strict=True)
+        for snapshot, chance in zip(snapshots, CHANCES, strict=True)
     )
     return sum(since <= at < until for at in due)
 
