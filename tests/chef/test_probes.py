@@ -22,7 +22,7 @@ import requests
 import trustme
 from cryptography import x509
 
-from chef_devserver.authority import Authority
+from chef_devserver.authority import Authority, CertificateKind
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
 from chef_failover.chef.https import ChefServer, Connection, Target
@@ -233,7 +233,7 @@ def test_a_probe_that_is_turned_away_moves_5_kb_at_most(server, make_prober, fau
             assert 1000 < counted.moved <= 5000
 
 
-class Rsa:
+class Rsa(Authority):
     """An authority as public ones are: RSA keys of 2048 bits, and an intermediate certificate."""
 
     def __init__(self):
@@ -241,7 +241,7 @@ class Rsa:
         self.ca_pem = root.cert_pem.bytes()
         self._issued = root.create_child_ca(trustme.KeyType.RSA).issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)
 
-    def certificate(self, kind):
+    def certificate(self, _kind=CertificateKind.VALID):
         chain = b"".join(one.bytes() for one in self._issued.cert_chain_pems)
         return chain, self._issued.private_key_pem.bytes()
 

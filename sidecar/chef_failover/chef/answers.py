@@ -249,17 +249,23 @@ def judge_object(answer: Answer, user: str, utc_now: datetime.datetime) -> Findi
     return _judge_refusal(answer, user, utc_now)
 
 
-def judge_acl(answer: Answer) -> bool | None:
-    """The answer to a signed ``GET`` of an object's ``_acl``: whether who signed may save the object.
+def judge_acl(answer: Answer, name: str) -> tuple[bool | None, bool | None]:
+    """The answer to a signed ``GET`` of the ``_acl`` of the node ``name``, which signed it.
+
+    The first is whether the object exists, the second whether the node may save it; None for what is not told.
 
     Only who may grant is shown the list, as who has made the object is; anybody else probably may not save it either.
-    None when the answer proves neither: goiardi looks for a node ``NAME/_acl``, and old servers have no such path.
+    A node that the list does not name may yet be in one of its groups. goiardi looks for a node ``NAME/_acl``, and old
+    servers have no such path.
     """
     body = answer.json()
-    if answer.status == HTTPStatus.OK and body and isinstance(body.get("update"), dict):
-        return True
-    is_refused = answer.status == HTTPStatus.FORBIDDEN and body is not None and "error" in body
-    return False if is_refused and not _is_licence(answer) else None
+    update = body.get("update") if body else None
+    if answer.status == HTTPStatus.OK and isinstance(update, dict):
+        actors = update.get("actors")
+        return True, True if isinstance(actors, list) and name in actors else None
+    if answer.status == HTTPStatus.FORBIDDEN and body is not None and "error" in body and not _is_licence(answer):
+        return True, False
+    return judge_named(answer, name), None
 
 
 def judge_head(answer: Answer) -> bool:

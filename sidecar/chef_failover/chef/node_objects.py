@@ -220,13 +220,11 @@ class _Reader:
         """
         name = self.connection.target.node_name or ""
         answer = self._get(f"{self.connection.target.node_url}/_acl")
-        may_save = judge_acl(answer)
-        if may_save is not None:
-            return True, may_save
-        if answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        exists, may_save = judge_acl(answer, name)
+        if exists is None and (answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
             finding = judge_node(answer, name, self.utc_now())
             raise ProbeError(finding.outcome, finding.detail)
-        return judge_named(answer, name), None
+        return exists, may_save
 
     def _by_head(self) -> bool | None:
         """True where a server without ``_acl``, such as goiardi, proves that the node's object exists, else None.
