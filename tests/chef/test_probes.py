@@ -256,8 +256,10 @@ def test_certificates_add_1_kb_each_to_what_a_probe_moves(make_prober, public_pe
         assert 4000 < counted.moved <= 6000
 
 
-def test_a_client_that_may_not_read_itself_is_proven_by_the_default_environment(chef, make_prober_of):
-    chef.get(f"{URL}/clients/{NODE}", json=NO_READ, status=403)
+@pytest.mark.parametrize("refusal", [{"json": NO_READ}, {"body": b"<html>403 Forbidden</html>"}])
+def test_a_client_that_may_not_read_itself_is_proven_by_the_default_environment(chef, make_prober_of, refusal):
+    """The second is a proxy that lets nothing pass but what chef-client asks for."""
+    chef.get(f"{URL}/clients/{NODE}", status=403, **refusal)
     chef.get(f"{URL}/environments/_default", json={"name": "_default"})
     chef.get(f"{ROOT}/_status", json={"status": "pong", "upstreams": PONG})
     now = [1000.0]
@@ -279,6 +281,16 @@ def test_a_client_that_may_read_nothing_is_turned_away_and_asked_about_again(che
     prober = make_prober_of()
     assert {prober.probe().outcome for _ in range(2)} == {Outcome.FORBIDDEN}
     assert [path for _, path in sent(chef)] == [f"clients/{NODE}", "environments/_default"] * 2
+
+
+def test_a_proxy_that_forbids_everything_is_no_chef_server(chef, make_prober_of):
+    every(chef, 403, b"<html>403 Forbidden</html>", {"Content-Type": "text/html"})
+    result = make_prober_of().probe()
+    assert (result.outcome, result.detail) == (
+        Outcome.NOT_CHEF,
+        "HTTP 403 Forbidden: not an answer of a Chef server",
+    )
+    assert len(chef.calls) == 2
 
 
 # The search index: only the status page tells.
