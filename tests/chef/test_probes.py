@@ -652,6 +652,17 @@ def test_nginx_alone_is_no_stranger_and_no_server(chef, make_prober_of, signs):
     )
 
 
+def test_nginx_alone_tells_nothing_of_the_paths_behind_it(chef, make_prober_of):
+    chef.get(f"{URL}/principals/{NODE}", body=NGINX_PAGE, status=404)
+    chef.get(f"{ROOT}/_status", json={"status": "pong", "upstreams": PONG})
+    prober = make_prober_of(signs=False)
+    assert prober.probe().outcome is Outcome.OK
+    assert PRINCIPAL in sent(chef)
+    before = len(chef.calls)
+    prober.probe()
+    assert sent(chef)[before] == PRINCIPAL
+
+
 @pytest.mark.parametrize("signs", [False, True])
 def test_an_organization_whose_name_cannot_be_one(chef, key, signs):
     every(chef, 404, NGINX_PAGE, {"Content-Type": "text/html"})

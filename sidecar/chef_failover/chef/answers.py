@@ -102,7 +102,7 @@ def judge_status(answer: Answer) -> Finding | None:
         return _judge_upstreams(upstreams, is_well=answer.status == HTTPStatus.OK)
     if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
         return Finding(Outcome.OK)
-    if answer.status == HTTPStatus.NOT_FOUND and not _is_own_page(answer):
+    if answer.status == HTTPStatus.NOT_FOUND and not is_own_page(answer):
         return None
     return _judge_unsigned(answer)
 
@@ -430,7 +430,7 @@ def _judge_missing_organization(answer: Answer) -> Finding:
     return Finding(Outcome.WRONG_ORGANIZATION, words)
 
 
-def _is_own_page(answer: Answer) -> bool:
+def is_own_page(answer: Answer) -> bool:
     """It is the page of the nginx that belongs to a Chef server, for what it does not find or cannot pass on."""
     return answer.status == HTTPStatus.NOT_FOUND and _OWN_PAGE.search(answer.body[:2000]) is not None
 
@@ -442,7 +442,7 @@ def _lacks_organization(answer: Answer) -> bool:
         return False
     if body and "error" in body:
         return _names(_error_text(body), organization)
-    return not _ORGANIZATION_NAME.fullmatch(organization) and _is_own_page(answer)
+    return not _ORGANIZATION_NAME.fullmatch(organization) and is_own_page(answer)
 
 
 def _error_text(body: Mapping[str, Any]) -> str:
@@ -509,7 +509,7 @@ _FAILURES: tuple[tuple[Callable[[Answer], bool], Outcome, str], ...] = (
         Outcome.TLS,
         ": its front end demands a client certificate, and the sidecar has none",
     ),
-    (_is_own_page, Outcome.SERVER_ERROR, ": nginx answers, but the Chef server behind it does not"),
+    (is_own_page, Outcome.SERVER_ERROR, ": nginx answers, but the Chef server behind it does not"),
     (lambda answer: answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, Outcome.SERVER_ERROR, ""),
     (
         lambda answer: 300 <= answer.status < 400,

@@ -164,6 +164,8 @@ class Prober:
             finding = answers.judge_principal(answer, self._node_name)
             if finding is not None:
                 return finding
+            if answers.is_own_page(answer):  # which may hide a passing 502
+                return self._ask_status(connection)
         finding = self._ask_status(connection)
         if self._node_name and finding.outcome.is_alive:
             self._habits.setdefault("no principals", "has no such path")
