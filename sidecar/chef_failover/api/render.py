@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from chef_failover.decide import hold_down, outlook, parity, readiness, seeding
 from chef_failover.model.about import About, ListStanding
-from chef_failover.model.model import Choice, RegistrationState, ServerSnapshot, Snapshot, Transition
+from chef_failover.model.model import Choice, Outcome, RegistrationState, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import RunHistory
 from chef_failover.state import words
@@ -88,7 +88,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
 
 
 def ready_in_a_word(entry: Document) -> str:
-    """Whether a run of this node could work on that server of `servers` now: yes, no, ? for what was not asked yet.
+    """Whether a run of this node could work on that server of `servers` now: yes, no, ? where no probe tells.
 
     A run works there, too, where it ``cannot save`` at its end, its object ``differs`` or what it gets is ``stale``.
     """
@@ -97,6 +97,8 @@ def ready_in_a_word(entry: Document) -> str:
     is_open = entry["health"] == "UP" and entry["association"] == "associated"
     if not is_open or entry["standing"] == "turns_node_away" or not entry["ready"]:
         return "no"
+    if entry["outcome"] is None or not Outcome(entry["outcome"]).is_alive:
+        return "?"
     if entry["may_save"] is False:
         return "cannot save"
     if entry["differences"]:
