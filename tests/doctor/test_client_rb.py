@@ -346,6 +346,8 @@ def test_each_difference_is_a_line_of_its_own(node):
         ('ssl_client_key "/x.key"', "ssl_client_key", "without ssl_client_cert, so every run fails"),
         ('https_proxy "http://proxy:3128"', "https_proxy", "main and standby through http://proxy:3128, but probes"),
         ('https_proxy "proxy:3128"\nno_proxy "*-a.example.com"', "https_proxy", "runs reach standby through"),
+        ('https_proxy "http://[::1"', "https_proxy", "client.rb sets proxies that Chef cannot use, so every run fails"),
+        ('http_proxy "http://a b"', "https_proxy", "client.rb sets proxies that Chef cannot use, so every run fails"),
         ('policy_name "web"\npolicy_group "prod"', "policy_name", "but config.yml has none: readiness of standbys"),
         ('policy_name "web"\npolicy_group "prod"\nenvironment "live"', "environment", "a run with both fails"),
         (

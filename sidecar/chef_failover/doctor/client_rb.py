@@ -35,8 +35,8 @@ class ClientRb:
     set_late: Mapping[str, str]
     """Of these, what was set after the shim."""
     ohai: Mapping[str, Any]
-    proxies: Mapping[str, str | None]
-    """The proxy by which a run reaches each URL; None: without one."""
+    proxies: Mapping[str, str | None] | None
+    """The proxy by which a run reaches each URL, None: without one. None where runs fail over what is set."""
     is_shim_read: bool
 
     def text(self, setting: str) -> str | None:
@@ -133,6 +133,10 @@ def _proxies(
     config: Config, servers: Sequence[Mapping[str, Any]], found: ClientRb, environment: Mapping[str, str] | None
 ) -> Iterator[Difference]:
     """Where client.rb sets a proxy. chef-client may have another in its own environment, which nobody sees here."""
+    if found.proxies is None:
+        words = f"{found.place('https_proxy')} sets proxies that Chef cannot use, so every run fails: correct them"
+        yield Difference("https_proxy", words)
+        return
     if config.health.proxy == "none":
         environment, remedy = {}, "health.proxy: environment and https_proxy in the service's environment"
     else:
