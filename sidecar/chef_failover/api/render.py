@@ -101,6 +101,8 @@ def ready_in_a_word(entry: Document) -> str:
         return "?"
     if entry["may_save"] is False:
         return "cannot save"
+    if entry["unread"]:
+        return "?"
     if entry["differences"]:
         return "differs"
     return "stale" if entry["stale"] else "yes"

@@ -51,7 +51,7 @@ _CODES: dict[type[Exception], str] = {
 
 
 def main(request: dict[str, Any]) -> None:
-    """Make the call and print the reply, or the error. Ends by itself should nobody be left to kill it."""
+    """Make the call and print the reply, or the error. It ends by itself if its parent is gone."""
     signal.alarm(math.ceil(request["timeout_s"]) + 1)
     configure(os.environ)
     _go_first_when_memory_ends()

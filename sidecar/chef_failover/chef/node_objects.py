@@ -96,7 +96,7 @@ def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeO
 
 
 def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
-    """Create the object of the node ``name``, who signs; False when somebody else has just made it: read it then.
+    """Create the object of the node ``name``, who signs; False when another program has just made it: read it then.
 
     Raises:
         ProbeError: it was not created, or that is unknown.

@@ -262,7 +262,7 @@ def progress(document: Document, *, must_be_associated: bool, with_all: bool = F
 
 
 def hoped_for(document: Document) -> str | None:
-    """A server before the one in use that nobody has heard of yet, or where this node is just being registered."""
+    """A server before the one in use that was not heard of yet, or where this node is just being registered."""
     names = [entry["name"] for entry in document["servers"] if entry["chosen"]]
     for entry in document["servers"]:
         if entry["name"] in names:

@@ -71,7 +71,7 @@ class Node:
 
 @attrs.frozen
 class NoAssociation:
-    """Somebody else registers the node with this server."""
+    """Other tools register the node with this server."""
 
     provider: Literal["none"] = "none"
 

@@ -72,7 +72,7 @@ def due_at(
 
 
 def question(snapshot: Snapshot, server: ServerSnapshot, *, asked_at: float = -math.inf) -> Question:
-    """What the next reading there asks; everything if somebody has asked for it."""
+    """What the next reading there asks; everything if a person has asked for it."""
     check, readiness, used = server.node_check, snapshot.policy.readiness, snapshot.used
     is_missing = server.has_node_object is False
     is_model = seeding.is_awaited_from(snapshot, server)

@@ -1,6 +1,6 @@
 """Pure: drains and pins, by which people steer the choice.
 
-An order holds until it is lifted or over; it is lifted by whoever may give one, not only by who gave it.
+An order holds until it is lifted or over; every user who may give one may lift it.
 
 **How it ends.** ``ends_at``, on the monotonic clock, is what ends an order: a wall clock that is set forward ends
 nothing early, one that is set back prolongs nothing. That clock outlives the process, but not the boot. After a reboot
@@ -152,7 +152,7 @@ def of_whom(order: Order, now: float | None = None) -> str:
 
 
 def lifted(order: Order, who: str) -> str:
-    """Why it holds no more: somebody has taken it back."""
+    """Why it holds no more: a person has taken it back."""
     return f"ended by {who}; set by {of_whom(order)}"
 
 

@@ -191,7 +191,7 @@ def _distrust(
 
 
 def _dates(url: str, timeout_s: float) -> tuple[datetime.datetime, datetime.datetime] | None:
-    """From when to when the certificate at ``url`` holds, whoever has signed it; None when that cannot be seen."""
+    """From when to when the certificate at ``url`` holds, trusted or not; None when that cannot be seen."""
     parts = urlsplit(url)
     try:
         pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=timeout_s)

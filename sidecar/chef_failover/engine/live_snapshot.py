@@ -90,7 +90,7 @@ class LiveSnapshot:
             self._on_change(after)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
-        """Let somebody's word have its effect; the world after it.
+        """Apply an order of a person; the world after it.
 
         ``change`` is a function of `decide.world` and gets the world, what stands behind it here, and the time. What it
         raises leaves everything as it is.

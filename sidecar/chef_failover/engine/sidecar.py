@@ -198,7 +198,7 @@ class Sidecar:
         self.runs.report(report)
 
     def associate(self, name: str, *, replaces: bool = False) -> bool:
-        """Try to register with that server at once; False when registering there is somebody else's affair.
+        """Try to register with that server at once; False where other tools register it.
 
         It is probed as well, even if it asked to be left alone: one that serves this node then is no longer.
         With ``replaces`` an older registration under this node's name goes first, where a node may do that.
@@ -363,7 +363,7 @@ class Sidecar:
 
 
 def _ends_meanwhile(remembered: Remembered, snapshot: Snapshot) -> tuple[Snapshot, Snapshot]:
-    """The world without and with what ended while nobody watched; the first choice of a life is no news."""
+    """The world without and with what ended while the sidecar was down; the first choice of a life is no news."""
     old = [entry for entry in snapshot.transitions if entry.server is None or entry in remembered.transitions]
     return attrs.evolve(snapshot, transitions=tuple(old)), snapshot
 

@@ -188,7 +188,7 @@ class NodeCheck:
     trouble: str = ""
     """Why the object could not be read whole, in words."""
     content: Content | None = None
-    """What a run would get there; None when nobody asked."""
+    """What a run would get there; None when it was not asked."""
     may_save: bool | None = None
     """Whether this node may save its object there; None without one, or when the server does not tell."""
     misses: int = 0
@@ -258,7 +258,7 @@ class ServerSnapshot:
     lacked_object_at: float | None = None
     """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
 
-    On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
+    On the monotonic clock. What is empty there now is what a run has left, and not meant so."""
     run_evidence: RunEvidence = RunEvidence()
     returns: Returns = Returns()
     changed_on: datetime.datetime | None = None
