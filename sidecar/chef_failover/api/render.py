@@ -88,7 +88,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
 
 
 def ready_in_a_word(entry: Document) -> str:
-    """Whether a run of this node could work on that server of `servers` now: yes, no, ? where no probe tells.
+    """Whether a run of this node could work on that server of `servers` now: yes, no, ? where no probe or reading tells.
 
     A run works there, too, where it ``cannot save`` at its end, its object ``differs`` or what it gets is ``stale``.
     """
@@ -97,11 +97,10 @@ def ready_in_a_word(entry: Document) -> str:
     is_open = entry["health"] == "UP" and entry["association"] == "associated"
     if not is_open or entry["standing"] == "turns_node_away" or not entry["ready"]:
         return "no"
-    if entry["outcome"] is None or not Outcome(entry["outcome"]).is_alive:
-        return "?"
     if entry["may_save"] is False:
         return "cannot save"
-    if entry["unread"]:
+    has_answered = entry["outcome"] is not None and Outcome(entry["outcome"]).is_alive
+    if entry["unread"] or not has_answered:
         return "?"
     if entry["differences"]:
         return "differs"
