@@ -303,8 +303,28 @@ def test_check_finds_a_missing_node_object_unless_the_node_is_new(servers, tmp_p
     assert usable() == [True, True]
     servers[0].put_node("web-1", ["recipe[web]"])
     assert usable() == [True, False]
-    assert usable(policy=", policy_name: web, policy_group: prod") == [True, True]
     assert usable(more="readiness: off") == [True, True]
+    servers[1].state.policies["prod", "web"] = "1"
+    assert usable(policy=", policy_name: web, policy_group: prod") == [False, True]
+
+
+@pytest.mark.parametrize("policy", ["", ", policy_name: web, policy_group: prod"])
+@pytest.mark.parametrize("protocols", [("1.3",), ("1.0", "1.1")])
+def test_check_tells_of_an_object_that_the_node_cannot_save(servers, tmp_path, monkeypatch, policy, protocols):
+    key = PrivateKey.generate()
+    (tmp_path / "client.pem").write_bytes(key.private_pem())
+    for server, creator in zip(servers, (None, "admin"), strict=True):
+        assert server.administrator_key
+        monkeypatch.setattr(server.state, "protocols", frozenset(protocols))
+        server.state.policies["prod", "web"] = "1"
+        server.register("web-9", key.public_pem())
+        server.put_node("web-9", ["recipe[web]"], created_by=creator)
+    path = write_config(tmp_path, servers, node=f"{{name: web-9, client_key: {tmp_path}/client.pem{policy}}}")
+    ended = run("check", "--config", path)
+    assert ended.returncode == 0, ended.stdout
+    said = [line for line in ended.stdout.splitlines() if "cannot save" in line]
+    assert [line.split()[:2] for line in said] == [["ok", "standbyserver"]]
+    assert "knife acl add client web-9 nodes web-9 update,grant" in said[0]
 
 
 def test_check_says_how_a_server_knows_the_node_that_it_turns_away(servers, tmp_path):

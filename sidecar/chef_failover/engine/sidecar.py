@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 
 from chef_failover import __version__
+from chef_failover.aws.call import Repeated
 from chef_failover.config.settings import Config, DiscoverySettings
 from chef_failover.config.source import Store
 from chef_failover.decide import reading
@@ -86,6 +87,7 @@ class Sidecar:
             history=remembered.history,
             on_end=self._run_ended,
         )
+        self._ask_for_list = Repeated()
         self._discovery = Discovery(
             config,
             self._go_on_if_changed,
@@ -249,7 +251,7 @@ class Sidecar:
     def _fetch_list(self, settings: DiscoverySettings, version: str | None) -> list_fetch.Answer:
         if settings.source is not None and settings.source.store is not Store.FILE:
             self.counters.requested("", Purpose.LIST)
-        return list_fetch.fetch(settings, version)
+        return list_fetch.fetch(settings, version, self._ask_for_list)
 
     def _with_upkeeps(self) -> Assembly:
         self._parts.upkeeps.make()

@@ -146,7 +146,7 @@ def _in_brief(error: ConfigError) -> str:
 
 
 def as_said(drains: Iterable[ListedDrain]) -> list[tuple[str, str, datetime.datetime | None]]:
-    """The drains as `world.follow` takes them."""
+    """The drains as `apply_listed_drains` takes them."""
     return [(drain.server, drain.reason, drain.until) for drain in drains]
 
 
