@@ -88,7 +88,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
 
 
 def ready_in_a_word(entry: Document) -> str:
-    """Whether a run of this node could work on that server of `servers` now: yes, no, ? where no probe or reading tells.
+    """Whether a run of this node could work on that server now: yes, no, ? where no probe or reading tells.
 
     A run works there, too, where it ``cannot save`` at its end, its object ``differs`` or what it gets is ``stale``.
     """
