@@ -147,7 +147,7 @@ def test_a_thread_rests_as_many_times_as_long_as_it_computes():
 
     for one in (computes, waits):
         answer = resting(one, 3.0, sleep=rests.append)({"PATH_INFO": "/"}, lambda *_: None)
-        assert json.loads(answer[0])["path"] == "/"
+        assert json.loads(b"".join(answer))["path"] == "/"
     assert len(rests) == 2
     assert rests[0] >= 0.03 > rests[1]
 
