@@ -24,7 +24,7 @@ _REQUIRED = ("X-Ops-UserId", "X-Ops-Timestamp", "X-Ops-Sign", "X-Ops-Content-Has
 
 
 def malformed(request: Request, protocols: frozenset[str], now: datetime.datetime) -> Response | None:
-    """Why the headers cannot be right, whoever sent them; None when they can. ``now`` is aware."""
+    """Why the headers cannot be right from any sender; None when they can. ``now`` is aware."""
     missing = [name for name in _REQUIRED if name.lower() not in request.headers]
     if missing:
         names = ", ".join(f"'{name}'" for name in missing)

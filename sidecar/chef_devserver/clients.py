@@ -77,7 +77,7 @@ def _key_pair(key: PrivateKey) -> dict[str, str]:
 
 
 def _one(state: ChefState, call: Call) -> Response:
-    """A client that is given another key is the same actor; one that is deleted and made anew is another."""
+    """A client that is given another key is the same actor; one that is deleted and created again is another."""
     name = call.route.name
     if call.request.method == "PUT":
         if state.index_fails(call.down):

@@ -133,7 +133,7 @@ def _play(act: _Act) -> None:
     main.fault = Fault.SILENT
     slowest_s = act.runs_until("standby-b", at_least=6)
     _say(
-        f"The longest wait was {slowest_s:.1f} s, one probe's deadline; once mainserver was DOWN, nobody waited for it."
+        f"The longest wait was {slowest_s:.1f} s, one probe's deadline; once mainserver was DOWN, no run waited for it."
     )
     _say("chef-client alone would have hung there for an hour and a half.")
     main.fault = None

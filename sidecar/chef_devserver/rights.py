@@ -1,8 +1,8 @@
 """Pure: who may do what with a node object or a client.
 
 Each object has an access control list: for each permission the actors and the groups that have it. An actor is an authz
-id and not a name, so a client that is deleted and made anew is a stranger to what its predecessor owned. Who creates
-a node object has every permission on it; the groups have what their organization's container gives them.
+id and not a name, so a client that is deleted and created again is a stranger to what its predecessor owned. The one
+that creates a node object has every permission on it; the groups have what their organization's container gives them.
 
 Sources: github.com/chef/chef-server oc_chef_authz_org_creator.erl (the containers), oc_chef_authz.erl (an object's list
 is its creator's rights and its container's), oc_bifrost create_and_add_permissions.sql (an actor has every permission

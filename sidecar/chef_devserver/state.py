@@ -58,8 +58,8 @@ class ChefState:
     accepts, ``{"1.0", "1.1"}`` for an old one. ``speaks_chef_zero`` has it say what is not there in chef-zero's words.
     ``administrators`` has the clients that are in the group admins, as the users are.
     ``unindexed`` has the nodes that the search index has lost, or never got (chef-server 2387, 3109).
-    ``authz_ids`` tells two clients of one name apart: who is deleted and made anew has another one. ``crashed_reports``
-    counts the reports to the data collector that ended in the server's error log.
+    ``authz_ids`` tells two clients of one name apart: one that is created again has another.
+    ``crashed_reports`` counts the reports to the data collector that ended in the server's error log.
     """
 
     organization: str | None = "default"

@@ -36,7 +36,7 @@ class Channel(ssl.SSLSocket):
     """
 
     def getpeername(self) -> tuple[str, int]:
-        """Whoever it is: nobody asks."""
+        """Any client: its name is not checked."""
         return "", 0
 
 

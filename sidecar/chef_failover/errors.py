@@ -32,7 +32,7 @@ class KeyFileError(ChefFailoverError):
 
 
 class ValidatorKeyError(KeyFileError):
-    """The validator's key cannot be had. ``is_passing``: it may be there next time with nobody doing anything.
+    """The validator's key is unavailable. ``is_passing``: it may be there next time without any action.
 
     ``is_throttled``: the service that keeps it takes no more requests for now.
     """
@@ -123,7 +123,7 @@ class AwsError(ChefFailoverError):
 
     @property
     def is_passing(self) -> bool:
-        """The same call may work later with nobody doing anything. Roles and clocks, too, come late on a new node."""
+        """The same call may work later without any action. Roles and clocks, too, come late on a new node."""
         return self.is_throttled or self.is_about_credentials or self.status >= 500 or self.code in _PASSING
 
 

@@ -48,7 +48,7 @@ def replace(path: Path, data: bytes, mark: str = "") -> None:
         OSError: the directory cannot be written.
     """
     temporary = path.with_name(f".{path.name}{mark}.new")
-    temporary.unlink(missing_ok=True)  # of a crash, or a pipe or a link that somebody laid there
+    temporary.unlink(missing_ok=True)  # of a crash, or a pipe or a link that was laid there
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         with open(descriptor, "wb", closefd=False) as file:

@@ -1,6 +1,6 @@
 """Pure: text of others, made fit to be shown at the edge where it leaves us: a terminal, a log, a page.
 
-A server, a list, a file or whoever answers on the socket may have put anything in it: escape sequences that command a
+A server, a list, a file or a program on the socket may have put anything in it: escape sequences that command a
 terminal, marks that turn the direction of what follows, line breaks that forge a line.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 LIMIT = 300
-"""Characters that are kept of what somebody says."""
+"""Characters that are kept of what others say."""
 VALUE_LIMIT = 2000
 """Characters that are kept of a whole sentence of ours, which quotes what others say."""
 

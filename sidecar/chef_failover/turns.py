@@ -5,4 +5,4 @@ from __future__ import annotations
 import threading
 
 LARGE = threading.Lock()
-"""Held by whatever reads and parses a large document, and by whoever has a child process for AWS."""
+"""Held while a large document is read and parsed, and while a child process for AWS runs."""

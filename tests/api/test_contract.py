@@ -12,7 +12,6 @@ from chef_failover.api import render
 from chef_failover.api.app import BODY_LIMIT, create_app
 from chef_failover.config import settings as config
 from chef_failover.decide.selection import select
-from chef_failover.decide.steering import with_order
 from chef_failover.decide.world import apply_order, refresh_choice
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.about import About, ListStanding, Origin
@@ -30,6 +29,7 @@ from chef_failover.model.model import (
     Standing,
 )
 from chef_failover.model.needs import NodeObject
+from chef_failover.model.orders import Orders
 from chef_failover.model.run_history import Phase, Run, RunEvidence, RunHistory, Used
 from chef_failover.state import document as state
 from chef_failover.state import written
@@ -132,7 +132,7 @@ def test_the_answer_is_the_contract_to_the_letter(snapshot, expected):
 
 
 def test_the_facts_have_the_shape_of_the_contract(snapshot, expected):
-    rendered = render.facts(with_order(with_order(snapshot, DRAIN), PIN), ABOUT, now=100.0)
+    rendered = render.facts(attrs.evolve(snapshot, orders=Orders((DRAIN, PIN))), ABOUT, now=100.0)
     assert shape(rendered) == shape(expected("facts.json"))
     for key in ("server", "pin", "drains", "runs"):
         assert rendered[key] == expected("facts.json")[key]
@@ -148,7 +148,7 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
     main, standby = snapshot.servers
     wanted = NodeObject(("recipe[web]",), "production", normal='{"app":{"port":80}}')
     upgrade = attrs.evolve(DRAIN, server="standbyserver")
-    standby = attrs.evolve(standby, node_check=NodeCheck(95.0, attrs.evolve(wanted, normal="{}")), drain=upgrade)
+    standby = attrs.evolve(standby, node_check=NodeCheck(95.0, attrs.evolve(wanted, normal="{}")))
     main = attrs.evolve(
         main,
         liveness=RiseFall(Health.UP, changed_at=-900.0),
@@ -156,13 +156,14 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
         last_alive_probe=standby.last_probe,
         node_check=NodeCheck(95.0, wanted),
     )
-    world = attrs.evolve(snapshot, servers=(main, standby), choice=None, transitions=snapshot.transitions[:1])
+    parts = {"servers": (main, standby), "orders": Orders((upgrade,))}
+    world = attrs.evolve(snapshot, **parts, choice=None, transitions=snapshot.transitions[:1])
     rendered = render.servers(refresh_choice(world, now=100.0, on=ON), ABOUT, now=100.0, on=ON)
     assert rendered == expected("servers.json")
 
 
 def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
-    steered = with_order(with_order(snapshot, DRAIN), PIN)
+    steered = attrs.evolve(snapshot, orders=Orders((DRAIN, PIN)))
     rendered = {"schema": 1, **written.kept(steered, ABOUT, on=ON)}
     wanted = expected("state.json")
     assert rendered["choice"] == wanted["choice"]

@@ -335,8 +335,8 @@ def come_back_from_disk(sidecar, clocks, directory):
     found = state.read(path, clocks.on, at=clocks.at, boot_id="b" * 32)
     assert not [said for said in found.problems if "the clock was set back" not in said]
     assert found.choice == snapshot.choice.name
-    assert {drain.server for drain in found.drains} == {drain.server for drain in snapshot.drains}
-    assert (found.pin and found.pin.server) == snapshot.pinned
+    assert {drain.server for drain in found.orders.drains} == {drain.server for drain in snapshot.orders.drains}
+    assert (found.orders.pin and found.orders.pin.server) == snapshot.pinned
 
 
 def test_a_drain_that_ends_in_a_thousand_years_and_a_clock_that_is_set():

@@ -18,7 +18,7 @@ from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.about import About
 from chef_failover.model.model import Health, Registration, RegistrationState, Transition
 from chef_failover.printable import printable
-from tests.support.builders import ON, WEB, holding, server, without, world
+from tests.support.builders import ON, WEB, asked, holding, server, without, world
 from tests.support.strange_sidecar import ODD
 
 ABOUT = About("0.1.0", "web-1")
@@ -201,6 +201,8 @@ def test_each_server_says_whether_it_is_ready(app):
     assert lines[lines.index("Ready") - 1] == "Health"
     assert lines[lines.index("UP") + 1 : lines.index("UP") + 3] == ["yes", "ok, 1 s ago"]
     assert lines[lines.index("DOWN") + 1 : lines.index("DOWN") + 3] == ["no", "refused, 1 s ago"]
+    lines = shown(app, said(world(holding("a"), asked("b"))))
+    assert [lines[at + 1] for at, line in enumerate(lines) if line == "UP"] == ["yes", "?"]
 
 
 def test_what_a_standby_lacks(app):

@@ -24,6 +24,7 @@ from botocore.utils import get_environ_proxies
 
 import chef_failover
 from chef_devserver.authority import Authority
+from chef_failover.aws import boto, presigned
 from chef_failover.aws import call as aws
 from chef_failover.aws import child as aws_child
 from chef_failover.config import settings as config
@@ -396,7 +397,7 @@ def test_the_metadata_service_is_asked_in_its_second_version():
 )
 def test_each_region_is_asked_at_its_own_endpoint(configured, service, region, more, endpoint):
     configured(**more)
-    assert aws_child.client(service, region, None, 5.0).meta.endpoint_url == endpoint
+    assert boto.client(boto.session(region), service, None, 5.0).meta.endpoint_url == endpoint
 
 
 @pytest.fixture
@@ -440,9 +441,9 @@ def test_aws_is_trusted_by_the_systems_bundle_or_the_one_that_is_named(
         bundle.write_bytes(Authority().ca_pem if named else ca_pem)
     configured(tmp_path / "root", **({named: str(tmp_path / "ca.pem")} if named else {}))
     request = {"service": "ssm", "operation": "GetParameter", "parameters": {"Name": "a"}, "region": "us-east-1"}
-    answer = aws_child.answer(request | {"endpoint_url": url, "ca_file": None, "timeout_s": 20.0})
+    answer = boto.answer(request | {"endpoint_url": url, "ca_file": None, "timeout_s": 20.0})
     if place or named:
-        assert answer == {"reply": {"Parameter": {"Value": "servers: a"}}}
+        assert answer == {"reply": {"Parameter": {"Value": "servers: a"}}, "url": None}
     else:  # nothing but what botocore brings along
         assert "CERTIFICATE_VERIFY_FAILED" in answer["error"]["message"]
 
@@ -476,6 +477,166 @@ def test_an_endpoint_of_ones_own_is_trusted_by_its_ca_file_alone(aws_secret, par
     found, not_found = (list_fetch.fetch(one.discovery) for one in listed)
     assert found.text == "servers: a"
     assert "CERTIFICATE_VERIFY_FAILED" in not_found.sentence
+
+
+class Bucket:
+    """S3 with one object. ``asked`` has for each request whether it came by a URL or from boto3; ``faults`` go first.
+
+    A fault is a status, or bytes to send as they are, and is for a request by URL.
+    """
+
+    TAG = '"1"'
+
+    def __init__(self, directory):
+        bucket = self
+        self.asked, self.faults, self.body = [], [], b"servers: a"
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                is_by_url = "X-Amz-Signature=" in self.path
+                bucket.asked.append("url" if is_by_url else "boto3")
+                fault = bucket.faults.pop(0) if bucket.faults and is_by_url else None
+                if isinstance(fault, bytes):
+                    self.wfile.write(fault)
+                    return
+                status = fault or (304 if self.headers["If-None-Match"] == bucket.TAG else 200)
+                body = bucket.body if status == 200 else b""
+                self.send_response(status)
+                self.send_header("ETag", bucket.TAG)
+                self.send_header("Location", bucket.url)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        authority, context = Authority(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ca_file, chain = directory / "bucket-ca.pem", directory / "bucket.pem"
+        self.ca_file.write_bytes(authority.ca_pem)
+        chain.write_bytes(b"".join(authority.certificate()))
+        context.load_cert_chain(chain)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.server.server_address[1]}"
+
+    def ask(self, call, version=None, key="list.yml"):
+        parameters = {"Bucket": "fleet", "Key": key} | ({"IfNoneMatch": version} if version else {})
+        return call("s3", "GetObject", parameters, region="us-east-1", endpoint_url=self.url, ca_file=self.ca_file)
+
+
+@pytest.fixture
+def bucket(aws_secret, tmp_path):
+    made = Bucket(tmp_path)
+    with made.server:
+        threading.Thread(target=made.server.serve_forever).start()
+        yield made
+        made.server.shutdown()
+
+
+def test_an_object_is_asked_for_again_without_boto3(bucket, tmp_path, monkeypatch):
+    call = aws.Repeated()
+    assert bucket.ask(call)["Body"] == b"servers: a"
+    (tmp_path / "boto3.py").write_text("raise RuntimeError")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "bucket.pem"))
+    with pytest.raises(AwsError) as caught:
+        bucket.ask(call, bucket.TAG)
+    assert caught.value.status == 304
+    bucket.body = b"servers: b"
+    assert bucket.ask(call) == {"Body": b"servers: b", "ETag": bucket.TAG}
+    assert bucket.asked == ["boto3", "url", "url"]
+    with pytest.raises(AwsError, match="RuntimeError"):  # the URL is for that object alone
+        bucket.ask(call, key="other.yml")
+
+
+def test_what_a_url_does_not_give_boto3_asks_for_at_once_and_signs_another(bucket):
+    call, short, endless = (
+        aws.Repeated(),
+        b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        b"HTTP/1.0 200 OK\r\n\r\na",
+    )
+    bucket.ask(call)
+    for fault in (400, 403, 307, 503, b"", short, endless):
+        bucket.faults.append(fault)
+        assert bucket.ask(call)["Body"] == b"servers: a"
+        assert bucket.asked[-2:] == ["url", "boto3"], fault
+    assert bucket.ask(call)["Body"] == b"servers: a"
+    assert bucket.asked[-2:] == ["boto3", "url"]
+
+
+def test_a_url_trusts_what_boto3_trusts_and_says_nothing_of_itself(bucket):
+    call = aws.Repeated()
+    bucket.ask(call)
+    bucket.ca_file.write_bytes(Authority().ca_pem)
+    for _ in range(2):
+        with pytest.raises(AwsError) as caught:
+            bucket.ask(call)
+        assert "CERTIFICATE_VERIFY_FAILED" in str(caught.value)
+        assert "X-Amz" not in str(caught.value)
+    assert bucket.asked == ["boto3"]
+
+
+@pytest.mark.parametrize("named", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", None])
+def test_a_url_trusts_the_systems_bundle_or_the_one_that_is_named(configured, bucket, tmp_path, named):
+    system = tmp_path / "root" / SYSTEM_BUNDLES[0]
+    system.parent.mkdir(parents=True)
+    system.write_bytes(Authority().ca_pem if named else bucket.ca_file.read_bytes())
+    configured(tmp_path / "root", **({named: str(bucket.ca_file)} if named else {}))
+    request = {"url": f"{bucket.url}/fleet/list.yml", "parameters": {}, "ca_file": None, "timeout_s": 20.0}
+    assert presigned.answer(request)["reply"] == {"Body": bucket.body, "ETag": bucket.TAG}
+
+
+def test_a_url_is_asked_by_the_proxy_of_the_environment(configured):
+    request = {"url": "http://fleet.example.com/list.yml", "parameters": {}, "ca_file": None, "timeout_s": 20.0}
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as proxy:
+        seen = []
+        proxy.RequestHandlerClass = type(
+            "Proxy", (BaseHTTPRequestHandler,), {"do_GET": lambda self: seen.append(self.path)}
+        )
+        threading.Thread(target=proxy.serve_forever).start()
+        configured(http_proxy=f"http://127.0.0.1:{proxy.server_address[1]}")
+        assert presigned.answer(request) is None
+        proxy.shutdown()
+    assert seen == [request["url"]]
+
+
+class _SeenError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["fleet", "fleet.example.com"])
+@pytest.mark.parametrize(
+    ("region", "endpoint_url", "more"),
+    [
+        ("us-east-1", None, {}),
+        ("eu-central-1", None, {}),
+        ("cn-north-1", None, {}),
+        ("us-gov-west-1", None, {"AWS_USE_FIPS_ENDPOINT": "true"}),
+        ("eu-west-1", None, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}),
+        ("eu-west-1", "https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com", {"AWS_USE_DUALSTACK_ENDPOINT": "true"}),
+        ("eu-west-1", "https://127.0.0.1:9", {"AWS_USE_FIPS_ENDPOINT": "true"}),
+    ],
+)
+def test_a_url_goes_where_boto3_asks(configured, name, region, endpoint_url, more):
+    configured(**more)
+    asked = []
+
+    def see(request, **_):
+        asked.append(request.url)
+        raise _SeenError
+
+    parameters = {"Bucket": name, "Key": "chef/l ö.yml", "IfNoneMatch": Bucket.TAG}
+    request = {"parameters": parameters, "endpoint_url": endpoint_url}
+    session = boto.session(region)
+    client = boto.client(session, "s3", endpoint_url, 5.0)
+    client.meta.events.register("before-send.s3", see)
+    with pytest.raises(_SeenError):
+        client.get_object(**parameters)
+    url, _, query = boto.sign(session, client, request).partition("?")
+    assert asked == [url]
+    assert "X-Amz-SignedHeaders=host&" in query
+    assert f"X-Amz-Expires={presigned.SIGNED_FOR_S}" in query
 
 
 def test_the_page_on_networks_names_what_is_asked_and_settings_that_exist():

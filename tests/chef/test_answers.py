@@ -112,7 +112,7 @@ STATUS = [
     (
         answer(500, page("fail", data_collector="fail", chef_solr="fail")),
         Outcome.DEGRADED,
-        INDEX.format("chef_solr, data_collector"),
+        INDEX.format("chef_solr"),
     ),
     (
         answer(500, page("fail", data_collector="fail")),
@@ -617,24 +617,30 @@ def test_what_a_report_on_all_nodes_is_answered(judge, given_answer, outcome):
     assert judge(given_answer, "alice", NOW).outcome is outcome
 
 
+ACL = {"actors": ["pivotal", NODE], "groups": ["admins"]}
+
+
 @pytest.mark.parametrize(
-    ("given_answer", "may_save"),
+    ("given_answer", "told"),
     [
-        (answer(200, {"update": {"actors": ["i-0abc"], "groups": ["admins"]}, "grant": {}}), True),
-        (answer(403, {"error": ["missing read permission"]}), False),
-        (answer(403, LICENCE), None),
-        (answer(403, b"<html></html>"), None),
-        (answer(401, {"error": ["Invalid signature"]}), None),
-        (answer(404, {"error": ["node 'i-0abc/_acl' not found"]}), None),
-        (answer(405, b""), None),
-        (answer(501, b""), None),
-        (answer(200, b""), None),
-        (answer(200, {"update": []}), None),
-        (answer(200, b"[1]"), None),
+        (answer(200, {"update": ACL, "grant": ACL}), (True, True)),
+        (answer(200, {"update": ACL | {"actors": ["pivotal"]}, "grant": ACL}), (True, None)),
+        (answer(200, {"update": {"groups": []}, "grant": ACL}), (True, None)),
+        (answer(403, {"error": ["missing read permission"]}), (True, False)),
+        (answer(404, {"error": [f"node '{NODE}' not found"]}), (False, None)),
+        (answer(403, LICENCE), (None, None)),
+        (answer(403, b"<html></html>"), (None, None)),
+        (answer(401, {"error": ["Invalid signature"]}), (None, None)),
+        (answer(404, {"error": ["node 'i-0abc/_acl' not found"]}), (None, None)),
+        (answer(405, b""), (None, None)),
+        (answer(501, b""), (None, None)),
+        (answer(200, b""), (None, None)),
+        (answer(200, {"update": []}), (None, None)),
+        (answer(200, b"[1]"), (None, None)),
     ],
 )
-def test_what_the_list_of_rights_says_of_saving(given_answer, may_save):
-    assert judge_acl(given_answer) is may_save
+def test_what_the_list_of_rights_says_of_saving(given_answer, told):
+    assert judge_acl(given_answer, NODE) == told
 
 
 PEM = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"

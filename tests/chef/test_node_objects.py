@@ -381,6 +381,7 @@ BY_POLICY = Used((), "x", "webserver", "production", "1a2b3c4d5e")
 MISSING = NodeCheck(1.0)
 
 
+FROM_CHEF = {"X-Ops-Server-API-Version": '{"min_version": "0", "max_version": "1"}'}
 EXISTENCE = Question(look=Look.EXISTENCE)
 ARRIVAL = Question(look=Look.ARRIVAL), MISSING
 VERSIONS = "environments/staging/cookbooks?num_versions=1"
@@ -423,9 +424,10 @@ def test_an_object_that_was_read_holds_while_it_is_only_told_to_be_there(dev, ma
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "reads_whole"),
+    ("status", "body", "asks_on"),
     [
-        (200, b"", True),  # goiardi has no such path, and old servers have not
+        (404, b'{"error": ["node \'i-0abc/_acl\' not found"]}', True),  # goiardi
+        (200, b"", True),
         (404, b"<html></html>", True),
         (405, b"", True),
         (403, b"", True),
@@ -435,12 +437,33 @@ def test_an_object_that_was_read_holds_while_it_is_only_told_to_be_there(dev, ma
         (503, b"", False),
     ],
 )
-def test_a_server_that_does_not_tell_rights_is_read_and_one_in_trouble_is_not(chef, auth, status, body, reads_whole):
+def test_a_server_that_does_not_tell_rights_is_asked_on_and_one_in_trouble_is_not(chef, auth, status, body, asks_on):
     chef.get(f"{NODE_URL}/_acl", body=body, status=status)
+    chef.head(NODE_URL, headers=FROM_CHEF)
+    found = node_objects.check(CHEF, auth, EXISTENCE)
+    assert (found.has_node_object, bool(found.trouble)) == ((True, False) if asks_on else (None, True))
+    assert sent(chef)[1:] == ([("HEAD", f"nodes/{NODE}")] if asks_on else [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_read"),
+    [
+        ({"headers": FROM_CHEF}, False),
+        ({}, True),  # a Chef server with a data collector, or no Chef server at all
+        ({"headers": FROM_CHEF, "status": 404}, True),
+        ({"headers": FROM_CHEF, "status": 405}, True),
+        ({"headers": FROM_CHEF, "status": 500}, True),
+    ],
+)
+@pytest.mark.parametrize("question", [EXISTENCE, attrs.evolve(EXISTENCE, look=Look.ARRIVAL)])
+def test_without_rights_a_head_tells_of_the_object(chef, auth, answer, is_read, question):
+    chef.get(f"{NODE_URL}/_acl", status=404, json={"error": [f"node '{NODE}/_acl' not found"]})
+    chef.head(NODE_URL, **answer)
     chef.get(NODE_URL, json={"name": NODE, **BY_RUN_LIST})
-    found = node_objects.check(CHEF, auth, Question(look=Look.EXISTENCE))
-    assert (found.has_node_object, bool(found.trouble)) == ((True, False) if reads_whole else (None, True))
-    assert (("GET", f"nodes/{NODE}") in sent(chef)) == reads_whole
+    found = node_objects.check(CHEF, auth, question, former=MISSING)
+    is_whole = is_read or question.look is Look.ARRIVAL
+    assert (found.trouble, found.has_node_object, found.node is not None) == ("", True, is_whole)
+    assert ("GET", f"nodes/{NODE}") in sent(chef) if is_whole else sent(chef)[-1] == ("HEAD", f"nodes/{NODE}")
 
 
 def test_what_a_server_does_not_tell_once_is_what_it_told_before(dev, main, auth):
@@ -586,9 +609,13 @@ def test_a_policy_that_a_real_server_does_not_tell_of_is_not_compared(node):
     assert stale(world, world.server("standby"), now=1.0) is None
 
 
-def test_a_real_server_that_has_no_list_of_rights_is_read_whole(node):
+def test_a_real_server_without_rights_tells_of_an_object_without_its_being_read(node):
     name, auth, main, _ = node
-    for expected in (False, True):
-        found = node_objects.check(main, auth, Question(look=Look.EXISTENCE))
-        assert (found.has_node_object, found.may_save, found.trouble) == (expected, None, "")
+    urls = []
+    counted = attrs.evolve(main, count=urls.append)
+    for is_there in (False, True):
+        urls.clear()
+        found = node_objects.check(counted, auth, EXISTENCE)
+        assert (found.has_node_object, found.node, found.may_save, found.trouble) == (is_there, None, None, "")
+        assert len(urls) == (2 if is_there else 3)
         node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))

@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import trustme
 from cryptography import x509
 
-from chef_devserver.authority import Authority
+from chef_devserver.authority import Authority, CertificateKind
 from chef_devserver.faults import Fault
 from chef_devserver.server import DevServer
 from chef_failover.chef.https import ChefServer, Connection, Target
@@ -221,8 +222,44 @@ def test_a_probe_moves_4_kb_at_most_however_large_the_node_s_object_is(server, a
             now[0] += pause_s
 
 
-def test_a_client_that_may_not_read_itself_is_proven_by_the_default_environment(chef, make_prober_of):
-    chef.get(f"{URL}/clients/{NODE}", json=NO_READ, status=403)
+@pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED_UNKNOWN_CLIENT, Fault.FORBIDDEN])
+def test_a_probe_that_is_turned_away_moves_5_kb_at_most(server, make_prober, fault):
+    server.fault = fault
+    with counting(server.port) as counted:
+        prober = make_prober(f"https://127.0.0.1:{counted.port}/organizations/default")
+        for _ in range(3):
+            counted.moved = 0
+            assert prober.probe().outcome.turns_node_away
+            assert 1000 < counted.moved <= 5000
+
+
+class Rsa(Authority):
+    """An authority as public ones are: RSA keys of 2048 bits, and an intermediate certificate."""
+
+    def __init__(self):
+        root = trustme.CA(key_type=trustme.KeyType.RSA)
+        self.ca_pem = root.cert_pem.bytes()
+        self._issued = root.create_child_ca(trustme.KeyType.RSA).issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)
+
+    def certificate(self, _kind=CertificateKind.VALID):
+        chain = b"".join(one.bytes() for one in self._issued.cert_chain_pems)
+        return chain, self._issued.private_key_pem.bytes()
+
+
+def test_certificates_add_1_kb_each_to_what_a_probe_moves(make_prober, public_pem, tmp_path):
+    authority = Rsa()
+    (tmp_path / "rsa.pem").write_bytes(authority.ca_pem)
+    with DevServer("main", authority) as server, counting(server.port) as counted:
+        server.register(NODE, public_pem)
+        url = f"https://127.0.0.1:{counted.port}/organizations/default"
+        assert make_prober(url, ca_file=tmp_path / "rsa.pem").probe().outcome is Outcome.OK
+        assert 4000 < counted.moved <= 6000
+
+
+@pytest.mark.parametrize("refusal", [{"json": NO_READ}, {"body": b"<html>403 Forbidden</html>"}])
+def test_a_client_that_may_not_read_itself_is_proven_by_the_default_environment(chef, make_prober_of, refusal):
+    """The second is a proxy that lets nothing pass but what chef-client asks for."""
+    chef.get(f"{URL}/clients/{NODE}", status=403, **refusal)
     chef.get(f"{URL}/environments/_default", json={"name": "_default"})
     chef.get(f"{ROOT}/_status", json={"status": "pong", "upstreams": PONG})
     now = [1000.0]
@@ -244,6 +281,16 @@ def test_a_client_that_may_read_nothing_is_turned_away_and_asked_about_again(che
     prober = make_prober_of()
     assert {prober.probe().outcome for _ in range(2)} == {Outcome.FORBIDDEN}
     assert [path for _, path in sent(chef)] == [f"clients/{NODE}", "environments/_default"] * 2
+
+
+def test_a_proxy_that_forbids_everything_is_no_chef_server(chef, make_prober_of):
+    every(chef, 403, b"<html>403 Forbidden</html>", {"Content-Type": "text/html"})
+    result = make_prober_of().probe()
+    assert (result.outcome, result.detail) == (
+        Outcome.NOT_CHEF,
+        "HTTP 403 Forbidden: not an answer of a Chef server",
+    )
+    assert len(chef.calls) == 2
 
 
 # The search index: only the status page tells.
@@ -603,6 +650,17 @@ def test_nginx_alone_is_no_stranger_and_no_server(chef, make_prober_of, signs):
         Outcome.SERVER_ERROR,
         "HTTP 404 Not Found: nginx answers, but the Chef server behind it does not",
     )
+
+
+def test_nginx_alone_tells_nothing_of_the_paths_behind_it(chef, make_prober_of):
+    chef.get(f"{URL}/principals/{NODE}", body=NGINX_PAGE, status=404)
+    chef.get(f"{ROOT}/_status", json={"status": "pong", "upstreams": PONG})
+    prober = make_prober_of(signs=False)
+    assert prober.probe().outcome is Outcome.OK
+    assert PRINCIPAL in sent(chef)
+    before = len(chef.calls)
+    prober.probe()
+    assert sent(chef)[before] == PRINCIPAL
 
 
 @pytest.mark.parametrize("signs", [False, True])

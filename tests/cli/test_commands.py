@@ -16,6 +16,7 @@ from chef_failover import __version__
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.cli.main import cli, commands
 from chef_failover.errors import SocketForbiddenError
+from chef_failover.node.accepted import accept
 from tests.support.daemon_process import command, daemon, free_port, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
@@ -96,6 +97,9 @@ def test_server_without_a_sidecar_says_what_chef_client_would_use(servers, tmp_p
     ended = run("server", "--config", path)
     assert (ended.returncode, ended.stdout) == (0, f"{servers[1].chef_server_url}\n")
     assert "using its last choice in" in ended.stderr
+    assert "chef-client keeps its own server until the service starts" in ended.stderr
+    accept(path)
+    assert "own server" not in run("server", "--config", path).stderr
 
 
 def test_server_without_any_server_is_a_no(tmp_path):
@@ -216,7 +220,11 @@ def test_status_of_a_sidecar_that_is_down_is_a_no_with_what_is_known(servers, tm
     assert ended.returncode == 1
     assert "The sidecar is down" in ended.stdout
     assert "last choice: standbyserver" in ended.stdout
-    assert (tmp_path / "state.json").exists()
+    assert "\nchef-client keeps its own server. Start the sidecar" in ended.stdout
+    accept(path)
+    assert "\nchef-client keeps using that choice. Start" in run("status", "--config", path).stdout
+    (tmp_path / "state.json").unlink()
+    assert "\nchef-client uses the first server of config.yml, if it has one." in run("status", "--config", path).stdout
 
 
 @pytest.fixture
@@ -295,8 +303,28 @@ def test_check_finds_a_missing_node_object_unless_the_node_is_new(servers, tmp_p
     assert usable() == [True, True]
     servers[0].put_node("web-1", ["recipe[web]"])
     assert usable() == [True, False]
-    assert usable(policy=", policy_name: web, policy_group: prod") == [True, True]
     assert usable(more="readiness: off") == [True, True]
+    servers[1].state.policies["prod", "web"] = "1"
+    assert usable(policy=", policy_name: web, policy_group: prod") == [False, True]
+
+
+@pytest.mark.parametrize("policy", ["", ", policy_name: web, policy_group: prod"])
+@pytest.mark.parametrize("protocols", [("1.3",), ("1.0", "1.1")])
+def test_check_tells_of_an_object_that_the_node_cannot_save(servers, tmp_path, monkeypatch, policy, protocols):
+    key = PrivateKey.generate()
+    (tmp_path / "client.pem").write_bytes(key.private_pem())
+    for server, creator in zip(servers, (None, "admin"), strict=True):
+        assert server.administrator_key
+        monkeypatch.setattr(server.state, "protocols", frozenset(protocols))
+        server.state.policies["prod", "web"] = "1"
+        server.register("web-9", key.public_pem())
+        server.put_node("web-9", ["recipe[web]"], created_by=creator)
+    path = write_config(tmp_path, servers, node=f"{{name: web-9, client_key: {tmp_path}/client.pem{policy}}}")
+    ended = run("check", "--config", path)
+    assert ended.returncode == 0, ended.stdout
+    said = [line for line in ended.stdout.splitlines() if "cannot save" in line]
+    assert [line.split()[:2] for line in said] == [["ok", "standbyserver"]]
+    assert "knife acl add client web-9 nodes web-9 update,grant" in said[0]
 
 
 def test_check_says_how_a_server_knows_the_node_that_it_turns_away(servers, tmp_path):

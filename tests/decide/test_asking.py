@@ -33,7 +33,7 @@ def names(snapshot, **more):
         ((server("a", DOWN), server("b", DOWN)), "a", ("a", "")),
         ((server("a", changed_at=900.0), server("b")), "b", ("b", "a")),
         ((without("a"), proven("b")), "b", ("b", "a")),
-        ((server("a", drain=drain("a")), server("b")), "b", ("b", "")),
+        ((server("a"), drain("a"), server("b")), "b", ("b", "")),
         ((server("a", registration=Registration(RegistrationState.REFUSED)), server("b")), "b", ("b", "a")),
         ((server("a", DOWN, at=NOW - 1), server("b")), "b", ("b", "")),
         ((server("a", DOWN, at=NOW - MOMENT_S - 1), server("b")), "b", ("b", "a")),
@@ -85,8 +85,8 @@ def test_a_run_that_waits_for_its_registration_learns_of_the_next_server():
 
 def test_a_pin_says_what_is_wanted():
     servers = server("a"), server("b"), server("c", DOWN)
-    assert names(bare(*servers, current="b", pin=pin("b"))) == ("b", "")
-    assert names(bare(*servers, current="a", pin=pin("c"))) == ("a", "c")
+    assert names(bare(*servers, pin("b"), current="b")) == ("b", "")
+    assert names(bare(*servers, pin("c"), current="a")) == ("a", "c")
 
 
 def test_a_server_that_asked_to_be_left_alone_is_not_asked():

@@ -23,6 +23,7 @@ from chef_failover.model.model import (
     RiseFall,
     SelectionPolicy,
 )
+from chef_failover.model.orders import Pin
 from chef_failover.model.run_history import RunEvidence
 from tests.support.builders import ON, bare, drain, pin, probed, server, world
 
@@ -171,23 +172,23 @@ def test_what_a_server_does_while_the_node_is_elsewhere_is_no_failure():
 
 
 @pytest.mark.parametrize(
-    ("main", "is_failure"),
+    ("main", "orders", "is_failure"),
     [
-        (server("main", Health.DOWN, priority=1), True),
-        (server("main", priority=1, run_evidence=RunEvidence(2, 99.0, "SocketError")), True),
-        (server("main", priority=1, index=RiseFall(Health.DOWN, changed_at=99.0)), True),
-        (server("main", priority=1, outcome=Outcome.NOT_ASSOCIATED), True),
-        (server("main", priority=1, registration=Registration(RegistrationState.REFUSED)), False),
-        (server("main", priority=1, drain=drain("main")), False),
+        (server("main", Health.DOWN, priority=1), (), True),
+        (server("main", priority=1, run_evidence=RunEvidence(2, 99.0, "SocketError")), (), True),
+        (server("main", priority=1, index=RiseFall(Health.DOWN, changed_at=99.0)), (), True),
+        (server("main", priority=1, outcome=Outcome.NOT_ASSOCIATED), (), True),
+        (server("main", priority=1, registration=Registration(RegistrationState.REFUSED)), (), False),
+        (server("main", priority=1), (drain("main"),), False),
     ],
 )
-def test_what_takes_the_node_away_by_no_wish_is_a_failure(main, is_failure):
+def test_what_takes_the_node_away_by_no_wish_is_a_failure(main, orders, is_failure):
     for before, failed in (
         (Returns(0, (40.0,), 50.0), Returns(1, (40.0, 100.0))),
         (Returns(0, (), 50.0), Returns(0, (100.0,))),  # it had not failed before the node came to it
     ):
         known = attrs.evolve(main, returns=before)
-        moved = settled(bare(known, server("standby", at=100.0, priority=2), current="main"), 100.0)
+        moved = settled(bare(known, *orders, server("standby", at=100.0, priority=2), current="main"), 100.0)
         assert moved.choice.name == "standby"
         assert returns_of(moved) == (failed if is_failure else before)
 
@@ -197,7 +198,7 @@ def test_what_a_person_wants_is_no_failure():
     both = pair(back)
     pinned = changes.apply_order(both, pin("standby"), is_forced=False, now=100.0, on=at(100))
     assert (pinned.choice.name, returns_of(pinned)) == ("standby", returns_of(both))
-    unpinned = changes.unpin(pinned, who="bob", now=200.0, on=at(200))
+    unpinned = changes.lift(pinned, Pin, who="bob", now=200.0, on=at(200))
     assert (unpinned.choice.name, returns_of(unpinned)) == ("main", Returns(0, (), 200.0))
     reordered = attrs.evolve(both, servers=(attrs.evolve(both.servers[0], priority=3), both.servers[1]))
     assert returns_of(settled(reordered, 100.0)) == returns_of(both)

@@ -7,7 +7,7 @@ import pytest
 from chef_failover.decide import outlook
 from chef_failover.decide.selection import select
 from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState, RiseFall
-from tests.support.builders import ON, WEB, bare, drain, holding, pin, proven, server, without
+from tests.support.builders import ON, WEB, bare, drain, drained, holding, pin, proven, server, without
 
 DOWN, UNKNOWN = Health.DOWN, Health.UNKNOWN
 
@@ -49,10 +49,10 @@ def wants(snapshot, now=0.0):
             ),
         ),
         (without("b"), ("is not ready: has no object of this node",)),
-        (server("b", drain=drain("b", reason="disk")), ("is drained by alice: disk",)),
-        (server("b", drain=drain("b", ends_at=0.0)), ()),
+        ((server("b"), drain("b", reason="disk")), ("is drained by alice: disk",)),
+        ((server("b"), drain("b", ends_at=0.0)), ()),
         (
-            without("b", DOWN, drain=drain("b")),
+            drained(without("b", DOWN)),
             ("is DOWN: refused", "is not ready: has no object of this node", "is drained by alice"),
         ),
     ],
@@ -111,17 +111,17 @@ def test_a_certificate_that_expires(days, expected):
             "failback is never, so a person must move the node: chef-failover pin a",
         ),
         (
-            bare(server("a", drain=drain("a")), server("b")),
+            bare(server("a"), drain("a"), server("b")),
             "a",
             "its drain must end; it must stay UP for 13 min (failback), or the node be pinned",
         ),
         (
-            bare(server("a"), server("b"), pin=pin("b")),
+            bare(server("a"), server("b"), pin("b")),
             "a",
             "the pin to b must end; it must stay UP for 13 min (failback), or the node be pinned",
         ),
         (
-            bare(server("a"), server("b", DOWN), pin=pin("b"), current="a"),
+            bare(server("a"), server("b", DOWN), pin("b"), current="a"),
             "b",
             "it must come UP",
         ),

@@ -8,12 +8,13 @@ from chef_failover.cli import tables
 from chef_failover.decide import outlook
 from chef_failover.decide.parity import SETTLING_S, compare, is_behind, is_compared, origin, stale
 from chef_failover.decide.selection import select
-from chef_failover.decide.world import apply_order, apply_run, undrain, unpin
+from chef_failover.decide.world import apply_order, apply_run, lift
 from chef_failover.model.about import About
 from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState, Standing
 from chef_failover.model.needs import Content, ParityMode
+from chef_failover.model.orders import Drain, Pin
 from chef_failover.model.run_history import Run, Used
-from tests.support.builders import ON, THRESHOLDS, WEB, bare, drain, pin, probed, server, was_read, world
+from tests.support.builders import ON, THRESHOLDS, WEB, bare, drain, drained, pin, probed, server, was_read, world
 
 OLD, NEW, OTHER = "4d5e6f7a8b", "1a2b3c4d5e", "999999"
 REQUIRE, WARN, OFF = ParityMode.REQUIRE, ParityMode.WARN, ParityMode.OFF
@@ -184,9 +185,9 @@ def test_where_the_last_run_was_and_what_is_preferred_to_it_is_not_stale(runs):
 # --- the choice -----------------------------------------------------------------------------------------------------
 
 
-def three(main=Health.UP, parity=REQUIRE, b=OLD, c=NEW, current="a", **more):
+def three(main=Health.UP, *orders, parity=REQUIRE, b=OLD, c=NEW, current="a", **more):
     servers = (server("a", main), with_(policy(b), "b"), with_(policy(c), "c"))
-    return using(by_policy(NEW), *servers, current=current, parity=parity, **more)
+    return using(by_policy(NEW), *servers, *orders, current=current, parity=parity, **more)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +197,11 @@ def three(main=Health.UP, parity=REQUIRE, b=OLD, c=NEW, current="a", **more):
         (three(Health.DOWN), "c", False),
         (three(Health.DOWN, current="c"), "c", False),  # and it stays there, though the stale one comes first
         (three(current="c", failback_s=0.0), "a", False),
-        (three(Health.DOWN, WARN), "b", False),
-        (three(Health.DOWN, OFF), "b", False),
+        (three(Health.DOWN, parity=WARN), "b", False),
+        (three(Health.DOWN, parity=OFF), "b", False),
         (three(Health.DOWN, c=OLD), "b", False),  # no fresh one: a stale run is better than none
         (three(Health.DOWN, b=None), "b", False),  # what cannot be told is not held against it
-        (three(Health.DOWN, pin=pin("b")), "b", False),
+        (three(Health.DOWN, pin("b")), "b", False),
     ],
 )
 def test_a_stale_standby_is_passed_over_while_a_fresh_one_is_well(snapshot, chosen, degraded):
@@ -218,7 +219,7 @@ def test_why_it_is_passed_over_is_said():
     "worse",
     [
         with_(policy(NEW), "c", Health.DOWN),
-        with_(policy(NEW), "c", drain=drain("c")),
+        drained(with_(policy(NEW), "c")),
         with_(policy(NEW), "c", registration=Registration(RegistrationState.REFUSED)),
         with_(policy(NEW), "c", outcome=Outcome.NOT_ASSOCIATED),
     ],
@@ -308,18 +309,18 @@ def test_the_end_of_a_drain_brings_the_node_back_whatever_was_deployed_since(fai
     drained = apply_order(first, drain("a"), is_forced=False, now=2.0, on=ON)
     assert drained.choice.name == "b"
     drained = read(ran(drained, "b", OTHER, 3.0), 4.0, a=NEW)
-    assert undrain(drained, "a", who="alice", now=LATE * 2, on=ON).choice.name == "a"
+    assert lift(drained, (Drain, "a"), who="alice", now=LATE * 2, on=ON).choice.name == "a"
 
 
 def test_after_a_pin_to_a_stale_standby_the_node_returns():
     pinned = apply_order(deployed("a", "b", b=OLD), pin("b"), is_forced=False, now=3000.0, on=ON)
     assert (pinned.choice.name, pinned.choice.is_degraded) == ("b", False)
-    assert unpin(ran(pinned, "b", OLD, 3100.0), who="alice", now=9000.0, on=ON).choice.name == "a"
+    assert lift(ran(pinned, "b", OLD, 3100.0), Pin, who="alice", now=9000.0, on=ON).choice.name == "a"
 
 
 def test_a_pin_that_is_over_keeps_no_stale_standby_in_its_place():
-    assert select(three(Health.DOWN, pin=pin("b", ends_at=LATE + 5)), now=LATE + 4.0).name == "b"
-    assert select(three(Health.DOWN, pin=pin("b", ends_at=LATE + 5)), now=LATE + 5.0).name == "c"
+    assert select(three(Health.DOWN, pin("b", ends_at=LATE + 5)), now=LATE + 4.0).name == "b"
+    assert select(three(Health.DOWN, pin("b", ends_at=LATE + 5)), now=LATE + 5.0).name == "c"
 
 
 def test_what_would_have_to_change_for_a_stale_standby_to_be_used():

@@ -1,10 +1,10 @@
 import attrs
 import pytest
 
-from chef_failover.decide.readiness import caution, is_new_node, sentence, why_not_ready
+from chef_failover.decide.readiness import caution, is_new_node, is_unread, sentence, why_not_ready
 from chef_failover.model.model import Health, NodeCheck
 from chef_failover.model.needs import NodeObject, ReadinessMode, ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, holding, proven, server, signed, without
+from tests.support.builders import EMPTY, WEB, asked, bare, holding, proven, server, signed, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 OFF = ReadinessPolicy(ReadinessMode.OFF)
@@ -150,6 +150,25 @@ def test_why_a_missing_object_is_not_created_is_said():
 )
 def test_a_node_is_new_as_long_as_no_server_is_known_to_have_it(servers, is_new):
     assert is_new_node(bare(*servers)) == is_new
+
+
+@pytest.mark.parametrize(
+    ("b", "readiness", "expected"),
+    [
+        (asked("b"), CHECK, True),
+        (asked("b"), POLICY, True),
+        (asked("b"), OFF, False),
+        (asked("b", was_known=True), CHECK, False),
+        (asked("b", node_check=NodeCheck(0.0, trouble="no answer")), CHECK, True),
+        (asked("b", node_check=NodeCheck(0.0, trouble="no answer", has_node_object=True)), CHECK, False),
+        (holding("b"), CHECK, False),
+        (without("b"), CHECK, False),
+        (server("b"), CHECK, False),  # the sidecar has no key to read with
+        (server("b", UNKNOWN), CHECK, False),
+    ],
+)
+def test_a_server_is_unread_until_what_a_run_finds_there_is_known(b, readiness, expected):
+    assert is_unread(bare(holding("a"), b, readiness=readiness), b) is expected
 
 
 IDLE = "a run there will do nothing"

@@ -144,6 +144,8 @@ ABSENT = Look.ARRIVAL, True
         (holding("b", OTHER), {"used": USED}, Look.WHOLE, True),
         (holding("b", OTHER), {}, Look.EXISTENCE, True),
         (holding("b", EMPTY), {}, Look.WHOLE, True),
+        (holding("b", EMPTY), {"used": Used()}, Look.EXISTENCE, True),
+        (holding("b", EMPTY), {"used": USED}, Look.WHOLE, True),
         (holding("b"), {"used": BY_POLICY}, Look.WHOLE, True),
         (holding("b", NodeObject((), "x", "webserver", "production")), {"used": BY_POLICY}, Look.EXISTENCE, True),
         (without("b"), {}, Look.ARRIVAL, True),
@@ -297,10 +299,10 @@ CHANCES = [number * 0.6180339887 % 1 for number in range(FLEET)]
 
 def read_between(since, until, fleet, **more):
     """How many of a fleet's nodes read "b" then; ``fleet`` has what each of them knows of it."""
-    worlds = (bare(holding("a", run_evidence=WORKED), one, current="a", **more) for one in fleet)
+    snapshots = (bare(holding("a", run_evidence=WORKED), one, current="a", **more) for one in fleet)
     due = (
         due_at(snapshot, snapshot.server("b"), chance=chance, since=since)
-        for snapshot, chance in zip(worlds, CHANCES, strict=True)
+        for snapshot, chance in zip(snapshots, CHANCES, strict=True)
     )
     return sum(since <= at < until for at in due)
 

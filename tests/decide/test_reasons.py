@@ -4,7 +4,7 @@ import pytest
 from chef_failover.decide.selection import select
 from chef_failover.model.model import Health, NodeCheck, Outcome, ProbeResult, Registration, RegistrationState, RiseFall
 from chef_failover.model.needs import ReadinessPolicy
-from tests.support.builders import EMPTY, WEB, bare, drain, holding, pin, proven, server, without
+from tests.support.builders import EMPTY, WEB, bare, drained, holding, pin, proven, server, without
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 TIMED_OUT = ProbeResult(Outcome.CONNECT_TIMEOUT, "connect timed out after 3.0 s", 0.0)
@@ -75,7 +75,7 @@ def test_a_held_down_server(failback_s, sentence):
     [
         (server("a", registration=Registration(RegistrationState.UNREGISTERED)), "this node is not registered there"),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), "not_associated"),
-        (server("a", drain=drain("a")), "drained by alice"),
+        (drained(server("a")), "drained by alice"),
         (server("a", UNKNOWN), "not probed yet"),
     ],
 )
@@ -133,5 +133,5 @@ def test_offline_and_pinned():
     assert sentences(bare(dead("a"), server("b"), offline="no route to any Chef server"))[0] == (
         "this node is offline (no route to any Chef server), so nothing moves"
     )
-    reason, said = sentences(bare(server("a"), server("b"), pin=pin("b")))
+    reason, said = sentences(bare(server("a"), server("b"), pin("b")))
     assert (reason, said["a"]) == ("pinned to b by alice", "would be used, if this node were not pinned to b")

@@ -205,17 +205,17 @@ FAILED_ONCE = Registration(FAILED, attempts=1)
         ([server("a", registration=NEW), server("b", Health.UNKNOWN)], ""),
         ([server("a", registration=NEW), server("b", Health.DOWN)], "a"),
         ([server("a", registration=NEW), server("b", outcome=Outcome.NOT_ASSOCIATED)], "a"),
-        ([server("a", registration=NEW), server("b", drain=drain("b"))], "a"),
+        ([server("a", registration=NEW), server("b"), drain("b")], "a"),
     ],
 )
 def test_who_is_urgent(servers, urgent):
     snapshot = world(*servers)
-    found = {one.name for one in servers if not one.is_registered and is_urgent(snapshot, one.name)}
+    found = {one.name for one in snapshot.servers if not one.is_registered and is_urgent(snapshot, one.name)}
     assert found == {*urgent}
 
 
 def test_a_server_that_the_node_is_pinned_to_is_urgent():
-    assert is_urgent(world(server("a"), server("b", registration=NEW), pin=pin("b")), "b")
+    assert is_urgent(world(server("a"), server("b", registration=NEW), pin("b")), "b")
 
 
 def test_the_ticket_lives_from_the_answer_that_brings_it_to_the_next():

@@ -13,7 +13,7 @@ from chef_failover.decide.world import apply_run
 from chef_failover.model.model import Health, Outcome, Standing
 from chef_failover.model.needs import ParityMode
 from chef_failover.model.run_history import Phase, Run, RunEvidence, Used
-from tests.support.builders import ON, bare, drain, pin, probed, server, with_failback, world
+from tests.support.builders import ON, bare, drained, ordered, pin, probed, server, with_failback, world
 
 UP, DOWN = Health.UP, Health.DOWN
 HOUR = HOLD_DOWN_S
@@ -161,7 +161,7 @@ def test_the_only_server_is_used_and_called_degraded():
     [
         server("b", DOWN),
         server("b", outcome=Outcome.NOT_ASSOCIATED),
-        server("b", drain=drain("b")),
+        drained(server("b")),
     ],
 )
 def test_it_goes_behind_none_that_is_not_eligible(b):
@@ -180,7 +180,7 @@ def test_a_run_that_starts_goes_elsewhere_too():
 def test_a_pin_does_not_help_a_server_that_fails_runs_unless_it_is_strict():
     snapshot, at = after(TLS, TLS)
     for is_strict, name in ((False, "b"), (True, "a")):
-        pinned = attrs.evolve(snapshot, pin=pin("a", is_strict=is_strict))
+        pinned = ordered(snapshot, pin("a", is_strict=is_strict))
         assert select(pinned, now=at).name == name
 
 

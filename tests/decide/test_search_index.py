@@ -10,7 +10,7 @@ from chef_failover.decide.selection import select, server_worth_waiting_for
 from chef_failover.model.model import Health, Outcome, RiseFall, Standing, Transition
 from chef_failover.model.needs import ParityMode
 from chef_failover.model.run_history import RunEvidence
-from tests.support.builders import ON, bare, drain, pin, probed, server, without, world
+from tests.support.builders import ON, bare, drained, pin, probed, server, without, world
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 BROKEN = RiseFall(DOWN, changed_at=0.0)
@@ -124,8 +124,8 @@ def run_goes_to(*servers, **more):
         (impaired("a"), impaired("b"), ("a", True)),
         (impaired("b"), server("a", DOWN), ("b", True)),
         (impaired("b"), server("a", outcome=Outcome.FORBIDDEN), ("b", True)),
-        (impaired("b"), server("a", drain=drain("a")), ("b", True)),
-        (impaired("a", drain=drain("a")), server("b", drain=drain("b")), ("a", True)),
+        (impaired("b"), drained(server("a")), ("b", True)),
+        (drained(impaired("a")), drained(server("b")), ("a", True)),
     ],
 )
 def test_below_a_sound_server_and_above_all_others(a, b, expected):
@@ -171,8 +171,8 @@ def test_a_standby_that_was_just_seen_to_fail_is_gone_to_by_nobody():
 
 def test_a_pin_does_not_overrule_it_unless_it_is_strict():
     a, b = impaired("a"), server("b")
-    assert run_goes_to(a, b, pin=pin("a")) == ("b", True)
-    assert run_goes_to(a, b, pin=pin("a", is_strict=True)) == ("a", True)
+    assert run_goes_to(a, b, pin("a")) == ("b", True)
+    assert run_goes_to(a, b, pin("a", is_strict=True)) == ("a", True)
 
 
 def test_a_run_waits_for_no_look_and_minds_no_single_one():

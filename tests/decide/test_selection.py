@@ -28,7 +28,9 @@ from tests.support.builders import (
     asked,
     bare,
     drain,
+    drained,
     holding,
+    ordered,
     pin,
     proven,
     server,
@@ -55,15 +57,15 @@ def name_of(snapshot, **more):
         (server("a", DOWN), server("b", DOWN), "a", True),
         (server("a", UNKNOWN), server("b"), "b", False),
         (server("a", UNKNOWN), server("b", DOWN), "b", True),
-        (server("a", drain=drain("a")), server("b"), "b", False),
-        (server("a", drain=drain("a")), server("b", DOWN), "a", True),
+        (drained(server("a")), server("b"), "b", False),
+        (drained(server("a")), server("b", DOWN), "a", True),
         (server("a", registration=Registration(RegistrationState.UNREGISTERED)), server("b"), "b", False),
         (server("a", registration=Registration(RegistrationState.FAILED)), server("b", DOWN), "a", True),
         (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b"), "b", False),
         (server("a", outcome=Outcome.CLOCK_SKEW), server("b"), "b", False),
         (server("a", outcome=Outcome.FORBIDDEN), server("b"), "b", False),
         (server("a", outcome=Outcome.WRONG_ORGANIZATION), server("b"), "b", False),
-        (server("a", outcome=Outcome.NOT_ASSOCIATED), server("b", drain=drain("b")), "b", True),
+        (server("a", outcome=Outcome.NOT_ASSOCIATED), drained(server("b")), "b", True),
         (server("a", outcome=Outcome.DEGRADED), server("b"), "a", False),
     ],
 )
@@ -139,38 +141,38 @@ def test_priority_is_what_orders_and_not_the_place():
         (server("a"), server("b", outcome=Outcome.NOT_ASSOCIATED), True, ("b", True)),
         (holding("a"), without("b"), False, ("a", True)),
         (holding("a"), without("b"), True, ("b", True)),
-        (server("a"), server("b", drain=drain("b")), False, ("a", True)),
-        (server("a"), server("b", drain=drain("b")), True, ("b", True)),
+        (server("a"), drained(server("b")), False, ("a", True)),
+        (server("a"), drained(server("b")), True, ("b", True)),
         (server("a"), server("b", changed_at=-1.0), False, ("b", False)),  # no hold-down
     ],
 )
 def test_a_pin_goes_before_preference_and_only_a_strict_one_before_standing(a, b, is_strict, expected):
-    choice = select(bare(a, b, current="a", pin=pin("b", is_strict=is_strict)), now=0.0)
+    choice = select(bare(a, b, pin("b", is_strict=is_strict), current="a"), now=0.0)
     assert (choice.name, choice.is_degraded) == expected
 
 
 def test_a_pin_to_a_better_server_knows_no_hold_down():
     back = bare(server("a", changed_at=99.0), server("b"), current="b", failback_s=math.inf)
     assert name_of(back, now=100.0) == "b"
-    assert name_of(attrs.evolve(back, pin=pin("a")), now=100.0) == "a"
+    assert name_of(ordered(back, pin("a")), now=100.0) == "a"
 
 
 def test_a_pin_to_a_server_that_is_gone_leaves_the_best_degraded():
-    choice = select(bare(server("a"), pin=pin("gone")), now=0.0)
+    choice = select(bare(server("a"), pin("gone")), now=0.0)
     assert (choice.name, choice.is_degraded, choice.passed_over) == ("a", True, ())
 
 
 def test_what_is_over_has_no_say_whoever_has_not_noticed_yet():
-    both = bare(server("a", drain=drain("a", ends_at=5.0)), server("b"), server("c"), pin=pin("c", ends_at=3.0))
+    both = bare(server("a"), drain("a", ends_at=5.0), server("b"), server("c"), pin("c", ends_at=3.0))
     assert [name_of(both, now=now) for now in (2.9, 3.0, 4.9, 5.0)] == ["c", "b", "b", "a"]
 
 
 def test_a_run_waits_for_the_server_it_is_pinned_to_and_not_for_one_that_is_drained():
-    pinned = bare(server("a", at=5.0), server("b", at=1.0), current="b", pin=pin("b"))
+    pinned = bare(server("a", at=5.0), server("b", at=1.0), pin("b"), current="b")
     assert wanted(pinned) == "b"
     assert select_for_run(pinned, now=5.0, runs_from=4.0).is_degraded
-    assert wanted(attrs.evolve(pinned, pin=pin("a"))) is None
-    assert wanted(bare(server("a", at=1.0, drain=drain("a")), server("b", at=5.0), current="b")) is None
+    assert wanted(ordered(pinned, pin("a"))) is None
+    assert wanted(bare(server("a", at=1.0), drain("a"), server("b", at=5.0), current="b")) is None
 
 
 def test_what_a_dead_server_once_said_of_this_node_still_holds():
@@ -240,7 +242,7 @@ def test_a_dead_server_is_left_once_each_was_asked_after_the_other_changed(
     both = bare(a, server("b", at=answered_at, changed_at=came_up_at), current="a")
     assert name_of(both) == expected
     assert name_of(both, now=answered_at, runs_from=answered_at) == "b"
-    assert name_of(attrs.evolve(both, pin=pin("b"))) == "b"
+    assert name_of(ordered(both, pin("b"))) == "b"
 
 
 def test_a_dead_server_whose_last_probe_was_good_is_not_left():
@@ -414,7 +416,6 @@ def snapshots(draw):
             changed_at=draw(st.floats(0, 1000)),
             at=draw(st.floats(0, 1000)),
             outcome=draw(st.sampled_from(Outcome)) if health is not UNKNOWN else None,
-            drain=draw(st.none() | st.builds(drain, st.just(name), ends_at=st.floats(0, 2000) | st.just(math.inf))),
             registration=Registration(draw(st.sampled_from(RegistrationState))),
             run_evidence=RunEvidence(has_succeeded=draw(st.booleans())),
             was_stale=draw(st.booleans()),
@@ -422,11 +423,13 @@ def snapshots(draw):
         for name in names
     )
     current = draw(st.sampled_from([None, *names, "gone"]))
+    ends = st.floats(0, 2000) | st.just(math.inf)
+    drains = [draw(st.none() | st.builds(drain, st.just(name), ends_at=ends)) for name in names]
     return bare(
         *servers,
+        *filter(None, [*drains, draw(pins([*names, "gone"]))]),
         current=current,
         failback_s=draw(st.sampled_from([0.0, 600.0, math.inf])),
-        pin=draw(pins([*names, "gone"])),
         readiness=draw(st.sampled_from([ReadinessPolicy(), CHECK, OFF, POLICY])),
         parity=draw(st.sampled_from(ParityMode)),
         used=draw(
@@ -497,7 +500,7 @@ def test_a_drained_server_is_used_only_when_no_other_is_eligible_or_by_a_strict_
     choice = select(snapshot, now=now, runs_from=runs_from)
     if choice is None:
         return
-    drain = snapshot.server(choice.name).drain
+    drain = snapshot.orders.drain_of(choice.name)
     if drain and drain.ends_at > now and not (snapshot.pin and snapshot.pin.is_strict):
         assert all(verdict.standing < Standing.ELIGIBLE for verdict in choice.verdicts)
 
@@ -595,7 +598,7 @@ def test_a_server_that_failed_its_last_probe_comes_after_all_that_answered():
     for other in (
         without("b", at=10.0),
         server("b", outcome=Outcome.NOT_ASSOCIATED, at=10.0),
-        server("b", at=10.0, drain=drain("b")),
+        drained(server("b", at=10.0)),
     ):
         snapshot = bare(failing, holding("c", health=DOWN, at=10.0), other, current="a")
         assert select(snapshot, now=10.0, runs_from=5.0).name == "b"

@@ -12,16 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from chef_failover.decide import world as worlds_of
 from chef_failover.decide.steering import (
     ABSENT_KEPT,
+    carried,
     drained,
     ends_at_after_reboot,
-    next_end,
-    orders,
     pinned,
-    with_order,
 )
 from chef_failover.decide.world import refresh_choice
 from chef_failover.errors import RefusedError
 from chef_failover.model.model import Health, Outcome, Standing
+from chef_failover.model.orders import Drain, Orders, Pin
 from tests.support.builders import ON, bare, drain, pin, probed, server, world
 
 DOWN = Health.DOWN
@@ -36,11 +35,11 @@ def apply_order(snapshot, order, now=0.0, *, is_forced=False):
 
 
 def undrain(snapshot, name, now=0.0):
-    return worlds_of.undrain(snapshot, name, who="bob", now=now, on=later(now))
+    return worlds_of.lift(snapshot, (Drain, name), who="bob", now=now, on=later(now))
 
 
 def unpin(snapshot, now=0.0):
-    return worlds_of.unpin(snapshot, who="bob", now=now, on=later(now))
+    return worlds_of.lift(snapshot, Pin, who="bob", now=now, on=later(now))
 
 
 def settled(snapshot, now):
@@ -91,7 +90,7 @@ def test_a_drain_ends_by_itself():
     )
     assert settled(moved, 1059.9).choice.name == "b"
     back = settled(moved, 1060.0)
-    assert (back.choice.name, back.drains, next_end(back)) == ("a", (), math.inf)
+    assert (back.choice.name, back.orders.drains, back.orders.next_end) == ("a", (), math.inf)
     assert last(back)[0] == ("a", "drained", "in service", "expired; set by alice for 60 s")
 
 
@@ -143,60 +142,59 @@ def test_a_second_pin_replaces_the_first_and_remembers_where_the_node_came_from(
 
 def test_a_drain_is_replaced_by_another_of_the_same_server():
     twice = apply_order(apply_order(world(server("a"), server("b")), drain("a")), drain("a", reason="still"))
-    assert [one.reason for one in twice.drains] == ["still"]
+    assert [one.reason for one in twice.orders.drains] == ["still"]
 
 
 @pytest.mark.parametrize(
     ("snapshot", "order", "words"),
     [
         (world(server("a")), drain("a"), "no server would be left"),
-        (world(server("a"), server("b", drain=drain("b"))), drain("a"), "undrain one, or drain a with --force"),
-        (world(server("a"), server("b"), pin=pin("a", is_strict=True)), drain("a"), "pinned strictly to a by alice;"),
-        (world(server("a"), server("b", drain=drain("b"))), pin("b"), "b is drained by alice; undrain it, or pin"),
+        (world(server("a"), server("b"), drain("b")), drain("a"), "undrain one, or drain a with --force"),
+        (world(server("a"), server("b"), pin("a", is_strict=True)), drain("a"), "pinned strictly to a by alice;"),
+        (world(server("a"), server("b"), drain("b")), pin("b"), "b is drained by alice; undrain it, or pin"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_way_out(snapshot, order, words):
     with pytest.raises(RefusedError, match=words):
         apply_order(snapshot, order)
-    forced = orders(apply_order(snapshot, order, is_forced=True))
+    forced = apply_order(snapshot, order, is_forced=True).orders
     assert order in [attrs.evolve(one, in_use=None) for one in forced]
 
 
 def test_a_strict_pin_may_be_to_a_drained_server():
-    assert apply_order(world(server("a"), server("b", drain=drain("b"))), pin("b", is_strict=True)).choice.name == "b"
+    assert apply_order(world(server("a"), server("b"), drain("b")), pin("b", is_strict=True)).choice.name == "b"
 
 
 def test_a_drain_that_is_over_is_no_reason_to_refuse_another():
-    snapshot = world(server("a"), server("b", drain=lasting(drain, "b", 5.0)))
-    assert [one.server for one in apply_order(snapshot, drain("a"), 6.0).drains] == ["a"]
+    snapshot = world(server("a"), server("b"), lasting(drain, "b", 5.0))
+    assert [one.server for one in apply_order(snapshot, drain("a"), 6.0).orders.drains] == ["a"]
 
 
 def test_the_drain_of_a_server_that_left_is_kept_and_can_be_taken_back():
-    snapshot = world(server("a"))
-    for number in range(ABSENT_KEPT + 5):
-        snapshot = with_order(snapshot, drain(f"gone-{number}"))
-    assert len(snapshot.drains) == ABSENT_KEPT
-    assert len(with_order(snapshot, drain("gone-50", reason="again")).drains) == ABSENT_KEPT
-    assert len(undrain(snapshot, "gone-50").drains) == ABSENT_KEPT - 1
-    ended = settled(with_order(world(server("a")), lasting(drain, "gone", 5.0)), 5.0)
-    assert (ended.drains, ended.transitions[-1].server) == ((), "gone")
+    gone = [drain(f"gone-{number}") for number in range(ABSENT_KEPT + 5)]
+    kept = carried(Orders((drain("a"), *gone, pin("gone-1"))), {"a"})
+    assert [order.server for order in kept] == ["a", *(one.server for one in gone[5:]), "gone-1"]
+    snapshot = world(server("a"), *kept)
+    assert len(undrain(snapshot, "gone-50").orders.drains) == ABSENT_KEPT
+    ended = settled(world(server("a"), lasting(drain, "gone", 5.0)), 5.0)
+    assert (ended.orders.drains, ended.transitions[-1].server) == ((), "gone")
 
 
 def test_nothing_moves_while_offline_and_orders_end_all_the_same():
     offline = world(server("a"), server("b"), current="a", offline="no route")
     drained_offline = apply_order(offline, lasting(drain, "a", 5.0))
-    assert (drained_offline.choice.name, len(drained_offline.drains)) == ("a", 1)
-    assert settled(drained_offline, 5.0).drains == ()
+    assert (drained_offline.choice.name, len(drained_offline.orders.drains)) == ("a", 1)
+    assert settled(drained_offline, 5.0).orders.drains == ()
 
 
 def test_the_wall_clock_only_dates_the_end():
     snapshot = apply_order(world(server("a"), server("b")), lasting(drain, "a", 3600.0))
     for jump in (-86400, 86400, 60):
         jumped = refresh_choice(snapshot, now=600.0, on=later(600 + jump))
-        assert jumped.drains[0].ends_at == 3600.0
-        assert jumped.drains[0].ends_on == later(3600 + jump)
-    assert settled(snapshot, 600.0).drains == snapshot.drains
-    assert refresh_choice(snapshot, now=600.0, on=later(601)).drains == snapshot.drains  # not worth a word
+        assert jumped.orders.drains[0].ends_at == 3600.0
+        assert jumped.orders.drains[0].ends_on == later(3600 + jump)
+    assert settled(snapshot, 600.0).orders.drains == snapshot.orders.drains
+    assert refresh_choice(snapshot, now=600.0, on=later(601)).orders == snapshot.orders  # not worth a word
 
 
 @pytest.mark.parametrize(("wall_s", "left_s"), [(0, 3600), (600, 3000), (3600, 0), (1e6, 0), (-1e6, 3600)])
@@ -211,8 +209,8 @@ def test_in_words():
 
 
 def test_without_any_server_orders_still_end():
-    gone = with_order(bare(), lasting(drain, "gone", 5.0))
-    assert settled(gone, 6.0).drains == ()
+    gone = bare(lasting(drain, "gone", 5.0))
+    assert settled(gone, 6.0).orders.drains == ()
 
 
 class Steered(RuleBasedStateMachine):
@@ -246,7 +244,7 @@ class Steered(RuleBasedStateMachine):
     @rule(name=st.sampled_from("abc"))
     def undrain(self, name):
         self.world = undrain(self.world, name, self.now)
-        assert self.world.server(name).drain is None
+        assert self.world.orders.drain_of(name) is None
 
     @rule()
     def unpin(self):
@@ -260,7 +258,7 @@ class Steered(RuleBasedStateMachine):
 
     @invariant()
     def what_is_over_is_gone(self):
-        assert all(order.ends_at > self.now for order in orders(self.world))
+        assert all(order.ends_at > self.now for order in self.world.orders)
 
     @invariant()
     def a_pin_is_followed_or_the_choice_is_degraded(self):
@@ -273,12 +271,12 @@ class Steered(RuleBasedStateMachine):
     def a_drained_server_is_used_in_need_or_by_a_strict_pin_alone(self):
         choice = self.world.choice
         is_strict = self.world.pin is not None and self.world.pin.is_strict
-        if self.world.server(choice.name).drain and not is_strict:
+        if self.world.orders.drain_of(choice.name) and not is_strict:
             assert all(verdict.standing < Standing.ELIGIBLE for verdict in choice.verdicts)
 
     @invariant()
     def some_server_is_not_drained(self):
-        assert any(one.drain is None for one in self.world.servers)
+        assert any(not self.world.orders.drain_of(one.name) for one in self.world.servers)
 
 
 Steered.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -155,7 +155,7 @@ def test_a_server_that_is_renamed_keeps_what_is_known_of_it(lives):
             change(names)
             snapshot = lives.sidecar.snapshot
             assert snapshot.choice.name == names[1]
-            assert [drain.server for drain in snapshot.drains] == [names[0]]
+            assert [drain.server for drain in snapshot.orders.drains] == [names[0]]
             assert snapshot.servers[0].well_since == pytest.approx(5121.0)
             assert {entry.server for entry in snapshot.transitions} <= {*names, None}
             assert snapshot.transitions[-1].reason != "config.yml names no server"

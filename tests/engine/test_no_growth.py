@@ -10,7 +10,7 @@ import itertools
 import attrs
 
 from chef_failover.api import render
-from chef_failover.decide.world import apply_order, undrain
+from chef_failover.decide.world import apply_order, lift
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.runs import RunReport, Runs
 from chef_failover.metrics import exposition as metrics
@@ -19,6 +19,7 @@ from chef_failover.metrics.measured import Measured
 from chef_failover.model.about import About
 from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, Registration
 from chef_failover.model.needs import Content
+from chef_failover.model.orders import Drain
 from chef_failover.state import document as state
 from chef_failover.state import written
 from tests.support.builders import ON, WEB, drain, server, world
@@ -85,7 +86,7 @@ class Month:
             order = drain(name, reason=f"for {number}", ends_at=self.now + 300)
             self.live.steer(apply_order, order, is_forced=True)
         if number % 13 == 0:
-            self.live.steer(undrain, name, who="alice")
+            self.live.steer(lift, (Drain, name), who="alice")
         self.live.end_what_is_over()
 
     def sizes(self):

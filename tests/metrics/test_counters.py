@@ -1,7 +1,6 @@
 import datetime
 import threading
 
-import attrs
 import pytest
 
 from chef_failover.metrics.counters import Counters, Purpose
@@ -9,8 +8,6 @@ from chef_failover.metrics.moves import CAUSES, Move, move_between
 from chef_failover.metrics.series import BUCKETS_S
 from chef_failover.model.model import Health, Outcome, ProbeResult, Registration, RegistrationState, Standing
 from tests.support.builders import ON, bare, drain, pin, probed, server, with_failback, world
-
-DRAINED = {"drain": drain("main")}
 
 
 def down(snapshot, name):
@@ -37,8 +34,8 @@ def test_a_failover_and_a_failback_have_a_cause():
 @pytest.mark.parametrize(
     ("after", "told"),
     [
-        (world(attrs.evolve(MAIN, **DRAINED), OTHER), (Move.FAILOVER, "drained")),
-        (world(MAIN, OTHER, pin=pin("other")), (Move.FAILOVER, "pinned")),
+        (world(MAIN, drain("main"), OTHER), (Move.FAILOVER, "drained")),
+        (world(MAIN, OTHER, pin("other")), (Move.FAILOVER, "pinned")),
         (world(server("another"), OTHER), (Move.FAILOVER, "removed")),
         (world(server("main", Health.DOWN), server("a"), failback_s=0.0), (Move.FAILBACK, "down")),
         (bare(MAIN), None),

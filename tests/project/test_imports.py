@@ -19,8 +19,6 @@ FORBIDDEN_IN_PURE = {
     "flask", "waitress", "tempfile", "shutil", "asyncio", "http.client", "signal",
 }  # fmt: skip
 PURE_ROOMS = {"model", "decide"}
-RANDOM_AS_ARGUMENT = {"decide/health.py"}
-"""These take a random.Random; the module is imported for its type."""
 
 
 def imported(path):
@@ -78,8 +76,7 @@ def test_the_docstring_says_which_kind_a_module_is_and_pure_ones_are_pure(path):
     assert kind(path) in ("Pure", "I/O", "Shell")
     assert kind(path) == "Pure" or own_room(path) not in PURE_ROOMS
     if kind(path) == "Pure":
-        allowed = {"random"} if name(path) in RANDOM_AS_ARGUMENT else set()
-        assert set(imported(path)) & FORBIDDEN_IN_PURE <= allowed
+        assert not set(imported(path)) & FORBIDDEN_IN_PURE
 
 
 def test_pure_modules_import_only_pure_modules_of_ours():

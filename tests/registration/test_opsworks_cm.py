@@ -11,7 +11,7 @@ from botocore import exceptions
 from botocore.stub import Stubber
 
 from chef_failover.aws import call as aws
-from chef_failover.aws.child import MODELS, client
+from chef_failover.aws.boto import MODELS, client, session
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.decide.registration import Answer, Event, spans, throttled_wait_s
 from chef_failover.errors import AwsError
@@ -368,7 +368,7 @@ def test_a_deadline_is_an_answer_too(aws_secret, stub, registrant):
 
 @pytest.fixture
 def stubber(aws_secret):
-    with Stubber(client("opsworkscm", "us-east-1", None, 20.0)) as stubber:
+    with Stubber(client(session("us-east-1"), "opsworkscm", None, 20.0)) as stubber:
         yield stubber
 
 

@@ -104,12 +104,12 @@ def settings(source, **more):
 class Counting:
     """The real call; ``replies`` has the size of what came over, or the status of the error."""
 
-    def __init__(self):
-        self.replies = []
+    def __init__(self, call=aws.call):
+        self.replies, self.call = [], call
 
     def __call__(self, service, operation, parameters, **more):
         try:
-            reply = aws.call(service, operation, parameters, **more)
+            reply = self.call(service, operation, parameters, **more)
         except AwsError as error:
             self.replies.append(error.status)
             raise
@@ -117,10 +117,11 @@ class Counting:
         return reply
 
 
-def test_s3_is_asked_on_condition(moto, moto_server):
+@pytest.mark.parametrize("real", [aws.call, aws.Repeated()], ids=["once", "repeated"])
+def test_s3_is_asked_on_condition(moto, moto_server, real):
     moto("s3", "CreateBucket", Bucket="fleet")
     moto("s3", "PutObject", Bucket="fleet", Key="chef/servers.yml", Body="servers: é")
-    call, where = Counting(), settings("s3://fleet/chef/servers.yml", endpoint_url=moto_server)
+    call, where = Counting(real), settings("s3://fleet/chef/servers.yml", endpoint_url=moto_server)
     first = list_fetch.fetch(where, None, call)
     assert first.text == "servers: é"
     assert list_fetch.fetch(where, first.version, call) == Unchanged()

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chef_failover.config import settings as config
-from chef_failover.decide.world import apply_listed_drains, apply_order, refresh_choice, undrain
+from chef_failover.decide.world import apply_listed_drains, apply_order, lift, refresh_choice
 from chef_failover.errors import ConfigError
 from chef_failover.model.model import Health
+from chef_failover.model.orders import Drain
 from chef_failover.server_list.listing import Listing, as_said, effective, parse
 from tests.support.builders import ON, drain, pin, server, world
 
@@ -254,7 +255,7 @@ def test_a_drain_of_the_list_holds_until_the_list_has_it_no_more(two):
     assert drained.choice.verdicts[0].sentence == "drained by the fleet's list: upgrade"
     assert followed(drained, ("a", "upgrade", None), now=5.0) == refresh_choice(drained, now=5.0, on=at(5))
     ended = followed(drained, now=9.0)
-    assert (choice(ended), ended.fleet_drains) == ("a", ())
+    assert (choice(ended), ended.orders.fleet_drains) == ("a", ())
     steps = [(step.server, step.after, step.reason) for step in ended.transitions if step.server]
     assert steps == [
         ("a", "drained", "by the fleet's list: upgrade"),
@@ -266,34 +267,34 @@ def test_a_drain_of_the_list_ends_by_itself(two):
     drained = followed(two, ("a", "", at(60)))
     assert choice(refresh_choice(drained, now=59.0, on=at(59))) == "b"
     assert choice(refresh_choice(drained, now=60.0, on=at(60))) == "a"
-    assert followed(two, ("a", "", at(-1))).fleet_drains == ()
+    assert followed(two, ("a", "", at(-1))).orders.fleet_drains == ()
 
 
 def test_a_list_that_changes_the_end_and_a_clock_that_is_set_are_followed(two):
     drained = followed(two, ("a", "", at(60)))
     longer = followed(drained, ("a", "", at(600)), now=10.0)
-    assert longer.fleet_drains[0].ends_at == pytest.approx(600.0)
-    assert longer.fleet_drains[0].created_on == ON
-    assert followed(drained, ("a", "", at(5)), now=10.0).fleet_drains == ()
+    assert longer.orders.fleet_drains[0].ends_at == pytest.approx(600.0)
+    assert longer.orders.fleet_drains[0].created_on == ON
+    assert followed(drained, ("a", "", at(5)), now=10.0).orders.fleet_drains == ()
     moved = followed(refresh_choice(drained, now=10.0, on=at(40)), ("a", "", at(60)), now=10.0, on=at(40))
-    assert moved.fleet_drains[0].ends_at == pytest.approx(30.0)
+    assert moved.orders.fleet_drains[0].ends_at == pytest.approx(30.0)
 
 
 def test_local_drains_stay_separate(two):
     both = followed(
         apply_order(two, drain("a", reason="mine"), is_forced=False, now=0.0, on=ON), ("a", "upgrade", at(60))
     )
-    assert [order.who for order in (both.servers[0].drain, both.servers[0].fleet_drain)] == [
+    assert [order.who for order in both.orders] == [
         "alice",
         "the fleet's list",
     ]
-    assert both.servers[0].any_drain.who == "alice"  # it has no end
-    assert math.isinf(both.servers[0].any_drain.ends_at)
-    undrained = undrain(both, "a", who="alice", now=1.0, on=at(1))
-    assert (undrained.drains, len(undrained.fleet_drains), choice(undrained)) == ((), 1, "b")
-    assert undrain(undrained, "a", who="alice", now=1.0, on=at(1)) == undrained
+    assert both.orders.drain_of("a").who == "alice"  # it has no end
+    assert math.isinf(both.orders.drain_of("a").ends_at)
+    undrained = lift(both, (Drain, "a"), who="alice", now=1.0, on=at(1))
+    assert (undrained.orders.drains, len(undrained.orders.fleet_drains), choice(undrained)) == ((), 1, "b")
+    assert lift(undrained, (Drain, "a"), who="alice", now=1.0, on=at(1)) == undrained
     struck = followed(both, now=1.0)
-    assert (len(struck.drains), struck.fleet_drains, choice(struck)) == (1, (), "b")
+    assert (len(struck.orders.drains), struck.orders.fleet_drains, choice(struck)) == (1, (), "b")
 
 
 def test_the_last_server_left_is_not_drained_by_mistake_and_a_pin_knows_the_list(two):
@@ -310,7 +311,7 @@ def test_a_drain_known_from_a_former_life_is_no_news(two):
     drained = followed(two, ("a", "upgrade", None))
     reborn = world(server("a"), server("b"), current="b", failback_s=0.0, transitions=drained.transitions)
     again = followed(reborn, ("a", "upgrade", None), now=3.0)
-    assert len(again.fleet_drains) == 1
+    assert len(again.orders.fleet_drains) == 1
     assert [step for step in again.transitions if step.server] == [step for step in drained.transitions if step.server]
-    assert followed(two, ("nowhere", "", None)).fleet_drains == ()
+    assert followed(two, ("nowhere", "", None)).orders.fleet_drains == ()
     assert two.servers[0].health is Health.UP

@@ -205,7 +205,7 @@ def test_in_the_same_boot_an_order_ends_by_the_monotonic_clock(contract):
         remembered = state.read(
             contract / "state.json", CREATED + datetime.timedelta(hours=jump), at=1300.0, boot_id=BOOT
         )
-        assert ([one.ends_at for one in remembered.drains], remembered.pin.ends_at) == ([7300.0], 7300.0)
+        assert ([one.ends_at for one in remembered.orders.drains], remembered.orders.pin.ends_at) == ([7300.0], 7300.0)
 
 
 def test_after_a_reboot_the_wall_clock_tells_what_is_left_of_an_order(contract):
@@ -213,15 +213,15 @@ def test_after_a_reboot_the_wall_clock_tells_what_is_left_of_an_order(contract):
         on = CREATED + datetime.timedelta(hours=hours)
         for boot in ("another", None):
             remembered = state.peek(contract / "state.json", on, at=20.0, boot_id=boot)
-            assert [one.ends_at for one in remembered.drains] == [20.0 + left_s]
-            assert remembered.pin.created_on == min(CREATED, on)
+            assert [one.ends_at for one in remembered.orders.drains] == [20.0 + left_s]
+            assert remembered.orders.pin.created_on == min(CREATED, on)
 
 
 def test_an_order_without_an_end_stays_without_one(tmp_path):
     path = tmp_path / "state.json"
     entry = {"server": "a", "reason": "", "who": "root", "created": "2026-11-22T10:00:00Z", "ends": None}
     state.write(path, {"pin": entry | {"strict": True, "lasts_s": None, "ends_at": None, "in_use": None}})
-    found = state.read(path, NOW, at=5.0, boot_id=BOOT).pin
+    found = state.read(path, NOW, at=5.0, boot_id=BOOT).orders.pin
     assert (found.ends_at, found.is_strict, found.in_use) == (math.inf, True, None)
 
 
@@ -258,7 +258,7 @@ def test_a_bad_order_is_dropped_with_a_word_and_the_others_stay(tmp_path, broken
     document = {"boot_id": BOOT, "choice": {"name": "a"}, "drains": {"a": GOOD, "b": broken}, "pin": broken}
     state.write(path, document)
     remembered = state.read(path, NOW, at=1.0, boot_id=BOOT)
-    assert (remembered.choice, [one.server for one in remembered.drains], remembered.pin) == ("a", ["a"], None)
+    assert (remembered.choice, [one.server for one in remembered.orders]) == ("a", ["a"])
     assert list(remembered.problems) == [
         f"state.json: dropped a damaged {what}: {str(broken)[:200]!r}" for what in ("drain", "pin")
     ]
@@ -313,5 +313,5 @@ def test_one_association_of_a_later_version_loses_nothing_else(tmp_path):
 def test_an_order_that_no_clock_can_bear_is_dropped(tmp_path, part, value):
     state.write(tmp_path / "state.json", {"boot_id": BOOT, "drains": {"a": GOOD | {part: value}, "b": GOOD}})
     found = state.read(tmp_path / "state.json", NOW, at=1.0, boot_id=BOOT)
-    assert [drain.server for drain in found.drains] == ["b"]
+    assert [drain.server for drain in found.orders.drains] == ["b"]
     assert len(found.problems) == 1

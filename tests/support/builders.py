@@ -19,7 +19,7 @@ from chef_failover.model.model import (
     Thresholds,
 )
 from chef_failover.model.needs import NodeObject, ParityMode, ReadinessPolicy
-from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.orders import Drain, Order, Orders, Pin
 from chef_failover.model.run_history import RunEvidence
 
 ON = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
@@ -87,36 +87,56 @@ def drain(server, **more):
     return Drain(server=server, who="alice", created_on=ON, **more)
 
 
+def drained(server):
+    """``server`` and a drain of it, as parts of a world."""
+    return server, drain(server.name)
+
+
+def ordered(snapshot, order):
+    """``snapshot`` with that order, as it was given."""
+    return attrs.evolve(snapshot, orders=snapshot.orders.plus(order))
+
+
 def pin(server, **more):
     """A pin by alice, without an end."""
     return Pin(server=server, who="alice", created_on=ON, **more)
 
 
+def _of_kind(kind, parts):
+    flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+    return tuple(one for one in flat if isinstance(one, kind))
+
+
 def world(
-    *servers, current=None, failback_s=600.0, identity="web-1", now=0.0, readiness=None, parity=ParityMode.WARN, **more
+    *parts, current=None, failback_s=600.0, identity="web-1", now=0.0, readiness=None, parity=ParityMode.WARN, **more
 ):
-    """A snapshot of ``servers``, settled, with ``current`` as the server in use so far."""
+    """A snapshot of ``parts``, servers and orders, settled, with ``current`` as the server in use so far."""
     from chef_failover.model.model import Choice, Standing
 
     choice = Choice(current, Standing.ELIGIBLE) if current else None
     snapshot = Snapshot(
-        servers,
+        _of_kind(ServerSnapshot, parts),
         SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy(), parity),
         choice=choice,
         chosen_on=ON if current else None,
         is_choice_remembered=current is not None,
+        orders=Orders(_of_kind(Order, parts)),
         **more,
     )
     return refresh_choice(snapshot, now=now, on=ON)
 
 
-def bare(*servers, current=None, failback_s=600.0, identity="web-1", readiness=None, parity=ParityMode.WARN, **more):
+def bare(*parts, current=None, failback_s=600.0, identity="web-1", readiness=None, parity=ParityMode.WARN, **more):
     """Like `world`, not settled: just what selection gets."""
     from chef_failover.model.model import Choice, Standing
 
-    choice = Choice(current, Standing.ELIGIBLE) if current else None
-    policy = SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy(), parity)
-    return Snapshot(servers, policy, choice=choice, **more)
+    return Snapshot(
+        _of_kind(ServerSnapshot, parts),
+        SelectionPolicy(failback_s, identity, readiness or ReadinessPolicy(), parity),
+        choice=Choice(current, Standing.ELIGIBLE) if current else None,
+        orders=Orders(_of_kind(Order, parts)),
+        **more,
+    )
 
 
 def probed(snapshot, name, outcome, at, offline=None, **more):

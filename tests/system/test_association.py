@@ -167,15 +167,15 @@ def test_what_cannot_be_associated_is_said(servers, tmp_path):
 def lives():
     """``live(kill_at, config_path)`` gives the exit code of a sidecar that is killed at that step."""
     program = [sys.executable, "-m", "tests.support.kill_at_step"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as walker:
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
 
         def live(kill_at, config_path):
-            walker.stdin.write(f"{kill_at} {config_path}\n")
-            walker.stdin.flush()
-            return int(walker.stdout.readline())
+            child.stdin.write(f"{kill_at} {config_path}\n")
+            child.stdin.flush()
+            return int(child.stdout.readline())
 
         yield live
-        walker.stdin.close()
+        child.stdin.close()
 
 
 def test_killed_at_each_step_it_ends_associated_with_one_client_and_one_key(servers, tmp_path):

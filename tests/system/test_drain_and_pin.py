@@ -125,7 +125,7 @@ def test_the_loopback_port_steers_nothing(tmp_path, servers):
     read_only = create_app(sidecar, may_change=False).test_client()
     for target in ("/v1/servers/mainserver/drain", "/v1/servers/mainserver/pin", "/v1/unpin"):
         assert read_only.post(target).status_code in (404, 405)
-    assert sidecar.snapshot.drains == ()
+    assert sidecar.snapshot.orders.drains == ()
 
 
 def test_what_cannot_be_written_down_is_done_and_said(tmp_path, servers):

@@ -211,7 +211,7 @@ def resting(
 
 
 def _bind_unix(path: Path) -> list[socket.socket]:
-    """A socket with its file at ``path``, in the place of one that nobody answers on."""
+    """A socket with its file at ``path``, in the place of one without a listener."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()

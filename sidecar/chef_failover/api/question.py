@@ -19,7 +19,7 @@ class Question:
     max_age_s: float = math.inf
 
     def unhurried(self) -> Question:
-        """The same for somebody who has to be content with results as old as ``fresh_for``."""
+        """The same for a question that accepts results as old as ``fresh_for``."""
         return attrs.evolve(self, max_age_s=math.inf)
 
     @classmethod

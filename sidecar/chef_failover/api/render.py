@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from chef_failover.decide import hold_down, outlook, parity, readiness, seeding
 from chef_failover.model.about import About, ListStanding
-from chef_failover.model.model import Choice, RegistrationState, ServerSnapshot, Snapshot, Transition
-from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.model import Choice, Outcome, RegistrationState, ServerSnapshot, Snapshot, Transition
+from chef_failover.model.orders import Orders, Pin
 from chef_failover.model.run_history import RunHistory
 from chef_failover.state import words
 from chef_failover.state.words import Document
@@ -76,7 +76,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
                 "failures": hold_down.failures(found, now=now),
                 "reason": verdict.sentence,
                 "age_s": round(now - found.last_probe.finished_at, 3) if found.last_probe else None,
-                "drain": words.order(found.any_drain),
+                "drain": words.order(snapshot.orders.drain_of(found.name)),
                 "lacks": list(outlook.shortcomings(snapshot, found, now=now, on=on)),
                 "to_be_used": outlook.conditions_for_use(snapshot, verdict, choice, now=now) if choice else None,
             }
@@ -88,7 +88,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
 
 
 def ready_in_a_word(entry: Document) -> str:
-    """Whether a run of this node could work on that server of `servers` now: yes, no, ? for what was not asked yet.
+    """Whether a run of this node could work on that server now: yes, no, ? where no probe or reading tells.
 
     A run works there, too, where it ``cannot save`` at its end, its object ``differs`` or what it gets is ``stale``.
     """
@@ -99,6 +99,9 @@ def ready_in_a_word(entry: Document) -> str:
         return "no"
     if entry["may_save"] is False:
         return "cannot save"
+    has_answered = entry["outcome"] is not None and Outcome(entry["outcome"]).is_alive
+    if entry["unread"] or not has_answered:
+        return "?"
     if entry["differences"]:
         return "differs"
     return "stale" if entry["stale"] else "yes"
@@ -178,7 +181,7 @@ def steered(before: Snapshot, after: Snapshot, trouble: str | None) -> Document:
     choice = after.choice
     return {
         "schema": SCHEMA,
-        "changed": before.drains != after.drains or before.pin != after.pin,
+        "changed": (before.pin, before.orders.drains) != (after.pin, after.orders.drains),
         "choice": choice.name if choice else None,
         "degraded": choice.is_degraded if choice else None,
         "reason": choice.reason if choice else None,
@@ -196,16 +199,15 @@ def runs(history: RunHistory, under_way: Iterable[str]) -> Document:
 def remembered(
     chosen_on: datetime.datetime | None,
     reason: str | None,
-    pin: Pin | None,
-    drains: Iterable[Drain],
+    orders: Orders,
     transitions: Iterable[Transition],
 ) -> Document:
     """What was written down, in the form of `servers`."""
     return {
         "since": words.utc(chosen_on),
         "reason": reason,
-        "pin": _pin(pin),
-        "drains": {drain.server: words.order(drain) for drain in drains},
+        "pin": _pin(orders.pin),
+        "drains": {drain.server: words.order(drain) for drain in orders.drains},
         "transitions": [words.transition(entry) for entry in transitions],
     }
 
@@ -251,8 +253,8 @@ def _parity(snapshot: Snapshot, found: ServerSnapshot, now: float) -> Document:
 
 def _drains(snapshot: Snapshot) -> Document:
     """Of a server that this node and the fleet's list have drained, the drain that holds for longer."""
-    held = {server.name: words.order(server.any_drain) for server in snapshot.servers if server.any_drain}
-    return held | {drain.server: words.order(drain) for drain in snapshot.absent_drains}
+    names = [*(server.name for server in snapshot.servers), *(drain.server for drain in snapshot.orders.drains)]
+    return {name: words.order(drain) for name in names if (drain := snapshot.orders.drain_of(name))}
 
 
 def _pin(pin: Pin | None) -> Document | None:

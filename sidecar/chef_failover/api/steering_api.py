@@ -16,6 +16,7 @@ from chef_failover.decide import world
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import RefusedError
 from chef_failover.model.model import Snapshot
+from chef_failover.model.orders import Drain, Pin
 
 
 def steering(sidecar: Sidecar) -> flask.Blueprint:
@@ -39,13 +40,13 @@ def steering(sidecar: Sidecar) -> flask.Blueprint:
     @api.post("/v1/servers/<name>/undrain")
     def undrain(name: str) -> flask.typing.ResponseReturnValue:
         who = _asked("undrain").who(_peer())
-        if not any(drain.server == name for drain in sidecar.snapshot.drains):
+        if sidecar.snapshot.orders.at((Drain, name)) is None:
             _expect_server(sidecar.snapshot, name)
-        return _steered(sidecar, world.undrain, name, who=who)
+        return _steered(sidecar, world.lift, (Drain, name), who=who)
 
     @api.post("/v1/unpin")
     def unpin() -> flask.typing.ResponseReturnValue:
-        return _steered(sidecar, world.unpin, who=_asked("unpin").who(_peer()))
+        return _steered(sidecar, world.lift, Pin, who=_asked("unpin").who(_peer()))
 
     return api
 

@@ -1,12 +1,13 @@
 """I/O: one AWS call, in a child process that ends with it.
 
 AWS is asked at registration and for the fleet's list, and boto3 with one client costs 20 MB that a process which
-imported it never gives back. So the sidecar imports none of it: each call pays a quarter of a second of a start.
+imported it never gives back. So the sidecar imports none of it: each call pays a third of a second of a start. What is
+called every few minutes, the list in S3, is `Repeated`.
 
 What is asked goes over the child's stdin and what comes over its stdout; neither its arguments, which every local user
 may read, nor anything that it says on stderr get near a log. The child finds our package by our own ``sys.path``, so it
 works from a vendored tree as from an installed one. It gets no second try: the engine that asks knows how to wait, and
-a library that repeats by itself doubles what a throttled account is asked.
+a library that repeats by itself doubles what a throttled account is asked. (A URL that does not do is gone after it.)
 """
 
 from __future__ import annotations
@@ -86,6 +87,47 @@ def call(
     Raises:
         AwsError: there is no answer, or none that is a success.
     """
+    answer = _ask(
+        service,
+        operation,
+        parameters,
+        region=region,
+        endpoint_url=endpoint_url,
+        ca_file=ca_file,
+        timeout_s=timeout_s,
+    )
+    return _reply(answer)
+
+
+class Repeated:
+    """`call` for one object of S3 that is asked for again and again. Four times a day a call costs what it costs, else
+    a quarter of it: the URL that an earlier child signed is kept, and the next one needs no boto3.
+    """
+
+    def __init__(self) -> None:
+        self._place: object = None
+        self._url: str | None = None
+
+    def __call__(self, service: str, operation: str, parameters: Mapping[str, Any], **where: Any) -> dict[str, Any]:  # noqa: ANN401
+        """See `call`."""
+        place = service, operation, {**parameters, "IfNoneMatch": None}, where
+        answer = _ask(service, operation, parameters, **where, url=self._url if place == self._place else None)
+        self._place, self._url = place, answer.get("url")
+        return _reply(answer)
+
+
+def _ask(
+    service: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    region: str,
+    endpoint_url: str | None,
+    ca_file: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+    url: str | None = None,
+) -> dict[str, Any]:
+    """What the child says; it tries ``url`` first."""
     request = {
         "path": sys.path,
         "service": service,
@@ -95,6 +137,7 @@ def call(
         "endpoint_url": endpoint_url,
         "ca_file": str(ca_file) if ca_file else None,
         "timeout_s": timeout_s,
+        "url": url,
     }
     with turns.LARGE:
         ended = _run(json.dumps(request).encode(), timeout_s)
@@ -105,7 +148,7 @@ def call(
 
 def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
     """The child's exit code, stdout and stderr; None if it had to be killed."""
-    command = [sys.executable, "-I", "-c", _BOOTSTRAP]
+    command = [sys.executable, "-I", "-S", "-c", _BOOTSTRAP]  # as the sidecar itself: its path comes with the request
     pipe = subprocess.PIPE
     try:
         child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)  # noqa: S603 - ourselves
@@ -130,6 +173,10 @@ def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:
         last = err.decode("ascii", "replace").split()[-1:]
         what = last[0] if last and last[0].isidentifier() else f"exit code {exit_code}"
         raise AwsError("Broken", f"the AWS process failed with {what}")
+    return answer
+
+
+def _reply(answer: dict[str, Any]) -> dict[str, Any]:
     if "error" in answer:
         error = answer["error"]
         raise AwsError(printable(error["code"]), printable(error["message"]), error["status"])

@@ -1,7 +1,9 @@
-"""I/O: the child's side of `aws`. Nothing but that child imports this, since boto3 comes with it.
+"""I/O: the child's side of `aws`. Nothing but that child imports this.
 
-A node that follows a list makes a call every five minutes, and what one costs is what boto3 takes to be imported and to
-read its models. So no garbage is collected in the half second that it lives.
+A node that follows a list makes a call every five minutes, and four fifths of what one costs is boto3: to import it and
+to read its models. So an object of S3 is asked for by the URL that an earlier child signed, without boto3, and boto3 is
+imported where there is none or where it gives no answer of use. No garbage is collected in the half second at most that
+the child lives.
 """
 
 from __future__ import annotations
@@ -13,52 +15,32 @@ import json
 import math
 import os
 import signal
-import ssl
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
-from botocore import exceptions, xform_name
-from botocore.config import Config
-
+from chef_failover.aws import presigned
 from chef_failover.files import SYSTEM_BUNDLES
 
-MODELS = Path(__file__).with_name("models")
-"""Models of services that botocore does not have any more, written by us."""
 IMDS = ("169.254.169.254", "[fd00:ec2::254]")
 """The metadata service, as the host stands in its URL."""
-BODY_LIMIT = 1024 * 1024
-"""Bytes of an object; nothing that we ask for is near it."""
 REPLY_LIMIT = 2 * 1024 * 1024
 """Characters that the parent is told, an object in base64 included."""
-_CONNECT_SHARE = 0.2
-_READ_SHARE = 0.4
-_CODES: dict[type[Exception], str] = {
-    exceptions.NoCredentialsError: "NoCredentials",
-    exceptions.PartialCredentialsError: "NoCredentials",
-    exceptions.CredentialRetrievalError: "NoCredentials",
-    exceptions.MetadataRetrievalError: "NoCredentials",
-    exceptions.ConnectTimeoutError: "Timeout",
-    exceptions.ReadTimeoutError: "Timeout",
-    exceptions.ConnectionError: "Unreachable",
-    exceptions.HTTPClientError: "Unreachable",
-    exceptions.IncompleteReadError: "GarbageReply",
-}
-"""The first that fits counts."""
 
 
 def main(request: dict[str, Any]) -> None:
-    """Make the call and print the reply, or the error. Ends by itself should nobody be left to kill it."""
+    """Make the call, print the reply or the error, and end the process. It ends by itself if its parent is gone."""
     signal.alarm(math.ceil(request["timeout_s"]) + 1)
     configure(os.environ)
     _go_first_when_memory_ends()
-    told = json.dumps(answer(request), default=_plain)
+    told = json.dumps(presigned.answer(request) or _by_boto(request), default=_plain)
     if len(told) > REPLY_LIMIT:
-        told = json.dumps(_error("GarbageReply", f"answer longer than {REPLY_LIMIT // 1024**2} MiB"))
+        message = f"answer longer than {REPLY_LIMIT // 1024**2} MiB"
+        told = json.dumps({"error": {"code": "GarbageReply", "message": message, "status": 0}})
     sys.stdout.write(told)
+    sys.stdout.flush()
+    os._exit(0)  # at once: taking a process apart costs a tenth of a reading
 
 
 def _go_first_when_memory_ends() -> None:
@@ -67,52 +49,10 @@ def _go_first_when_memory_ends() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """``{"reply": ...}`` or ``{"error": {"code", "message", "status"}}``."""
-    ca_file = request["ca_file"]
-    try:
-        service = client(request["service"], request["region"], request["endpoint_url"], request["timeout_s"], ca_file)
-        reply = getattr(service, xform_name(request["operation"]))(**request["parameters"])
-        if "Body" in reply:  # of S3, a stream
-            reply["Body"] = reply["Body"].read(BODY_LIMIT)
-    except exceptions.ClientError as error:
-        told, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-        return _error(told.get("Code"), told.get("Message"), metadata.get("HTTPStatusCode", 0))
-    except exceptions.ParamValidationError as error:
-        return _error("Misconfigured", type(error).__name__)  # its words quote the parameters
-    except exceptions.BotoCoreError as error:
-        if ca_file and (why := _why_useless(ca_file)):
-            return _error("Misconfigured", f"ca_file {ca_file}: {why}")
-        code = next((code for cl, code in _CODES.items() if isinstance(error, cl)), "Misconfigured")
-        return _error(code, str(error))
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        # botocore trusts that JSON is an object of a sane depth
-        return _error("GarbageReply", f"not an answer of this service ({type(error).__name__})")
-    reply.pop("ResponseMetadata", None)
-    return {"reply": reply}
+def _by_boto(request: dict[str, Any]) -> dict[str, Any]:
+    from chef_failover.aws import boto  # noqa: PLC0415 - see above
 
-
-def _why_useless(ca_file: str) -> str | None:
-    """What is wrong with ``ca_file``; botocore says only which server it cannot verify."""
-    try:
-        ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
-
-
-def client(service: str, region: str, endpoint_url: str | None, timeout_s: float, ca_file: str | None = None) -> Any:  # noqa: ANN401
-    """Return a client that asks once. It trusts ``ca_file`` alone; credentials come from where they come otherwise."""
-    session = botocore.session.Session()
-    session.get_component("data_loader").search_paths.insert(0, str(MODELS))
-    config = Config(
-        connect_timeout=_CONNECT_SHARE * timeout_s,
-        read_timeout=_READ_SHARE * timeout_s,
-        retries={"mode": "standard", "total_max_attempts": 1},
-    )
-    return boto3.Session(botocore_session=session).client(
-        service, region_name=region, endpoint_url=endpoint_url, verify=ca_file, config=config
-    )
+    return boto.answer(request)
 
 
 def configure(environ: MutableMapping[str, str], root: Path = Path("/")) -> None:
@@ -131,10 +71,6 @@ def configure(environ: MutableMapping[str, str], root: Path = Path("/")) -> None
     excepted = environ.get("no_proxy", environ.get("NO_PROXY", ""))
     if excepted != "*":
         environ["no_proxy"] = ",".join(filter(None, (excepted, *IMDS)))
-
-
-def _error(code: object, message: object, status: int = 0) -> dict[str, Any]:
-    return {"error": {"code": str(code or "Unknown"), "message": str(message or ""), "status": status}}
 
 
 def _plain(value: object) -> object:

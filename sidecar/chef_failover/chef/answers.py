@@ -102,21 +102,20 @@ def judge_status(answer: Answer) -> Finding | None:
         return _judge_upstreams(upstreams, is_well=answer.status == HTTPStatus.OK)
     if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
         return Finding(Outcome.OK)
-    if answer.status == HTTPStatus.NOT_FOUND and not _is_own_page(answer):
+    if answer.status == HTTPStatus.NOT_FOUND and not is_own_page(answer):
         return None
     return _judge_unsigned(answer)
 
 
 def _judge_upstreams(upstreams: Mapping[str, object], *, is_well: bool) -> Finding:
     failing = sorted(name for name, state in upstreams.items() if state != "pong")
-    named = printable(", ".join(failing))
-    index_fails = not {*failing} <= {*NEEDED_UPSTREAMS, *SPARE_UPSTREAMS}
+    index = [name for name in failing if name not in (*NEEDED_UPSTREAMS, *SPARE_UPSTREAMS)]
+    named, index_named = printable(", ".join(failing)), printable(", ".join(index))
     if any(upstreams.get(name) != "pong" for name in NEEDED_UPSTREAMS):
-        return Finding(
-            Outcome.SERVER_ERROR, f"its status page reports failures: {named or 'unnamed'}", index_fails=index_fails
-        )
-    if index_fails:
-        words = f"answers, but its search index fails ({named}), so every run fails when it saves the node"
+        words = f"its status page reports failures: {named or 'unnamed'}"
+        return Finding(Outcome.SERVER_ERROR, words, index_fails=bool(index))
+    if index:
+        words = f"answers, but its search index fails ({index_named}), so every run fails when it saves the node"
         return Finding(Outcome.DEGRADED, words, index_fails=True)
     if failing:
         return Finding(Outcome.OK, f"answers; its status page reports {named}, which no run needs", index_fails=False)
@@ -250,17 +249,28 @@ def judge_object(answer: Answer, user: str, utc_now: datetime.datetime) -> Findi
     return _judge_refusal(answer, user, utc_now)
 
 
-def judge_acl(answer: Answer) -> bool | None:
-    """The answer to a signed ``GET`` of an object's ``_acl``: whether who signed may save the object.
+def judge_acl(answer: Answer, name: str) -> tuple[bool | None, bool | None]:
+    """The answer to a signed ``GET`` of the ``_acl`` of the node ``name``, which signed it.
+
+    The first is whether the object exists, the second whether the node may save it; None for what is not told.
 
     Only who may grant is shown the list, as who has made the object is; anybody else probably may not save it either.
-    None when the answer proves neither: goiardi and old servers have no such path.
+    A node that the list does not name may yet be in one of its groups. goiardi looks for a node ``NAME/_acl``, and old
+    servers have no such path.
     """
     body = answer.json()
-    if answer.status == HTTPStatus.OK and body and isinstance(body.get("update"), dict):
-        return True
-    is_refused = answer.status == HTTPStatus.FORBIDDEN and body is not None and "error" in body
-    return False if is_refused and not _is_licence(answer) else None
+    update = body.get("update") if body else None
+    if answer.status == HTTPStatus.OK and isinstance(update, dict):
+        actors = update.get("actors")
+        return True, True if isinstance(actors, list) and name in actors else None
+    if answer.status == HTTPStatus.FORBIDDEN and body is not None and "error" in body and not _is_licence(answer):
+        return True, False
+    return judge_named(answer, name), None
+
+
+def judge_head(answer: Answer) -> bool:
+    """The answer to a signed ``HEAD`` of an object: whether it proves, by Chef's header, that the object exists."""
+    return answer.status == HTTPStatus.OK and _API_VERSION in answer.headers
 
 
 @attrs.frozen
@@ -420,7 +430,7 @@ def _judge_missing_organization(answer: Answer) -> Finding:
     return Finding(Outcome.WRONG_ORGANIZATION, words)
 
 
-def _is_own_page(answer: Answer) -> bool:
+def is_own_page(answer: Answer) -> bool:
     """It is the page of the nginx that belongs to a Chef server, for what it does not find or cannot pass on."""
     return answer.status == HTTPStatus.NOT_FOUND and _OWN_PAGE.search(answer.body[:2000]) is not None
 
@@ -432,7 +442,7 @@ def _lacks_organization(answer: Answer) -> bool:
         return False
     if body and "error" in body:
         return _names(_error_text(body), organization)
-    return not _ORGANIZATION_NAME.fullmatch(organization) and _is_own_page(answer)
+    return not _ORGANIZATION_NAME.fullmatch(organization) and is_own_page(answer)
 
 
 def _error_text(body: Mapping[str, Any]) -> str:
@@ -499,7 +509,7 @@ _FAILURES: tuple[tuple[Callable[[Answer], bool], Outcome, str], ...] = (
         Outcome.TLS,
         ": its front end demands a client certificate, and the sidecar has none",
     ),
-    (_is_own_page, Outcome.SERVER_ERROR, ": nginx answers, but the Chef server behind it does not"),
+    (is_own_page, Outcome.SERVER_ERROR, ": nginx answers, but the Chef server behind it does not"),
     (lambda answer: answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, Outcome.SERVER_ERROR, ""),
     (
         lambda answer: 300 <= answer.status < 400,

@@ -40,7 +40,7 @@ class TooLargeError(ProbeError):
 
 
 class Deadline:
-    """An instant of ``clock`` after which nobody waits any more."""
+    """An instant of ``clock`` after which the answer is of no use."""
 
     def __init__(self, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.timeout_s = timeout_s

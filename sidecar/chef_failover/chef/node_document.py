@@ -44,7 +44,7 @@ def parse(document: Mapping[str, Any]) -> NodeObject:
 
 
 def write(node: NodeObject, name: str) -> dict[str, Any]:
-    """The whole object for ``name``: other precedences of attributes empty, since the next run fills them anew.
+    """The whole object for ``name``: other precedences of attributes empty, since the next run fills them again.
 
     Servers before 12.3 refuse an object that mentions a policy, so one without a policy does not.
     """

@@ -29,6 +29,7 @@ from chef_failover.chef.answers import (
     judge_acl,
     judge_cookbooks,
     judge_created,
+    judge_head,
     judge_named,
     judge_node,
     judge_policy,
@@ -96,7 +97,7 @@ def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeO
 
 
 def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
-    """Create the object of the node ``name``, who signs; False when somebody else has just made it: read it then.
+    """Create the object of the node ``name``, who signs; False when another program has just made it: read it then.
 
     Raises:
         ProbeError: it was not created, or that is unknown.
@@ -181,6 +182,8 @@ class _Reader:
         if question.look is Look.NOTHING:
             return former
         exists, may_save = self._by_acl() if question.look is not Look.WHOLE else (None, None)
+        if exists is None and question.look is not Look.WHOLE and not question.policy.has_policy:
+            exists = self._by_head()
         is_whole = exists is None or (exists and question.look is Look.ARRIVAL)
         if question.look is not Look.WHOLE and (not is_whole or question.policy.has_policy):
             is_there = former.has_node_object if exists is None else exists
@@ -217,13 +220,19 @@ class _Reader:
         """
         name = self.connection.target.node_name or ""
         answer = self._get(f"{self.connection.target.node_url}/_acl")
-        may_save = judge_acl(answer)
-        if may_save is not None:
-            return True, may_save
-        if answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        exists, may_save = judge_acl(answer, name)
+        if exists is None and (answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
             finding = judge_node(answer, name, self.utc_now())
             raise ProbeError(finding.outcome, finding.detail)
-        return judge_named(answer, name), None
+        return exists, may_save
+
+    def _by_head(self) -> bool | None:
+        """True where a server without ``_acl``, such as goiardi, proves that the node's object exists, else None.
+
+        Where there is none, reading it costs no more than being told.
+        """
+        answer = self.connection.request("HEAD", self.connection.target.node_url, self.auth)
+        return True if judge_head(answer) else None
 
     def _may_save(self, former: NodeCheck) -> bool | None:
         """What a run needs has been read, and stays so whatever becomes of this."""

@@ -21,6 +21,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 import attrs
 import cachetools
@@ -141,11 +142,11 @@ class Prober:
         return finding
 
     def _ask_for_client(self, connection: Connection, auth: Auth) -> tuple[Answer, Finding]:
-        """About the client that signs or, where that may not read itself, about something else that clients may."""
+        """About the client that signs or, where server or proxy forbid that, about something else that clients may."""
         if "no client" not in self._habits:
             answer = self._get(connection, self._target.client_url, auth)
             finding = answers.judge_client(answer, self._node_name, self._utc_now())
-            if finding.outcome is not Outcome.FORBIDDEN:
+            if answer.status != HTTPStatus.FORBIDDEN or finding.outcome is Outcome.LICENCE:
                 return answer, finding
         answer = self._get(connection, f"{self._target.chef_server_url}/environments/{DEFAULT_ENVIRONMENT}", auth)
         finding = answers.judge_environment(answer, DEFAULT_ENVIRONMENT, self._node_name, self._utc_now())
@@ -163,6 +164,8 @@ class Prober:
             finding = answers.judge_principal(answer, self._node_name)
             if finding is not None:
                 return finding
+            if answers.is_own_page(answer):  # which may hide a passing 502
+                return self._ask_status(connection)
         finding = self._ask_status(connection)
         if self._node_name and finding.outcome.is_alive:
             self._habits.setdefault("no principals", "has no such path")

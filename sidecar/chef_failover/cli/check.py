@@ -13,7 +13,6 @@ import click
 from chef_failover.api import render
 from chef_failover.chef import node_objects, principal
 from chef_failover.chef.principal import Known
-from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.cli import tables
 from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import config_option, json_option
@@ -29,7 +28,7 @@ from chef_failover.engine.workers import chef_server_for, make_prober
 from chef_failover.errors import EXIT_NO, ConfigError
 from chef_failover.model.model import NodeCheck, Outcome, ProbeResult, SelectionPolicy, ServerSnapshot, Snapshot
 from chef_failover.model.needs import ReadinessMode
-from chef_failover.model.question import Question
+from chef_failover.model.question import Look, Question
 from chef_failover.node import accepted, offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
@@ -111,7 +110,7 @@ def _look_at_files(config: Config, config_path: Path, *, has_list: bool, as_json
 def probe_all(config: Config, machine: Machine) -> dict[str, Any]:
     """What each server of ``config``, or of the list that it names, answers now, all asked at once.
 
-    Where the node is registered its object is read as well: a run on a server that has none does nothing.
+    Where the node is registered, what a run needs there is read as well, and whether it could save its object.
 
     Raises:
         IdentityError: the node's name cannot be found out.
@@ -122,17 +121,18 @@ def probe_all(config: Config, machine: Machine) -> dict[str, Any]:
     key = ClientKey(config, node_name) if node_name else None
     signer = key.signer if key else lambda: None
     policy = readiness_policy(config)
-    needs_node_object = policy.mode is not ReadinessMode.OFF and not policy.has_policy
+    question = Question(policy, Look.EXISTENCE if policy.has_policy else Look.WHOLE)
 
     def look(server: Server) -> tuple[ProbeResult, NodeCheck | None, Known | None]:
-        result, sign = make_prober(config, server, node_name, signer, machine).probe(), signer()
+        prober = make_prober(config, server, node_name, signer, machine)
+        result, sign = prober.probe(), signer()
         chef_server = chef_server_for(config, server, node_name, machine)
         private = key.private_key() if key else None
         if private is not None and result.outcome is Outcome.NOT_ASSOCIATED:
             return result, None, principal.look(chef_server, private)
-        if sign is None or not needs_node_object or not result.outcome.serves_node:
+        if sign is None or policy.mode is ReadinessMode.OFF or not result.outcome.serves_node:
             return result, None, None
-        return result, node_objects.check(chef_server, sign(SIGNING_PROTOCOLS[0]), Question(policy)), None
+        return result, node_objects.check(chef_server, sign(prober.protocol), question), None
 
     with ThreadPoolExecutor(max_workers=max(1, len(config.servers))) as pool:
         found = list(pool.map(look, config.servers))

@@ -40,9 +40,7 @@ def status(config: Config, error: str) -> dict[str, Any]:
         "schema": 1,
         "error": error,
         "choice": remembered.choice,
-        **render.remembered(
-            remembered.chosen_on, remembered.reason, remembered.pin, remembered.drains, remembered.transitions
-        ),
+        **render.remembered(remembered.chosen_on, remembered.reason, remembered.orders, remembered.transitions),
         "servers": [{"name": entry.name, "url": entry.url} for entry in config.servers],
     }
 

@@ -1,7 +1,7 @@
 """I/O: takes from a machine what makes it this node, before an image is taken of it.
 
 Only what we have made goes: a key is removed only with the proof that it is ours (see `key_file`). What else there is
-of the node's identity is told, and left to whoever put it there. The state, which tells where the node is registered,
+of the node's identity is told, and left to people. The state, which tells where the node is registered,
 goes last: until then a second run knows as much as the first.
 """
 

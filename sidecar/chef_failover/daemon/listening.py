@@ -1,6 +1,6 @@
 """Shell: the daemon's listeners, kept open whatever becomes of a port or of the socket's file.
 
-Without the Unix socket there is no daemon. The loopback port is for people and monitoring: where somebody else has
+Without the Unix socket there is no daemon. The loopback port is for people and monitoring: where another program has
 bound it, that is said once, and tried again. Both share one interpreter with whatever a run asks. So the two threads of
 the loopback port rest seven times as long as they compute: together they take a quarter of a core at the most.
 """

@@ -1,6 +1,6 @@
 """Shell: log lines for journald and people, or JSON for those who ship them.
 
-Whoever reads stderr may be slow, stuck or gone, and no decision waits for that. So the daemon's lines are written by a
+The reader of stderr may be slow, stuck or gone, and no decision waits for that. So the daemon's lines are written by a
 thread of their own, behind a queue; what finds it full is dropped and counted.
 """
 
@@ -84,7 +84,7 @@ class Stream(logging.Handler):
         super().__init__()
         self._descriptor = descriptor
         self.written = 0
-        """Lines that are out, or lost since nobody is there to read them."""
+        """Lines that are out, or lost for want of a reader."""
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
         """None, as for `logging.NullHandler`."""

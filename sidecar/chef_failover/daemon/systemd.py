@@ -56,4 +56,4 @@ class Notifier:
                 sock.connect(self._address)
                 sock.sendall(message.encode())
         except OSError:
-            return  # nobody listens: that is systemd's affair, never a reason to fail
+            return  # systemd does not listen, which is no reason to fail

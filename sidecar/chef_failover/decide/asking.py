@@ -77,7 +77,7 @@ def servers_to_ask(
     preferred = {*itertools.takewhile(lambda name: name != used, names), snapshot.pinned} - {*awaited}
     if used == snapshot.pinned:
         preferred = set()
-    for_later = [server.name for server in snapshot.servers if server.name in preferred and _is_of_use(server, now)]
+    for_later = [one.name for one in snapshot.servers if one.name in preferred and _is_of_use(snapshot, one, now)]
     return Asking(tuple(awaited), tuple(for_later), again_at, choice)
 
 
@@ -108,6 +108,6 @@ def _supposed_to_fail(server: ServerSnapshot, now: float) -> ServerSnapshot:
     return attrs.evolve(server, last_probe=ProbeResult(Outcome.READ_TIMEOUT, "", now, began_at=now))
 
 
-def _is_of_use(server: ServerSnapshot, now: float) -> bool:
+def _is_of_use(snapshot: Snapshot, server: ServerSnapshot, now: float) -> bool:
     is_known = server.is_probed_since(now - MOMENT_S)
-    return not is_known and server.any_drain is None and now >= server.stay_away_until
+    return not is_known and not snapshot.orders.drain_of(server.name) and now >= server.stay_away_until

@@ -71,7 +71,7 @@ def obstacles(
         now: the monotonic clock, seconds.
         runs_from: None for the settled choice; for a run that starts now, the oldest instant whose results count.
     """
-    is_in_use = snapshot.is_in_use(server.name)
+    is_in_use, drain = snapshot.is_in_use(server.name), snapshot.orders.drain_of(server.name)
     found = (
         *_of_health(server, is_in_use, runs_from),
         *_of_access(server, runs_from),
@@ -79,7 +79,7 @@ def obstacles(
         (Standing.FAILS_RUNS, why_behind(snapshot, server, now=now)),
         (Standing.IMPAIRED, why_impaired(server, is_in_use=is_in_use)),
         (Standing.STALE, stale(snapshot, server, now=now)),
-        (Standing.DRAINED, drained(server.any_drain, now) if server.any_drain else None),
+        (Standing.DRAINED, drained(drain, now) if drain else None),
     )
     return tuple(Obstacle(standing, words) for standing, words in found if words is not None)
 

@@ -38,7 +38,7 @@ class Comparison:
     words: str
     """For people. Of a stale one, what is older there, as words of their own."""
     is_stale: bool | None = None
-    """None: not compared, or nobody can tell."""
+    """None: not compared, or it cannot be told."""
 
 
 def compare(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> Comparison:

@@ -38,6 +38,13 @@ def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     return REFUSED if is_barred(snapshot, server) else _lack(snapshot, server)
 
 
+def is_unread(snapshot: Snapshot, server: ServerSnapshot) -> bool:
+    """What a run finds there is still to be read for the first time: no reading and no run has told."""
+    last = server.last_alive_probe
+    can_be_read = last is not None and last.is_signed and snapshot.policy.readiness.mode is not ReadinessMode.OFF
+    return can_be_read and not server.is_known
+
+
 def is_new_node(snapshot: Snapshot) -> bool:
     """No server is known to have an object of this node that is not empty: nothing was given to it to do so far."""
     return not _holders(snapshot)

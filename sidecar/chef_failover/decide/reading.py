@@ -9,8 +9,9 @@ asks for no more than what is missing.
 A server that comes back after hours owes a reading to a part of the fleet. These are spread over a day as well, so that
 it is read no more than at rest.
 
-A node object can have megabytes. Whether it is there is told by its access control list. It is read whole only where it
-is not known what it does, where it differs from what runs use, and where another one is to be made like it.
+A node object can have megabytes. Whether it is there is told by its access control list, or by a ``HEAD`` where there
+is no such list. It is read whole only where it is not known what it does, where it differs from what runs use, and
+where another one is to be made like it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def due_at(
 
 
 def question(snapshot: Snapshot, server: ServerSnapshot, *, asked_at: float = -math.inf) -> Question:
-    """What the next reading there asks; everything if somebody has asked for it."""
+    """What the next reading there asks; everything if a person has asked for it."""
     check, readiness, used = server.node_check, snapshot.policy.readiness, snapshot.used
     is_missing = server.has_node_object is False
     is_model = seeding.is_awaited_from(snapshot, server)
@@ -121,10 +122,10 @@ def is_asked_by(server: ServerSnapshot, run: Run) -> bool:
 
 
 def _is_known(server: ServerSnapshot, used: Used | None) -> bool:
-    """What the object there does is known, and as runs have it."""
+    """What the object there does is known, and as runs have it, even if that is nothing."""
     node = server.node_object
-    is_as_used = node is None or used is None or node.work == used.work
-    return server.has_node_object is False or (server.has_useful_node_object and is_as_used)
+    is_told = server.has_useful_node_object if node is None or used is None else node.work == used.work
+    return server.has_node_object is False or is_told
 
 
 def _due_at(snapshot: Snapshot, check: NodeCheck | None, chance: float, since: float) -> float:

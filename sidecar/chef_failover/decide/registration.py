@@ -133,14 +133,14 @@ def is_urgent(snapshot: Snapshot, name: str) -> bool:
     if snapshot.pinned == name:
         return True
     order = [verdict.name for verdict in snapshot.choice.verdicts] if snapshot.choice else []
-    others = [server for server in snapshot.servers if server.name != name and _may_serve(server)]
+    others = [server for server in snapshot.servers if server.name != name and _may_serve(snapshot, server)]
     earlier = order[: order.index(name)] if name in order else []
     return not any(server.is_registered or server.name in earlier for server in others)
 
 
-def _may_serve(server: ServerSnapshot) -> bool:
+def _may_serve(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """It serves this node, as far as we know, or will once the node's first attempt to register has succeeded."""
-    if server.health is Health.DOWN or server.any_drain is not None:
+    if server.health is Health.DOWN or snapshot.orders.drain_of(server.name):
         return False
     if server.is_registered:
         return not server.is_turned_away

@@ -4,10 +4,11 @@ A node object belongs to the client that made it. One that an administrator, a s
 name has made may be read by the node and not saved, so that a run there fails with its very last request, when all is
 converged. That is the usual way to fill a standby.
 
-A reading asks for the object's access control list, which only those may see who may grant: whoever has made it. A
+A reading asks for the object's access control list, which only those may see who may grant: the client that made it. A
 refusal is a warning and no more, since a client that may not grant may yet have been given the right to save. A run
 knows for certain: one that could not save its node there bars the server for this node, until a run there has worked,
-or a reading finds the list shown, or the object gone.
+or a reading finds the node in the list, or the object gone. A list that is shown and does not name the node, who may
+be in one of its groups, tells nothing.
 
 Source: github.com/chef/chef-server chef_wm_named_node.erl, oc_chef_authz_org_creator.erl, oc_chef_wm_acl.erl.
 """
@@ -21,7 +22,7 @@ from chef_failover.model.needs import ReadinessMode
 from chef_failover.model.run_history import Phase, Run, RunEvidence
 
 BARRED_S = 4 * 3600.0
-"""How long one refusal bars a server that does not tell of rights: a proxy may have said it, or somebody mended it."""
+"""How long one refusal bars a server that does not tell of rights: a proxy may have said it, or a person mended it."""
 REFUSED = "a run there could not save this node's object (HTTP 403)"
 
 
@@ -31,7 +32,7 @@ def is_refused(run: Run) -> bool:
 
 
 def may_save(server: ServerSnapshot) -> bool | None:
-    """Whether this node may save its object there, by its last run or else the latest reading; None: nobody knows."""
+    """Whether this node may save its object there, by its last run or else the latest reading; None: unknown."""
     if server.run_evidence.saves is not None:
         return server.run_evidence.saves
     return server.node_check.may_save if server.node_check is not None else None

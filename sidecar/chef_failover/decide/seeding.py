@@ -5,8 +5,7 @@ for those before it only if a run of this node has succeeded there, or if its ob
 the last successful run. Any other claim of a standby decides nothing, or a hostile one could draw new nodes to itself.
 
 An object that exists is never changed: a person decides which is right. But one is as good as missing that a run has
-left empty where we had seen that there was none: chef-client made it because nobody could tell it better, so it is
-filled.
+left empty where we had seen that there was none: chef-client made it for want of a better one, so it is filled.
 """
 
 from __future__ import annotations
@@ -143,7 +142,7 @@ def _waits_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapsho
 
 def _is_ours_to_mend(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
     policy, check = snapshot.policy.readiness, server.node_check
-    # Right after a start whoever answers first is in use; a better one may have the object that counts.
+    # Right after a start the server that answers first is in use; a better one may have the object that counts.
     better = [one for one in snapshot.servers if is_preferred(one, holder, snapshot)]
     is_settled = all(one.health is not Health.UNKNOWN for one in better)
     is_lacking = check is not None and not check.trouble and is_to_be_seeded(snapshot, server)

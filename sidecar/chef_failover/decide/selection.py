@@ -92,7 +92,7 @@ def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> tuple[Ch
             hold_downs[server.name] > 0,
         ),
     )
-    if current is not None and runs_from is None and best.name != pinned and _stays(current, best, standings):
+    if current is not None and runs_from is None and best.name != pinned and _stays(snapshot, current, best, standings):
         best = current
     verdicts = tuple(
         Verdict(
@@ -210,7 +210,9 @@ def _hold_down_s(server: ServerSnapshot, snapshot: Snapshot, standings: Mapping[
     return hold_down.left_s(server, snapshot.policy, well_since=server.well_since, now=now)
 
 
-def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str, Standing]) -> bool:
+def _stays(
+    snapshot: Snapshot, current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str, Standing]
+) -> bool:
     """Whether the node stays on ``current``, which is DOWN, though ``best`` stands better.
 
     Where no server answers there is nothing to gain. An answer from before ``current`` went DOWN tells nothing, since
@@ -224,4 +226,5 @@ def _stays(current: ServerSnapshot, best: ServerSnapshot, standings: Mapping[str
     if standings[best.name] <= Standing.FAILING or last is None or answer is None or came_up_at is None:
         return True
     has_failed_since = not last.outcome.is_alive and min(last.began_at, last.finished_at) >= came_up_at
-    return current.any_drain is None and (answer.finished_at < went_down_at or not has_failed_since)
+    is_drained = snapshot.orders.drain_of(current.name) is not None
+    return not is_drained and (answer.finished_at < went_down_at or not has_failed_since)

@@ -1,6 +1,6 @@
 """Pure: drains and pins, by which people steer the choice.
 
-An order holds until it is lifted or over; it is lifted by whoever may give one, not only by who gave it.
+An order holds until it is lifted or over; every user who may give one may lift it.
 
 **How it ends.** ``ends_at``, on the monotonic clock, is what ends an order: a wall clock that is set forward ends
 nothing early, one that is set back prolongs nothing. That clock outlives the process, but not the boot. After a reboot
@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import attrs
 
 from chef_failover.durations import in_words
 from chef_failover.model.model import Health, Snapshot
-from chef_failover.model.orders import Drain, FleetDrain, Order, Pin
+from chef_failover.model.orders import Drain, FleetDrain, Order, Orders, Pin
 
 CLOCK_SLACK_S = 2.0
 """The wall clock is steered by so much without any notice."""
@@ -38,61 +38,24 @@ ABSENT_KEPT = 50
 """Drains of servers that are not configured; of more than that the oldest go."""
 
 
-def next_end(snapshot: Snapshot) -> float:
-    """The instant at which the next order ends; infinite if none does."""
-    return min((order.ends_at for order in orders(snapshot)), default=math.inf)
-
-
-def orders(snapshot: Snapshot) -> tuple[Drain | Pin, ...]:
-    """All that people have said and not taken back."""
-    return (*snapshot.drains, *snapshot.fleet_drains, *([snapshot.pin] if snapshot.pin else []))
-
-
-def with_order(snapshot: Snapshot, order: Drain | Pin) -> Snapshot:
-    """The world with ``order`` in the place of the one that it replaces."""
-    if isinstance(order, Pin):
-        return attrs.evolve(snapshot, pin=order)
-    server = snapshot.server(order.server)
-    if isinstance(order, FleetDrain):
-        return snapshot.with_server(attrs.evolve(server, fleet_drain=order)) if server is not None else snapshot
-    if server is not None:
-        return snapshot.with_server(attrs.evolve(server, drain=order))
-    others = tuple(drain for drain in snapshot.absent_drains if drain.server != order.server)
-    return attrs.evolve(snapshot, absent_drains=(*others, order)[-ABSENT_KEPT:])
-
-
-def without_order(snapshot: Snapshot, order: Drain | Pin) -> Snapshot:
-    """The world without ``order``."""
-    if isinstance(order, Pin):
-        return attrs.evolve(snapshot, pin=None if snapshot.pin == order else snapshot.pin)
-    servers = tuple(
-        attrs.evolve(
-            server,
-            drain=None if server.drain == order else server.drain,
-            fleet_drain=None if server.fleet_drain == order else server.fleet_drain,
-        )
-        for server in snapshot.servers
-    )
-    absent = tuple(drain for drain in snapshot.absent_drains if drain != order)
-    return attrs.evolve(snapshot, servers=servers, absent_drains=absent)
-
-
 def in_force(snapshot: Snapshot, now: float) -> Snapshot:
     """The world without what is over ``now``, on the monotonic clock."""
-    for order in orders(snapshot):
-        if order.ends_at <= now:
-            snapshot = without_order(snapshot, order)
-    return snapshot
+    return attrs.evolve(snapshot, orders=snapshot.orders.minus(over_by(snapshot, now)))
 
 
-def replaced_by(snapshot: Snapshot, order: Drain | Pin) -> Drain | Pin | None:
-    """The order in whose place ``order`` comes."""
-    if isinstance(order, Pin):
-        return snapshot.pin
-    return next((drain for drain in snapshot.drains if drain.server == order.server), None)
+def over_by(snapshot: Snapshot, now: float) -> list[Order]:
+    """The orders whose time is over ``now``."""
+    return [order for order in snapshot.orders if order.ends_at <= now]
 
 
-def taken_from(snapshot: Snapshot, ended: Iterable[Drain | Pin]) -> str | None:
+def carried(orders: Orders, names: Container[str]) -> Orders:
+    """What holds of ``orders`` once servers with these ``names`` are configured."""
+    absent = [drain for drain in orders.drains if drain.server not in names]
+    gone = [drain for drain in orders.fleet_drains if drain.server not in names]
+    return orders.minus([*absent[:-ABSENT_KEPT], *gone])
+
+
+def taken_from(snapshot: Snapshot, ended: Iterable[Order]) -> str | None:
     """With ``failback: never``, the server that one of these orders took the node from; None otherwise, or if DOWN."""
     if not math.isinf(snapshot.policy.failback_s) or snapshot.choice is None:
         return None
@@ -105,29 +68,30 @@ def taken_from(snapshot: Snapshot, ended: Iterable[Drain | Pin]) -> str | None:
     return None
 
 
-def why_refused(snapshot: Snapshot, order: Drain | Pin) -> str | None:
+def why_refused(snapshot: Snapshot, order: Order) -> str | None:
     """Why ``order`` makes no sense without force, as a sentence with the way out; None when it does."""
     name = order.server
     if isinstance(order, Drain):
-        if not any(server.any_drain is None and server.name != name for server in snapshot.servers):
+        if not any(server.name != name and not snapshot.orders.drain_of(server.name) for server in snapshot.servers):
             return f"no server would be left: every other one is drained; undrain one, or drain {name} with --force"
         if snapshot.pin and snapshot.pin.is_strict and snapshot.pin.server == name:
             return f"this node is {pinned(snapshot.pin)}; unpin it first, or drain {name} with --force"
         return None
-    server = snapshot.server(name)
-    if server is not None and server.any_drain is not None and not order.is_strict:
-        return f"{name} is drained by {of_whom(server.any_drain)}; undrain it, or pin the node with --strict"
+    drain = snapshot.orders.drain_of(name)
+    if drain is not None and not (isinstance(order, Pin) and order.is_strict):
+        return f"{name} is drained by {of_whom(drain)}; undrain it, or pin the node with --strict"
     return None
 
 
 def redated(snapshot: Snapshot, now: float, on: datetime.datetime) -> Snapshot:
     """The world with the end of each order as the wall clock has it ``on``, after that clock was set."""
-    for order in orders(snapshot):
+    orders = snapshot.orders
+    for order in orders:
         if order.ends_on is not None and order.ends_at > now:
             ends_on = on + datetime.timedelta(seconds=order.ends_at - now)
-            if abs((ends_on - order.ends_on).total_seconds()) > CLOCK_SLACK_S:
-                snapshot = with_order(snapshot, attrs.evolve(order, ends_on=ends_on))
-    return snapshot
+            if not _is_same_end(ends_on, order.ends_on):
+                orders = orders.plus(attrs.evolve(order, ends_on=ends_on))
+    return attrs.evolve(snapshot, orders=orders)
 
 
 def ends_at_after_reboot(ends_on: datetime.datetime, lasts_s: float, now: float, on: datetime.datetime) -> float:
@@ -142,12 +106,11 @@ def fleet_drain_of(
 
     The one that holds already is given again, unless the list or a clock that was set has changed it.
     """
-    server = snapshot.server(name)
     left_s = math.inf if until is None else (until - on).total_seconds()
-    if server is None or left_s <= 0:
+    if snapshot.server(name) is None or left_s <= 0:
         return None
-    former = server.fleet_drain
-    if former is not None and former.reason == reason and _is_same_end(former.ends_on, until):
+    former = snapshot.orders.at((FleetDrain, name))
+    if isinstance(former, FleetDrain) and former.reason == reason and _is_same_end(former.ends_on, until):
         return former
     in_use = snapshot.choice.name if snapshot.choice else None
     return FleetDrain(
@@ -189,7 +152,7 @@ def of_whom(order: Order, now: float | None = None) -> str:
 
 
 def lifted(order: Order, who: str) -> str:
-    """Why it holds no more: somebody has taken it back."""
+    """Why it holds no more: a person has taken it back."""
     return f"ended by {who}; set by {of_whom(order)}"
 
 

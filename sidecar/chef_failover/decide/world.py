@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import attrs
 
@@ -29,7 +29,7 @@ from chef_failover.model.model import (
     Standing,
     Transition,
 )
-from chef_failover.model.orders import Drain, FleetDrain, Pin
+from chef_failover.model.orders import Drain, Order, Pin
 from chef_failover.model.run_history import Phase, Run
 
 TRANSITIONS_KEPT = 50
@@ -152,9 +152,7 @@ def apply_registration(
     return refresh_choice(snapshot.with_server(changed), now=now, on=on)
 
 
-def apply_order(
-    snapshot: Snapshot, order: Drain | Pin, *, is_forced: bool, now: float, on: datetime.datetime
-) -> Snapshot:
+def apply_order(snapshot: Snapshot, order: Order, *, is_forced: bool, now: float, on: datetime.datetime) -> Snapshot:
     """The world in which a person has given ``order``.
 
     Raises:
@@ -164,29 +162,23 @@ def apply_order(
     why = steering.why_refused(snapshot, order)
     if why is not None and not is_forced:
         raise RefusedError(why)
-    former = steering.replaced_by(snapshot, order)
+    former = snapshot.orders.at(order.place)
     in_use = snapshot.choice.name if snapshot.choice else None
     order = attrs.evolve(order, in_use=former.in_use if former else in_use)
     if isinstance(former, Pin) and former.server != order.server:
         snapshot = _remember(
             snapshot, Transition(on, former.server, *_labels(former)[::-1], steering.lifted(former, order.who))
         )
+    snapshot = attrs.evolve(snapshot, orders=snapshot.orders.plus(order))
     transition = Transition(on, order.server, *_labels(order), f"by {steering.of_whom(order)}")
-    return refresh_choice(_remember(steering.with_order(snapshot, order), transition), now=now, on=on)
+    return refresh_choice(_remember(snapshot, transition), now=now, on=on)
 
 
-def undrain(snapshot: Snapshot, name: str, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
-    """The world in which ``who`` has taken back the drain of that server; no news if there is none."""
-
-    def is_meant(order: Drain | Pin) -> bool:
-        return isinstance(order, Drain) and not isinstance(order, FleetDrain) and order.server == name
-
-    return _lift(snapshot, is_meant, who=who, now=now, on=on)
-
-
-def unpin(snapshot: Snapshot, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
-    """The world in which ``who`` has taken back the pin; no news if there is none."""
-    return _lift(snapshot, lambda order: isinstance(order, Pin), who=who, now=now, on=on)
+def lift(snapshot: Snapshot, place: Hashable, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
+    """The world in which ``who`` has taken back the order with that `Order.place`; no news if there is none."""
+    snapshot = refresh_choice(snapshot, now=now, on=on)
+    order = snapshot.orders.at(place)
+    return snapshot if order is None else _end(snapshot, {order: steering.lifted(order, who)}, now=now, on=on)
 
 
 def apply_listed_drains(
@@ -200,42 +192,31 @@ def apply_listed_drains(
     found = {
         name: steering.fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed
     }
-    gone: dict[Drain | Pin, str] = {
+    gone: dict[Order, str] = {
         order: steering.over(order) if order.server in found else steering.struck(order)
-        for order in snapshot.fleet_drains
+        for order in snapshot.orders.fleet_drains
         if found.get(order.server) is None
     }
     for order in filter(None, found.values()):
-        if order not in snapshot.fleet_drains:
+        if order not in snapshot.orders:
             snapshot = _tell(snapshot, order.server, _DRAINED, _DRAINED[1], f"by {steering.of_whom(order)}", on=on)
-        snapshot = steering.with_order(snapshot, order)
+            snapshot = attrs.evolve(snapshot, orders=snapshot.orders.plus(order))
     return refresh_choice(_end(snapshot, gone, now=now, on=on), now=now, on=on)
 
 
 def refresh_choice(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
     """The world with its settled choice brought up to ``now``, and without the orders that are over."""
     snapshot = steering.redated(snapshot, now, on)
-    if now >= steering.next_end(snapshot):
-        ended = {order: steering.over(order) for order in steering.orders(snapshot) if order.ends_at <= now}
-        return _end(snapshot, ended, now=now, on=on)
-    return _choose(snapshot, select(snapshot, now=now), now=now, on=on)
-
-
-def _lift(
-    snapshot: Snapshot, is_meant: Callable[[Drain | Pin], bool], *, who: str, now: float, on: datetime.datetime
-) -> Snapshot:
-    snapshot = refresh_choice(snapshot, now=now, on=on)
-    ended = {order: steering.lifted(order, who) for order in steering.orders(snapshot) if is_meant(order)}
+    ended = {order: steering.over(order) for order in steering.over_by(snapshot, now)}
     return _end(snapshot, ended, now=now, on=on)
 
 
-def _end(snapshot: Snapshot, ended: Mapping[Drain | Pin, str], *, now: float, on: datetime.datetime) -> Snapshot:
+def _end(snapshot: Snapshot, ended: Mapping[Order, str], *, now: float, on: datetime.datetime) -> Snapshot:
     """The world without these orders, each of which ends for a reason."""
     seen_from = steering.taken_from(snapshot, ended)
     for order, why in ended.items():
-        snapshot = _remember(
-            steering.without_order(snapshot, order), Transition(on, order.server, *_labels(order)[::-1], why)
-        )
+        snapshot = _remember(snapshot, Transition(on, order.server, *_labels(order)[::-1], why))
+    snapshot = attrs.evolve(snapshot, orders=snapshot.orders.minus(ended))
     choice = snapshot.choice if seen_from is None else Choice(seen_from, Standing.ELIGIBLE)
     return _choose(snapshot, select(attrs.evolve(snapshot, choice=choice), now=now), now=now, on=on)
 
@@ -252,10 +233,11 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False)
         return _remember(hold_down.after_move(moved, before, choice, now=now) if before else moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
-    return settled if changed.before == changed.after else _remember(settled, changed)
+    is_news = changed.before != changed.after and not _is_about_to_move(snapshot, choice)
+    return _remember(settled, changed) if is_news else settled
 
 
-def _labels(order: Drain | Pin) -> tuple[str, str]:
+def _labels(order: Order) -> tuple[str, str]:
     return _DRAINED if isinstance(order, Drain) else ("not pinned", "pinned")
 
 

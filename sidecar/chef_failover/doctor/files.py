@@ -69,7 +69,7 @@ def state_file(node: Node) -> str | None:
 
 
 def socket_file(path: Path) -> str | None:
-    """Whoever may write to it may steer, and nobody else may put one there."""
+    """Every user who may write to it may steer, and no other user may put one there."""
     if look(path.parent).st_mode & 0o022:
         return f"users other than its owner can put a socket into {path.parent}: chmod go-w {path.parent}"
     try:
@@ -145,7 +145,7 @@ def service_can_read(node: Node, path: Path) -> str | None:
 
 
 def service_user(node: Node) -> pwd.struct_passwd | None:
-    """Whom the service runs as; None while nobody has made that user."""
+    """The user that the service runs as; None while there is no such user."""
     try:
         return pwd.getpwnam(node.user)
     except KeyError:

@@ -15,7 +15,7 @@ from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.urls import place
 from chef_failover.decide.pace import Pace
 from chef_failover.decide.registration import Spans, identity_of, is_urgent, put_off, spans
-from chef_failover.decide.steering import ABSENT_KEPT, with_order
+from chef_failover.decide.steering import ABSENT_KEPT, carried
 from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.scheduler import Scheduler, Task
@@ -239,7 +239,6 @@ def _first_snapshot(
                 priority=fresh.priority,
                 registration=registration,
                 run_evidence=attrs.evolve(same.run_evidence, has_succeeded=has_succeeded),
-                drain=None,
                 had_useful_node_object=same.had_useful_node_object or fresh.had_useful_node_object,
                 lacked_object_at=fresh.lacked_object_at if same.lacked_object_at is None else same.lacked_object_at,
             )
@@ -248,7 +247,7 @@ def _first_snapshot(
     if any(server.name == remembered.choice for server in servers):
         choice = Choice(str(remembered.choice), standing=Standing.ELIGIBLE)
     use = remembered.use if remembered.use is not None and remembered.use.whose == identity else None
-    snapshot = Snapshot(
+    return Snapshot(
         servers=tuple(servers),
         policy=SelectionPolicy(
             config.selection.failback,
@@ -261,16 +260,13 @@ def _first_snapshot(
         chosen_on=remembered.chosen_on if choice else None,
         is_choice_remembered=choice is not None,
         absent_registrations=_absent_registrations(remembered, servers),
-        pin=remembered.pin,
+        orders=carried(remembered.orders, {server.name for server in servers}),
         transitions=remembered.transitions,
         used=use.used if use else None,
         used_since=use.at if use else -math.inf,
         used_on=use.on if use else None,
         used_server=use.server if use else None,
     )
-    for drain in remembered.drains:
-        snapshot = with_order(snapshot, drain)
-    return snapshot
 
 
 def _with_first_attempts(snapshot: Snapshot, spread: Spans, *, now: float, rng: random.Random) -> Snapshot:

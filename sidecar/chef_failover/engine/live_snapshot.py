@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 
 from chef_failover.decide.asking import Asking, server_to_settle, servers_to_ask
 from chef_failover.decide.selection import select_for_run, server_worth_waiting_for
-from chef_failover.decide.steering import next_end
 from chef_failover.decide.world import apply_probe, apply_reading, apply_registration, refresh_choice
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import Choice, NodeCheck, ProbeResult, Registration, Snapshot
@@ -91,7 +90,7 @@ class LiveSnapshot:
             self._on_change(after)
 
     def steer(self, change: Callable[..., Snapshot], *arguments: object, **named: object) -> Snapshot:
-        """Let somebody's word have its effect; the world after it.
+        """Apply an order of a person; the world after it.
 
         ``change`` is a function of `decide.world` and gets the world, what stands behind it here, and the time. What it
         raises leaves everything as it is.
@@ -106,10 +105,10 @@ class LiveSnapshot:
 
     def end_what_is_over(self) -> float:
         """End the drains and pins whose time is over; seconds until the next one ends, infinite if none does."""
-        left_s = next_end(self._snapshot) - self._clock()
+        left_s = self._snapshot.orders.next_end - self._clock()
         if left_s > 0:
             return left_s
-        return next_end(self.steer(refresh_choice)) - self._clock()
+        return self.steer(refresh_choice).orders.next_end - self._clock()
 
     def server_worth_waiting_for(self, runs_from: float, *, registers: bool = True) -> str | None:
         """The server whose answer a starting run waits for; None when there is nothing to wait for."""

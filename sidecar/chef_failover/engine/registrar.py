@@ -162,7 +162,7 @@ class Registrar:
             registration = self._enter(registration, Answer(Event.BEGIN))
         registration = self._enter(registration, answer)
         if registration.ticket is not None:
-            with contextlib.suppress(OSError):  # said by whoever writes; without it, a crash asks the provider anew
+            with contextlib.suppress(OSError):  # the writer logs it; without it, a crash asks the provider again
                 self._write_down()
         if registration.state is RegistrationState.REGISTERED:
             self._look_at(self._name)

@@ -16,7 +16,7 @@ from chef_failover.model.run_history import Phase, Run, RunHistory, Used
 
 RUNS_UNDER_WAY = 64
 FORGOTTEN_AFTER_S = 6 * 3600.0
-"""A run whose end nobody reports (killed, rebooted) is no longer under way after this."""
+"""A run whose end is never reported (killed, rebooted) is no longer under way after this."""
 EVENTS = ("started", "succeeded", "failed")
 PHASES = [phase.value for phase in Phase]
 

@@ -108,7 +108,7 @@ class Scheduler:
         limit_s: float = 300.0,
         retry_s: float = 60.0,
     ) -> Task:
-        """A task that is not due until somebody wakes it; in ``work`` unless another ``pool`` is named."""
+        """A task that is not due until it is woken; in ``work`` unless another ``pool`` is named."""
         task = Task(name, step, limit_s, retry_s, pool or self.work, self)
         with self._changed:
             self._tasks.add(task)
@@ -200,7 +200,7 @@ class Scheduler:
         while (task := pool.begun.get()) is not None:
             with self._changed:
                 is_wanted = task in self._tasks
-                task.due_at = math.inf  # whoever woke it until now is served by this step
+                task.due_at = math.inf  # this step serves all that woke it until now
                 task.is_awaited = False
             delay_s = self._do(task) if is_wanted else math.inf
             with self._changed:
@@ -214,7 +214,7 @@ class Scheduler:
 
     def _do(self, task: Task) -> float:
         thread = threading.current_thread()
-        idle, thread.name = thread.name, task.name  # for whoever looks at threads
+        idle, thread.name = thread.name, task.name  # for people who look at threads
         try:
             return task.step()
         except Exception as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 
 from chef_failover import __version__
+from chef_failover.aws.call import Repeated
 from chef_failover.config.settings import Config, DiscoverySettings
 from chef_failover.config.source import Store
 from chef_failover.decide import reading
@@ -86,6 +87,7 @@ class Sidecar:
             history=remembered.history,
             on_end=self._run_ended,
         )
+        self._ask_for_list = Repeated()
         self._discovery = Discovery(
             config,
             self._go_on_if_changed,
@@ -198,7 +200,7 @@ class Sidecar:
         self.runs.report(report)
 
     def associate(self, name: str, *, replaces: bool = False) -> bool:
-        """Try to register with that server at once; False when registering there is somebody else's affair.
+        """Try to register with that server at once; False where other tools register it.
 
         It is probed as well, even if it asked to be left alone: one that serves this node then is no longer.
         With ``replaces`` an older registration under this node's name goes first, where a node may do that.
@@ -249,7 +251,7 @@ class Sidecar:
     def _fetch_list(self, settings: DiscoverySettings, version: str | None) -> list_fetch.Answer:
         if settings.source is not None and settings.source.store is not Store.FILE:
             self.counters.requested("", Purpose.LIST)
-        return list_fetch.fetch(settings, version)
+        return list_fetch.fetch(settings, version, self._ask_for_list)
 
     def _with_upkeeps(self) -> Assembly:
         self._parts.upkeeps.make()
@@ -363,7 +365,7 @@ class Sidecar:
 
 
 def _ends_meanwhile(remembered: Remembered, snapshot: Snapshot) -> tuple[Snapshot, Snapshot]:
-    """The world without and with what ended while nobody watched; the first choice of a life is no news."""
+    """The world without and with what ended while the sidecar was down; the first choice of a life is no news."""
     old = [entry for entry in snapshot.transitions if entry.server is None or entry in remembered.transitions]
     return attrs.evolve(snapshot, transitions=tuple(old)), snapshot
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chef_failover.engine.registrar import Registrar
 
 UNSEEN_S = 5.0
-"""How long what wakes nobody (a key that was replaced, another server's reading) may stay unseen."""
+"""How long what wakes no task (a key that was replaced, another server's reading) may stay unseen."""
 
 
 class Upkeep:
@@ -34,7 +34,7 @@ class Upkeep:
         self._task.cancel()
 
     def retry_now(self, *, replaces: bool) -> bool:
-        """Read and register now, as if for the first time; False when registering is somebody else's affair."""
+        """Read and register now, as if for the first time; False where other tools register it."""
         self.reread_node()
         if not self._registrar.is_ours:
             return False

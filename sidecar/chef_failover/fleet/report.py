@@ -50,6 +50,7 @@ REASONS: dict[Reason, str] = {
     Obstacle.FAILS_RUNS: "its standbys failed its last runs",
     Obstacle.IMPAIRED: "its standbys' search index fails",
     Obstacle.CANNOT_SAVE: "it cannot save its object on any standby",
+    Obstacle.NOT_READ: "its sidecar has yet to read its standbys",
 }
 CAUTIONS = {
     Caution.STALE: "the standby is stale",

@@ -25,6 +25,7 @@ _MOST = 1e6
 class Obstacle(enum.StrEnum):
     """Why a server could not take a node over now, the one that is nearest to doing so first."""
 
+    NOT_READ = "not_read"
     CANNOT_SAVE = "cannot_save"
     IMPAIRED = "impaired"
     FAILS_RUNS = "fails_runs"
@@ -43,6 +44,7 @@ class Caution(enum.StrEnum):
 
 
 SENTENCES = {
+    Obstacle.NOT_READ: "the sidecar has not read yet what a run finds there",
     Obstacle.CANNOT_SAVE: "this node cannot save its object there",
     Obstacle.IMPAIRED: "its search index fails, so every run fails at its last save",
     Obstacle.FAILS_RUNS: "it failed the last runs of this node",
@@ -149,7 +151,8 @@ def _obstacle(entry: Mapping[str, Any]) -> Obstacle | None:
     if entry["may_save"] is False:
         return Obstacle.CANNOT_SAVE
     standing = entry.get("standing")
-    return _BY_STANDING.get(standing) if isinstance(standing, str) else None
+    found = _BY_STANDING.get(standing) if isinstance(standing, str) else None
+    return found or (Obstacle.NOT_READ if entry.get("unread") is True else None)
 
 
 def _cautions(entry: Mapping[str, Any], on: datetime.datetime) -> list[Caution]:

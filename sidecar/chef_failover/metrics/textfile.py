@@ -1,4 +1,4 @@
-"""Shell: the metrics in a file for node_exporter's textfile collector, for nodes whose ports nobody scrapes.
+"""Shell: the metrics in a file for node_exporter's textfile collector, for nodes whose ports are not scraped.
 
 Written whole on every change, and every minute so that the file's age (``node_textfile_mtime_seconds``) tells that the
 sidecar lives. So the file stays when it stops.

@@ -15,7 +15,7 @@ from typing import Self
 import attrs
 
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessPolicy
-from chef_failover.model.orders import Drain, FleetDrain, Pin
+from chef_failover.model.orders import Orders, Pin
 from chef_failover.model.run_history import RunEvidence, Used
 
 
@@ -188,7 +188,7 @@ class NodeCheck:
     trouble: str = ""
     """Why the object could not be read whole, in words."""
     content: Content | None = None
-    """What a run would get there; None when nobody asked."""
+    """What a run would get there; None when it was not asked."""
     may_save: bool | None = None
     """Whether this node may save its object there; None without one, or when the server does not tell."""
     misses: int = 0
@@ -258,12 +258,9 @@ class ServerSnapshot:
     lacked_object_at: float | None = None
     """When we last saw that there was no object of this node there, or an empty one made since; None once it is well.
 
-    On the monotonic clock. What is empty there now is what a run has left, and nobody's intention."""
+    On the monotonic clock. What is empty there now is what a run has left, and not meant so."""
     run_evidence: RunEvidence = RunEvidence()
     returns: Returns = Returns()
-    drain: Drain | None = None
-    """This node's own."""
-    fleet_drain: FleetDrain | None = None
     changed_on: datetime.datetime | None = None
 
     @property
@@ -280,13 +277,6 @@ class ServerSnapshot:
     def is_registered(self) -> bool:
         """This node is registered there, as far as we know."""
         return self.registration.state is RegistrationState.REGISTERED
-
-    @property
-    def any_drain(self) -> Drain | None:
-        """The drain that holds, of two the one that holds for longer; None when there is none."""
-        if self.drain is None or self.fleet_drain is None:
-            return self.drain or self.fleet_drain
-        return max(self.drain, self.fleet_drain, key=lambda drain: drain.ends_at)
 
     @property
     def is_changing(self) -> bool:
@@ -451,11 +441,9 @@ class Snapshot:
     chosen_on: datetime.datetime | None = None
     is_choice_remembered: bool = False
     """The choice was made before this life, or before the last reload, by what was known then."""
-    pin: Pin | None = None
+    orders: Orders = Orders()
     absent_registrations: tuple[tuple[str, str, Registration], ...] = ()
     """Of servers that are not configured now, by name and ``chef_server_url``; they hold again when those return."""
-    absent_drains: tuple[Drain, ...] = ()
-    """Of servers that the configuration does not name now; they hold again when those return."""
     offline: str | None = None
     """Why this node has no network at all, in words; None while it has."""
     online_since: float = -math.inf
@@ -480,19 +468,14 @@ class Snapshot:
         return self.choice is not None and self.choice.name == name
 
     @property
+    def pin(self) -> Pin | None:
+        """Shorthand for ``orders.pin``."""
+        return self.orders.pin
+
+    @property
     def pinned(self) -> str | None:
         """The name of the server that the node is pinned to."""
         return self.pin.server if self.pin else None
-
-    @property
-    def drains(self) -> tuple[Drain, ...]:
-        """All of this node's own, also of servers that are not configured now."""
-        return (*(server.drain for server in self.servers if server.drain), *self.absent_drains)
-
-    @property
-    def fleet_drains(self) -> tuple[FleetDrain, ...]:
-        """All that stand in the fleet's list."""
-        return tuple(server.fleet_drain for server in self.servers if server.fleet_drain)
 
     def is_cut_off(self, result: ProbeResult) -> bool:
         """This failure tells nothing of the server, since this node could not send, or had no network when it began."""

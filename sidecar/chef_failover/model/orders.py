@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Container, Hashable, Iterator
 
 import attrs
 
@@ -26,6 +27,11 @@ class Order:
     in_use: str | None = None
     """The server that this node used when it was said."""
 
+    @property
+    def place(self) -> Hashable:
+        """Of two orders with the same one, the later takes the place of the earlier."""
+        return type(self), self.server
+
 
 @attrs.frozen(kw_only=True)
 class Drain(Order):
@@ -42,3 +48,57 @@ class Pin(Order):
     """The server is to be used: before all others that are as well as it is, or, strictly, however it is."""
 
     is_strict: bool = False
+
+    @property
+    def place(self) -> Hashable:
+        """A node has one pin."""
+        return Pin
+
+
+@attrs.frozen
+class Orders:
+    """All that people have said and not taken back, also of servers that the configuration does not name now: that
+    holds again when those return."""
+
+    given: tuple[Order, ...] = ()
+
+    def __iter__(self) -> Iterator[Order]:
+        """The oldest first."""
+        return iter(self.given)
+
+    @property
+    def pin(self) -> Pin | None:
+        """The one pin."""
+        return next((order for order in self.given if isinstance(order, Pin)), None)
+
+    @property
+    def drains(self) -> tuple[Drain, ...]:
+        """This node's own."""
+        return tuple(one for one in self.given if isinstance(one, Drain) and not isinstance(one, FleetDrain))
+
+    @property
+    def fleet_drains(self) -> tuple[FleetDrain, ...]:
+        """Those that stand in the fleet's list."""
+        return tuple(order for order in self.given if isinstance(order, FleetDrain))
+
+    @property
+    def next_end(self) -> float:
+        """The instant at which the next one ends; infinite if none does."""
+        return min((order.ends_at for order in self.given), default=math.inf)
+
+    def drain_of(self, server: str) -> Drain | None:
+        """The drain that holds of that server, of two the one that holds for longer; None when there is none."""
+        drains = [order for order in self.given if isinstance(order, Drain) and order.server == server]
+        return max(drains, key=lambda drain: drain.ends_at, default=None)
+
+    def at(self, place: Hashable) -> Order | None:
+        """The order with that `Order.place`."""
+        return next((order for order in self.given if order.place == place), None)
+
+    def plus(self, order: Order) -> Orders:
+        """The same with ``order`` in the place of the one that it replaces."""
+        return Orders((*(one for one in self.given if one.place != order.place), order))
+
+    def minus(self, ended: Container[Order]) -> Orders:
+        """The same without these."""
+        return Orders(tuple(order for order in self.given if order not in ended))

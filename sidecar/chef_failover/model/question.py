@@ -15,7 +15,7 @@ class Look(enum.Enum):
 
     NOTHING = "nothing"
     EXISTENCE = "existence"
-    """Whether it is there, by its access control list."""
+    """Whether it is there, by its access control list or, where a server has none, by a ``HEAD``."""
     ARRIVAL = "arrival"
     """The same; and if it is there now, it is read whole."""
     WHOLE = "whole"

@@ -62,7 +62,7 @@ class Used:
 
 @attrs.frozen
 class Run:
-    """One run that has ended. ``started_on`` is None when nobody reported its start."""
+    """One run that has ended. ``started_on`` is None when its start was not reported."""
 
     run_id: str
     server: str | None

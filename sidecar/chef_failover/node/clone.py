@@ -2,7 +2,7 @@
 
 Its state is the other's registrations, and its key, if we made it, is the other's identity: two nodes that sign with
 one key, and of whom the server sees one. Both are kept under another name, for a person who restores a machine and
-wants them back. A key that we did not make is left where it is: whoever put it there meant it for this machine.
+wants them back. A key that we did not make is left where it is: it was put there on purpose for this machine.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The places, in order:
 
-1. ``node.client_key``. If it does not exist it is waited for, never made: somebody promised it. Only our own place,
+1. ``node.client_key``. If it does not exist it is waited for, never made. Only our own place,
    written there, means "a key of its own, whatever else this node has".
 2. The systemd credential ``client.pem``: how a service without privileges gets a key that only root may read. Where it
    says that the file was missing, no other key is made. A copy of our own key counts as our own, since chef-client

@@ -5,7 +5,7 @@ beside its place, flushed, and linked to its name: link(2) never overwrites, and
 whole key or none. Who makes one holds a lock on the directory, so that what a crash has left beside it can be removed.
 
 Its public half stays beside it as ``client.pub``: for a person who registers the node by hand, and as the proof that we
-made the key, written before the key itself. A key that somebody else put there has no such proof, and is never moved or
+made the key, written before the key itself. A key that a person put there has no such proof, and is never moved or
 removed by us.
 """
 
@@ -84,7 +84,7 @@ def create(directory: Path, key: PrivateKey) -> None:
             _write(temporary, key.private_pem(), 0o600)
             temporary_public.replace(directory / PUBLIC_NAME)
             os.fsync(descriptor)
-            with contextlib.suppress(FileExistsError):  # somebody who knows nothing of our lock was faster
+            with contextlib.suppress(FileExistsError):  # another program, which does not take our lock, was faster
                 os.link(temporary, path)
         finally:
             _remove_leftovers(directory)
@@ -111,7 +111,7 @@ def is_ours(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def _sole_maker(directory: Path) -> Iterator[int]:
-    # Not the directory itself is locked: whoever may read it could hold that lock for ever.
+    # Not the directory itself is locked: every user who may read it could hold that lock for ever.
     lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""I/O: the provider for servers where somebody else has registered the node."""
+"""I/O: the provider for servers where other tools register the node."""
 
 from __future__ import annotations
 

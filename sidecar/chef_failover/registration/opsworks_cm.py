@@ -4,8 +4,8 @@ AssociateNode gives a token, and DescribeNodeAssociationStatus tells by it how f
 step by step: botocore's waiter for this would end at the first error of any kind.
 
 The service allows an account five calls a second. A fleet that boots as one is past that with its first calls, and more
-so by asking after them. So whoever is turned back starts anew over a wide span, and whoever asks after a token doubles
-its pause each time it is throttled, and shortens it again with every answer.
+so by asking after them. So a node that is turned back starts again over a wide span, and one that asks after a token
+doubles its pause each time it is throttled, and shortens it again with every answer.
 
 DisassociateNode is called on a person's word alone (``chef-failover associate --replace``), never on our own. The
 service gives no reason for a registration that FAILED, so it would be a guess; it takes the server away from whoever

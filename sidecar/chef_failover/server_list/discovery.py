@@ -1,7 +1,7 @@
 """Shell: asks for the fleet's list, step by step, and has the sidecar go on with what it says.
 
 Nothing waits for it. The sidecar starts with the list that it last had, or with the servers of config.yml, and the
-first answer takes over when it comes, by the same way as a reload. What cannot be had, or is of no use, changes nothing
+first answer takes over when it comes, by the same way as a reload. What is unavailable or of no use changes nothing
 and is said once.
 
 Trouble that passes is looked at sooner than a list that is well, but for a service that throttles: that is asked less

@@ -36,7 +36,7 @@ class Unchanged:
 
 @attrs.frozen
 class Trouble:
-    """It cannot be had; ``sentence`` says why and what to do. ``is_passing`` when it may work soon by itself.
+    """It is unavailable; ``sentence`` says why and what to do. ``is_passing`` when it may work soon by itself.
 
     ``is_throttled``: the service takes no more requests for now.
     """

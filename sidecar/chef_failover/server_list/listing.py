@@ -3,7 +3,7 @@
 The list is kept where more people and machines can write than root on this node, and what a Chef server sends is run as
 root here. So config.yml, which root owns, says how far the list is believed: a server must be one that config.yml
 names, organization and all, or one that its ``trusted_hosts`` match, just as the shim has it; an entry that is not is
-refused, and the others are used. (Whoever may make an organization on a server may fill it with cookbooks.)
+refused, and the others are used. (A person who may make an organization on a server may fill it with cookbooks.)
 
 The list may set all that a server has: name, URL, priority, organization, and how the node gets registered there. What
 would open a file of this node, or send this node's signature somewhere, config.yml must name as well:
@@ -146,7 +146,7 @@ def _in_brief(error: ConfigError) -> str:
 
 
 def as_said(drains: Iterable[ListedDrain]) -> list[tuple[str, str, datetime.datetime | None]]:
-    """The drains as `world.follow` takes them."""
+    """The drains as `apply_listed_drains` takes them."""
     return [(drain.server, drain.reason, drain.until) for drain in drains]
 
 

@@ -25,7 +25,7 @@ from chef_failover.durations import LONGEST_S
 from chef_failover.instants import parse_instant
 from chef_failover.model.instance import is_instance_id
 from chef_failover.model.model import Registration, RegistrationState, Returns, Transition
-from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.orders import Drain, Orders, Pin
 from chef_failover.model.run_history import RUNS_KEPT, Phase, Run, RunEvidence, RunHistory
 from chef_failover.state.remembered import Known, KnownUse, Remembered
 
@@ -130,7 +130,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
             registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = registration
         except (ValueError, KeyError, TypeError):
             problems.append(f"{FILE_NAME}: damaged registration with {_words(server)}; the node registers again")
-    drains, pin, dropped = _orders(document, instant, is_same_boot=is_same_boot)
+    orders, dropped = _orders(document, instant, is_same_boot=is_same_boot)
     problems += dropped
     instance_id = document.get("instance_id")
     return Remembered(
@@ -140,8 +140,7 @@ def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
         registrations,
         _history(document.get("runs") or {}, now),
         _evidence(document.get("run_evidence") or {}, instant, is_same_boot=is_same_boot),
-        drains=drains,
-        pin=pin,
+        orders=orders,
         reason=_words(choice["reason"]) if choice.get("reason") else None,
         problems=tuple(problems),
         with_work=frozenset(filter(_is_text, document.get("with_work") or ())),
@@ -199,24 +198,23 @@ def _transition(entry: Mapping[str, Any]) -> Transition:
     )
 
 
-def _orders(
-    document: Mapping[str, Any], instant: Instant, *, is_same_boot: bool
-) -> tuple[tuple[Drain, ...], Pin | None, list[str]]:
+def _orders(document: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) -> tuple[Orders, list[str]]:
     """Drains and pin; and a sentence for each that is not one of ours, since losing it must not lose the others."""
-    drains, pin, dropped = [], None, []
+    orders, dropped = Orders(), []
     entries = document.get("drains") or {}
     for name, entry in entries.items() if isinstance(entries, dict) else [("", entries)]:
         try:
-            drains.append(Drain(**_order(entry | {"server": name}, instant, is_same_boot=is_same_boot)))
+            orders = orders.plus(Drain(**_order(entry | {"server": name}, instant, is_same_boot=is_same_boot)))
         except (ValueError, KeyError, TypeError):
             dropped.append(f"{FILE_NAME}: dropped a damaged drain: {str(entry)[:200]!r}")
     entry = document.get("pin")
     try:
         if entry is not None:
             pin = Pin(**_order(entry, instant, is_same_boot=is_same_boot), is_strict=entry["strict"] is True)
+            orders = orders.plus(pin)
     except (ValueError, KeyError, TypeError):
         dropped.append(f"{FILE_NAME}: dropped a damaged pin: {str(entry)[:200]!r}")
-    return tuple(drains), pin, dropped
+    return orders, dropped
 
 
 def _order(entry: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) -> dict[str, Any]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TypeVar
 
 import attrs
 
 from chef_failover.decide.parity import is_behind
 from chef_failover.model.model import Registration, Returns, Snapshot, Transition
-from chef_failover.model.orders import Drain, Pin
+from chef_failover.model.orders import Order, Orders
 from chef_failover.model.run_history import RunEvidence, RunHistory, Used
 
 _DEGRADED = " (degraded)"
-_Order = TypeVar("_Order", Drain, Pin)
 
 
 @attrs.frozen
@@ -53,8 +51,7 @@ class Remembered:
     history: RunHistory = RunHistory()
     run_evidence: Mapping[tuple[str, str], RunEvidence] = attrs.field(factory=dict)
     """By name and ``chef_server_url`` of the server."""
-    drains: tuple[Drain, ...] = ()
-    pin: Pin | None = None
+    orders: Orders = Orders()
     reason: str | None = None
     """Why the choice was made, in words."""
     problems: tuple[str, ...] = ()
@@ -83,8 +80,7 @@ def of(snapshot: Snapshot) -> Remembered:
         snapshot.chosen_on,
         snapshot.transitions,
         registrations,
-        drains=snapshot.drains,
-        pin=snapshot.pin,
+        orders=snapshot.orders,
         with_work=frozenset(server.name for server in snapshot.servers if server.has_useful_node_object),
         without_object=frozenset(server.name for server in snapshot.servers if server.lacked_object_at is not None),
         stale=frozenset(server.name for server in snapshot.servers if is_behind(snapshot, server)),
@@ -115,7 +111,7 @@ def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
     def of_use(use: KnownUse) -> KnownUse:
         return attrs.evolve(use, server=new(use.server) if use.server else None)
 
-    def of_order(order: _Order) -> _Order:
+    def of_order(order: Order) -> Order:
         return attrs.evolve(order, server=new(order.server), in_use=new(order.in_use) if order.in_use else None)
 
     def of_choice(label: str) -> str:
@@ -133,8 +129,7 @@ def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
         transitions=tuple(map(of_transition, remembered.transitions)),
         registrations={(new(name), url): entry for (name, url), entry in remembered.registrations.items()},
         run_evidence={(new(name), url): entry for (name, url), entry in remembered.run_evidence.items()},
-        drains=tuple(map(of_order, remembered.drains)),
-        pin=of_order(remembered.pin) if remembered.pin else None,
+        orders=Orders(tuple(map(of_order, remembered.orders))),
         with_work=frozenset(map(new, remembered.with_work)),
         without_object=frozenset(map(new, remembered.without_object)),
         stale=frozenset(map(new, remembered.stale)),

@@ -40,6 +40,7 @@ def server_facts(snapshot: Snapshot, found: ServerSnapshot) -> Document:
         "outcome": found.last_probe.outcome.value if found.last_probe else None,
         "association": "failed" if is_lost else found.registration.state.value,
         "ready": readiness.why_not_ready(snapshot, found) is None,
+        "unread": readiness.is_unread(snapshot, found),
         "may_save": rights.may_save(found),
         "latency_s": None if latency_s is None else round(latency_s, 4),
         "last_change": utc(found.changed_on),

@@ -39,7 +39,7 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
             for found in snapshot.servers
             if found.run_evidence != RunEvidence()
         },
-        "drains": {drain.server: _kept(drain) for drain in snapshot.drains},
+        "drains": {drain.server: _kept(drain) for drain in snapshot.orders.drains},
         "pin": {**words.pin_facts(snapshot.pin), **_kept(snapshot.pin)} if snapshot.pin else None,
         "runs": words.runs(about.runs),
         "used": _used(snapshot),
