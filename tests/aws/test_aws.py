@@ -1,6 +1,7 @@
 """AWS in a child process: what comes over, what breaks on the way, and what nobody gets to see."""
 
 import contextlib
+import functools
 import importlib.metadata
 import itertools
 import json
@@ -535,7 +536,7 @@ def bucket(aws_secret, tmp_path):
 
 
 def test_an_object_is_asked_for_again_without_boto3(bucket, tmp_path, monkeypatch):
-    call = aws.Repeated()
+    call = functools.partial(aws.call, signed=aws.Signed())
     assert bucket.ask(call)["Body"] == b"servers: a"
     (tmp_path / "boto3.py").write_text("raise RuntimeError")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
@@ -552,7 +553,7 @@ def test_an_object_is_asked_for_again_without_boto3(bucket, tmp_path, monkeypatc
 
 def test_what_a_url_does_not_give_boto3_asks_for_at_once_and_signs_another(bucket):
     call, short, endless = (
-        aws.Repeated(),
+        functools.partial(aws.call, signed=aws.Signed()),
         b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nshort",
         b"HTTP/1.0 200 OK\r\n\r\na",
     )
@@ -566,7 +567,7 @@ def test_what_a_url_does_not_give_boto3_asks_for_at_once_and_signs_another(bucke
 
 
 def test_a_url_trusts_what_boto3_trusts_and_says_nothing_of_itself(bucket):
-    call = aws.Repeated()
+    call = functools.partial(aws.call, signed=aws.Signed())
     bucket.ask(call)
     bucket.ca_file.write_bytes(Authority().ca_pem)
     for _ in range(2):

@@ -2,7 +2,7 @@
 
 AWS is asked at registration and for the fleet's list, and boto3 with one client costs 20 MB that a process which
 imported it never gives back. So the sidecar imports none of it: each call pays a third of a second of a start. What is
-called every few minutes, the list in S3, is `Repeated`.
+called every few minutes, the list in S3, goes by `Signed`.
 
 What is asked goes over the child's stdin and what comes over its stdout; neither its arguments, which every local user
 may read, nor anything that it says on stderr get near a log. The child finds our package by our own ``sys.path``, so it
@@ -23,6 +23,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+import attrs
 
 from chef_failover import turns
 from chef_failover.errors import AwsError
@@ -58,6 +60,18 @@ class Call(Protocol):
         """See `call`."""
 
 
+@attrs.define
+class Signed:
+    """What calls for one object of S3 leave for the next: a URL that needs no boto3.
+
+    So four calls a day cost what a call costs, and all others a quarter of it.
+    """
+
+    url: str | None = None
+    place: object = None
+    """What the URL is for."""
+
+
 def trusting(call: Call, ca_file: Path | None) -> Call:
     """Return ``call``, with ``ca_file`` for all that it asks; ``call`` itself if there is none."""
     return functools.partial(call, ca_file=ca_file) if ca_file else call
@@ -72,6 +86,7 @@ def call(
     endpoint_url: str | None = None,
     ca_file: Path | None = None,
     timeout_s: float = TIMEOUT_S,
+    signed: Signed | None = None,
 ) -> dict[str, Any]:
     """What AWS answers, as boto3 gives it, with times as ISO 8601 text.
 
@@ -83,51 +98,12 @@ def call(
         endpoint_url: where it answers, when that is not its public address.
         ca_file: the certificates to trust there, in PEM form. None for those that all AWS calls trust.
         timeout_s: until the child is killed, from its start. Another call under way is waited for before.
+        signed: what earlier calls for this object left, and this one leaves.
 
     Raises:
         AwsError: there is no answer, or none that is a success.
     """
-    answer = _ask(
-        service,
-        operation,
-        parameters,
-        region=region,
-        endpoint_url=endpoint_url,
-        ca_file=ca_file,
-        timeout_s=timeout_s,
-    )
-    return _reply(answer)
-
-
-class Repeated:
-    """`call` for one object of S3 that is asked for again and again. Four times a day a call costs what it costs, else
-    a quarter of it: the URL that an earlier child signed is kept, and the next one needs no boto3.
-    """
-
-    def __init__(self) -> None:
-        self._place: object = None
-        self._url: str | None = None
-
-    def __call__(self, service: str, operation: str, parameters: Mapping[str, Any], **where: Any) -> dict[str, Any]:  # noqa: ANN401
-        """See `call`."""
-        place = service, operation, {**parameters, "IfNoneMatch": None}, where
-        answer = _ask(service, operation, parameters, **where, url=self._url if place == self._place else None)
-        self._place, self._url = place, answer.get("url")
-        return _reply(answer)
-
-
-def _ask(
-    service: str,
-    operation: str,
-    parameters: Mapping[str, Any],
-    *,
-    region: str,
-    endpoint_url: str | None,
-    ca_file: Path | None = None,
-    timeout_s: float = TIMEOUT_S,
-    url: str | None = None,
-) -> dict[str, Any]:
-    """What the child says; it tries ``url`` first."""
+    place = service, operation, {**parameters, "IfNoneMatch": None}, region, endpoint_url, ca_file
     request = {
         "path": sys.path,
         "service": service,
@@ -137,13 +113,20 @@ def _ask(
         "endpoint_url": endpoint_url,
         "ca_file": str(ca_file) if ca_file else None,
         "timeout_s": timeout_s,
-        "url": url,
+        "url": signed.url if signed and signed.place == place else None,
     }
     with turns.LARGE:
         ended = _run(json.dumps(request).encode(), timeout_s)
     if ended is None:
         raise AwsError("Timeout", f"no answer within {timeout_s:.0f} s")
-    return _read(*ended)
+    answer = _read(*ended)
+    if signed:
+        signed.place, signed.url = place, answer.get("url")
+    if "error" in answer:
+        error = answer["error"]
+        raise AwsError(printable(error["code"]), printable(error["message"]), error["status"])
+    reply: dict[str, Any] = answer["reply"]
+    return reply
 
 
 def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
@@ -174,14 +157,6 @@ def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:
         what = last[0] if last and last[0].isidentifier() else f"exit code {exit_code}"
         raise AwsError("Broken", f"the AWS process failed with {what}")
     return answer
-
-
-def _reply(answer: dict[str, Any]) -> dict[str, Any]:
-    if "error" in answer:
-        error = answer["error"]
-        raise AwsError(printable(error["code"]), printable(error["message"]), error["status"])
-    reply: dict[str, Any] = answer["reply"]
-    return reply
 
 
 def _with_bytes(value: dict[str, Any]) -> object:

@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 
 from chef_failover import __version__
-from chef_failover.aws.call import Repeated
+from chef_failover.aws import call as aws
 from chef_failover.config.settings import Config, DiscoverySettings
 from chef_failover.config.source import Store
 from chef_failover.decide import reading
@@ -87,7 +87,7 @@ class Sidecar:
             history=remembered.history,
             on_end=self._run_ended,
         )
-        self._ask_for_list = Repeated()
+        self._ask_for_list = functools.partial(aws.call, signed=aws.Signed())
         self._discovery = Discovery(
             config,
             self._go_on_if_changed,
