@@ -16,6 +16,7 @@ from chef_failover import __version__
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.cli.main import cli, commands
 from chef_failover.errors import SocketForbiddenError
+from chef_failover.node.accepted import accept
 from tests.support.daemon_process import command, daemon, dev_servers, free_port, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
@@ -96,6 +97,9 @@ def test_server_without_a_sidecar_says_what_chef_client_would_use(servers, tmp_p
     ended = run("server", "--config", path)
     assert (ended.returncode, ended.stdout) == (0, f"{servers[1].chef_server_url}\n")
     assert "using its last choice in" in ended.stderr
+    assert "chef-client keeps its own server until the service starts" in ended.stderr
+    accept(path)
+    assert "own server" not in run("server", "--config", path).stderr
 
 
 def test_server_without_any_server_is_a_no(tmp_path):
@@ -216,7 +220,11 @@ def test_status_of_a_sidecar_that_is_down_is_a_no_with_what_is_known(servers, tm
     assert ended.returncode == 1
     assert "The sidecar is down" in ended.stdout
     assert "last choice: standbyserver" in ended.stdout
-    assert (tmp_path / "state.json").exists()
+    assert "\nchef-client keeps its own server. Start the sidecar" in ended.stdout
+    accept(path)
+    assert "\nchef-client keeps using that choice. Start" in run("status", "--config", path).stdout
+    (tmp_path / "state.json").unlink()
+    assert "\nchef-client uses the first server of config.yml, if it has one." in run("status", "--config", path).stdout
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ OTHER = attrs.evolve(WEB, run_list=("recipe[db]",))
         (without("b"), "no"),
         (server("b", outcome=Outcome.CLOCK_SKEW), "no"),
         (server("b", Health.UNKNOWN), "?"),
+        (server("b", outcome=Outcome.REFUSED), "?"),  # UP until it has failed often enough
     ],
 )
 def test_ready_is_where_a_run_could_work(one, word):

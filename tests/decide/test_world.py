@@ -557,3 +557,18 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestLife = Life.TestCase
+
+
+def test_that_a_standby_came_back_first_is_no_recovery_of_the_server_in_use():
+    snapshot = world(server("a"), server("b"))
+    for name in ("a", "b"):
+        for at in (1.0, 2.0, 3.0):
+            snapshot = probed(snapshot, name, Outcome.REFUSED, at)
+    for at in (4.0, 5.0):
+        snapshot = probed(snapshot, "b", Outcome.OK, at)
+    assert (snapshot.choice.name, snapshot.choice.is_degraded) == ("a", True)
+    assert snapshot.choice.reason == "a is DOWN: refused; its next probe decides whether the node leaves it"
+    for at in (6.0, 7.0):
+        snapshot = probed(snapshot, "a", Outcome.OK, at)
+    said = [(one.before, one.after, one.reason) for one in snapshot.transitions if one.server is None][-1]
+    assert said == ("a (degraded)", "a", "first in order of preference, and UP")

@@ -354,6 +354,8 @@ def test_each_difference_is_a_line_of_its_own(node):
         ('ssl_client_key "/x.key"', "ssl_client_key", "without ssl_client_cert, so every run fails"),
         ('https_proxy "http://proxy:3128"', "https_proxy", "main and standby through http://proxy:3128, but probes"),
         ('https_proxy "proxy:3128"\nno_proxy "*-a.example.com"', "https_proxy", "runs reach standby through"),
+        ('https_proxy "http://[::1"', "https_proxy", "client.rb sets proxies that Chef cannot use, so every run fails"),
+        ('http_proxy "http://a b"', "https_proxy", "client.rb sets proxies that Chef cannot use, so every run fails"),
         ('policy_name "web"\npolicy_group "prod"', "policy_name", "but config.yml has none: readiness of standbys"),
         ('policy_name "web"\npolicy_group "prod"\nenvironment "live"', "environment", "a run with both fails"),
         (
@@ -424,17 +426,25 @@ def test_where_the_configuration_has_the_same_there_is_no_difference(tmp_path, r
     assert parts(make_node(tmp_path, more="readiness: off"), text.format("db")).keys() == {"https_proxy"}
 
 
+DIRECTLY = "main and standby through http://proxy:3128, but probes go directly: one may work and the other not; set the"
+
+
 @pytest.mark.parametrize(
-    ("environment", "way"),
+    ("environment", "more", "way"),
     [
-        ({"https_proxy": f"http://me:{SECRET}@proxy:3128"}, None),
-        ({"HTTPS_PROXY": f"http://me:{SECRET}@other:3128"}, "probes go through other:3128: one may"),
-        ({}, "probes go directly: one may work and the other not; set the same for the service"),
+        ({"https_proxy": f"http://me:{SECRET}@proxy:3128"}, "", None),
+        ({"https_proxy": f"http://me:{SECRET}@other:3128"}, "", "but probes go through other:3128: one may"),
+        ({"HTTPS_PROXY": f"http://me:{SECRET}@proxy:3128"}, "", DIRECTLY),  # which counts for neither
+        ({}, "", DIRECTLY),
+        ({"https_proxy": "proxy:3128", "no_proxy": "-a.example.com"}, "", "runs reach main through http://proxy:3128,"),
+        ({"https_proxy": "proxy:3128", "no_proxy": "-a.example.com"}, 'no_proxy "chef-a.example.com"', None),
+        ({"https_proxy": "proxy:3128"}, 'no_proxy "-a.example.com"', "runs reach main directly, but probes go through"),
+        ({"https_proxy": "http://[::1]:3128"}, "", None),  # the probes fail, and say why
     ],
 )
-def test_the_proxy_in_the_environment_of_the_sidecar_is_another(tmp_path, ruby, environment, way):
+def test_the_proxy_in_the_environment_of_the_sidecar_is_another(tmp_path, ruby, environment, more, way):
     node = make_node(tmp_path, more="health: {proxy: environment}")
-    text = 'https_proxy "http://proxy:3128"\n'
+    text = f'https_proxy "http://proxy:3128"\n{more}\n'
     assert parts(node, text) == {}, "nobody answers, so it cannot be seen"
     code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(); input()"
     command = [sys.executable, "-c", code, str(node.config.listen.socket)]

@@ -134,10 +134,13 @@ def test_a_name_without_an_address(servers, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "step", "words"),
     [
-        (Fault.SILENT, 2, "no answer in time: check the server"),
-        (Fault.TLS_SILENT, 2, "no answer in time: check the server"),
+        (Fault.BLACK_HOLE, 2, "no answer in time: check the server, its security group and the firewalls in between"),
+        (Fault.SILENT, 2, "accepted the connection, then said nothing for 1.0 s: check the server"),
+        (Fault.TLS_SILENT, 2, "no complete answer within 1.0 s: check the server"),
         (Fault.RESET, 2, "Connection reset by peer: check the server"),
         (Fault.CERT_EXPIRED, 3, "certificate has expired; valid from 20"),
+        (Fault.CERT_FOREIGN, 3, "unable to get local issuer certificate: add its CA to trusted_certs"),
+        (Fault.CERT_WRONG_NAME, 3, "IP address mismatch, certificate is not valid for '127.0.0.1': write a name that"),
         (Fault.HUGE_HEADERS, 4, "the server does not send its time"),
         (Fault.SERVER_ERROR, None, ""),
     ],
@@ -170,6 +173,16 @@ def test_a_certificate_that_has_ended_says_when(servers, tmp_path):
     ended = datetime.datetime.fromisoformat(re.search(r" to (.+) UTC: renew", words)[1] + "+00:00")
     assert datetime.timedelta(0) < datetime.datetime.now(datetime.UTC) - ended < datetime.timedelta(days=3)
     assert words.endswith(": renew it on the server, or check this node's clock")
+
+
+def test_what_to_do_depends_on_what_is_wrong_with_a_certificate():
+    dates = (NOW - datetime.timedelta(days=1), NOW + datetime.timedelta(days=1))
+    said = visits._distrust("certificate has expired", 10, dates, NOW)
+    assert said.startswith("certificate has expired; its CA's, since its own is valid from 20")
+    said = visits._distrust("certificate is not yet valid", 9, None, NOW)
+    assert said == "certificate is not yet valid: renew it on the server, or check this node's clock"
+    said = visits._distrust("unsuitable certificate purpose", 26, None, NOW)
+    assert said == "unsuitable certificate purpose: renew it on the server"
 
 
 @pytest.mark.parametrize(

@@ -256,9 +256,10 @@ def test_a_file_that_others_can_write_is_not_believed(path, mode):
         read(path)
 
 
-def test_an_empty_file_takes_no_server_away(path):
+@pytest.mark.parametrize("text", ["", "\n \n", "# node:\n#   name: web-1\n\n  # servers:\n"])
+def test_an_empty_file_takes_no_server_away(path, text):
     accept(path)
-    path.write_text("")
+    path.write_text(text)
     with pytest.raises(NotAcceptedError, match="is empty; write servers: \\[\\]"):
         accept(path)
     assert at_work(path).text == GOOD

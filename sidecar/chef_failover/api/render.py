@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from chef_failover.decide import hold_down, outlook, parity, readiness, seeding
 from chef_failover.model.about import About, ListStanding
-from chef_failover.model.model import Choice, RegistrationState, ServerSnapshot, Snapshot, Transition
+from chef_failover.model.model import Choice, Outcome, RegistrationState, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Orders, Pin
 from chef_failover.model.run_history import RunHistory
 from chef_failover.state import words
@@ -88,7 +88,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
 
 
 def ready_in_a_word(entry: Document) -> str:
-    """Whether a run of this node could work on that server of `servers` now: yes, no, ? for what was not asked yet.
+    """Whether a run of this node could work on that server now: yes, no, ? where no probe or reading tells.
 
     A run works there, too, where it ``cannot save`` at its end, its object ``differs`` or what it gets is ``stale``.
     """
@@ -99,7 +99,8 @@ def ready_in_a_word(entry: Document) -> str:
         return "no"
     if entry["may_save"] is False:
         return "cannot save"
-    if entry["unread"]:
+    has_answered = entry["outcome"] is not None and Outcome(entry["outcome"]).is_alive
+    if entry["unread"] or not has_answered:
         return "?"
     if entry["differences"]:
         return "differs"

@@ -31,12 +31,14 @@ def server(config_path: Path, as_json: bool) -> None:
     If the sidecar is down, print its last choice or else the first server of config.yml, as chef-client would use it,
     and say so on stderr.
     """
-    config = accepted.at_work(config_path).config
+    work = accepted.at_work(config_path)
+    config = work.config
     try:
         document = ask(config, "/v1/server?max_age=0", timeout_s=config.health.timeout + 2)
     except SidecarUnavailableError as error:
         document = last_resort.server(config)
-        click.echo(printable(f"{error}; {document['reason']}", VALUE_LIMIT), err=True)
+        for words in filter(None, (work.why_not, f"{error}; {document['reason']}")):
+            click.echo(printable(words, VALUE_LIMIT), err=True)
     click.echo(pretty(document) if as_json else shown(lambda said: str(said["chef_server_url"]), document))
 
 
@@ -62,7 +64,7 @@ def status(config_path: Path, *, as_json: bool, server: str | None, watch: bool,
     while True:
         document = known(work.config, refresh=True)
         document["warnings"] = [*filter(None, (work.why_not,)), *document.get("warnings", ())]
-        text, is_well = shown(functools.partial(_status_in_words, server), document)
+        text, is_well = shown(functools.partial(_status_in_words, server, work.is_written), document)
         if watch and sys.stdout.isatty():
             click.clear()
         click.echo(pretty(document) if as_json else text)
@@ -88,11 +90,11 @@ def facts(config_path: Path) -> None:
     click.echo(pretty(ask(config, "/v1/facts")))
 
 
-def _status_in_words(server: str | None, document: dict[str, Any]) -> tuple[str, bool]:
+def _status_in_words(server: str | None, is_accepted: bool, document: dict[str, Any]) -> tuple[str, bool]:
     """The text, and whether all is well: with the node, or with the one server that was asked for."""
     is_ill = bool(document.get("error") or document.get("offline"))
     if document.get("error") or server is None:
-        return tables.status(document), not (is_ill or document.get("degraded"))
+        return tables.status(document, is_accepted=is_accepted), not (is_ill or document.get("degraded"))
     text = tables.status_of(document, server)
     if text is None:
         names = ", ".join(entry["name"] for entry in document["servers"]) or "none"

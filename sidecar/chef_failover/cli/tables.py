@@ -16,10 +16,13 @@ _SHORT = 12
 """Characters of a revision that are shown."""
 
 
-def status(document: Document) -> str:
-    """The answer to "why this server?": a table, what would have to change, what is missing, and what has happened."""
+def status(document: Document, *, is_accepted: bool = True) -> str:
+    """The answer to "why this server?": a table, what would have to change, what is missing, and what has happened.
+
+    ``is_accepted`` is whether chef-client goes by any configuration of ours.
+    """
     if document.get("error"):
-        return _without_sidecar(document)
+        return _without_sidecar(document, is_accepted=is_accepted)
     if not document["servers"]:
         nothing = "No server is configured; chef-client keeps its own chef_server_url."
         return "\n".join((*_warnings(document), nothing))
@@ -129,16 +132,19 @@ def _warnings(document: Document) -> list[str]:
     return [f"Warning: {warning}" for warning in document.get("warnings", ())]
 
 
-def _without_sidecar(document: Document) -> str:
+def _without_sidecar(document: Document, *, is_accepted: bool) -> str:
     """What state.json knows, which may be old, and what to do."""
     names = ", ".join(entry["name"] for entry in document["servers"]) or "none"
     since = f" since {document['since']}: {document['reason']}" if document["since"] else ""
+    goes_on = "keeps using that choice" if document["choice"] else "uses the first server of config.yml, if it has one"
+    if not is_accepted:
+        goes_on = "keeps its own server"
     lines = [
         *_warnings(document),
         f"The sidecar is down: {document['error']}",
         f"Its last choice: {document['choice'] or 'none'}{since}. Configured servers: {names}.",
         *orders(document["pin"], document["drains"]),
-        "chef-client keeps using that choice. Start the sidecar: systemctl start chef-failover",
+        f"chef-client {goes_on}. Start the sidecar: systemctl start chef-failover",
         "If it stops again: journalctl -u chef-failover -n 20, and chef-failover check --node",
     ]
     happened = _transitions(document["transitions"][-STATUS_TRANSITIONS:])

@@ -50,6 +50,8 @@ KeySource = NewType("KeySource", Source)
 """Where a validator's key is kept."""
 ListSource = NewType("ListSource", Source)
 """Where the fleet's list is kept."""
+SocketPath = NewType("SocketPath", Path)
+"""Where a Unix socket can be."""
 Line = NewType("Line", str)
 """Words for people, on one line of at most 200 characters."""
 Until = NewType("Until", datetime.datetime)
@@ -62,6 +64,8 @@ _LINE_LIMIT = 200
 _NAME_LIMIT = 255
 _PATH_LIMIT = 4095
 """Of Linux, in bytes; a part between slashes has 255 at the most."""
+_SOCKET_LIMIT = 107
+"""Of Linux, in bytes, for a socket's path."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
 _SHORT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _ORGANIZATION = re.compile(r"[a-z0-9][a-z0-9_-]{0,254}")
@@ -81,6 +85,7 @@ def make_converter() -> cattrs.Converter:
         Count: _count,
         FleetSize: _fleet_size,
         Path: _absolute_path,
+        SocketPath: _socket_path,
         Seconds: lambda value: _at_least(0.01, parse_duration_s(value)),
         Timeout: lambda value: _at_most(60.0, _at_least(0.01, parse_duration_s(value))),
         Freshness: parse_duration_s,
@@ -176,6 +181,13 @@ def _absolute_path(value: object) -> Path:
     return Path(value)
 
 
+def _socket_path(value: object) -> Path:
+    path = _absolute_path(value)
+    if not path.name or len(bytes(path)) > _SOCKET_LIMIT:
+        raise ValueError(f"{_yaml(value)} is not a socket's path; write /DIRECTORY/NAME, at most {_SOCKET_LIMIT} bytes")
+    return path
+
+
 def _at_least(seconds: float, found: float) -> float:
     if found < seconds:
         raise ValueError(f"must be at least {seconds * 1000:.0f}ms")
@@ -194,7 +206,7 @@ def _failback(value: object) -> float:
     try:
         return parse_duration_s(value)
     except ValueError as error:
-        raise ValueError(f"{_yaml(value)} is not immediately, never or a duration such as 10m") from error
+        raise ValueError(f"{error}, immediately or never") from error
 
 
 def _endpoint(value: object) -> str:

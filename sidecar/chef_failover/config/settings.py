@@ -38,6 +38,7 @@ from chef_failover.config.schema import (
     Organization,
     Priority,
     Seconds,
+    SocketPath,
     Timeout,
     make_converter,
 )
@@ -137,7 +138,7 @@ class SelectionSettings:
 class Listen:
     """Where the sidecar answers. ``loopback`` None is off."""
 
-    socket: Path = Path("/run/chef-failover/sidecar.sock")
+    socket: SocketPath = SocketPath(Path("/run/chef-failover/sidecar.sock"))
     loopback: HostPort | None = HostPort("127.0.0.1", 8473)
 
 

@@ -35,6 +35,8 @@ def _reason(choice: Choice, verdicts: tuple[Verdict, ...], snapshot: Snapshot, n
         return _reason_of_pin(snapshot.pin, choice, each, now)
     if choice.is_degraded and all(server.last_probe is None for server in snapshot.servers):
         return "no server has been probed yet, and this is the first choice"
+    if choice.standing is Standing.DOWN and any(verdict.standing is Standing.ELIGIBLE for verdict in verdicts):
+        return f"{each[choice.name]}; its next probe decides whether the node leaves it"
     if choice.is_degraded:
         return f"no server is eligible; the best of the rest: {each[choice.name]}"
     passed_over = [each[verdict.name] for verdict in verdicts if verdict.is_better]

@@ -233,7 +233,8 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False)
         return _remember(hold_down.after_move(moved, before, choice, now=now) if before else moved, changed)
     settled = attrs.evolve(snapshot, choice=choice)
-    return settled if changed.before == changed.after else _remember(settled, changed)
+    is_news = changed.before != changed.after and not _is_about_to_move(snapshot, choice)
+    return _remember(settled, changed) if is_news else settled
 
 
 def _labels(order: Order) -> tuple[str, str]:

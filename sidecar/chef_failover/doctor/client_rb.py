@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from chef_failover.chef.proxy import proxy_for
 from chef_failover.config.settings import Config
 from chef_failover.printable import printable
 
@@ -34,8 +35,8 @@ class ClientRb:
     set_late: Mapping[str, str]
     """Of these, what was set after the shim."""
     ohai: Mapping[str, Any]
-    proxies: Mapping[str, str | None]
-    """The proxy by which a run reaches each URL; None: without one."""
+    proxies: Mapping[str, str | None] | None
+    """The proxy by which a run reaches each URL, None: without one. None where runs fail over what is set."""
     is_shim_read: bool
 
     def text(self, setting: str) -> str | None:
@@ -131,27 +132,36 @@ def _tls(found: ClientRb) -> Iterator[Difference]:
 def _proxies(
     config: Config, servers: Sequence[Mapping[str, Any]], found: ClientRb, environment: Mapping[str, str] | None
 ) -> Iterator[Difference]:
-    names = [entry["name"] for entry in servers if found.proxies.get(entry["chef_server_url"])]
-    if not names:
+    """Where client.rb sets a proxy. chef-client may have another in its own environment, which nobody sees here."""
+    if found.proxies is None:
+        words = f"{found.place('https_proxy')} sets proxies that Chef cannot use, so every run fails: correct them"
+        yield Difference("https_proxy", words)
         return
-    theirs = next(filter(None, found.proxies.values()))
     if config.health.proxy == "none":
-        ours, remedy = "", "health.proxy: environment and https_proxy in the service's environment"
-    elif environment is not None:
-        ours, remedy = (
-            environment.get("https_proxy") or environment.get("HTTPS_PROXY") or "",
-            "the same for the service",
-        )
+        environment, remedy = {}, "health.proxy: environment and https_proxy in the service's environment"
     else:
+        remedy = "the same for the service"
+    if environment is None or not any(found.proxies.values()):
         return
-    if ours and _host(ours) == _host(theirs):
-        return
-    way = f"through {printable(ours.rpartition('@')[2])}" if ours else "directly"
-    yield Difference(
-        "https_proxy",
-        f"runs reach {' and '.join(names)} through {printable(theirs)}, but probes go {way}: one may work and the other"
-        f" not; set {remedy}, or list the servers in no_proxy",
-    )
+    ways: dict[tuple[str | None, str | None], list[str]] = {}
+    for entry in servers:
+        theirs = found.proxies.get(entry["chef_server_url"])
+        try:
+            ours = proxy_for(urlsplit(entry["chef_server_url"]).hostname or "", environment)
+        except ValueError:  # which its probes say
+            continue
+        if (theirs and _host(theirs)) != (ours and _host(ours)):
+            ways.setdefault((theirs, ours), []).append(entry["name"])
+    for (theirs, ours), names in ways.items():
+        yield Difference(
+            "https_proxy",
+            f"runs reach {' and '.join(names)} {_way(theirs)}, but probes go {_way(ours)}: one may work and the other"
+            f" not; set {remedy}, or list the servers in no_proxy",
+        )
+
+
+def _way(proxy: str | None) -> str:
+    return f"through {printable(proxy.rpartition('@')[2])}" if proxy else "directly"
 
 
 def _policy(config: Config, found: ClientRb) -> Iterator[Difference]:

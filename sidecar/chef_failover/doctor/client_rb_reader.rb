@@ -176,12 +176,12 @@ class ClientRbReader
     { disabled_plugins: Array(found[:disabled_plugins]).grep(Symbol), plugin_path: Array(found[:plugin_path]) }
   end
 
-  # Through which proxy a run reaches each server, by Chef's own rules.
+  # Through which proxy a run reaches each server, by Chef's own rules. nil where a run fails over it.
   def proxies
     config.export_proxies
     @urls.map { |url| [url, config.proxy_uri(*URI(url).select(:scheme, :host, :port))] }.to_h
-  rescue StandardError # of an address that is none, and a run fails over it
-    {}
+  rescue StandardError
+    nil
   end
 end
 

@@ -27,13 +27,20 @@ CLOCK_NOTICE_S = 60.0
 """Chef servers refuse at fifteen minutes; a time service that works is never off by one."""
 _OUT_OF_TIME = (9, 10)
 """OpenSSL's codes for a certificate that is not valid yet, and for one that has expired (x509_vfy.h)."""
+_OTHER_NAME = (62, 64)
+"""... for one of another host, and of another address."""
+_UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
+"""... for one whose CA is not trusted here."""
 _VALIDITY = re.compile(rb"\x30[\x1e-\x22](?:\x17\x0d|\x18\x0f)(\d{12,14})Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
 """The two dates of a certificate in DER (RFC 5280, 4.1.2.5), each with two digits for the year or with four."""
 
 
 @attrs.frozen
 class Visit:
-    """How far it came: each step is reached only if the one before has no trouble."""
+    """How far it came: each step is reached only if the one before has no trouble.
+
+    ``connection`` and ``certificate`` say what to do, too.
+    """
 
     server: str
     host: str
@@ -41,8 +48,6 @@ class Visit:
     route: str | None = None
     connection: str | None = None
     certificate: str | None = None
-    certificate_dates: tuple[datetime.datetime, datetime.datetime] | None = None
-    """From when to when it holds, where that is what ``certificate`` is about."""
     certificate_left_s: float | None = None
     clock_ahead_s: float | None = None
     """By how much this node's clock is ahead of the server's."""
@@ -73,18 +78,12 @@ class Visit:
 
     def _connection(self) -> str | None:
         self._expect(self.unseen, (self.lookup or self.route) and "the server cannot be reached")
-        if self.connection:
-            return f"{self.connection}: check the server, its security group and the firewalls in between"
-        return None
+        return self.connection
 
     def _certificate(self) -> str | None:
         self._expect(self.unseen, self._is_far and "the server cannot be reached")
-        if self.certificate_dates:
-            begins, ends = (date.strftime("%Y-%m-%d %H:%M UTC") for date in self.certificate_dates)
-            words = f"valid from {begins} to {ends}: renew it on the server, or check this node's clock"
-            return f"{self.certificate}; {words}"
         if self.certificate:
-            return f"{self.certificate}: add its CA to trusted_certs (knife ssl fetch), or set ca_file"
+            return self.certificate
         left_s = self.certificate_left_s
         if left_s is None or left_s > CERTIFICATE_NOTICE_S:
             return None
@@ -134,10 +133,11 @@ def visit(
                 return attrs.evolve(start, unseen="not tried: the server is behind the proxy of the environment")
             return _look_around(start, connection, utc_now)
     except ProbeError as error:
-        found = _stopped(start, error)
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError) and error.__cause__.verify_code in _OUT_OF_TIME:
-            return attrs.evolve(found, certificate_dates=_dates(server.url, config.health.timeout))
-        return found
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError) and not error.is_node_trouble:
+            words, code = error.detail.removeprefix("TLS: "), error.__cause__.verify_code
+            dates = _dates(server.url, config.health.timeout) if code in _OUT_OF_TIME else None
+            return attrs.evolve(start, certificate=_distrust(words, code, dates, utc_now()))
+        return _stopped(start, error)
 
 
 def _look_around(start: Visit, connection: Connection, utc_now: Callable[[], datetime.datetime]) -> Visit:
@@ -160,14 +160,34 @@ def _stopped(start: Visit, error: ProbeError) -> Visit:
     cause = error.__cause__
     if error.is_node_trouble:
         return attrs.evolve(start, unseen=error.detail)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return attrs.evolve(start, certificate=error.detail.removeprefix("TLS: "))
+    if error.outcome is Outcome.READ_TIMEOUT:  # so no firewall is in the way
+        return attrs.evolve(start, connection=f"{error.detail}: check the server")
     words = (isinstance(cause, OSError) and cause.strerror) or error.detail
     if isinstance(cause, TimeoutError):
         words = "no answer in time"
     if error.outcome is Outcome.DNS:
         return attrs.evolve(start, lookup=words)
-    return attrs.evolve(start, route=words) if error.never_left_node else attrs.evolve(start, connection=words)
+    if error.never_left_node:
+        return attrs.evolve(start, route=words)
+    return attrs.evolve(start, connection=f"{words}: check the server, its security group and the firewalls in between")
+
+
+def _distrust(
+    words: str, code: int, dates: tuple[datetime.datetime, datetime.datetime] | None, now: datetime.datetime
+) -> str:
+    """What is wrong with a certificate, and what to do; ``dates`` are its own, where it or its CA is out of time."""
+    if code in _OUT_OF_TIME:
+        span = ""
+        if dates:
+            begins, ends = (date.strftime("%Y-%m-%d %H:%M UTC") for date in dates)
+            whose = "its CA's, since its own is " if dates[0] <= now <= dates[1] else ""
+            span = f"; {whose}valid from {begins} to {ends}"
+        return f"{words}{span}: renew it on the server, or check this node's clock"
+    if code in _OTHER_NAME:
+        return f"{words}: write a name that it has in the server's url, or renew it with this one"
+    if code in _UNKNOWN_ISSUER:
+        return f"{words}: add its CA to trusted_certs (knife ssl fetch), or set ca_file"
+    return f"{words}: renew it on the server"
 
 
 def _dates(url: str, timeout_s: float) -> tuple[datetime.datetime, datetime.datetime] | None:

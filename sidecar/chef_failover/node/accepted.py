@@ -91,7 +91,7 @@ def accept(config_path: Path, name_of: NameOf = name_here, *, is_running: bool =
                 _write_for(config_path, former.config, former.text, name_of, former)
         raise
     _expect_roots(config_path)
-    if former is not None and former.config.servers and not text.strip():
+    if former is not None and former.config.servers and _is_empty(text):
         raise NotAcceptedError(f"{config_path} is empty; write servers: [] to have chef-client keep its own server")
     if is_running and former is not None and _places(config) != _places(former.config):
         raise NotAcceptedError("listen.socket or state_dir changed: systemctl restart chef-failover")
@@ -107,6 +107,11 @@ def _write_for(config_path: Path, config: Config, text: str, name_of: NameOf, fo
     node_name = name_of(config.node.name) if config.node.name else None
     _write(path_of(config_path), document(config, text, node_name), is_new=former is None)
     return Accepted(config, node_name, text)
+
+
+def _is_empty(text: str) -> bool:
+    """Whether it says nothing, or comments alone: a copy that was cut off, or a sample."""
+    return all(not line or line.startswith("#") for line in map(str.strip, text.splitlines()))
 
 
 def _expect_roots(config_path: Path) -> None:
