@@ -64,7 +64,7 @@ def validator(node: Node, server: Server, entry: dict[str, Any], *, is_signed: b
     except KeyFileError as error:
         return str(error)
     if not outcome.is_alive:
-        raise UnseenError("the key is readable; the server does not answer")
+        raise UnseenError(f"the key is readable; the server was not asked: {entry['detail']}")
     name = validator_of(node.config, server, association)
     chef_server = chef_server_for(node.config, server, name, node.machine)
     finding = _answer_to(chef_server, Registrant(name, key), node.machine.utc_now())
