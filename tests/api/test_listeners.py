@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chef_failover.api import client
-from chef_failover.api.listeners import PEER, Listener
+from chef_failover.api.listeners import PEER, Listener, resting
 from chef_failover.config.urls import HostPort
 from chef_failover.errors import ListenError
 from tests.support.daemon_process import free_port, until
@@ -130,6 +130,26 @@ def test_it_stands_malformed_pipelined_unread_and_half_open_connections(connect)
     for peer in held:
         peer.close()
     until(lambda: b'"/livez"' in exchange(connect(), GET))
+
+
+def test_a_thread_rests_as_many_times_as_long_as_it_computes():
+    rests = []
+
+    def computes(environ, start_response):
+        began = time.thread_time()
+        while time.thread_time() < began + 0.01:
+            pass
+        return app(environ, start_response)
+
+    def waits(environ, start_response):
+        time.sleep(0.05)
+        return app(environ, start_response)
+
+    for one in (computes, waits):
+        answer = resting(one, 3.0, sleep=rests.append)({"PATH_INFO": "/"}, lambda *_: None)
+        assert json.loads(b"".join(answer))["path"] == "/"
+    assert len(rests) == 2
+    assert rests[0] >= 0.03 > rests[1]
 
 
 def test_on_the_unix_socket_the_kernel_says_who_asks(tmp_path):

@@ -10,6 +10,7 @@ from chef_failover.config import settings as config
 from chef_failover.decide import asking
 from chef_failover.decide.world import leave_alone
 from chef_failover.engine import watch
+from chef_failover.engine.runs import RunReport
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Health, Outcome
 from tests.support.daemon_process import hear_all, until, write_config
@@ -23,8 +24,8 @@ def make_sidecar(servers, tmp_path):
     """Gives a running sidecar, unless ``starts`` is false."""
     made = []
 
-    def make(*, starts=True):
-        made.append(Sidecar(config.load(write_config(tmp_path, servers, health=CALM))))
+    def make(*, starts=True, health=CALM):
+        made.append(Sidecar(config.load(write_config(tmp_path, servers, health=health))))
         if starts:
             made[-1].start()
         return made[-1]
@@ -64,6 +65,15 @@ def test_the_question_that_follows_finds_the_probe_of_the_first_and_causes_none(
     until(lambda: len(servers[0].requests) == main + 1)
     assert sidecar.choose_for_run(time.monotonic() - began)[1].name == "mainserver"
     assert [len(server.requests) for server in servers] == [main + 1, standby], "the standby sees none of it"
+
+
+def test_after_a_failed_run_no_result_from_before_counts(make_sidecar, servers):
+    """A daemon's run that follows at once tells the age of client.d, which was read before the failure."""
+    sidecar = heard(make_sidecar(health=CALM.replace("}", ", fresh_for: 1h}")))
+    servers[0].fault = Fault.SILENT
+    assert sidecar.choose_for_run(3600)[1].name == "mainserver"
+    sidecar.report_run(RunReport("a run", "failed", "mainserver"))
+    assert sidecar.choose_for_run(3600)[1].name == "standbyserver"
 
 
 def test_a_server_that_is_silent_has_the_next_one_probed_before_its_time_is_over(make_sidecar, servers):

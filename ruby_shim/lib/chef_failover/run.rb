@@ -14,7 +14,6 @@ module ChefFailover
     # asked_at: when client.d was read for this run; nil where run_start asks first.
     def initialize(asked_at = nil)
       @asked_at = asked_at
-      @asked_by = Process.pid
       @said = []
     end
 
@@ -33,12 +32,12 @@ module ChefFailover
       raise
     end
 
-    # A run's first question has the servers probed from then on, and its last one waits for results from then on. A
-    # daemon forks for each run, also for one that follows a failure at once, and then client.d is an earlier run's.
+    # A run's first question has the servers probed from then on, and its last one waits for results from then on. Where a
+    # daemon's run follows a failure at once, client.d is an earlier run's: the sidecar minds no result from before that.
     def question(is_final)
       return "/v1/server?wait=no#{'&max_age=0' if @asked_at}" unless is_final
 
-      format("/v1/server?max_age=%.3f", (asked_ago_s if @asked_by == Process.pid) || 0)
+      format("/v1/server?max_age=%.3f", asked_ago_s || 0)
     end
 
     # Says which server is used; only to those who debug if the choice is not final.

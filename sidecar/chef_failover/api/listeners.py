@@ -17,6 +17,7 @@ import socket
 import stat
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,6 +189,23 @@ def one_request(app: WSGIApplication) -> Callable[..., Iterable[bytes]]:
             return start_response(status, [one for one in headers if one[0].lower() != "content-length"], *more)
 
         return iter(tuple(app(environ, start)))
+
+    return answer
+
+
+def resting(
+    app: WSGIApplication, times: float, *, sleep: Callable[[float], object] = time.sleep
+) -> Callable[..., Iterable[bytes]]:
+    """``app`` on threads that rest before they answer, ``times`` as long as they have computed.
+
+    So each thread computes for one part in 1 + ``times`` of the time at most, however many clients ask again and again.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        began = time.thread_time()
+        answered = app(environ, start_response)
+        sleep(times * (time.thread_time() - began))
+        return answered
 
     return answer
 

@@ -1,7 +1,8 @@
 """Shell: the daemon's listeners, kept open whatever becomes of a port or of the socket's file.
 
 Without the Unix socket there is no daemon. The loopback port is for people and monitoring: where another program has
-bound it, that is said once, and tried again.
+bound it, that is said once, and tried again. Both share one interpreter with whatever a run asks. So the two threads of
+the loopback port rest seven times as long as they compute: together they take a quarter of a core at the most.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from chef_failover.api.late import LateApp
-from chef_failover.api.listeners import Listener
+from chef_failover.api.listeners import Listener, resting
 from chef_failover.config.settings import Listen
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.errors import ChefFailoverError, ListenError
@@ -17,6 +18,8 @@ from chef_failover.errors import ChefFailoverError, ListenError
 log = logging.getLogger(__name__)
 
 TEND_EVERY_S = 10.0
+LOOPBACK_RESTS = 7.0
+"""How many times as long as it computes a thread of the loopback port rests."""
 
 
 class Listening:
@@ -84,7 +87,8 @@ class Listening:
         if self._listen.loopback is None:
             return None
         try:
-            return Listener("listen.loopback", self._listen.loopback, self._apps[1], threads=2, connections=50)
+            app = resting(self._apps[1], LOOPBACK_RESTS)
+            return Listener("listen.loopback", self._listen.loopback, app, threads=2, connections=50)
         except ListenError as error:
             self._say(f"{error}; retrying every {TEND_EVERY_S:.0f} s; listen.socket still works")
             return None

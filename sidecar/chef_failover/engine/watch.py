@@ -24,6 +24,8 @@ HEAD_START_S = 0.01
 """How much earlier than the others the server is probed that a run waits for.
 
 Three TLS handshakes at once on a small machine take twice as long as one."""
+ANSWER_FIRST_S = 0.01
+"""How much later than its question those are probed for whom a run does not wait: it is answered first."""
 KEY_PERIOD_S = 0.05
 """How often we look for a key that is to come."""
 LOOK_S = 10.0
@@ -67,6 +69,7 @@ class Watch:
         self._is_started = threading.Event()
         self._pace = pace
         self._begun_at = self._clock()
+        self._doubted_at = -math.inf
         self._monitors = {
             name: Monitor(
                 name,
@@ -93,10 +96,11 @@ class Watch:
             monitor.stop()
 
     def look_at(self, name: str, *, insists: bool = False) -> None:
-        """Probe that server now, whatever its last result; others are ignored.
+        """Probe that server now, whatever its last result; others are ignored. No run goes by a result from before.
 
         If it asked to be left alone, it is, unless the caller ``insists``.
         """
+        self._doubted_at = self._clock()
         if insists and name in self._monitors:
             self._monitors[name].freshen(self._clock())
         else:
@@ -128,8 +132,7 @@ class Watch:
         ``fresh_for``, and than ``max_age_s``: the run may know what happened before that. Only a question that no other
         follows (``is_final``) waits for a registration under way, and for a key that is to come.
         """
-        came_at = self._clock()
-        runs_from = came_at - min(self._fresh_for_s, max_age_s)
+        came_at, runs_from = self._clock(), self._runs_from(max_age_s)
         self._is_started.wait(START_S)
         begun_at, asked = self._clock(), dict[str, float]()
         while True:
@@ -147,12 +150,11 @@ class Watch:
         return self._live.select_for_run(runs_from)
 
     def choose_at_once(self, max_age_s: float = math.inf) -> tuple[Snapshot, Choice | None] | None:
-        """For a run that asks again when it starts: where it would go by what is known, while probes for it begin.
+        """For a run that asks again when it starts: where it would go by what is known. Probes for it begin just after.
 
         None if that speaks for no server, or if one that was never probed could change it.
         """
-        runs_from = self._clock() - min(self._fresh_for_s, max_age_s)
-        snapshot, asking = self._ask(runs_from, {})
+        snapshot, asking = self._ask(self._runs_from(max_age_s), {}, within_s=ANSWER_FIRST_S)
         if not asking.awaited:
             return snapshot, asking.choice
         if self._live.server_worth_waiting_for(-math.inf, registers=False):
@@ -160,14 +162,20 @@ class Watch:
         snapshot, choice = self._live.select_for_run(-math.inf)
         return (snapshot, choice) if choice and choice.standing >= Standing.STALE else None
 
-    def _ask(self, runs_from: float, asked: dict[str, float], *, registers: bool = True) -> tuple[Snapshot, Asking]:
+    def _runs_from(self, max_age_s: float) -> float:
+        """The oldest instant whose results count for a run that asks now."""
+        return max(self._clock() - min(self._fresh_for_s, max_age_s), self._doubted_at)
+
+    def _ask(
+        self, runs_from: float, asked: dict[str, float], within_s: float = 0.0, *, registers: bool = True
+    ) -> tuple[Snapshot, Asking]:
         """Have those servers probed that a run asks now, and note in ``asked`` since when it waits for which."""
         snapshot, asking = self._live.servers_to_ask(runs_from, asked, registers=registers)
         for name in asking.awaited:
-            since = self._freshen(name, runs_from, is_awaited=True)
+            since = self._freshen(name, runs_from, within_s, is_awaited=True)
             asked.setdefault(name, self._clock() if since is None else since)
         for name in asking.for_later:
-            self._freshen(name, self._clock() - MOMENT_S, HEAD_START_S)
+            self._freshen(name, self._clock() - MOMENT_S, within_s + HEAD_START_S)
         return snapshot, asking
 
     def _freshen(

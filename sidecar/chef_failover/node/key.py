@@ -58,10 +58,11 @@ class Places:
     configured: Path | None = None
     credential: Path | None = None
     adoptable: tuple[Path, ...] = ADOPTABLE
+    own_key: Path = attrs.field(init=False)
+    """The key that we make."""
 
-    @property
-    def own_key(self) -> Path:
-        """The key that we make."""
+    @own_key.default
+    def _(self) -> Path:
         return self.own / key_file.NAME
 
 
@@ -136,6 +137,7 @@ class ClientKey:
     ) -> None:
         self.node_name = node_name
         self._where = where or places(config)
+        self._told = attrs.evolve(self._where, adoptable=())
         self._bits = config.node.key_bits
         self._generate = generate
         self._lock = threading.Lock()
@@ -199,22 +201,25 @@ class ClientKey:
 
     @property
     def is_awaited(self) -> bool:
-        """There is no key yet, and one is to come: it was promised, or registering makes it."""
+        """There is no key yet, and one is to come: it was promised, or registering makes it.
+
+        A key that the last probe was signed with counts as there. Each run asks this, so it costs few system calls.
+        """
+        if self._key is not None or not (self._is_made_here or self._where.configured):
+            return False
         try:
             found = find(self._where)
-            return self._is_made_here if found is None else not _exists(found.path)
+            return found is None or not _exists(found.path)
         except KeyFileError:  # we may not look there, and chef-client may
             return False
 
     def path_for_chef_client(self) -> Path | None:
         """The key that chef-client is to use, or None where it has its own."""
         try:
-            found = find(self._where)
+            found = find(self._told)
         except KeyFileError:
             return None
-        if found is None or found.origin in (Origin.CREDENTIAL, Origin.ADOPTED):
-            return None
-        return found.path
+        return None if found is None or found.origin is Origin.CREDENTIAL else found.path
 
     def _look(self) -> PrivateKey | None:
         found = find(self._where)
