@@ -44,6 +44,10 @@ UNSIGNED_GOIARDI = {
     "error": ["Failed to authenticate as ''. Ensure that your node_name and client key are correct."],
 }
 NOT_CHEF = "not an answer of a Chef server"
+EMPTY = (
+    "HTTP 200 OK: empty body; no Chef API under /organizations/acme; for a server without organizations (goiardi, Chef"
+    " 11) set organization: null"
+)
 MAINTENANCE = "HTTP 503 Service Unavailable: in maintenance, or refused by a proxy in front of it"
 NO_CONNECTION = "HTTP 503 Service Unavailable: busy, no free database connection"
 INDEX = "answers, but its search index fails ({}), so every run fails when it saves the node"
@@ -72,11 +76,12 @@ UNSIGNED = [  # what every unsigned question has in common
     (answer(401, HTML, {}), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized: {NOT_CHEF}"),
     (answer(401, {"message": "log in"}), Outcome.NOT_CHEF, f"HTTP 401 Unauthorized: {NOT_CHEF}"),
     (answer(200, HTML, {}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
-    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
+    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, EMPTY),
     (answer(200, {}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
     (answer(200, b'["pong"]'), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
     (answer(200, DEEP), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
     (answer(200, b"\xff\xfe{"), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
+    (answer(200, b"", path=f"/nodes/{NODE}"), Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
     (answer(204), Outcome.NOT_CHEF, "HTTP 204 No Content: empty body"),
     (
         answer(301, b"", {"location": "https://elsewhere.example.com/"}),
@@ -242,7 +247,7 @@ def test_whatever_else_is_said_to_the_question_for_the_principal(given_answer, o
     [
         (of("clients", 200, {"name": NODE, "clientname": NODE, "validator": False}), Outcome.OK, ""),
         (of("clients", 200, {"name": "another"}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
-        (of("clients", 200, b"", headers=GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
+        (of("clients", 200, b"", headers=GOIARDI), Outcome.NOT_CHEF, EMPTY),
         (
             of("clients", 404, {"error": [f"Cannot load client {NODE}"]}),
             Outcome.NOT_ASSOCIATED,
@@ -311,7 +316,7 @@ NODES = [
     (answer(200, {"name": NODE, "run_list": []}), Outcome.OK, ""),
     (answer(200, {"name": "another"}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
     (answer(200, {"name": None}), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
-    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, "HTTP 200 OK: empty body"),
+    (answer(200, b"", GOIARDI), Outcome.NOT_CHEF, EMPTY),
     (answer(200, HTML), Outcome.NOT_CHEF, f"HTTP 200 OK: {NOT_CHEF}"),
     (answer(401, {"error": [UNKNOWN_CLIENT]}), Outcome.NOT_ASSOCIATED, f"HTTP 401: {UNKNOWN_CLIENT}"),
     (answer(401, {"error": [WRONG_KEY]}), Outcome.NOT_ASSOCIATED, f"HTTP 401: {WRONG_KEY}"),

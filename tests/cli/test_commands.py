@@ -17,7 +17,7 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.cli.main import cli, commands
 from chef_failover.errors import SocketForbiddenError
 from chef_failover.node.accepted import accept
-from tests.support.daemon_process import command, daemon, free_port, run, until, write_config
+from tests.support.daemon_process import command, daemon, dev_servers, free_port, run, until, write_config
 
 CALM = "{interval: 1h, retry_interval: 1h, timeout: 2s}"
 
@@ -279,7 +279,7 @@ def test_check_probes_each_server_without_a_daemon(servers, tmp_path):
     path = write_config(tmp_path, servers)
     ended = run("check", "--config", path)
     assert ended.returncode == 0
-    assert "is valid. Probes are unsigned" in ended.stdout
+    assert "is valid. Probes are unsigned: node.name is not set." in ended.stdout
     servers[1].stop()
     ended = run("check", "--config", path)
     assert ended.returncode == 1
@@ -354,6 +354,22 @@ def test_check_says_how_a_server_knows_the_node_that_it_turns_away(servers, tmp_
         re.sub("provider: chef-server[^}]*", "provider: none", path.read_text().replace("db-7", "db-8"), count=1)
     )
     assert known() == [("unknown", False), ("unknown", None)]
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_check_says_that_a_server_has_no_organizations(tmp_path, has_key):
+    """A key is signed with only where the server knows the node: nothing else shows it."""
+    key = PrivateKey.generate()
+    if has_key:
+        (tmp_path / "client.pem").write_bytes(key.private_pem())
+    with dev_servers("mainserver", organization=None) as servers:
+        path = write_config(tmp_path, servers, node=f"{{name: web-1, client_key: {tmp_path}/client.pem}}")
+        ended = run("check", "--config", path)
+        what_to_do = "no Chef API under /organizations/default; for a server without organizations (goiardi, Chef 11)"
+        words = f"!!  mainserver  wrong_organization  {what_to_do} set organization: null "
+        assert (ended.returncode, words in ended.stdout) == (1, True), ended.stdout
+        path.write_text(path.read_text().replace("{name: web-1", "{organization: null, name: web-1"))
+        assert "no Chef API" not in run("check", "--config", path).stdout
 
 
 def test_check_of_a_node_whose_name_cannot_be_found(tmp_path, servers, monkeypatch):

@@ -18,6 +18,18 @@ def test_a_log_gets_one_line_for_each_change():
     assert stream.getvalue() == "a: requested\nb: down\na: associated\n"
 
 
+def test_a_log_gets_no_line_for_a_countdown():
+    stream = io.StringIO()
+    progress = Progress(stream)
+    for again in ("2 min", "89 s", "88 s", "1 s"):
+        progress.show((f"a: requested (connect timed out after 3.0 s), next attempt in {again}",))
+    progress.show(("a: requested (connection refused), next attempt in 1 s",))
+    assert stream.getvalue() == (
+        "a: requested (connect timed out after 3.0 s), next attempt in 2 min\n"
+        "a: requested (connection refused), next attempt in 1 s\n"
+    )
+
+
 def test_a_terminal_gets_it_in_place():
     stream = Terminal()
     progress = Progress(stream)

@@ -48,6 +48,15 @@ def test_why_a_server_must_stay_well_for_longer_than_failback_is_said():
     assert f"  a  it must stay UP {said.replace('in', 'for', 1)}" in told
 
 
+def test_where_a_run_would_go_is_said_while_the_server_in_use_fails():
+    failing = probed(world(holding("a"), holding("b"), current="a"), "a", Outcome.REFUSED, 1.0)
+    head = tables.status(render.servers(failing, About("1"), now=1.0)).splitlines()[0]
+    assert head.endswith("though its last probe failed: refused; a run that starts now uses b, unless a answers it")
+    alone = probed(world(holding("a"), server("b", Health.DOWN), current="a"), "a", Outcome.REFUSED, 1.0)
+    for still in (alone, world(holding("a"), holding("b"), current="a")):
+        assert "a run that starts now" not in tables.status(render.servers(still, About("1"), now=1.0))
+
+
 NO_NAMES = "no name server answers"
 
 

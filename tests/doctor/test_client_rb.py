@@ -20,7 +20,7 @@ from chef_failover.doctor.client_rb_checks import compare, findings
 from chef_failover.doctor.client_rb_reader import evaluate, find_ruby
 from chef_failover.doctor.node import Node
 from chef_failover.errors import UnseenError
-from chef_failover.node.accepted import accept
+from chef_failover.node.accepted import accept, path_of
 from chef_failover.node.key import find
 from tests.doctor.test_doctor import with_unit
 from tests.project.test_docs import ROOT
@@ -298,6 +298,14 @@ def test_a_node_that_is_well_has_one_line(node):
     (only,) = findings(node, PROBED)
     assert (only.is_ok, only.subject) == (True, "client.rb of chef-client")
     assert only.detail.endswith(f"; the shim sets {MAIN}")
+
+
+def test_a_shim_without_an_accepted_configuration_sets_no_server(node):
+    """It reads chef_server_url all the same, and Chef keeps its default then."""
+    put_shim(node)
+    path_of(node.config_path).unlink()
+    (only,) = findings(node, PROBED)
+    assert (only.is_ok, only.detail.endswith("; the shim sets no server")) == (True, True), only.detail
 
 
 def test_each_difference_is_a_line_of_its_own(node):

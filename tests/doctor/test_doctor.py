@@ -224,7 +224,7 @@ def with_servers(node, association="{provider: none}"):
 def test_no_key_is_no_trouble_where_one_will_be_made(node, monkeypatch):
     monkeypatch.setattr(key, "find", lambda where: find(attrs.evolve(where, adoptable=())))
     new = with_servers(node, "{provider: chef-server, validator_key: 'file:/x'}")
-    assert unseen(lambda: key.key(new)) == "there is no key yet: the sidecar makes one"
+    assert unseen(lambda: key.key(new)) == "there is no key yet: the first start of the service makes one"
 
 
 def test_the_key(node, tmp_path, monkeypatch):
@@ -266,14 +266,15 @@ def test_a_key_that_the_service_may_not_read(node, tmp_path):
 )
 def test_whether_the_key_fits(outcome, known, words):
     entry = ENTRY | {"outcome": outcome, "known": known, "usable": outcome == "ok", "detail": "HTTP 401"}
-    found = key.fits(entry, "web-1", is_signed=True)
+    found = key.fits(entry, "web-1", None)
     assert found == words or found.startswith(words)
 
 
 def test_whether_the_key_fits_cannot_always_be_seen():
-    assert "this probe was unsigned" in unseen(lambda: key.fits(ENTRY, "web-1", is_signed=False))
+    why = "web-1 has no key yet"
+    assert unseen(lambda: key.fits(ENTRY, "web-1", why)) == f"this probe was unsigned: {why}"
     refused = ENTRY | {"outcome": "refused", "detail": "connection refused"}
-    assert unseen(lambda: key.fits(refused, "web-1", is_signed=True)) == "could not ask the server: connection refused"
+    assert unseen(lambda: key.fits(refused, "web-1", None)) == "could not ask the server: connection refused"
 
 
 def with_unit(node, text):
@@ -333,7 +334,8 @@ def tried(node, outcome=Outcome.OK, *, is_signed=False, **changes):
     """What the check of its first server's validator says, with these changes of the association."""
     server = node.config.servers[0]
     association = attrs.evolve(server.association, **changes)
-    return validator.validator(node, attrs.evolve(server, association=association), outcome, is_signed=is_signed)
+    entry = ENTRY | {"outcome": outcome, "detail": "as check has it"}
+    return validator.validator(node, attrs.evolve(server, association=association), entry, is_signed=is_signed)
 
 
 def test_a_validator_that_the_server_takes_is_well(new_node, servers):
@@ -349,13 +351,15 @@ def test_a_validator_that_is_not_taken_says_what_to_mend(new_node, servers, tmp_
     node = attrs.evolve(new_node[0], user="nobody-of-that-name")
     assert tried(node, validator="acme-validator").startswith(
         "HTTP 401: Failed to authenticate as 'acme-validator'. Ensure that your node_name and client key are correct.; "
-        "association.validator_key is not the key of client acme-validator on this server, or the organization is wrong"
+        "association.validator_key is not the key of client acme-validator on this server, or the organization is"
+        " wrong; if it is another client's key, set association.validator to that client's name"
     )
     path = write_config(tmp_path, servers, node="{name: web-1, organization: acme}", registers=True)
     abroad = attrs.evolve(node, config=config.load(path))
     assert "set node.organization to one that exists there" in tried(abroad, Outcome.WRONG_ORGANIZATION)
     new_node[1].write_bytes(PrivateKey.generate(2048).private_pem())
     assert "association.validator_key is not the key of client default-validator on this server" in tried(node)
+    assert tried(node, Outcome.WRONG_ORGANIZATION) == "as check has it", "which is about a server without organizations"
     new_node[1].write_text("nonsense")
     assert tried(node).startswith(f"association.validator_key file:{new_node[1]}: ")
     new_node[1].unlink()
@@ -375,12 +379,15 @@ def test_a_validator_s_key_is_missed_until_this_node_is_registered(new_node):
 
 def test_a_validator_cannot_be_tried_on_a_server_that_is_away(new_node, servers):
     node = attrs.evolve(new_node[0], user="nobody-of-that-name")
-    assert unseen(lambda: tried(node, Outcome.REFUSED)) == "the key is readable; the server does not answer"
+    words = "the key is readable; the server was not asked: as check has it"
+    assert unseen(lambda: tried(node, Outcome.REFUSED)) == words
     servers[0].stop()
     assert unseen(lambda: tried(node)) == "could not ask the server: connection refused"
     servers[0].start()
     servers[0].fault = Fault.SERVER_ERROR
     assert unseen(lambda: tried(node)).startswith("could not ask the server: HTTP 500")
+    servers[0].fault = Fault.EMPTY
+    assert tried(node).startswith("HTTP 200 OK: empty body; no Chef API under /organizations/default; for a server")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
@@ -428,7 +435,7 @@ def test_what_is_trusted(node, tmp_path):
 
 
 def test_what_an_endpoint_of_aws_is_trusted_by(node, tmp_path):
-    assert [one.subject for one in trust.checks(node)] == ["trust"]
+    assert [one.subject for one in trust.checks(node)] == ["CA files can be read"]
     path = tmp_path / "endpoint.pem"
     own = config.parse(f"discovery: {{endpoint_url: 'https://e', ca_file: {path}}}").discovery
     node = attrs.evolve(node, config=attrs.evolve(node.config, discovery=own))
@@ -436,7 +443,8 @@ def test_what_an_endpoint_of_aws_is_trusted_by(node, tmp_path):
     def found():
         return trust.checks(node)[1].run()
 
-    assert (found().subject, found().is_ok, found().detail) == ("trust in AWS", False, f"{path} does not exist")
+    assert (found().subject, found().is_ok) == ("CA files for AWS can be read", False)
+    assert found().detail == f"{path} does not exist"
     path.write_text("see the wiki")
     assert found().detail.startswith(f"ca_file {path}: ")
     path.write_bytes(Authority().ca_pem)
@@ -685,7 +693,8 @@ def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, mon
     for directory in (tmp_path, *tmp_path.parents):
         if directory.stat().st_uid == 0 and directory != directory.parent:
             directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
-    probed = {"signed": False, "offline": None, "node_name": "web-1", "servers": [ENTRY]}
+    why = "node.client_key: Permission denied"
+    probed = {"signed": False, "unsigned": why, "offline": None, "node_name": "web-1", "servers": [ENTRY]}
     os.seteuid(65534)
     try:
         found = diagnose_node(Node(parsed, tmp_path / "config.yml", root=tmp_path), probed)

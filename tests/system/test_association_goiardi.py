@@ -136,3 +136,18 @@ def test_the_object_in_use_is_seeded_on_the_standby_and_a_differing_one_is_left(
         until(lambda: "run list" in entries(sidecar)["standbyserver"]["differences"])
         assert standby.request("GET", "nodes/web-1", "web-1", key).json()["run_list"] == ["recipe[other]"]
         assert "differs" in run("status", "--config", config_path).stdout
+
+
+@pytest.mark.parametrize("validator", ["", ", validator: chef-validator"])
+def test_check_says_that_goiardi_has_no_organizations_before_the_start(servers, config_path, validator):
+    """It asks for a signature there before all else, so an unsigned question under an organization proves nothing."""
+    text = config_path.read_text().replace(", organization: null", "").replace(".pem'", f".pem'{validator}")
+    config_path.write_text(text)
+    words = "no Chef API under /organizations/default; for a server without organizations (goiardi, Chef 11) set"
+    lines = [line for line in run("check", "--node", "--config", config_path).stdout.splitlines() if words in line]
+    assert [line.split("  ")[:2] for line in lines] == [
+        ["!!", "mainserver"],
+        ["!!", "standbyserver"],
+        ["!!", "validator at mainserver"],
+        ["!!", "validator at standbyserver"],
+    ]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 
 from chef_failover.decide import hold_down, outlook, parity, readiness, seeding
+from chef_failover.decide.selection import select
 from chef_failover.model.about import About, ListStanding
 from chef_failover.model.model import Choice, Outcome, RegistrationState, ServerSnapshot, Snapshot, Transition
 from chef_failover.model.orders import Orders, Pin
@@ -50,7 +51,7 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
         "node_name": about.node_name,
         "choice": choice.name if choice else None,
         "degraded": choice.is_degraded if choice else None,
-        "reason": choice.reason if choice else None,
+        "reason": _reason(snapshot, choice, now) if choice else None,
         "warnings": _warnings(snapshot, choice) if choice else [],
         "since": words.utc(snapshot.chosen_on),
         "offline": snapshot.offline,
@@ -85,6 +86,17 @@ def servers(snapshot: Snapshot, about: About, *, now: float, on: datetime.dateti
         ],
         "transitions": [words.transition(entry) for entry in snapshot.transitions],
     }
+
+
+def _reason(snapshot: Snapshot, choice: Choice, now: float) -> str:
+    """Why that server; where its last probe failed, and a run that starts now would go elsewhere, that as well."""
+    found = words.chosen(snapshot, choice)
+    if found.is_alive or found.last_probe is None or snapshot.offline:
+        return choice.reason
+    run = select(snapshot, now=now, runs_from=-math.inf)
+    if run is None or run.name == choice.name:
+        return choice.reason
+    return f"{choice.reason}; a run that starts now uses {run.name}, unless {choice.name} answers it"
 
 
 def ready_in_a_word(entry: Document) -> str:

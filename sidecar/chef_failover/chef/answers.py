@@ -419,7 +419,17 @@ def _judge_failure(answer: Answer) -> Finding:
     if status >= 400 and body and "error" in body:
         return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(_error_text(body))}")
     what = "empty body" if not answer.body else "not an answer of a Chef server"
+    if status == HTTPStatus.OK and not answer.body and answer.organization is not None:
+        what += f"; {no_api_under(answer.organization)}"
     return Finding(Outcome.NOT_CHEF, f"{said}: {what}")
+
+
+def no_api_under(organization: str) -> str:
+    """Say what to do where a server answers under ``organization`` as one without organizations."""
+    return (
+        f"no Chef API under /organizations/{organization}; for a server without organizations (goiardi, Chef 11) set"
+        " organization: null"
+    )
 
 
 def _judge_missing_organization(answer: Answer) -> Finding:

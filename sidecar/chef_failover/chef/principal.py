@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 
+import attrs
 from requests import PreparedRequest
 
 from chef_failover.chef import answers
@@ -22,6 +23,23 @@ class Known(enum.StrEnum):
 
 def look(server: ChefServer, key: PrivateKey) -> Known | None:
     """How ``server`` knows its target's node, whose key is ``key``; None where it does not tell."""
+    theirs = _key_of(server)
+    if theirs is None:
+        return None
+    if not theirs:
+        return Known.NOT
+    return Known.BY_THIS_KEY if theirs.split() == key.public_pem().decode().split() else Known.BY_ANOTHER_KEY
+
+
+def tells_without_organization(server: ChefServer) -> bool:
+    """Whether ``server`` tells of its target's node without the organization, and not in it, as goiardi does."""
+    target = server.target
+    bare = attrs.evolve(server, target=attrs.evolve(target, chef_server_url=target.root_url))
+    return bare != server and _key_of(server) is None and _key_of(bare) is not None
+
+
+def _key_of(server: ChefServer) -> str | None:
+    """As `answers.key_of_principal`; None also where the server cannot be asked."""
     name = server.target.node_name or ""
 
     def introduce(request: PreparedRequest) -> PreparedRequest:
@@ -30,11 +48,6 @@ def look(server: ChefServer, key: PrivateKey) -> Known | None:
 
     try:
         with server.open() as connection:
-            theirs = answers.key_of_principal(connection.request("GET", server.target.principal_url, introduce), name)
+            return answers.key_of_principal(connection.request("GET", server.target.principal_url, introduce), name)
     except ProbeError:
         return None
-    if theirs is None:
-        return None
-    if not theirs:
-        return Known.NOT
-    return Known.BY_THIS_KEY if theirs.split() == key.public_pem().decode().split() else Known.BY_ANOTHER_KEY

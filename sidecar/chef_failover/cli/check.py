@@ -11,7 +11,7 @@ import attrs
 import click
 
 from chef_failover.api import render
-from chef_failover.chef import node_objects, principal
+from chef_failover.chef import answers, node_objects, principal
 from chef_failover.chef.principal import Known
 from chef_failover.cli import tables
 from chef_failover.cli.asking import pretty
@@ -127,6 +127,10 @@ def probe_all(config: Config, machine: Machine) -> dict[str, Any]:
         prober = make_prober(config, server, node_name, signer, machine)
         result, sign = prober.probe(), signer()
         chef_server = chef_server_for(config, server, node_name, machine)
+        organization = config.organization(server)
+        if organization and _may_have_none(result) and principal.tells_without_organization(chef_server):
+            words = answers.no_api_under(organization)
+            return attrs.evolve(result, outcome=Outcome.WRONG_ORGANIZATION, detail=words), None, None
         private = key.private_key() if key else None
         if private is not None and result.outcome is Outcome.NOT_ASSOCIATED:
             return result, None, principal.look(chef_server, private)
@@ -150,6 +154,7 @@ def probe_all(config: Config, machine: Machine) -> dict[str, Any]:
         "schema": 1,
         "node_name": node_name,
         "signed": signer() is not None,
+        "unsigned": _why_unsigned(key),
         "offline": offline.look(urls, machine.resolver, config.health.timeout),
         "discovery": render.discovery(standing, machine.utc_now()),
         "servers": [
@@ -163,6 +168,20 @@ def probe_all(config: Config, machine: Machine) -> dict[str, Any]:
             for server, (result, _, known), lack, warning in zip(config.servers, found, lacks, warnings, strict=True)
         ],
     }
+
+
+def _why_unsigned(key: ClientKey | None) -> str | None:
+    """Why probes are not signed; None if they are."""
+    if key is None:
+        return "node.name is not set"
+    return None if key.private_key() else key.trouble or f"{key.node_name} has no key yet"
+
+
+def _may_have_none(result: ProbeResult) -> bool:
+    """Whether the server answers, and that answer does not show that the organization exists there."""
+    outcome = result.outcome
+    is_proven = result.is_signed and outcome.serves_node
+    return not is_proven and (outcome.is_alive or outcome in (Outcome.NOT_CHEF, Outcome.SERVER_ERROR))
 
 
 def _usable(

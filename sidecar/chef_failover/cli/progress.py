@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TextIO
+
+_SPAN = re.compile(r"\d+(\.\d+)? (s|min|h|d)\b")
+"""Lengths of time, which change by themselves and tell nothing new in a log."""
 
 
 class Progress:
@@ -21,7 +25,8 @@ class Progress:
             lines = tuple(line[: width - 1] for line in lines)
         if self._is_terminal and self._shown:
             self._stream.write(f"\x1b[{len(self._shown)}F\x1b[J")
-        new = lines if self._is_terminal else tuple(line for line in lines if line not in self._shown)
+        said = {_SPAN.sub("", line) for line in self._shown}
+        new = lines if self._is_terminal else tuple(line for line in lines if _SPAN.sub("", line) not in said)
         self._stream.write("".join(f"{line}\n" for line in new))
         self._stream.flush()
         self._shown = lines

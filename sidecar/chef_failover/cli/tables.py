@@ -233,11 +233,7 @@ def check(document: Document, config_path: str) -> str:
         (marks[entry["usable"]], entry["name"], entry["outcome"], entry["detail"], entry["chef_server_url"])
         for entry in document["servers"]
     ]
-    how = (
-        f"signed as {document['node_name']}"
-        if document["signed"]
-        else "unsigned (no node name, or no readable client key)"
-    )
+    how = f"signed as {document['node_name']}" if document["signed"] else f"unsigned: {document['unsigned']}"
     what = f"Probes are {how}." if document["servers"] else "It names no server."
     lines = (*offline(document), f"{config_path} is valid. {what}", *_warnings(document), *discovery(document))
     head = "\n".join(lines)

@@ -115,6 +115,7 @@ class ClientRbReader
     tell(reading: @file = file)
     is_ours = File.basename(file) == SHIM
     silence_shim(file) if is_ours
+    SETTINGS.each { |setting| value(setting) } if is_ours # the shim reads some, and Chef keeps a default once it was read
     before = config.save
     config.from_string(File.read(file), file)
     is_ours ? note_ours(changes(before)) : note_theirs(file, changes(before))

@@ -24,11 +24,11 @@ from chef_failover.registration.chef_server import conflict
 
 def checks(node: Node, probed: dict[str, Any]) -> tuple[Check, ...]:
     """The key, and what each server says to it; ``probed`` is what `check` found."""
-    is_signed = probed["signed"]
+    name, why_unsigned = probed["node_name"], probed["unsigned"]
     return (
         Check("key", lambda: key(node)),
         *(
-            Check(f"key at {entry['name']}", functools.partial(fits, entry, probed["node_name"], is_signed=is_signed))
+            Check(f"key at {entry['name']}", functools.partial(fits, entry, name, why_unsigned))
             for entry in probed["servers"]
         ),
     )
@@ -58,7 +58,7 @@ def _in_its_place(node: Node, credentials: Path) -> str | None:
     if found is None:
         is_made = any(not isinstance(server.association, NoAssociation) for server in node.config.servers)
         if is_made:
-            raise UnseenError("there is no key yet: the sidecar makes one")
+            raise UnseenError("there is no key yet: the first start of the service makes one")
         return "there is no key; the sidecar makes none, since no server has an association"
     with contextlib.suppress(FileNotFoundError):
         look(found.path)
@@ -88,10 +88,10 @@ def _handed_over(source: Path, copy: Path) -> str | None:
     return None
 
 
-def fits(entry: dict[str, Any], node_name: str | None, *, is_signed: bool) -> str | None:
-    """Whether that server knows this node by this key."""
-    if not is_signed:
-        raise UnseenError("this probe was unsigned: no node.name, or no readable key")
+def fits(entry: dict[str, Any], node_name: str | None, why_unsigned: str | None) -> str | None:
+    """Whether that server knows this node by this key; ``why_unsigned`` is None where it was asked in its name."""
+    if why_unsigned is not None:
+        raise UnseenError(f"this probe was unsigned: {why_unsigned}")
     outcome = Outcome(entry["outcome"])
     if outcome.serves_node:
         return None

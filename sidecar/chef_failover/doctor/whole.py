@@ -31,7 +31,9 @@ def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
     checks += [check for visit in visited for check in visit.checks()]
     checks += [*trust.checks(node), *key.checks(node, probed), *validator.checks(node, probed), *files.checks(node)]
     checks += [*shim.checks(node), *unit.checks(node)]
-    return (*(check.run() for check in checks), *client_rb_checks.findings(node, probed))
+    first, *others = [check.run() for check in checks]
+    names = [Finding("node name", is_ok=True, detail=name)] if (name := probed["node_name"]) else []
+    return (first, *names, *others, *client_rb_checks.findings(node, probed))
 
 
 def network(probed: dict[str, Any]) -> str | None:

@@ -190,7 +190,7 @@ def at_work(config_path: Path) -> Accepted:
         accepted = read(config_path)
     except NotAcceptedError as error:
         text = configuration.read_text(config_path)
-        alone = f"{error}; chef-client keeps its own server until the service starts or root runs chef-failover accept"
+        alone = f"{error}; chef-client keeps its own server until the service starts"
         return Accepted(configuration.parse(text, str(config_path)), None, text, alone, is_written=False)
     return attrs.evolve(accepted, why_not=_why_not(config_path, accepted))
 

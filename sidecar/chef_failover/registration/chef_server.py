@@ -29,7 +29,7 @@ from chef_failover.registration.base import Registrant
 
 _ADVICE = {
     Outcome.NOT_ASSOCIATED: "{said}; association.validator_key is not the key of client {validator} on this server,"
-    " or the organization is wrong",
+    " or the organization is wrong; if it is another client's key, set association.validator to that client's name",
     Outcome.FORBIDDEN: "{said}; client {validator} may not create clients there;"
     " set association.validator to one that may",
     Outcome.WRONG_ORGANIZATION: "{said}; set node.organization to one that exists there",
