@@ -64,6 +64,8 @@ if os.getppid() == int(sys.argv[1]):
     os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 PATIENCE_S = 20.0
+UNDER_WAY_S = 0.5
+"""A probe that a server answers at its last instant has ended within this: a run that asks meanwhile believes it."""
 
 Resolve = Callable[[], str]
 
@@ -118,6 +120,7 @@ def _play(act: _Act) -> None:
 
     _title("2. mainserver is stopped, and the next run starts at once")
     main.stop()
+    time.sleep(UNDER_WAY_S)
     act.runs_once(on="standby-b")
     _say("The very next run went to standby-b.")
     act.runs_until("standby-b", at_least=3)
@@ -131,6 +134,7 @@ def _play(act: _Act) -> None:
 
     _title("4. Something nastier: mainserver accepts connections and never says a word")
     main.fault = Fault.SILENT
+    time.sleep(UNDER_WAY_S)
     slowest_s = act.runs_until("standby-b", at_least=6)
     _say(
         f"The longest wait was {slowest_s:.1f} s, one probe's deadline; once mainserver was DOWN, no run waited for it."
