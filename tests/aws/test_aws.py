@@ -558,12 +558,32 @@ def test_what_a_url_does_not_give_boto3_asks_for_at_once_and_signs_another(bucke
         b"HTTP/1.0 200 OK\r\n\r\na",
     )
     bucket.ask(call)
-    for fault in (400, 403, 307, 503, b"", short, endless):
+    for fault in (400, 403, 307, b"", short, endless):
         bucket.faults.append(fault)
         assert bucket.ask(call)["Body"] == b"servers: a"
         assert bucket.asked[-2:] == ["url", "boto3"], fault
     assert bucket.ask(call)["Body"] == b"servers: a"
     assert bucket.asked[-2:] == ["boto3", "url"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "is_throttled"),
+    [
+        (503, b"<Error><Code>SlowDown</Code></Error>", "SlowDown", True),
+        (503, b"<html>", "503", False),
+        (500, b"", "500", False),
+        (429, b"", "429", True),
+    ],
+)
+def test_what_the_service_refuses_is_not_asked_for_twice(bucket, status, body, code, is_throttled):
+    call = functools.partial(aws.call, signed=aws.Signed())
+    bucket.ask(call)
+    bucket.faults.append(b"HTTP/1.0 %d No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+    with pytest.raises(AwsError) as caught:
+        bucket.ask(call)
+    assert (caught.value.code, caught.value.is_throttled, caught.value.is_passing) == (code, is_throttled, True)
+    assert bucket.ask(call)["Body"] == b"servers: a"
+    assert bucket.asked == ["boto3", "url", "url"]
 
 
 def test_a_url_trusts_what_boto3_trusts_and_says_nothing_of_itself(bucket):

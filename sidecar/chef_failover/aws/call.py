@@ -7,7 +7,7 @@ called every few minutes, the list in S3, goes by `Signed`.
 What is asked goes over the child's stdin and what comes over its stdout; neither its arguments, which every local user
 may read, nor anything that it says on stderr get near a log. The child finds our package by our own ``sys.path``, so it
 works from a vendored tree as from an installed one. It gets no second try: the engine that asks knows how to wait, and
-a library that repeats by itself doubles what a throttled account is asked. (A URL that does not do is gone after it.)
+a library that repeats by itself doubles what a throttled account is asked. (A URL that was refused is gone after it.)
 """
 
 from __future__ import annotations

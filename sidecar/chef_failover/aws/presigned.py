@@ -1,13 +1,14 @@
 """I/O: an object of S3 by a URL that was signed before, with nothing but Python's own modules.
 
-Whatever is neither the whole object nor 304 is no answer here: the URL has expired, the bucket's policy takes none, or
-there is trouble that boto3 has the words for.
+An error of the service is an answer as well: asked at once by boto3, a fleet would double what S3 refuses. All else is
+none: the URL has expired, the bucket's policy takes none, or there is trouble that boto3 has the words for.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
+import re
 import ssl
 from typing import Any
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
@@ -19,6 +20,7 @@ BODY_LIMIT = 1024 * 1024
 CONNECT_SHARE = 0.2
 READ_SHARE = 0.4
 """Of the time that a child has."""
+_CODE = re.compile(rb"<Code>(\w{1,100})</Code>")
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any] | None:
@@ -38,6 +40,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any] | None:
         return {"error": {"code": "304", "message": "Not Modified", "status": status}, "url": url}
     if status == http.client.OK and headers["Content-Length"] == str(len(body)):
         return {"reply": {"Body": body, "ETag": headers["ETag"]}, "url": url}
+    if status == http.client.TOO_MANY_REQUESTS or status >= http.client.INTERNAL_SERVER_ERROR:
+        said = _CODE.search(body)
+        code = said[1].decode() if said else str(status)
+        return {"error": {"code": code, "message": http.client.responses.get(status, ""), "status": status}, "url": url}
     return None
 
 

@@ -7,7 +7,7 @@ converged. That is the usual way to fill a standby.
 A reading asks for the object's access control list, which only those may see who may grant: the client that made it. A
 refusal is a warning and no more, since a client that may not grant may yet have been given the right to save. A run
 knows for certain: one that could not save its node there bars the server for this node, until a run there has worked,
-or a reading finds the node in the list, or the object gone. A list that is shown and does not name the node, who may
+or a reading finds the node in the list, or the object gone. A list that is shown and does not name the node, which may
 be in one of its groups, tells nothing.
 
 Source: github.com/chef/chef-server chef_wm_named_node.erl, oc_chef_authz_org_creator.erl, oc_chef_wm_acl.erl.
