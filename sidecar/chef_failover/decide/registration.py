@@ -33,8 +33,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.decide.fleet import BOOT_S, scale
-from chef_failover.decide.spread import doubled
+from chef_failover.decide.spread import BOOT_S, doubled, scale
 from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
 
 FIRST_SPAN_S = 4.0

@@ -10,9 +10,8 @@ from collections.abc import Hashable, Iterable, Mapping
 import attrs
 
 from chef_failover.decide import hold_down, parity, reading, rights, run_evidence, steering
-from chef_failover.decide.health import counted
+from chef_failover.decide.health import INDEX_FAILS, INDEX_LABELS, counted, index_after
 from chef_failover.decide.readiness import sentence, why_not_ready
-from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
 from chef_failover.decide.seeding import is_mended_soon, reference
 from chef_failover.decide.selection import PROOF_S, is_being_registered, select
 from chef_failover.errors import RefusedError
@@ -72,11 +71,11 @@ def apply_probe(
     if result.outcome is Outcome.NOT_ASSOCIATED and changed.access.health is Health.DOWN:  # restored empty, it may be
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
-        had_failed = _last_label(snapshot, server.name, LABELS) == FAILS
-        index = looked_at(server.index, result, had_failed=had_failed, thresholds=snapshot.policy.thresholds)
+        had_failed = _last_label(snapshot, server.name, INDEX_LABELS) == INDEX_FAILS
+        index = index_after(server.index, result, had_failed=had_failed, thresholds=snapshot.policy.thresholds)
         changed = attrs.evolve(changed, index=index)
-        label = FAILS if index.health is Health.DOWN else WORKS
-        snapshot = _tell(snapshot, server.name, LABELS, label, result.detail, on=on)
+        label = INDEX_LABELS[index.health is Health.DOWN]
+        snapshot = _tell(snapshot, server.name, INDEX_LABELS, label, result.detail, on=on)
     if changed.health is not server.health:
         changed = attrs.evolve(changed, changed_on=on)
         if changed.health is Health.DOWN:
