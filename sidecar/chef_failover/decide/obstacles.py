@@ -14,7 +14,6 @@ import attrs
 from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.run_evidence import why_behind
-from chef_failover.decide.steering import drained
 from chef_failover.model.model import Health, RegistrationState, ServerSnapshot, Snapshot, Standing
 
 TOO_LATE = "no answer in time for this run"
@@ -87,7 +86,7 @@ def obstacles(
         (Standing.FAILS_RUNS, why_behind(snapshot, server, now=now)),
         *_of_index(server, is_in_use),
         (Standing.STALE, stale(snapshot, server, now=now)),
-        (Standing.DRAINED, drained(drain, now) if drain else None),
+        (Standing.DRAINED, drain.told(now) if drain else None),
     )
     return tuple(Obstacle(standing, words) for standing, words in found if words is not None)
 

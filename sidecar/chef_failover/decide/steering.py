@@ -26,7 +26,6 @@ from collections.abc import Container, Iterable
 
 import attrs
 
-from chef_failover.durations import in_words
 from chef_failover.model.model import Health, Snapshot
 from chef_failover.model.orders import Drain, FleetDrain, Order, Orders, Pin
 
@@ -75,11 +74,11 @@ def why_refused(snapshot: Snapshot, order: Order) -> str | None:
         if not any(server.name != name and not snapshot.orders.drain_of(server.name) for server in snapshot.servers):
             return f"no server would be left: every other one is drained; undrain one, or drain {name} with --force"
         if snapshot.pin and snapshot.pin.is_strict and snapshot.pin.server == name:
-            return f"this node is {pinned(snapshot.pin)}; unpin it first, or drain {name} with --force"
+            return f"this node is {snapshot.pin.told()}; unpin it first, or drain {name} with --force"
         return None
     drain = snapshot.orders.drain_of(name)
     if drain is not None and not (isinstance(order, Pin) and order.is_strict):
-        return f"{name} is drained by {of_whom(drain)}; undrain it, or pin the node with --strict"
+        return f"{name} is {drain.told()}; undrain it, or pin the node with --strict"
     return None
 
 
@@ -129,38 +128,3 @@ def _is_same_end(one: datetime.datetime | None, other: datetime.datetime | None)
     if one is None or other is None:
         return one is other
     return abs((one - other).total_seconds()) <= CLOCK_SLACK_S
-
-
-# --- in words -------------------------------------------------------------------------------------------------------
-
-
-def drained(drain: Drain, now: float | None = None) -> str:
-    """``drained by alice for another 2 h: kernel upgrade``; without ``now``, what was asked for."""
-    return f"drained by {of_whom(drain, now)}"
-
-
-def pinned(pin: Pin, now: float | None = None) -> str:
-    """``pinned to standby by alice for another 30 min: drill``."""
-    return f"pinned{' strictly' if pin.is_strict else ''} to {pin.server} by {of_whom(pin, now)}"
-
-
-def of_whom(order: Order, now: float | None = None) -> str:
-    """Who, how long and why."""
-    span_s = order.lasts_s if now is None else order.ends_at - now
-    span = "" if math.isinf(span_s) else f" for {'' if now is None else 'another '}{in_words(span_s)}"
-    return f"{order.who}{span}{f': {order.reason}' if order.reason else ''}"
-
-
-def lifted(order: Order, who: str) -> str:
-    """Why it holds no more: a person has taken it back."""
-    return f"ended by {who}; set by {of_whom(order)}"
-
-
-def struck(order: Order) -> str:
-    """Why it holds no more: the fleet's list does not have it any more."""
-    return f"removed from {order.who}"
-
-
-def over(order: Order) -> str:
-    """Why it holds no more: its time is over."""
-    return f"expired; set by {of_whom(order)}"

@@ -8,6 +8,8 @@ from collections.abc import Container, Hashable, Iterator
 
 import attrs
 
+from chef_failover.durations import in_words
+
 
 @attrs.frozen(kw_only=True)
 class Order:
@@ -32,10 +34,20 @@ class Order:
         """Of two orders with the same one, the later takes the place of the earlier."""
         return type(self), self.server
 
+    def by(self, now: float | None = None) -> str:
+        """Who, how long and why: ``alice for another 2 h: kernel upgrade``; without ``now``, as was asked for."""
+        span_s = self.lasts_s if now is None else self.ends_at - now
+        span = "" if math.isinf(span_s) else f" for {'' if now is None else 'another '}{in_words(span_s)}"
+        return f"{self.who}{span}{f': {self.reason}' if self.reason else ''}"
+
 
 @attrs.frozen(kw_only=True)
 class Drain(Order):
     """The server is not to be used while another one is eligible."""
+
+    def told(self, now: float | None = None) -> str:
+        """As words that follow the server's name; see `Order.by` for ``now``."""
+        return f"drained by {self.by(now)}"
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +65,10 @@ class Pin(Order):
     def place(self) -> Hashable:
         """A node has one pin."""
         return Pin
+
+    def told(self, now: float | None = None) -> str:
+        """As words that follow ``this node is``; see `Order.by` for ``now``."""
+        return f"pinned{' strictly' if self.is_strict else ''} to {self.server} by {self.by(now)}"
 
 
 @attrs.frozen
