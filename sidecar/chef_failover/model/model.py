@@ -440,6 +440,21 @@ class Thresholds:
 
 
 @attrs.frozen
+class Pace:
+    """Seconds between probes: in a steady state, and while a server that is UP fails."""
+
+    interval_s: float
+    retry_interval_s: float
+
+    @property
+    def first_step_s(self) -> float:
+        """The span within which the first probe after trouble falls; each further setback doubles it.
+
+        It is a part of ``interval_s``, since a whole fleet may meet the same trouble."""
+        return min(self.interval_s, max(self.retry_interval_s, self.interval_s / 32))
+
+
+@attrs.frozen
 class SelectionPolicy:
     """What selection needs of the configuration. ``failback_s`` is 0 for immediately and infinite for never."""
 
