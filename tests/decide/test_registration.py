@@ -18,19 +18,17 @@ from chef_failover.decide.registration import (
     TABLE,
     URGENT_S,
     USUAL,
-    Answer,
-    Event,
     IllegalTransitionError,
     Spans,
     advance,
     hurried,
-    identity_of,
     is_urgent,
     put_off,
     spans,
     throttled_wait_s,
 )
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
+from chef_failover.model.registration import Answer, Event
 from tests.support.builders import ON, drain, pin, server, world
 
 UNREGISTERED, REGISTERED = RegistrationState.UNREGISTERED, RegistrationState.REGISTERED
@@ -231,11 +229,6 @@ def test_the_wall_time_is_that_of_the_last_change():
     going = advance(play("b"), Answer(Event.GO_ON, ticket="t"), now=0.0, on=later, chance=0.0)
     assert going.on == ON
     assert advance(going, Answer(Event.CONFIRM), now=0.0, on=later, chance=0.0).on == later
-
-
-def test_an_identity_is_of_name_and_key_and_minds_no_line_ends():
-    assert identity_of("a", b"KEY\n") == identity_of("a", b"KEY")
-    assert len({identity_of("a", b"KEY"), identity_of("b", b"KEY"), identity_of("a", b"OTHER")}) == 3
 
 
 class Throttle:
