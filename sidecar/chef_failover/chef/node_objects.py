@@ -31,7 +31,7 @@ from chef_failover.chef.answers import (
     judge_created,
     judge_head,
     judge_named,
-    judge_node,
+    judge_one,
     judge_policy,
 )
 from chef_failover.chef.deadline import ProbeError, TooLargeError
@@ -126,7 +126,7 @@ def fill(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now
             return False
         filled = node_document.filled(document, node)
         answer = connection.request("PUT", connection.target.node_url, auth, filled, limit=limits.OBJECT_BYTES)
-    finding = judge_node(answer, name, utc_now())
+    finding = judge_one(answer, name, name, utc_now())
     if finding.outcome is not Outcome.OK or not finding.has_node_object:
         raise ProbeError(finding.outcome, finding.detail)
     return True
@@ -155,7 +155,8 @@ def _names(head: bytes, name: str) -> bool:
 
 def _read(connection: Connection, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
     answer = connection.request("GET", connection.target.node_url, auth, limit=limits.OBJECT_BYTES)
-    finding = judge_node(answer, connection.target.node_name or "", utc_now)
+    name = connection.target.node_name or ""
+    finding = judge_one(answer, name, name, utc_now)
     if not finding.outcome.serves_node:
         raise ProbeError(finding.outcome, finding.detail)
     return answer.json() if finding.has_node_object else None
@@ -222,7 +223,7 @@ class _Reader:
         answer = self._get(f"{self.connection.target.node_url}/_acl")
         exists, may_save = judge_acl(answer, name)
         if exists is None and (answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
-            finding = judge_node(answer, name, self.utc_now())
+            finding = judge_one(answer, name, name, self.utc_now())
             raise ProbeError(finding.outcome, finding.detail)
         return exists, may_save
 
