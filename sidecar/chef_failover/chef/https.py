@@ -143,12 +143,11 @@ class Connection(requests.adapters.HTTPAdapter):
     def __init__(self, server: ChefServer, trust: Trust, proxy_url: str | None) -> None:
         super().__init__()
         trust.context.sslsocket_class = _TlsSocket
-        self.target = target = server.target
-        self._leave_alone, self._count = server.leave_alone, server.count
+        self.server = server
+        self.target = server.target
+        self.trust = trust
+        self.deadline = Deadline(server.target.timeout_s)
         self._proxies = {"https": proxy_url} if proxy_url else {}
-        self._connect = functools.partial(
-            _HttpsConnection, Deadline(target.timeout_s), server.resolver, trust, target.host, self._meet_certificate
-        )
 
     def request(
         self,
@@ -170,7 +169,7 @@ class Connection(requests.adapters.HTTPAdapter):
         data = None if document is None else json.dumps(document).encode()
         headers = _HEADERS | ({"Content-Type": "application/json"} if data else {})
         body = bytearray()
-        self._count(url)
+        self.server.count(url)
         try:
             prepared = requests.Request(method, url, headers, data=data, auth=auth).prepare()
             with self.send(prepared, stream=True, proxies=self._proxies) as response:
@@ -187,22 +186,19 @@ class Connection(requests.adapters.HTTPAdapter):
         lower = {name.lower(): value for name, value in response.headers.items()}
         answer = Answer(response.status_code, lower, bytes(body), unquote(urlsplit(url).path))
         if span_s := retry_after_s(answer):
-            self._leave_alone(span_s)
+            self.server.leave_alone(span_s)
         return answer
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Has the pool of the base class, with a proxy or without, connect as we do."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = self._connect
+        pool.ConnectionCls = functools.partial(_HttpsConnection, self)
         return pool
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401, ARG002
         """Leaves trust to the context, where the base class would add certifi's bundle."""
         conn.cert_reqs = "CERT_REQUIRED"
         conn.ca_certs = conn.ca_cert_dir = None
-
-    def _meet_certificate(self, expires_on: datetime.datetime) -> None:
-        self.certificate_expires_on = expires_on
 
 
 def _expect_bearable(body: bytearray, limit: int) -> None:
@@ -216,26 +212,15 @@ def _expect_bearable(body: bytearray, limit: int) -> None:
 
 
 class _HttpsConnection(HTTPSConnection):
-    """Connects under ``deadline``.
+    """The socket of ``owner``.
 
     urllib3 has no public way to bring a socket of one's own: ``_new_conn`` and ``_dns_host`` are its private names.
     """
 
-    def __init__(
-        self,
-        deadline: Deadline,
-        resolver: Resolver,
-        trust: Trust,
-        named_host: str,
-        meet_certificate: Callable[[datetime.datetime], None],
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
-        super().__init__(**kwargs | {"ssl_context": trust.context, "assert_hostname": False})
-        self._trust = trust
-        self._named_host = named_host
-        self._deadline = deadline
-        self._resolver = resolver
-        self._meet_certificate = meet_certificate
+    def __init__(self, owner: Connection, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs | {"ssl_context": owner.trust.context, "assert_hostname": False})
+        self._owner = owner
+        self._deadline = owner.deadline
 
     def _new_conn(self) -> socket.socket:
         return connect(self._look_up(), self._deadline)
@@ -243,7 +228,7 @@ class _HttpsConnection(HTTPSConnection):
     def _look_up(self) -> list[Address]:
         host = self._dns_host
         try:
-            return self._resolver.lookup(host, self.port, self._deadline.left_s())
+            return self._owner.server.resolver.lookup(host, self.port, self._deadline.left_s())
         except TimeoutError as error:
             what = f"no name server answered for {host} within {self._deadline.timeout_s:.1f} s"
             # What comes of the lookup in the end is what the next probe gets.
@@ -258,7 +243,7 @@ class _HttpsConnection(HTTPSConnection):
         try:
             super().connect()
             certificate: dict[str, Any] = self.sock.getpeercert()  # type: ignore[union-attr]
-            if wrong := names.mismatch(certificate, self._named_host):
+            if wrong := names.mismatch(certificate, self._owner.target.host):
                 raise _mismatch(wrong)
         except TimeoutError as error:
             what = f"accepted the connection, then said nothing for {self._deadline.timeout_s:.1f} s"
@@ -275,17 +260,17 @@ class _HttpsConnection(HTTPSConnection):
             raise ProbeError(Outcome.REFUSED, what) from error
         self.sock.deadline = self._deadline  # type: ignore[union-attr]
         ends = ssl.cert_time_to_seconds(certificate["notAfter"])
-        self._meet_certificate(datetime.datetime.fromtimestamp(ends, datetime.UTC))
+        self._owner.certificate_expires_on = datetime.datetime.fromtimestamp(ends, datetime.UTC)
 
     def _distrust(self, error: Exception) -> ProbeError:
         inner = error.args[0] if error.args and isinstance(error.args[0], ssl.SSLError) else error
         if not isinstance(inner, ssl.SSLCertVerificationError):
             reason = getattr(inner, "reason", None)
             return ProbeError(Outcome.TLS, f"TLS: {reason.lower().replace('_', ' ') if reason else 'handshake failed'}")
-        lacks_issuer = inner.verify_code in _LACKS_ISSUER
-        unread = (*self._trust.forbidden, *self._trust.lacking) if lacks_issuer else ()
+        lacks_issuer, trust = inner.verify_code in _LACKS_ISSUER, self._owner.trust
+        unread = (*trust.forbidden, *trust.lacking) if lacks_issuer else ()
         words = "; ".join((f"TLS: {inner.verify_message}", *unread))
-        return ProbeError(Outcome.TLS, words, is_node_trouble=lacks_issuer and bool(self._trust.forbidden))
+        return ProbeError(Outcome.TLS, words, is_node_trouble=lacks_issuer and bool(trust.forbidden))
 
 
 def _mismatch(words: str) -> ssl.SSLCertVerificationError:
