@@ -43,7 +43,7 @@ def chef_server_for(config: Config, server: Server, node_name: str | None, machi
         chef_server_url=config.chef_server_url(server),
         timeout_s=config.health.timeout,
         ca_file=server.ca_file,
-        node_name=node_name,
+        node_name=node_name or "",
         uses_environment_proxy=config.health.proxy == "environment",
     )
     return ChefServer(target, machine.resolver, machine.trust)
