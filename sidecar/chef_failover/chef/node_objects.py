@@ -1,4 +1,4 @@
-"""I/O: the node's object on one Chef server, read whole or created, always by the node's own key.
+"""I/O: the node's object on one Chef server, read whole, created or filled, always by the node's own key.
 
 A node may read every node, policy group and environment, and create and save its own object, by the permissions that a
 Chef server gives by default. None of this ever changes an object that does something.
@@ -79,32 +79,23 @@ def check(
             if question.asks_content:
                 found = reader.ask_content(question, found)
     except TooLargeError as error:
-        is_of_this_node = _names(error.head, server.target.node_name or "")
+        is_of_this_node = _names(error.head, server.target.node_name)
         return NodeCheck(clock(), trouble=error.detail, has_node_object=is_of_this_node or None)
     except ProbeError as error:
         return NodeCheck(clock(), trouble=error.detail)
     return attrs.evolve(found, read_at=clock(), trouble="")
 
 
-def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
-    """This node's object, or None when the server proves that it has none.
-
-    Raises:
-        ProbeError: neither is certain.
-    """
-    with _its_turn(server) as connection:
-        return _parse(_read(connection, auth, utc_now()))
-
-
-def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
-    """Create the object of the node ``name``, who signs; False when another program has just made it: read it then.
+def create(server: ChefServer, auth: Auth, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+    """Create the object of this node, which signs; False when another program has just made it: read it then.
 
     Raises:
         ProbeError: it was not created, or that is unknown.
     """
+    name = server.target.node_name
     document = node_document.write(node, name)
     with _its_turn(server) as connection:
-        answer = connection.request("POST", f"{connection.target.chef_server_url}/nodes", auth, document)
+        answer = connection.request("POST", f"{server.target.chef_server_url}/nodes", auth, document)
     if answer.status == HTTPStatus.CONFLICT:
         return False
     finding = judge_created(answer, name, utc_now())
@@ -113,19 +104,19 @@ def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_n
     return True
 
 
-def fill(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+def fill(server: ChefServer, auth: Auth, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
     """Give ``node`` to the object that a run has left empty; False when it is no longer like that: read it then.
 
     Raises:
         ProbeError: it was not saved, or that is unknown.
     """
+    name = server.target.node_name
     with _its_turn(server) as connection:
         document = _read(connection, auth, utc_now())
-        found = _parse(document)
-        if document is None or found is None or not found.is_left_for(node):
+        if document is None or not _parse(document).is_left_for(node):
             return False
         filled = node_document.filled(document, node)
-        answer = connection.request("PUT", connection.target.node_url, auth, filled, limit=limits.OBJECT_BYTES)
+        answer = connection.request("PUT", server.target.node_url, auth, filled, limit=limits.OBJECT_BYTES)
     finding = judge_one(answer, name, name, utc_now())
     if finding.outcome is not Outcome.OK or not finding.has_node_object:
         raise ProbeError(finding.outcome, finding.detail)
@@ -154,17 +145,18 @@ def _names(head: bytes, name: str) -> bool:
 
 
 def _read(connection: Connection, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
+    """The node's object, or None when the server proves that it has none."""
     answer = connection.request("GET", connection.target.node_url, auth, limit=limits.OBJECT_BYTES)
-    name = connection.target.node_name or ""
+    name = connection.target.node_name
     finding = judge_one(answer, name, name, utc_now)
-    if not finding.outcome.serves_node:
+    if finding.outcome is not Outcome.OK:
         raise ProbeError(finding.outcome, finding.detail)
     return answer.json() if finding.has_node_object else None
 
 
-def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
+def _parse(document: Mapping[str, Any]) -> NodeObject:
     try:
-        return None if document is None else node_document.parse(document)
+        return node_document.parse(document)
     except NotANodeObjectError as error:
         raise ProbeError(Outcome.NOT_CHEF, f"its node object {error}") from error
 
@@ -190,7 +182,8 @@ class _Reader:
             is_there = former.has_node_object if exists is None else exists
             node = former.node if is_there else None
             return attrs.evolve(former, node=node, has_node_object=is_there, may_save=may_save)
-        node = _parse(_read(self.connection, self.auth, self.utc_now()))
+        document = _read(self.connection, self.auth, self.utc_now())
+        node = None if document is None else _parse(document)
         if question.look is Look.WHOLE and node is not None:
             may_save = self._may_save(former)
         is_there, read_at = node is not None, self.clock()
@@ -202,8 +195,10 @@ class _Reader:
         found = Content(self.clock(), policy, environment=environment)
         policy_found = environment_found = None
         if policy is not None:
-            policy_found, revision = self._policy(*policy)
-            found = attrs.evolve(found, revision=revision)
+            name, group = policy
+            # By the list of its group, since the policy itself can be huge.
+            told = judge_policy(self._ask(f"policy_groups/{segment(group)}"), group, name)
+            policy_found, found = told.exists, attrs.evolve(found, revision=told.revision)
         elif environment is not None:
             cookbooks = self._cookbooks(environment) if question.compares else None
             found = attrs.evolve(found, cookbooks=cookbooks)
@@ -219,7 +214,7 @@ class _Reader:
         Raises:
             ProbeError: the server is in trouble, or this node is unknown to it: it is to be asked nothing else.
         """
-        name = self.connection.target.node_name or ""
+        name = self.connection.target.node_name
         answer = self._get(f"{self.connection.target.node_url}/_acl")
         exists, may_save = judge_acl(answer, name)
         if exists is None and (answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
@@ -241,11 +236,6 @@ class _Reader:
             return self._by_acl()[1]
         except ProbeError:
             return former.may_save
-
-    def _policy(self, name: str, group: str) -> tuple[bool | None, str | None]:
-        """Whether it exists, and its revision: by the list of its group, since the policy itself can be huge."""
-        found = judge_policy(self._ask(f"policy_groups/{segment(group)}"), group, name)
-        return found.exists, found.revision
 
     def _cookbooks(self, environment: str) -> dict[str, str] | None:
         """The latest versions that the environment admits."""

@@ -140,11 +140,11 @@ def make_upkeep(
 
     def create(node: NodeObject) -> bool:
         auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
-        return node_objects.create(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
+        return node_objects.create(chef_server, auth, node, utc_now=machine.utc_now)
 
     def fill(node: NodeObject) -> bool:
         auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
-        return node_objects.fill(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
+        return node_objects.fill(chef_server, auth, node, utc_now=machine.utc_now)
 
     care = NodeUpkeep(
         server.name,
