@@ -22,8 +22,7 @@ from chef_failover.model.model import (
     SelectionPolicy,
     Snapshot,
 )
-from chef_failover.registration.base import Registrant
-from chef_failover.registration.none import NoProvider
+from chef_failover.registration.base import NoProvider, Registrant
 from tests.support.builders import ON, server
 
 NEVER = float("inf")

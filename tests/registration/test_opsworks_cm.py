@@ -13,6 +13,8 @@ from botocore.stub import Stubber
 from chef_failover.aws import call as aws
 from chef_failover.aws.boto import MODELS, client, session
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.config.schema import EndpointUrl, Name
+from chef_failover.config.settings import OpsworksAssociation
 from chef_failover.decide.registration import Answer, Event, spans, throttled_wait_s
 from chef_failover.errors import AwsError
 from chef_failover.registration.base import Registrant
@@ -34,8 +36,8 @@ def stub():
 
 
 def provider(stub=None, **more):
-    more = {"region": "us-east-1", "endpoint_url": stub and stub.url, "rng": random.Random(7)} | more
-    return OpsworksCm("mainserver", **more)
+    association = OpsworksAssociation(Name("us-east-1"), endpoint_url=stub and stub.url)
+    return OpsworksCm(association, server_name="mainserver", **{"rng": random.Random(7)} | more)
 
 
 class Scripted:
@@ -141,9 +143,8 @@ def test_no_credentials(aws_secret, stub, registrant, tmp_path):
 
 
 def test_an_endpoint_that_is_not_there(aws_secret, registrant):
-    answer = OpsworksCm(
-        "mainserver", region="us-east-1", endpoint_url="http://127.0.0.1:9", rng=random.Random(7)
-    ).associate(registrant, None)
+    association = OpsworksAssociation(Name("us-east-1"), endpoint_url=EndpointUrl("http://127.0.0.1:9"))
+    answer = OpsworksCm(association, server_name="mainserver", rng=random.Random(7)).associate(registrant, None)
     assert answer.event is Event.FAIL
     assert "http://127.0.0.1:9" in answer.detail
     assert answer.detail.endswith("check association.region and association.endpoint_url")

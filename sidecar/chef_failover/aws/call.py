@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -44,20 +43,16 @@ child.main(request)
 """What an exception says may quote what was read, so only its name gets out."""
 
 
-class Call(Protocol):
-    """The shape of `call`, for those who are given one."""
-
-    def __call__(
-        self,
-        service: str,
-        operation: str,
-        parameters: Mapping[str, Any],
-        *,
-        region: str,
-        endpoint_url: str | None,
-        ca_file: Path | None = None,
-    ) -> dict[str, Any]:
-        """See `call`."""
+Call = Callable[..., dict[str, Any]]
+"""`call`, or what counts its calls or sees them signed."""
+_MISSING = ("NoSuchBucket", "NoSuchKey", "ParameterNotFound", "ParameterVersionNotFound", "ResourceNotFoundException")
+_FORBIDDEN = (
+    "AccessDenied",
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "InvalidKeyId",
+    "KMS.AccessDeniedException",
+)
 
 
 @attrs.define
@@ -72,9 +67,23 @@ class Signed:
     """What the URL is for."""
 
 
-def trusting(call: Call, ca_file: Path | None) -> Call:
-    """Return ``call``, with ``ca_file`` for all that it asks; ``call`` itself if there is none."""
-    return functools.partial(call, ca_file=ca_file) if ca_file else call
+def why_unread(error: AwsError, region: str, policy: str, keys: str) -> str:
+    """Why something in ``region`` cannot be read, and what to do, as words that follow its name.
+
+    Args:
+        error: of the call.
+        region: that was asked.
+        policy: what the node's role needs, as a file of ours.
+        keys: of config.yml that say where it is.
+    """
+    if error.code in _MISSING:
+        return f"does not exist in {region} ({error.code}); correct {keys}"
+    if error.code in _FORBIDDEN:
+        what = f"may not be read by this node's role in {region}, or does not exist; allow what {policy} has"
+        return f"{what} ({error.code})"
+    if error.is_about_credentials:
+        return f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
+    return f"cannot be read in {region}: {error}"
 
 
 def call(
