@@ -21,7 +21,7 @@ from collections.abc import Callable
 import attrs
 
 from chef_failover.config.settings import Config, DiscoverySettings
-from chef_failover.config.source import Store
+from chef_failover.config.source import Source, Store
 from chef_failover.decide.fleet import scale
 from chef_failover.errors import ChefFailoverError
 from chef_failover.model.about import ListStanding, Origin
@@ -76,12 +76,13 @@ class Discovery:
         self._config = config
         self._failures = self._refusals = 0
         self._nodes: int | None = None
-        self._said: str | None = None
+        self._said = ""
         self._newest: Listing | None = None
         self._good = self._cached = list_cache.read(config.state_dir, config.discovery.source)
         self._confirmed_on = self._good.fetched_on if self._good else None
         self._unreachable: str | None = None
-        self._standing: ListStanding | None = None
+        self.standing: ListStanding | None = None
+        """What views say of the list; None when config.yml names none."""
         self._is_stopping = False
         self.publish_status(self.effective_for(config))
 
@@ -97,27 +98,11 @@ class Discovery:
 
     def publish_status(self, now: Effective) -> None:
         """That is what holds from now on."""
-        source, standing = self._config.discovery.source, None
+        source = self._config.discovery.source
         self._nodes = now.config.fleet.nodes
-        if source is not None:
-            used = now.listing
-            origin = Origin.CONFIG if used is None else Origin.CACHE if used == self._cached else Origin.SOURCE
-            standing = ListStanding(
-                source=str(source),
-                origin=origin,
-                version=used.version if used else None,
-                fetched_on=used.fetched_on if used else None,
-                confirmed_on=self._confirmed_on if used else None,
-                refused=now.refused,
-                trouble=self._unreachable or now.trouble,
-            )
-        self._standing = standing
+        known = now, self._cached, self._confirmed_on, self._unreachable
+        self.standing = None if source is None else _standing(source, *known)
         self._say()
-
-    @property
-    def standing(self) -> ListStanding | None:
-        """What views say of the list; None when config.yml names none."""
-        return self._standing
 
     def use(self, config: Config, now: Effective) -> None:
         """After a reload: ask as ``config`` says, and soon. The caller has the lock; ``now`` is at work already."""
@@ -131,7 +116,7 @@ class Discovery:
     @property
     def uses_kept_list(self) -> bool:
         """What holds is what was kept of the list, and no source has said so in this life."""
-        return self._standing is not None and self._standing.origin is Origin.CACHE
+        return self.standing is not None and self.standing.origin is Origin.CACHE
 
     def drop(self) -> Config:
         """Forget the list that was kept, since nothing can be started with it; what config.yml says."""
@@ -163,10 +148,10 @@ class Discovery:
         if kept is not None:
             self._keep(kept)
         delay_s = self._delay_s(answer, self._interval_s(settings))
-        if self._standing is not None:
+        if self.standing is not None:
             asks_on = self._utc_now() + datetime.timedelta(seconds=delay_s)
             is_throttled = isinstance(answer, Trouble) and answer.is_throttled
-            self._standing = attrs.evolve(self._standing, is_throttled=is_throttled, asks_on=asks_on)
+            self.standing = attrs.evolve(self.standing, is_throttled=is_throttled, asks_on=asks_on)
         return delay_s
 
     def _take(self, answer: list_fetch.Answer) -> Listing | None:
@@ -202,9 +187,9 @@ class Discovery:
 
     def _say(self) -> None:
         """What is wrong with the list, once."""
-        standing = self._standing
+        standing = self.standing
         words = "" if standing is None else "; ".join(filter(None, (standing.trouble, *standing.refused)))
-        if words == (self._said or ""):
+        if words == self._said:
             return
         if standing is None or not words:
             log.info("server list %s: all entries accepted", standing.source if standing else "no source")
@@ -251,17 +236,28 @@ def fetch_once(config: Config, fetch: Fetch = list_fetch.fetch) -> tuple[Effecti
     cached = list_cache.read(config.state_dir, source)
     fresh = Listing(str(source), answer.text, answer.version, on) if isinstance(answer, Fetched) else None
     now = effective(config, filter(None, (fresh, cached)))
+    confirmed_on = on if now.listing == fresh else None
+    trouble = answer.sentence if isinstance(answer, Trouble) else None
+    return now, _standing(source, now, cached, confirmed_on, trouble)
+
+
+def _standing(
+    source: Source,
+    now: Effective,
+    cached: Listing | None,
+    confirmed_on: datetime.datetime | None,
+    trouble: str | None,
+) -> ListStanding:
     used = now.listing
-    standing = ListStanding(
+    return ListStanding(
         source=str(source),
-        origin=Origin.CONFIG if used is None else Origin.SOURCE if used == fresh else Origin.CACHE,
+        origin=Origin.CONFIG if used is None else Origin.CACHE if used == cached else Origin.SOURCE,
         version=used.version if used else None,
         fetched_on=used.fetched_on if used else None,
-        confirmed_on=on if used and used == fresh else None,
+        confirmed_on=confirmed_on if used else None,
         refused=now.refused,
-        trouble=answer.sentence if isinstance(answer, Trouble) else now.trouble,
+        trouble=trouble or now.trouble,
     )
-    return now, standing
 
 
 def _in_use(standing: ListStanding) -> str:
