@@ -215,7 +215,7 @@ def test_a_throttled_fleet_spreads_out(registrant, code):
 def test_whoever_is_throttled_asks_ever_less_often_and_then_more_often_again(registrant):
     throttled, at_it = AwsError("ThrottlingException", "", 400), {"NodeAssociationStatus": "IN_PROGRESS"}
     call = Scripted(*[throttled] * 8, *[at_it] * 40, {"NodeAssociationStatusToken": "t"})
-    ours = provider(call=call, rng=type("Even", (), {"uniform": lambda *_: 1.0})())
+    ours = provider(call=call, rng=type("Even", (), {"random": lambda _: 0.5})())
     pauses = [ours.associate(registrant, "t").not_before_s for _ in range(48)]
     assert pauses[:8] == [10, 20, 40, 80, 160, 160, 160, 160]
     assert (LONGEST_POLL_S, sorted(pauses[8:], reverse=True)) == (160, pauses[8:])

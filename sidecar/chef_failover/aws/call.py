@@ -125,10 +125,8 @@ def call(
         "url": signed.url if signed and signed.place == place else None,
     }
     with turns.LARGE:
-        ended = _run(json.dumps(request).encode(), timeout_s)
-    if ended is None:
-        raise AwsError("Timeout", f"no answer within {timeout_s:.0f} s")
-    answer = _read(*ended)
+        exit_code, out, err = _run(json.dumps(request).encode(), timeout_s)
+    answer = _read(exit_code, out, err)
     if signed:
         signed.place, signed.url = place, answer.get("url")
     if "error" in answer:
@@ -138,8 +136,8 @@ def call(
     return reply
 
 
-def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
-    """The child's exit code, stdout and stderr; None if it had to be killed."""
+def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
+    """The child's exit code, stdout and stderr."""
     command = [sys.executable, "-I", "-S", "-c", _BOOTSTRAP]  # as the sidecar itself: its path comes with the request
     pipe = subprocess.PIPE
     try:
@@ -148,13 +146,13 @@ def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
         raise AwsError("Broken", f"cannot start a process: {error.strerror}") from error
     with child:
         try:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                out, err = child.communicate(request, timeout_s)
-                return child.returncode, out, err
+            out, err = child.communicate(request, timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AwsError("Timeout", f"no answer within {timeout_s:.0f} s") from None
         finally:
             if child.poll() is None:  # with whatever it started itself, such as a credential_process
                 os.killpg(child.pid, signal.SIGKILL)
-    return None
+    return child.returncode, out, err
 
 
 def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:

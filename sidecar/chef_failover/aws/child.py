@@ -33,26 +33,21 @@ def main(request: dict[str, Any]) -> None:
     """Make the call, print the reply or the error, and end the process. It ends by itself if its parent is gone."""
     signal.alarm(math.ceil(request["timeout_s"]) + 1)
     configure(os.environ)
-    _go_first_when_memory_ends()
-    told = json.dumps(presigned.answer(request) or _by_boto(request), default=_plain)
+    # botocore reads whatever AWS, or who answers in its place, sends: that is not to cost the sidecar its life.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    answer = presigned.answer(request)
+    if answer is None:
+        from chef_failover.aws import boto  # noqa: PLC0415 - see above
+
+        answer = boto.answer(request)
+    told = json.dumps(answer, default=_plain)
     if len(told) > REPLY_LIMIT:
         message = f"answer longer than {REPLY_LIMIT // 1024**2} MiB"
         told = json.dumps({"error": {"code": "GarbageReply", "message": message, "status": 0}})
     sys.stdout.write(told)
     sys.stdout.flush()
     os._exit(0)  # at once: taking a process apart costs a tenth of a reading
-
-
-def _go_first_when_memory_ends() -> None:
-    """botocore reads whatever AWS, or who answers in its place, sends: that is not to cost the sidecar its life."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _by_boto(request: dict[str, Any]) -> dict[str, Any]:
-    from chef_failover.aws import boto  # noqa: PLC0415 - see above
-
-    return boto.answer(request)
 
 
 def configure(environ: MutableMapping[str, str], root: Path = Path("/")) -> None:

@@ -31,7 +31,7 @@ from chef_failover.chef.answers import Answer, Finding
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
-from chef_failover.decide.spread import JITTER
+from chef_failover.decide.spread import varied
 from chef_failover.model.model import Outcome, ProbeResult
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT
 
@@ -195,8 +195,7 @@ class Prober:
             self._index_changed_at = now
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
         settled_s = now - self._index_changed_at - STATUS_SETTLES_S
-        varied = 1 - JITTER + 2 * JITTER * self._chance()
         # The first look is news, too, and the next probe confirms it: before a reload, it may have been otherwise.
-        longest_s = FAILING_STATUS_INTERVAL_S if finding.index_fails else STATUS_INTERVAL_S
-        self._status_due_at = now if is_first else now + min(longest_s * varied, max(0.0, settled_s))
+        longest_s = varied(FAILING_STATUS_INTERVAL_S if finding.index_fails else STATUS_INTERVAL_S, self._chance())
+        self._status_due_at = now if is_first else now + min(longest_s, max(0.0, settled_s))
         return finding.index_fails

@@ -27,6 +27,7 @@ from chef_failover.aws import call as aws
 from chef_failover.config.settings import OpsworksAssociation
 from chef_failover.decide.registration import Answer, Event
 from chef_failover.decide.rights import cure
+from chef_failover.decide.spread import varied
 from chef_failover.errors import AwsError
 from chef_failover.registration.base import Registrant
 
@@ -193,7 +194,7 @@ class OpsworksCm:
         return self._go_on(f"{kind}{token}", f"{self._service} {detail}")
 
     def _go_on(self, ticket: str, detail: str) -> Answer:
-        pause_s = self._poll_s * self._rng.uniform(0.8, 1.2)
+        pause_s = varied(self._poll_s, self._rng.random())
         return Answer(Event.GO_ON, detail, ticket=ticket, not_before_s=pause_s)
 
     def _confirm_known(self, registrant: Registrant) -> Answer | None:

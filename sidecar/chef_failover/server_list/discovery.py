@@ -23,6 +23,7 @@ import attrs
 from chef_failover.config.settings import Config, DiscoverySettings
 from chef_failover.config.source import Source, Store
 from chef_failover.decide.fleet import scale
+from chef_failover.decide.spread import doubled, varied
 from chef_failover.errors import ChefFailoverError
 from chef_failover.model.about import ListStanding, Origin
 from chef_failover.server_list import cache as list_cache
@@ -32,8 +33,6 @@ from chef_failover.server_list.listing import Effective, Listing, effective
 
 log = logging.getLogger(__name__)
 
-JITTER = 0.2
-"""Of the interval, to either side."""
 FIRST_WITHIN_S = 10.0
 """A fleet that boots together asks over so long a time."""
 RETRY_S = 15.0
@@ -209,15 +208,13 @@ class Discovery:
         if isinstance(answer, Trouble) and answer.is_throttled:
             self._refusals += 1
             if self._newest is None and self._good is None:
-                span_s = min(LONGEST_S, URGENT_SPAN_S * 2.0 ** min(self._refusals - 1, 30))
-                return self._rng.random() * span_s
-            span_s = min(LONGEST_S, interval_s * 2.0 ** min(self._refusals, 30))
-            return interval_s + self._rng.random() * span_s
+                return self._rng.random() * doubled(URGENT_SPAN_S, self._refusals - 1, LONGEST_S)
+            return interval_s + self._rng.random() * doubled(interval_s, self._refusals, LONGEST_S)
         self._refusals = 0
         self._failures = self._failures + 1 if isinstance(answer, Trouble) and answer.is_passing else 0
         if self._failures:
-            interval_s = min(interval_s, RETRY_S * 2.0 ** min(self._failures - 1, 30))
-        return interval_s * (1 + JITTER * (2 * self._rng.random() - 1))
+            interval_s = doubled(RETRY_S, self._failures - 1, interval_s)
+        return varied(interval_s, self._rng.random())
 
 
 def from_cache(config: Config) -> Effective:
