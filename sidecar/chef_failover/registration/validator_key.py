@@ -60,13 +60,13 @@ def _from_file(source: Source) -> bytes:
 
 def _from_aws(source: Source, association: ChefServerAssociation, call: aws.Call) -> bytes:
     region = association.region or ""  # the configuration is not valid without one
-    ask = functools.partial(call, region=region, endpoint_url=association.endpoint_url, ca_file=association.ca_file)
+    call = functools.partial(call, region=region, endpoint_url=association.endpoint_url, ca_file=association.ca_file)
     try:
         if source.store is Store.SECRETS_MANAGER:
-            reply = ask("secretsmanager", "GetSecretValue", {"SecretId": source.place})
+            reply = call("secretsmanager", "GetSecretValue", {"SecretId": source.place})
             value = reply.get("SecretString") or reply.get("SecretBinary")
         else:
-            reply = ask("ssm", "GetParameter", {"Name": source.place, "WithDecryption": True})
+            reply = call("ssm", "GetParameter", {"Name": source.place, "WithDecryption": True})
             value = reply.get("Parameter", {}).get("Value")
     except AwsError as error:
         why = aws.why_unread(error, region, f"packaging/iam/{source.store}.json", "it, or association.region")
