@@ -21,7 +21,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 import attrs
@@ -96,7 +96,7 @@ class Answer:
 
     def is_object(self, name: str) -> bool:
         """Whether it is the object ``name``, which was asked for."""
-        return self.status == HTTPStatus.OK and self.fields.get("name") == name
+        return self.status == 200 and self.fields.get("name") == name
 
 
 @attrs.frozen
@@ -116,10 +116,10 @@ def judge_status(answer: Answer) -> Finding | None:
     """The answer to ``GET /_status``; None when this server has no such path."""
     upstreams = answer.fields.get("upstreams")
     if isinstance(upstreams, dict) and answer.status in (200, 500):
-        return _judge_upstreams(upstreams, is_well=answer.status == HTTPStatus.OK)
-    if answer.status == HTTPStatus.OK and answer.fields.get("status") == "pong":
+        return _judge_upstreams(upstreams, is_well=answer.status == 200)
+    if answer.status == 200 and answer.fields.get("status") == "pong":
         return Finding(Outcome.OK)
-    if answer.status == HTTPStatus.NOT_FOUND and not is_own_page(answer):
+    if answer.status == 404 and not is_own_page(answer):
         return None
     return _judge_unsigned(answer)
 
@@ -142,16 +142,16 @@ def _judge_upstreams(upstreams: Mapping[str, object], *, is_well: bool) -> Findi
 
 def judge_api_version(answer: Answer) -> Finding:
     """The answer to ``GET /server_api_version``."""
-    if answer.status == HTTPStatus.OK and "min_api_version" in answer.fields:
+    if answer.status == 200 and "min_api_version" in answer.fields:
         return Finding(Outcome.OK)
     return _judge_unsigned(answer)
 
 
 def judge_principal(answer: Answer, name: str) -> Finding | None:
     """The answer to an unsigned ``GET`` of the principal ``name``; None when this server has no such path."""
-    if (answer.status == HTTPStatus.OK and _principals(answer, name)) or _is_missing(answer, name):
+    if (answer.status == 200 and _principals(answer, name)) or _is_missing(answer, name):
         return Finding(Outcome.OK)
-    if answer.status == HTTPStatus.NOT_FOUND and not _lacks_organization(answer):
+    if answer.status == 404 and not _lacks_organization(answer):
         return None
     return _judge_unsigned(answer)
 
@@ -161,7 +161,7 @@ def key_of_principal(answer: Answer, name: str) -> str | None:
 
     Empty when there is no such client; None when the answer does not tell, or has the key in another form than ours.
     """
-    if answer.status != HTTPStatus.OK or answer.json() is None:
+    if answer.status != 200 or answer.json() is None:
         return "" if _is_missing(answer, name) else None
     keys = [one.get("public_key") for one in _principals(answer, name) if one.get("type") == "client"]
     key = keys[0] if keys else ""
@@ -201,7 +201,7 @@ def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Find
 
     With a Chef server's API version 1 the body has ``chef_key``, with 0 and on goiardi it has not; all have ``uri``.
     """
-    is_created = answer.status == HTTPStatus.CREATED and not answer.fields.keys().isdisjoint(("uri", "chef_key"))
+    is_created = answer.status == 201 and not answer.fields.keys().isdisjoint(("uri", "chef_key"))
     return _judge_signed(answer, user, utc_now, is_granted=is_created)
 
 
@@ -220,7 +220,7 @@ def judge_search(answer: Answer, user: str, utc_now: datetime.datetime) -> Findi
     """The answer to a search signed by ``user``, received at ``utc_now``: OK if it is ``rows`` and their ``total``."""
     rows, total = answer.fields.get("rows"), answer.fields.get("total")
     is_found = isinstance(rows, list) and isinstance(total, int) and total >= 0
-    return _judge_signed(answer, user, utc_now, is_granted=answer.status == HTTPStatus.OK and is_found)
+    return _judge_signed(answer, user, utc_now, is_granted=answer.status == 200 and is_found)
 
 
 def judge_listing(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
@@ -232,7 +232,7 @@ def judge_listing(answer: Answer, user: str, utc_now: datetime.datetime) -> Find
 
 def judge_object(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` that ``user`` signed, received at ``utc_now``: OK if it is any JSON object."""
-    is_object = answer.status == HTTPStatus.OK and answer.json() is not None
+    is_object = answer.status == 200 and answer.json() is not None
     return _judge_signed(answer, user, utc_now, is_granted=is_object)
 
 
@@ -246,7 +246,7 @@ def judge_acl(answer: Answer, name: str) -> tuple[bool | None, bool | None]:
     servers have no such path.
     """
     update = answer.fields.get("update")
-    if answer.status == HTTPStatus.OK and isinstance(update, dict):
+    if answer.status == 200 and isinstance(update, dict):
         actors = update.get("actors")
         return True, True if isinstance(actors, list) and name in actors else None
     if _is_forbidden(answer):
@@ -256,7 +256,7 @@ def judge_acl(answer: Answer, name: str) -> tuple[bool | None, bool | None]:
 
 def judge_head(answer: Answer) -> bool:
     """The answer to a signed ``HEAD`` of an object: whether it proves, by Chef's header, that the object exists."""
-    return answer.status == HTTPStatus.OK and _API_VERSION in answer.headers
+    return answer.status == 200 and _API_VERSION in answer.headers
 
 
 @attrs.frozen
@@ -271,7 +271,7 @@ class PolicyFound:
 def judge_policy(answer: Answer, group: str, name: str) -> PolicyFound:
     """The answer to a signed ``GET`` of the policy group ``group``: what it says of the policy ``name``."""
     policies = answer.fields.get("policies")
-    if answer.status != HTTPStatus.OK or not isinstance(policies, dict):
+    if answer.status != 200 or not isinstance(policies, dict):
         return PolicyFound(False if _is_missing(answer, group) else None)
     if name not in policies:
         return PolicyFound(False)
@@ -288,7 +288,7 @@ def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
     does not know, and a server may refuse to tell. A cookbook of which no version is admitted is left out.
     """
     body = answer.json()
-    if answer.status != HTTPStatus.OK or body is None or len(body) > limits.COOKBOOKS:
+    if answer.status != 200 or body is None or len(body) > limits.COOKBOOKS:
         return None
     found = {}
     for name, entry in body.items():
@@ -328,7 +328,7 @@ def licence_notice(answer: Answer) -> str | None:
         told = json.loads(answer.headers.get("x-ops-license", ""))
     except (ValueError, RecursionError):
         return None
-    if answer.status == HTTPStatus.FORBIDDEN or not isinstance(told, dict) or told.get("gracePeriod") is not True:
+    if answer.status == 403 or not isinstance(told, dict) or told.get("gracePeriod") is not True:
         return None
     words = told.get("warningMessage")
     return printable(words) if isinstance(words, str) and words else "no end date given"
@@ -340,7 +340,7 @@ def retry_after_s(answer: Answer) -> float:
     At most `limits.STAY_AWAY_S`. A date counts from the server's own, so that no clock of this node matters.
     Source: RFC 9110, 10.2.3.
     """
-    if answer.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+    if answer.status not in (429, 503):
         return 0.0
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
@@ -363,7 +363,7 @@ def _judge_signed(answer: Answer, user: str, utc_now: datetime.datetime, *, is_g
 
 def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
     """What a Chef server says to a request that is signed by ``user``, and that it does not grant."""
-    if answer.status == HTTPStatus.UNAUTHORIZED and answer.error:
+    if answer.status == 401 and answer.error:
         skew = _clock_skew(answer, user, utc_now)
         return Finding(Outcome.CLOCK_SKEW, skew) if skew else Finding(Outcome.NOT_ASSOCIATED, _reason(answer))
     if _is_forbidden(answer):
@@ -383,15 +383,14 @@ def _judge_failure(answer: Answer) -> Finding:
         words = f"HTTP 404: invalid organization name '{answer.organization}': use lower-case letters"
         return Finding(Outcome.WRONG_ORGANIZATION, _reason(answer) if answer.error else words)
     status = answer.status
-    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
-    said = f"HTTP {status} {phrase}".rstrip()
+    said = f"HTTP {status} {responses.get(status, '')}".rstrip()
     for is_it, outcome, words in _FAILURES:
         if is_it(answer):
             return Finding(outcome, f"{said}{words}")
     if status >= 400 and answer.error:  # also a 404, as any web service has one: Chef names what it has not found
         return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(answer.error)}")
     what = "empty body" if not answer.body else "not an answer of a Chef server"
-    if status == HTTPStatus.OK and not answer.body and answer.organization is not None:
+    if status == 200 and not answer.body and answer.organization is not None:
         what += f"; {no_api_under(answer.organization)}"
     return Finding(Outcome.NOT_CHEF, f"{said}: {what}")
 
@@ -410,13 +409,13 @@ def no_api_under(organization: str) -> str:
 
 def is_own_page(answer: Answer) -> bool:
     """It is the page of the nginx that belongs to a Chef server, for what it does not find or cannot pass on."""
-    return answer.status == HTTPStatus.NOT_FOUND and _OWN_PAGE.search(answer.body[:2000]) is not None
+    return answer.status == 404 and _OWN_PAGE.search(answer.body[:2000]) is not None
 
 
 def _lacks_organization(answer: Answer) -> bool:
     """It names the organization as what is missing, or its nginx has no route to one of such a name."""
     organization = answer.organization
-    if organization is None or answer.status != HTTPStatus.NOT_FOUND:
+    if organization is None or answer.status != 404:
         return False
     if answer.error:
         return _names(answer.error, organization)
@@ -428,7 +427,7 @@ def _is_missing(answer: Answer, name: str) -> bool:
 
     A server names the organization alone when there is none: ``organization 'acme' does not exist.``
     """
-    if answer.status != HTTPStatus.NOT_FOUND or not answer.error or answer.fields.get("not_found") == "org":
+    if answer.status != 404 or not answer.error or answer.fields.get("not_found") == "org":
         return False
     kind = re.sub("[^a-z]", "", answer.kind.removesuffix("s"))
     names_kind = kind in re.sub("[^a-z]", "", answer.error.lower())
@@ -454,37 +453,33 @@ def _clock_skew(answer: Answer, user: str, utc_now: datetime.datetime) -> str | 
 
 
 def _is_forbidden(answer: Answer) -> bool:
-    return answer.status == HTTPStatus.FORBIDDEN and bool(answer.error) and not _is_licence(answer)
+    return answer.status == 403 and bool(answer.error) and not _is_licence(answer)
 
 
 def _is_licence(answer: Answer) -> bool:
-    return answer.status == HTTPStatus.FORBIDDEN and answer.fields.get("message") == "invalid-license"
+    return answer.status == 403 and answer.fields.get("message") == "invalid-license"
 
 
 _FAILURES: tuple[tuple[Callable[[Answer], bool], Outcome, str], ...] = (
     (_is_licence, Outcome.LICENCE, ": the server's Chef licence is not valid"),
-    (lambda answer: answer.status == HTTPStatus.TOO_MANY_REQUESTS, Outcome.BUSY, ": busy"),
+    (lambda answer: answer.status == 429, Outcome.BUSY, ": busy"),
     (
-        lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE and _API_VERSION in answer.headers,
+        lambda answer: answer.status == 503 and _API_VERSION in answer.headers,
         Outcome.BUSY,
         ": busy, no free database connection",
     ),
     (
-        lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE,
+        lambda answer: answer.status == 503,
         Outcome.MAINTENANCE,
         ": in maintenance, or refused by a proxy in front of it",
     ),
     (
-        lambda answer: answer.status == HTTPStatus.BAD_REQUEST and b"SSL certificate" in answer.body,
+        lambda answer: answer.status == 400 and b"SSL certificate" in answer.body,
         Outcome.TLS,
         ": its front end demands a client certificate, and the sidecar has none",
     ),
     (is_own_page, Outcome.SERVER_ERROR, ": nginx answers, but the Chef server behind it does not"),
-    (lambda answer: answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, Outcome.SERVER_ERROR, ""),
-    (
-        lambda answer: 300 <= answer.status < 400,
-        Outcome.NOT_CHEF,
-        ": redirects, which a Chef server never does",
-    ),
+    (lambda answer: answer.status >= 500, Outcome.SERVER_ERROR, ""),
+    (lambda answer: 300 <= answer.status < 400, Outcome.NOT_CHEF, ": redirects, which a Chef server never does"),
 )
 """What an answer is that is no success, the first that fits, with words that follow its status line."""

@@ -81,22 +81,11 @@ class Target:
         """
         return proxy_for(self.host, os.environ) if self.uses_environment_proxy else None
 
-    @property
-    def node_url(self) -> str:
-        """The node's own object."""
-        return self._own("nodes")
+    def own(self, kind: str) -> str:
+        """The URL of what is the node's own: its object among the ``nodes``, or what signs for it, among ``clients``.
 
-    @property
-    def client_url(self) -> str:
-        """The client that signs for the node."""
-        return self._own("clients")
-
-    @property
-    def principal_url(self) -> str:
-        """What tells whether there is such a client, without a signature."""
-        return self._own("principals")
-
-    def _own(self, kind: str) -> str:
+        One of the ``principals`` tells without a signature whether there is such a client.
+        """
         return f"{self.chef_server_url}/{kind}/{segment(self.node_name)}"
 
     def introduce(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -17,7 +17,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -44,7 +43,7 @@ from chef_failover.model.question import Look, Question
 
 TURN_S = 60.0
 """How long a reading waits for others; each of them ends within its own timeout."""
-_TROUBLE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
+_TROUBLE = (401, 429)
 UtcNow = Callable[[], datetime.datetime]
 
 
@@ -96,7 +95,7 @@ def create(server: ChefServer, auth: Auth, node: NodeObject, *, utc_now: UtcNow 
     document = node_document.write(node, name)
     with _its_turn(server) as connection:
         answer = connection.request("POST", f"{server.target.chef_server_url}/nodes", auth, document)
-    if answer.status == HTTPStatus.CONFLICT:
+    if answer.status == 409:
         return False
     finding = judge_created(answer, name, utc_now())
     if finding.outcome is not Outcome.OK:
@@ -116,7 +115,7 @@ def fill(server: ChefServer, auth: Auth, node: NodeObject, *, utc_now: UtcNow = 
         if document is None or not _parse(document).is_left_for(node):
             return False
         filled = node_document.filled(document, node)
-        answer = connection.request("PUT", server.target.node_url, auth, filled, limit=limits.OBJECT_BYTES)
+        answer = connection.request("PUT", server.target.own("nodes"), auth, filled, limit=limits.OBJECT_BYTES)
     finding = judge_one(answer, name, name, utc_now())
     if finding.outcome is not Outcome.OK or not finding.has_node_object:
         raise ProbeError(finding.outcome, finding.detail)
@@ -146,7 +145,7 @@ def _names(head: bytes, name: str) -> bool:
 
 def _read(connection: Connection, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
     """The node's object, or None when the server proves that it has none."""
-    answer = connection.request("GET", connection.target.node_url, auth, limit=limits.OBJECT_BYTES)
+    answer = connection.request("GET", connection.target.own("nodes"), auth, limit=limits.OBJECT_BYTES)
     name = connection.target.node_name
     finding = judge_one(answer, name, name, utc_now)
     if finding.outcome is not Outcome.OK:
@@ -215,9 +214,9 @@ class _Reader:
             ProbeError: the server is in trouble, or this node is unknown to it: it is to be asked nothing else.
         """
         name = self.connection.target.node_name
-        answer = self._get(f"{self.connection.target.node_url}/_acl")
+        answer = self._get(f"{self.connection.target.own('nodes')}/_acl")
         exists, may_save = judge_acl(answer, name)
-        if exists is None and (answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+        if exists is None and (answer.status in _TROUBLE or answer.status >= 500):
             finding = judge_one(answer, name, name, self.utc_now())
             raise ProbeError(finding.outcome, finding.detail)
         return exists, may_save
@@ -227,7 +226,7 @@ class _Reader:
 
         Where there is none, reading it costs no more than being told.
         """
-        answer = self.connection.request("HEAD", self.connection.target.node_url, self.auth)
+        answer = self.connection.request("HEAD", self.connection.target.own("nodes"), self.auth)
         return True if judge_head(answer) else None
 
     def _may_save(self, former: NodeCheck) -> bool | None:

@@ -42,7 +42,7 @@ def _key_of(server: ChefServer) -> str | None:
     target = server.target
     try:
         with server.open() as connection:
-            answer = connection.request("GET", target.principal_url, target.introduce)
+            answer = connection.request("GET", target.own("principals"), target.introduce)
     except ProbeError:
         return None
     return answers.key_of_principal(answer, target.node_name)

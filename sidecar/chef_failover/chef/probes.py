@@ -21,7 +21,6 @@ import math
 import random
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 import attrs
 import cachetools
@@ -142,9 +141,9 @@ class Prober:
     def _ask_for_client(self, connection: Connection, auth: Auth) -> tuple[Answer, Finding]:
         """About the client that signs or, where server or proxy forbid that, about something else that clients may."""
         if "no client" not in self._habits:
-            answer = self._get(connection, self._target.client_url, auth)
+            answer = self._get(connection, self._target.own("clients"), auth)
             finding = answers.judge_client(answer, self._target.node_name, self._utc_now())
-            if answer.status != HTTPStatus.FORBIDDEN or finding.outcome is Outcome.LICENCE:
+            if answer.status != 403 or finding.outcome is Outcome.LICENCE:
                 return answer, finding
         answer = self._get(connection, f"{self._target.chef_server_url}/environments/{DEFAULT_ENVIRONMENT}", auth)
         finding = answers.judge_environment(answer, DEFAULT_ENVIRONMENT, self._target.node_name, self._utc_now())
@@ -159,7 +158,7 @@ class Prober:
     def _ask_unsigned(self, connection: Connection) -> Finding:
         name = self._target.node_name
         if name and "no principals" not in self._habits:
-            answer = self._get(connection, self._target.principal_url, self._target.introduce)
+            answer = self._get(connection, self._target.own("principals"), self._target.introduce)
             finding = answers.judge_principal(answer, name)
             if finding is not None:
                 return finding

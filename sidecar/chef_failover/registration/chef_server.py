@@ -139,7 +139,7 @@ def _ask_as(
     """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
     for protocol in protocols:
         auth = ChefAuth(registrant.node_name, registrant.key, protocol, utc_now)
-        answer = connection.request("GET", connection.target.client_url, auth)
+        answer = connection.request("GET", connection.target.own("clients"), auth)
         if answer.status != 400:
             break
     return answers.judge_client(answer, registrant.node_name, utc_now()), answer
