@@ -68,13 +68,9 @@ class Signed:
 
 
 def why_unread(error: AwsError, region: str, policy: str, keys: str) -> str:
-    """Why something in ``region`` cannot be read, and what to do, as words that follow its name.
+    """Why what is in ``region`` cannot be read, and what to do, as words that follow its name.
 
-    Args:
-        error: of the call.
-        region: that was asked.
-        policy: what the node's role needs, as a file of ours.
-        keys: of config.yml that say where it is.
+    ``policy`` is the file with what the node's role needs; ``keys`` of config.yml say where it is.
     """
     if error.code in _MISSING:
         return f"does not exist in {region} ({error.code}); correct {keys}"
