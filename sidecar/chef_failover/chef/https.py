@@ -36,7 +36,7 @@ from chef_failover.chef.answers import Answer, retry_after_s
 from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, TooLargeError, connect, raise_if_exhausted
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.own_trouble import EXHAUSTED
-from chef_failover.chef.protocol import chef_headers, segment
+from chef_failover.chef.protocol import CHEF_HEADERS, segment
 from chef_failover.chef.proxy import proxy_for
 from chef_failover.chef.trust import Trust, TrustStore
 from chef_failover.model.model import Outcome
@@ -47,7 +47,7 @@ Signer = Callable[[str], Auth]
 """Gives the authentication for a signing protocol."""
 _LACKS_ISSUER = (2, 18, 19, 20, 21)
 """Of OpenSSL's reasons to refuse a chain, those that one more certificate to trust could end."""
-_HEADERS = chef_headers() | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}
+_HEADERS = CHEF_HEADERS | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}
 
 
 @attrs.frozen
@@ -207,7 +207,7 @@ def _expect_bearable(body: bytearray, limit: int) -> None:
 
 
 class _HttpsConnection(HTTPSConnection):
-    """The socket of ``owner``.
+    """What ``owner`` sends by, once `connect` has met the server.
 
     urllib3 has no public way to bring a socket of one's own: ``_new_conn`` and ``_dns_host`` are its private names.
     """
@@ -237,7 +237,9 @@ class _HttpsConnection(HTTPSConnection):
             super().connect()
             certificate: dict[str, Any] = self.sock.getpeercert()  # type: ignore[union-attr]
             if wrong := names.mismatch(certificate, self._owner.target.host):
-                raise _mismatch(wrong)
+                mismatch = ssl.SSLCertVerificationError()  # as of an OpenSSL that looks at names
+                mismatch.verify_code, mismatch.verify_message = 62, wrong
+                raise mismatch
         except TimeoutError as error:
             what = f"accepted the connection, then said nothing for {self._deadline.timeout_s:.1f} s"
             raise ProbeError(Outcome.READ_TIMEOUT, what) from error
@@ -264,13 +266,6 @@ class _HttpsConnection(HTTPSConnection):
         unread = (*trust.forbidden, *trust.lacking) if lacks_issuer else ()
         words = "; ".join((f"TLS: {inner.verify_message}", *unread))
         return ProbeError(Outcome.TLS, words, is_node_trouble=lacks_issuer and bool(trust.forbidden))
-
-
-def _mismatch(words: str) -> ssl.SSLCertVerificationError:
-    """The error of an OpenSSL that looks at names."""
-    error = ssl.SSLCertVerificationError()
-    error.verify_code, error.verify_message = 62, words
-    return error
 
 
 class _TlsSocket(BoundedSocket, ssl.SSLSocket):

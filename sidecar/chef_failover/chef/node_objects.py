@@ -62,13 +62,7 @@ def check(
 ) -> NodeCheck:
     """One reading of what a run needs there. Whatever the server or the network does is a value.
 
-    Args:
-        server: how to reach it.
-        auth: signs as this node.
-        question: what is asked.
-        former: the reading before, which holds for what is not asked, or not told.
-        clock: monotonic seconds.
-        utc_now: wall time, which servers have, too.
+    ``former`` is the reading before, which holds for what is not asked, or not told.
     """
     found = former or NodeCheck(-math.inf, has_node_object=None)
     try:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.chef.protocol import SERVER_API_VERSION, SIGNING_PROTOCOLS, chef_headers
+from chef_failover.chef.protocol import CHEF_HEADERS, SERVER_API_VERSION, SIGNING_PROTOCOLS
 from chef_failover.errors import KeyFileError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class ChefAuth:
         body = request.body or b""
         body_hash = digest(body.encode() if isinstance(body, str) else bytes(body), self.protocol)
         timestamp = self.utc_now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        request.headers.update(chef_headers())
+        request.headers.update(CHEF_HEADERS)
         canonical = canonical_request(
             self.protocol,
             method=request.method or "GET",
