@@ -27,15 +27,15 @@ the attempt is made when a fleet of unknown size would make it, however large th
 from __future__ import annotations
 
 import datetime
-import enum
 import hashlib
 from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.decide.fleet import BOOT_S, scale
-from chef_failover.decide.spread import doubled
+from chef_failover.decide.preference import is_preferred
+from chef_failover.decide.spread import BOOT_S, doubled, scale
 from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
+from chef_failover.model.registration import Answer, Event
 
 FIRST_SPAN_S = 4.0
 LEISURELY_SPAN_S = 60.0
@@ -57,20 +57,6 @@ GROWTH = 1.42
 """The second and the third span by the first, and each further one by the one before."""
 
 
-class Event(enum.Enum):
-    """What happens to a registration."""
-
-    BEGIN = "begin"
-    """The provider is about to be asked."""
-    GO_ON = "go on"
-    """The provider works on it; its ticket tells which request to ask after."""
-    CONFIRM = "confirm"
-    FAIL = "fail"
-    REFUSE = "refuse"
-    LOSE = "lose"
-    """The server says that it does not know this node or its key."""
-
-
 TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
     (RegistrationState.UNREGISTERED, Event.BEGIN): RegistrationState.REQUESTED,
     (RegistrationState.FAILED, Event.BEGIN): RegistrationState.REQUESTED,
@@ -86,20 +72,6 @@ TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
 
 class IllegalTransitionError(LookupError):
     """The table has no such row; nothing has changed."""
-
-
-@attrs.frozen
-class Answer:
-    """What a provider says: GO_ON, CONFIRM, FAIL or REFUSE, with words for people."""
-
-    event: Event
-    detail: str = ""
-    ticket: str | None = None
-    """With GO_ON: what to ask after next time."""
-    not_before_s: float = 0.0
-    """The server asked for at least this pause (``Retry-After``), or there is nothing to hear earlier."""
-    is_throttled: bool = False
-    """With FAIL: it takes no more for now (429, 503), most likely because a whole fleet asks."""
 
 
 @attrs.frozen
@@ -130,12 +102,11 @@ def is_urgent(snapshot: Snapshot, name: str) -> bool:
     It can while another server serves this node, or is expected to do so in a moment: at boot the most preferred server
     comes first. It cannot while the node is pinned to ``name``.
     """
-    if snapshot.pinned == name:
+    server = snapshot.server(name)
+    if server is None or snapshot.pinned == name:
         return True
-    order = [verdict.name for verdict in snapshot.choice.verdicts] if snapshot.choice else []
-    others = [server for server in snapshot.servers if server.name != name and _may_serve(snapshot, server)]
-    earlier = order[: order.index(name)] if name in order else []
-    return not any(server.is_registered or server.name in earlier for server in others)
+    others = [one for one in snapshot.servers if one.name != name and _may_serve(snapshot, one)]
+    return not any(one.is_registered or is_preferred(one, server, snapshot) for one in others)
 
 
 def _may_serve(snapshot: Snapshot, server: ServerSnapshot) -> bool:
@@ -221,7 +192,7 @@ def _due_after(registration: Registration, waits_s: _Three, *, earliest: float, 
 
 def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: float, chance: float) -> _Three:
     """Seconds until ``registration``, to which ``event`` has just led, may be worked on again."""
-    urgent_s = leisurely_s = 0.0
+    attempts, urgent_s, leisurely_s = registration.attempts, 0.0, 0.0
     match event:
         case Event.FAIL if registration.throttled_since is not None:
             waited_s = now - registration.throttled_since
@@ -231,10 +202,9 @@ def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: flo
             leisurely_s = throttled_wait_s(waited_s, max(spans.throttled_s, 4 * spans.leisure_s), chance=chance)
             return awaited_s, urgent_s, leisurely_s
         case Event.FAIL:
-            urgent_s = doubled(FIRST_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
-            leisurely_s = doubled(LEISURELY_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
+            urgent_s, leisurely_s = (doubled(s, attempts - 1, LONGEST_SPAN_S) for s in (FIRST_SPAN_S, LEISURELY_SPAN_S))
         case Event.LOSE:  # registered and lost again and again: the server forgets, or a person deletes
-            urgent_s = doubled(FIRST_SPAN_S, registration.attempts, LONGEST_SPAN_S) if registration.attempts else 0.0
+            urgent_s = doubled(FIRST_SPAN_S, attempts, LONGEST_SPAN_S) if attempts else 0.0
             leisurely_s = spans.leisure_s
         case Event.REFUSE:
             urgent_s = REFUSED_SPAN_S

@@ -329,6 +329,11 @@ class ServerSnapshot:
         return self.has_node_object is False or (self.node_object is not None and not self.node_object.does_something)
 
     @property
+    def useful_node_object(self) -> NodeObject | None:
+        """`node_object`, if it does something."""
+        return self.node_object if self.node_object is not None and self.node_object.does_something else None
+
+    @property
     def has_useful_node_object(self) -> bool:
         """An object of this node that does something was read there, in this life or else in a former one."""
         return not self.is_left_empty and (self.had_useful_node_object or self.node_object is not None)
@@ -337,6 +342,11 @@ class ServerSnapshot:
     def has_node_object(self) -> bool | None:
         """Whether it has an object of this node, by the latest reading that could tell; None without any."""
         return self.node_check.has_node_object if self.node_check else None
+
+    @property
+    def read_at(self) -> float:
+        """When the last reading there was over, whatever it found; minus infinity without any."""
+        return self.node_check.read_at if self.node_check else -math.inf
 
     @property
     def is_known(self) -> bool:
@@ -359,6 +369,15 @@ class ServerSnapshot:
 
 
 @attrs.frozen
+class Obstacle:
+    """Why a server is not to be used while another one stands better."""
+
+    standing: Standing
+    words: str
+    """What it is, as words of their own."""
+
+
+@attrs.frozen
 class Verdict:
     """How one server stood when the choice was made."""
 
@@ -370,6 +389,8 @@ class Verdict:
     """Its last probe did not fail: if it was passed over, then for another reason."""
     hold_down_s: float = 0.0
     """Seconds until the node may move here from the server in use; infinite for never."""
+    obstacles: tuple[Obstacle, ...] = ()
+    """What gives it that standing."""
     sentence: str = ""
     """Why it was chosen or passed over, as words that follow its name and a colon."""
 
@@ -463,9 +484,14 @@ class Snapshot:
         """The server of the settled choice; None without one, or when it is not configured any more."""
         return self.server(self.choice.name) if self.choice else None
 
+    @property
+    def chosen(self) -> str | None:
+        """The name of the settled choice."""
+        return self.choice.name if self.choice else None
+
     def is_in_use(self, name: str) -> bool:
         """The settled choice is that server."""
-        return self.choice is not None and self.choice.name == name
+        return self.chosen == name
 
     @property
     def pin(self) -> Pin | None:

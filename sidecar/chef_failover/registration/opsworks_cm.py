@@ -25,10 +25,10 @@ from typing import Any
 
 from chef_failover.aws import call as aws
 from chef_failover.config.settings import OpsworksAssociation
-from chef_failover.decide.registration import Answer, Event
 from chef_failover.decide.rights import cure
 from chef_failover.decide.spread import varied
 from chef_failover.errors import AwsError
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 
 ATTRIBUTE_NAMES = (
