@@ -43,7 +43,6 @@ from chef_failover.model.question import Look, Question
 
 TURN_S = 60.0
 """How long a reading waits for others; each of them ends within its own timeout."""
-_TROUBLE = (401, 429)
 UtcNow = Callable[[], datetime.datetime]
 
 
@@ -210,7 +209,7 @@ class _Reader:
         name = self.connection.target.node_name
         answer = self._get(f"{self.connection.target.own('nodes')}/_acl")
         exists, may_save = judge_acl(answer, name)
-        if exists is None and (answer.status in _TROUBLE or answer.status >= 500):
+        if exists is None and (answer.status in (401, 429) or answer.status >= 500):
             finding = judge_one(answer, name, name, self.utc_now())
             raise ProbeError(finding.outcome, finding.detail)
         return exists, may_save

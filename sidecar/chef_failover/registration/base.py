@@ -23,9 +23,8 @@ class Registrant:
 class Provider(Protocol):
     """Registers the node with one server. Called on a thread of that server's own, and may take its time there."""
 
-    @property
-    def repairs(self) -> bool:
-        """Whether asking again can help when the server denies that it knows this node."""
+    repairs: bool
+    """Whether asking again can help when the server denies that it knows this node."""
 
     def associate(self, registrant: Registrant, ticket: str | None) -> Answer:
         """One step: begin or, with ``ticket``, ask after what was begun.

@@ -47,15 +47,9 @@ MOST_POLLS = 240
 
 
 class OpsworksCm:
-    """Registers nodes with one server of OpsWorks CM.
+    """Registers nodes with the server ``server_name`` of OpsWorks CM, which ``association`` says where to ask.
 
-    Args:
-        association: says where the service is asked.
-        server_name: the server's name there.
-        organization: on it.
-        call: makes the AWS call.
-        is_known: asks the Chef server itself whether it takes the registrant's key already.
-        rng: spreads the fleet's questions.
+    ``is_known`` asks the Chef server itself whether it takes the registrant's key already.
     """
 
     repairs = True

@@ -48,12 +48,7 @@ Fetch = Callable[[DiscoverySettings, str | None], list_fetch.Answer]
 class Discovery:
     """The list of ``config``, if it names one. `step` is called when it is time, and after `use`.
 
-    Args:
-        config: as config.yml has it.
-        apply: goes on with what holds now; may raise ChefFailoverError, then nothing has changed.
-        fetch: asks the source.
-        utc_now: wall time.
-        rng: for the jitter.
+    ``apply`` goes on with what holds now; it may raise ChefFailoverError, then nothing has changed.
     """
 
     def __init__(
@@ -177,11 +172,8 @@ class Discovery:
         try:
             list_cache.write(self._config.state_dir, listing)
         except OSError as error:
-            log.error(
-                "cannot cache the server list of %s: %s; a restart would forget it",
-                listing.source,
-                error.strerror or str(error),
-            )
+            why = error.strerror or error
+            log.error("cannot cache the server list of %s: %s; a restart would forget it", listing.source, why)
 
     def _say(self) -> None:
         """What is wrong with the list, once."""
@@ -192,7 +184,9 @@ class Discovery:
         if standing is None or not words:
             log.info("server list %s: all entries accepted", standing.source if standing else "no source")
         elif standing.trouble:
-            log.error("server list rejected or unavailable; still using %s: %s", _in_use(standing), words)
+            is_config = standing.origin is Origin.CONFIG
+            used = "config.yml" if is_config else f"the list of {standing.fetched_on:%Y-%m-%d %H:%M:%S} UTC"
+            log.error("server list rejected or unavailable; still using %s: %s", used, words)
         else:
             log.warning("server list %s: some entries rejected: %s", standing.source, words)
         self._said = words
@@ -254,9 +248,3 @@ def _standing(
         refused=now.refused,
         trouble=trouble or now.trouble,
     )
-
-
-def _in_use(standing: ListStanding) -> str:
-    if standing.origin is Origin.CONFIG:
-        return "config.yml"
-    return f"the list of {standing.fetched_on:%Y-%m-%d %H:%M:%S} UTC"
