@@ -67,13 +67,9 @@ class Answer:
         """What kind of object was asked for, as the path has it: nodes, environments, policy_groups."""
         return self.path.rpartition("/")[0].rpartition("/")[2]
 
-    def json(self) -> dict[str, Any] | None:
-        """The body if it is a JSON object, else None."""
-        return self._document
-
     @functools.cached_property
-    def _document(self) -> dict[str, Any] | None:
-        """Parsed once, however many ask."""
+    def document(self) -> dict[str, Any] | None:
+        """The body if it is a JSON object, else None."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):  # the latter for a million opening brackets
@@ -81,9 +77,9 @@ class Answer:
         return value if isinstance(value, dict) else None
 
     @property
-    def fields(self) -> Mapping[str, Any]:
+    def fields(self) -> dict[str, Any]:
         """What the body has as a JSON object, and nothing if it is none."""
-        return self._document or {}
+        return self.document or {}
 
     @property
     def error(self) -> str:
@@ -161,7 +157,7 @@ def key_of_principal(answer: Answer, name: str) -> str | None:
 
     Empty when there is no such client; None when the answer does not tell, or has the key in another form than ours.
     """
-    if answer.status != 200 or answer.json() is None:
+    if answer.status != 200 or answer.document is None:
         return "" if _is_missing(answer, name) else None
     keys = [one.get("public_key") for one in _principals(answer, name) if one.get("type") == "client"]
     key = keys[0] if keys else ""
@@ -232,7 +228,7 @@ def judge_listing(answer: Answer, user: str, utc_now: datetime.datetime) -> Find
 
 def judge_object(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` that ``user`` signed, received at ``utc_now``: OK if it is any JSON object."""
-    is_object = answer.status == 200 and answer.json() is not None
+    is_object = answer.status == 200 and answer.document is not None
     return _judge_signed(answer, user, utc_now, is_granted=is_object)
 
 
@@ -287,7 +283,7 @@ def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
     None when it is not such a list: an old server has no such path, goiardi answers 200 with nothing to a path that it
     does not know, and a server may refuse to tell. A cookbook of which no version is admitted is left out.
     """
-    body = answer.json()
+    body = answer.document
     if answer.status != 200 or body is None or len(body) > limits.COOKBOOKS:
         return None
     found = {}

@@ -143,7 +143,7 @@ def _read(connection: Connection, auth: Auth, utc_now: datetime.datetime) -> Map
     finding = judge_one(answer, name, name, utc_now)
     if finding.outcome is not Outcome.OK:
         raise ProbeError(finding.outcome, finding.detail)
-    return answer.json() if finding.has_node_object else None
+    return answer.document if finding.has_node_object else None
 
 
 def _parse(document: Mapping[str, Any]) -> NodeObject:
