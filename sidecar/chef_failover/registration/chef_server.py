@@ -24,7 +24,7 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
 from chef_failover.decide.rights import cure
-from chef_failover.errors import KeyFileError, ValidatorKeyError
+from chef_failover.errors import KeyFileError
 from chef_failover.model.model import Outcome
 from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
@@ -68,8 +68,8 @@ class ChefServerProvider:
         except ProbeError as error:
             return Answer(Event.FAIL, error.detail)
         except KeyFileError as error:
-            is_throttled = isinstance(error, ValidatorKeyError) and error.is_throttled
-            return Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error), is_throttled=is_throttled)
+            event = Event.FAIL if error.is_passing else Event.REFUSE
+            return Answer(event, str(error), is_throttled=error.is_throttled)
 
     def _register(self, connection: Connection, registrant: Registrant, validator_key: PrivateKey) -> Answer:
         document = {"name": registrant.node_name, "public_key": registrant.key.public_pem().decode()}
