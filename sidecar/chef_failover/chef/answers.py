@@ -21,7 +21,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from http.client import responses
+from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -379,7 +379,8 @@ def _judge_failure(answer: Answer) -> Finding:
         words = f"HTTP 404: invalid organization name '{answer.organization}': use lower-case letters"
         return Finding(Outcome.WRONG_ORGANIZATION, _reason(answer) if answer.error else words)
     status = answer.status
-    said = f"HTTP {status} {responses.get(status, '')}".rstrip()
+    phrase = next((one.phrase for one in HTTPStatus if one == status), "")
+    said = f"HTTP {status} {phrase}".rstrip()
     for is_it, outcome, words in _FAILURES:
         if is_it(answer):
             return Finding(outcome, f"{said}{words}")
