@@ -27,7 +27,6 @@ the attempt is made when a fleet of unknown size would make it, however large th
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections.abc import Mapping
 
 import attrs
@@ -57,11 +56,9 @@ GROWTH = 1.42
 """The second and the third span by the first, and each further one by the one before."""
 
 
+_OPEN = [state for state in RegistrationState if state is not RegistrationState.REGISTERED]
 TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
-    (RegistrationState.UNREGISTERED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.FAILED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.REFUSED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.REQUESTED, Event.BEGIN): RegistrationState.REQUESTED,
+    **{(state, Event.BEGIN): RegistrationState.REQUESTED for state in _OPEN},
     (RegistrationState.REQUESTED, Event.GO_ON): RegistrationState.REQUESTED,
     (RegistrationState.REQUESTED, Event.CONFIRM): RegistrationState.REGISTERED,
     (RegistrationState.REQUESTED, Event.FAIL): RegistrationState.FAILED,
@@ -162,22 +159,17 @@ def advance(
     attempts = registration.attempts + (answer.event is Event.BEGIN)
     since = registration.throttled_since if answer.event is Event.BEGIN or answer.is_throttled else None
     since = now if since is None and answer.is_throttled else since
-    after_this = Registration(
+    after_this = attrs.evolve(
+        registration,
         state=after,
         detail=answer.detail,
         attempts=attempts,
         throttled_since=since,
         ticket=answer.ticket,
-        identity=registration.identity,
         on=registration.on if after is registration.state else on,
     )
     waits_s = _waits_s(answer.event, after_this, spans, now=now, chance=chance)
     return _due_after(after_this, waits_s, earliest=now + answer.not_before_s, is_urgent=is_urgent)
-
-
-def identity_of(node_name: str, public_pem: bytes) -> str:
-    """The digest that tells whose registration it is."""
-    return hashlib.sha256(node_name.encode() + b"\0" + public_pem.strip()).hexdigest()
 
 
 _Three = tuple[float, float, float]

@@ -440,6 +440,21 @@ class Thresholds:
 
 
 @attrs.frozen
+class Pace:
+    """Seconds between probes: in a steady state, and while a server that is UP fails."""
+
+    interval_s: float
+    retry_interval_s: float
+
+    @property
+    def first_step_s(self) -> float:
+        """The span within which the first probe after trouble falls; each further setback doubles it.
+
+        It is a part of ``interval_s``, since a whole fleet may meet the same trouble."""
+        return min(self.interval_s, max(self.retry_interval_s, self.interval_s / 32))
+
+
+@attrs.frozen
 class SelectionPolicy:
     """What selection needs of the configuration. ``failback_s`` is 0 for immediately and infinite for never."""
 
@@ -488,6 +503,11 @@ class Snapshot:
     def chosen(self) -> str | None:
         """The name of the settled choice."""
         return self.choice.name if self.choice else None
+
+    @property
+    def origin(self) -> ServerSnapshot | None:
+        """The server with which others are compared: `used_server`."""
+        return self.server(self.used_server) if self.used_server and self.used else None
 
     def is_in_use(self, name: str) -> bool:
         """The settled choice is that server."""
