@@ -103,9 +103,7 @@ def _share(server: ServerSnapshot, policy: SelectionPolicy) -> float:
 
 def _doublings(returns: Returns, now: float) -> int:
     """Those that are left after the days of peace."""
-    if not returns.failed_at:
-        return 0
-    return max(0, returns.doublings - int((now - returns.failed_at[-1]) // DAY_S))
+    return max(0, returns.doublings - int((now - returns.failed_at[-1]) // DAY_S)) if returns.failed_at else 0
 
 
 def _failed(returns: Returns, failback_s: float, now: float) -> Returns:

@@ -10,8 +10,6 @@ left empty where we had seen that there was none: chef-client made it for want o
 
 from __future__ import annotations
 
-import math
-
 from chef_failover.decide.preference import is_preferred, preference
 from chef_failover.model.model import Health, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode
@@ -92,7 +90,7 @@ def is_awaited_from(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
 def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...]:
     """What is not the same in its object as in the `reference`; nothing when there is nothing to compare."""
     node, wanted = server.node_object, reference(snapshot)
-    if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
+    if node is None or wanted is None or snapshot.policy.readiness.is_off:
         return ()
     return wanted.differences(node)
 
@@ -133,10 +131,8 @@ def _is_ours_to_mend(snapshot: Snapshot, holder: ServerSnapshot, server: ServerS
 
 def _is_read_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
     """The object on ``holder`` was read about when that on ``server`` was missed, or cannot be read now."""
-    ours, theirs = holder.node_check, server.node_check
-    missed_at = theirs.read_at if theirs is not None else -math.inf
-    is_fresh = ours is not None and ours.node_read_at >= max(snapshot.used_since, missed_at - FRESH_S)
-    return is_fresh or not holder.answers_node
+    check, since = holder.node_check, max(snapshot.used_since, server.read_at - FRESH_S)
+    return not holder.answers_node or (check is not None and check.node_read_at >= since)
 
 
 def _useful_object(server: ServerSnapshot) -> NodeObject | None:

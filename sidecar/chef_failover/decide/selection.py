@@ -52,7 +52,7 @@ from chef_failover.model.model import (
     Standing,
     Verdict,
 )
-from chef_failover.model.needs import NodeObject, ParityMode, ReadinessMode
+from chef_failover.model.needs import NodeObject, ParityMode
 
 PROOF_S = 5.0
 """Seconds within which a registration must go on to be waited for, and after it a probe that is signed with it."""
@@ -187,7 +187,7 @@ def _answering(server: ServerSnapshot, snapshot: Snapshot, now: float) -> Server
 def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     """What its first reading finds may tell where a run goes, and is known in a moment."""
     readiness = snapshot.policy.readiness
-    is_looked_at = readiness.mode is not ReadinessMode.OFF and not readiness.has_policy
+    is_looked_at = not readiness.is_off and not readiness.has_policy
     last = server.last_alive_probe
     is_new = not server.was_known or server.registration.retry_at > -math.inf
     is_unread = server.node_check is None and is_new and last is not None and last.is_signed

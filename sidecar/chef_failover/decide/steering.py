@@ -39,12 +39,7 @@ ABSENT_KEPT = 50
 
 def in_force(snapshot: Snapshot, now: float) -> Snapshot:
     """The world without what is over ``now``, on the monotonic clock."""
-    return attrs.evolve(snapshot, orders=snapshot.orders.minus(over_by(snapshot, now)))
-
-
-def over_by(snapshot: Snapshot, now: float) -> list[Order]:
-    """The orders whose time is over ``now``."""
-    return [order for order in snapshot.orders if order.ends_at <= now]
+    return attrs.evolve(snapshot, orders=snapshot.orders.minus(snapshot.orders.over_by(now)))
 
 
 def carried(orders: Orders, names: Container[str]) -> Orders:
@@ -56,10 +51,10 @@ def carried(orders: Orders, names: Container[str]) -> Orders:
 
 def taken_from(snapshot: Snapshot, ended: Iterable[Order]) -> str | None:
     """With ``failback: never``, the server that one of these orders took the node from; None otherwise, or if DOWN."""
-    if not math.isinf(snapshot.policy.failback_s) or snapshot.choice is None:
+    if not math.isinf(snapshot.policy.failback_s):
         return None
     for order in ended:
-        is_in_effect = isinstance(order, Drain) or snapshot.choice.name == order.server
+        is_in_effect = isinstance(order, Drain) or snapshot.is_in_use(order.server)
         was_there = isinstance(order, Pin) or order.in_use == order.server
         server = snapshot.server(order.in_use) if order.in_use and is_in_effect and was_there else None
         if server is not None and server.health is not Health.DOWN:
@@ -108,20 +103,11 @@ def fleet_drain_of(
     left_s = math.inf if until is None else (until - on).total_seconds()
     if snapshot.server(name) is None or left_s <= 0:
         return None
-    former = snapshot.orders.at((FleetDrain, name))
-    if isinstance(former, FleetDrain) and former.reason == reason and _is_same_end(former.ends_on, until):
+    former = next((drain for drain in snapshot.orders.fleet_drains if drain.server == name), None)
+    if former is not None and former.reason == reason and _is_same_end(former.ends_on, until):
         return former
-    in_use = snapshot.choice.name if snapshot.choice else None
-    return FleetDrain(
-        server=name,
-        who=FLEET,
-        reason=reason,
-        created_on=former.created_on if former else on,
-        lasts_s=left_s,
-        ends_at=now + left_s,
-        ends_on=until,
-        in_use=former.in_use if former else in_use,
-    )
+    drain = former or FleetDrain(server=name, who=FLEET, created_on=on, in_use=snapshot.chosen)
+    return attrs.evolve(drain, reason=reason, lasts_s=left_s, ends_at=now + left_s, ends_on=until)
 
 
 def _is_same_end(one: datetime.datetime | None, other: datetime.datetime | None) -> bool:

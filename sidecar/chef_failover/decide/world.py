@@ -161,8 +161,7 @@ def apply_order(snapshot: Snapshot, order: Order, *, is_forced: bool, now: float
     if why is not None and not is_forced:
         raise RefusedError(why)
     former = snapshot.orders.at(order.place)
-    in_use = snapshot.choice.name if snapshot.choice else None
-    order = attrs.evolve(order, in_use=former.in_use if former else in_use)
+    order = attrs.evolve(order, in_use=former.in_use if former else snapshot.chosen)
     if isinstance(former, Pin) and former.server != order.server:
         why = _ended(former, f"ended by {order.who}")
         snapshot = _remember(snapshot, former.server, *_labels(former)[::-1], why, on=on)
@@ -203,7 +202,7 @@ def apply_listed_drains(
 def refresh_choice(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
     """The world with its settled choice brought up to ``now``, and without the orders that are over."""
     snapshot = steering.redated(snapshot, now, on)
-    ended = {order: _ended(order) for order in steering.over_by(snapshot, now)}
+    ended = {order: _ended(order) for order in snapshot.orders.over_by(now)}
     return _end(snapshot, ended, now=now, on=on)
 
 

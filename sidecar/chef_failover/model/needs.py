@@ -37,6 +37,11 @@ class ReadinessPolicy:
     policy_name: str | None = None
 
     @property
+    def is_off(self) -> bool:
+        """Node objects play no part."""
+        return self.mode is ReadinessMode.OFF
+
+    @property
     def has_policy(self) -> bool:
         """The node runs by a policy of the configuration, so it needs no node object anywhere."""
         return self.policy_group is not None and self.policy_name is not None

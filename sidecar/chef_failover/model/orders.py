@@ -102,6 +102,10 @@ class Orders:
         """The instant at which the next one ends; infinite if none does."""
         return min((order.ends_at for order in self.given), default=math.inf)
 
+    def over_by(self, now: float) -> list[Order]:
+        """Those whose time is over ``now``, on the monotonic clock."""
+        return [order for order in self.given if order.ends_at <= now]
+
     def drain_of(self, server: str) -> Drain | None:
         """The drain that holds of that server, of two the one that holds for longer; None when there is none."""
         drains = [order for order in self.given if isinstance(order, Drain) and order.server == server]
