@@ -89,7 +89,7 @@ def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: 
             raise SealError(f"cannot remove {path}: {error.strerror}") from error
         yield f"removed {path}"
     if condemned:
-        _flush(directory)
+        files.flush_directory(directory)
         if left := _condemned(directory):
             raise SealError(f"{left[0]} is back: something still writes to {directory}")
     else:
@@ -153,11 +153,3 @@ def _is_running(path: Path) -> bool:
 
 def _may_write(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
-
-
-def _flush(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -33,11 +33,11 @@ from chef_failover.config.schema import Line, Name, Seconds, Until
 from chef_failover.config.settings import (
     ChefServerAssociation,
     Config,
+    Finding,
     FleetSettings,
     HealthSettings,
     NoAssociation,
     Server,
-    Steps,
     cross_check_servers,
     read_as,
 )
@@ -182,7 +182,7 @@ def _too_clever(text: str, source: str) -> Problem | None:
     return None
 
 
-def _cross_check(value: object, config: Config) -> list[tuple[Steps, str]]:
+def _cross_check(value: object, config: Config) -> list[Finding]:
     found = cross_check_servers(value, is_nameless=config.node.name is None, organization=config.node.organization)
     servers, drains = ((value.get(key) if isinstance(value, dict) else None) for key in ("servers", "drains"))
     if not servers:
