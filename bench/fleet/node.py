@@ -24,8 +24,8 @@ from chef_failover.config.settings import Config
 from chef_failover.decide import reading, seeding, world
 from chef_failover.decide.asking import MOMENT_S, server_to_settle, servers_to_ask
 from chef_failover.decide.pace import Pace, probe_from
-from chef_failover.decide.registration import Answer, Event, hurried, is_urgent, put_off, spans
 from chef_failover.decide.registration import advance as advance_registration
+from chef_failover.decide.registration import hurried, is_urgent, put_off, spans
 from chef_failover.decide.selection import select_for_run
 from chef_failover.decide.spread import JITTER
 from chef_failover.engine.registrar import LOOK_S
@@ -45,6 +45,7 @@ from chef_failover.model.model import (
 )
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.model.question import Look
+from chef_failover.model.registration import Answer, Event
 
 BEGAN_ON = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 POLICY = ("webserver", "production")

@@ -20,7 +20,7 @@ from bench.fleet.server import OURS, READINGS, ChefServer, Kind, peak
 from chef_failover.config.schema import FleetSize, ListSource, Name
 from chef_failover.config.settings import Config, DiscoverySettings, FleetSettings
 from chef_failover.config.source import parse_list_source
-from chef_failover.decide.fleet import MADE_FOR
+from chef_failover.decide.spread import MADE_FOR
 from chef_failover.server_list.discovery import Discovery
 from chef_failover.server_list.fetch import Fetched, Trouble, Unchanged
 

@@ -21,7 +21,7 @@ from chef_failover.chef.signing import ChefAuth
 from chef_failover.chef.trust import TrustStore
 from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
-from chef_failover.decide.seeding import differences, differences_of, wants_seed
+from chef_failover.decide.seeding import differences_of, wants_seed
 from chef_failover.decide.world import apply_reading
 from chef_failover.model.model import NodeCheck, Outcome
 from chef_failover.model.needs import Content, NodeObject, ReadinessPolicy
@@ -264,7 +264,7 @@ def test_somebody_else_s_object_is_not_touched(dev, main, auth):
     assert not node_objects.create(main, auth, NODE, WEB)
     assert json.dumps(dev.state.nodes[NODE]) == before
     theirs = node_objects.read(main, auth)
-    assert differences(WEB, theirs) == (
+    assert WEB.differences(theirs) == (
         "run list",
         "environment: _default, not staging",
         "normal attributes: app, tags, theirs",

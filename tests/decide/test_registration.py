@@ -18,8 +18,6 @@ from chef_failover.decide.registration import (
     TABLE,
     URGENT_S,
     USUAL,
-    Answer,
-    Event,
     IllegalTransitionError,
     Spans,
     advance,
@@ -31,6 +29,7 @@ from chef_failover.decide.registration import (
     throttled_wait_s,
 )
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
+from chef_failover.model.registration import Answer, Event
 from tests.support.builders import ON, drain, pin, server, world
 
 UNREGISTERED, REGISTERED = RegistrationState.UNREGISTERED, RegistrationState.REGISTERED

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.seeding import (
-    differences,
     differences_of,
     is_awaited_from,
     is_mended_soon,
@@ -189,12 +188,12 @@ def test_nothing_is_created_from_an_object_that_does_nothing():
     ],
 )
 def test_what_differs_is_named_and_no_value_of_an_attribute(other, words):
-    assert differences(WEB, other) == words
+    assert WEB.differences(other) == words
 
 
 def test_true_is_not_one():
     one, other = (attrs.evolve(WEB, normal=text) for text in ('{"a":[1]}', '{"a":[true]}'))
-    assert differences(one, other) == ("normal attributes: a",)
+    assert one.differences(other) == ("normal attributes: a",)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +224,7 @@ nodes = st.builds(
 
 @given(nodes, nodes)
 def test_differences_are_empty_just_when_objects_are_equal(one, other):
-    assert (differences(one, other) == ()) == (one == other)
+    assert (one.differences(other) == ()) == (one == other)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.none() | nodes), max_size=6))

@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chef_failover.decide import world as worlds_of
-from chef_failover.decide.steering import (
-    ABSENT_KEPT,
-    carried,
-    drained,
-    ends_at_after_reboot,
-    pinned,
-)
+from chef_failover.decide.steering import ABSENT_KEPT, carried, ends_at_after_reboot
 from chef_failover.decide.world import refresh_choice
 from chef_failover.errors import RefusedError
 from chef_failover.model.model import Health, Outcome, Standing
@@ -200,12 +194,6 @@ def test_the_wall_clock_only_dates_the_end():
 @pytest.mark.parametrize(("wall_s", "left_s"), [(0, 3600), (600, 3000), (3600, 0), (1e6, 0), (-1e6, 3600)])
 def test_after_a_reboot_the_wall_clock_is_believed_within_bounds(wall_s, left_s):
     assert ends_at_after_reboot(later(3600), 3600.0, 7.0, later(wall_s)) == 7.0 + left_s
-
-
-def test_in_words():
-    assert drained(drain("a")) == "drained by alice"
-    assert drained(lasting(drain, "a", 7200.0, reason="kernel")) == "drained by alice for 2 h: kernel"
-    assert pinned(lasting(pin, "b", 7200.0, is_strict=True), 600.0) == ("pinned strictly to b by alice for another 2 h")
 
 
 def test_without_any_server_orders_still_end():

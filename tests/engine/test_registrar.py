@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.decide.fleet import BOOT_S
-from chef_failover.decide.registration import FIRST_SPAN_S, Answer, Event
+from chef_failover.decide.registration import FIRST_SPAN_S
+from chef_failover.decide.spread import BOOT_S
 from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.registrar import LOOK_S, WORD_HOLDS_S, Registrar
@@ -22,6 +22,7 @@ from chef_failover.model.model import (
     SelectionPolicy,
     Snapshot,
 )
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.none import NoProvider
 from tests.support.builders import ON, server

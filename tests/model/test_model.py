@@ -5,7 +5,7 @@ import pytest
 from chef_failover.model.instance import is_instance_id
 from chef_failover.model.model import Transition
 from chef_failover.model.needs import NodeObject
-from tests.support.builders import ON, WEB, bare, server
+from tests.support.builders import ON, WEB, bare, drain, pin, server
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,10 @@ def test_a_server_may_come_back_that_was_down_or_never_met(after, may):
 )
 def test_an_instance_s_id(text, is_one):
     assert is_instance_id(text) is is_one
+
+
+def test_an_order_tells_who_gave_it_how_long_and_why():
+    assert drain("a").told() == "drained by alice"
+    assert drain("a", lasts_s=7200.0, reason="kernel").told() == "drained by alice for 2 h: kernel"
+    strictly = pin("b", lasts_s=7200.0, ends_at=7200.0, is_strict=True)
+    assert strictly.told(600.0) == "pinned strictly to b by alice for another 2 h"

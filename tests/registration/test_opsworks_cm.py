@@ -13,8 +13,9 @@ from botocore.stub import Stubber
 from chef_failover.aws import call as aws
 from chef_failover.aws.boto import MODELS, client, session
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.decide.registration import Answer, Event, spans, throttled_wait_s
+from chef_failover.decide.registration import spans, throttled_wait_s
 from chef_failover.errors import AwsError
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_cm import ATTRIBUTE_NAMES, LONGEST_POLL_S, POLL_S, OpsworksCm
 from tests.support.opsworks_stub import DRIP, PAIRS, OpsworksStub

@@ -10,10 +10,11 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import parse
-from chef_failover.decide.registration import TABLE, Event
+from chef_failover.decide.registration import TABLE
 from chef_failover.engine.workers import chef_server_for
 from chef_failover.errors import AwsError
 from chef_failover.model.model import RegistrationState
+from chef_failover.model.registration import Event
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import ChefServerProvider

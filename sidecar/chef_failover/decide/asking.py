@@ -70,14 +70,13 @@ def servers_to_ask(
         silent_from = asked.get(server.name, now) + _silence_s(server)
         if now < silent_from:
             again_at = silent_from
-        supposed = supposed.with_server(_supposed_to_fail(server, now))
+        fails = ProbeResult(Outcome.READ_TIMEOUT, "", now, began_at=now)
+        supposed = supposed.with_server(attrs.evolve(server, last_probe=fails))
     choice = None if awaited else select_at_once(snapshot, now=now, runs_from=runs_from)
     used = choice.name if choice else awaited[-1] if awaited else None
-    names = [server.name for server in ranked(snapshot)]
-    preferred = {*itertools.takewhile(lambda name: name != used, names), snapshot.pinned} - {*awaited}
-    if used == snapshot.pinned:
-        preferred = set()
-    for_later = [one.name for one in snapshot.servers if one.name in preferred and _is_of_use(snapshot, one, now)]
+    servers = sorted(ranked(snapshot), key=lambda server: server.name != snapshot.pinned)
+    preferred = itertools.takewhile(lambda server: server.name != used, servers)
+    for_later = (one.name for one in preferred if one.name not in awaited and _is_of_use(snapshot, one, now))
     return Asking(tuple(awaited), tuple(for_later), again_at, choice)
 
 
@@ -87,25 +86,18 @@ def server_to_settle(before: Snapshot, after: Snapshot, name: str, *, now: float
     A node leaves a server that went DOWN only for one that has answered since, so the best of the others is asked, and
     the next one if that fails. And when a server comes UP, the one in use is asked whether it has come back with it.
     """
-    was, found = before.server(name), after.server(name)
-    in_use = after.in_use
+    was, found, in_use = before.server(name), after.server(name), after.in_use
     if after.offline or in_use is None or in_use.liveness.changed_at is None or in_use.health is not Health.DOWN:
         return None
     if was is not None and found is not None and was.health < found.health is Health.UP:
         return in_use.name
-    since = in_use.liveness.changed_at
-    return server_worth_waiting_for(after, now=now, runs_from=since, registers=False)
+    return server_worth_waiting_for(after, now=now, runs_from=in_use.liveness.changed_at, registers=False)
 
 
 def _silence_s(server: ServerSnapshot) -> float:
     """How long it may be silent: a server that is far away or busy takes longer, and no standby is to suffer for it."""
     last = server.last_alive_probe
-    latency_s = last.latency_s if last is not None and last.latency_s is not None else 0.0
-    return min(LONGEST_SILENCE_S, max(SILENCE_S, 2 * latency_s))
-
-
-def _supposed_to_fail(server: ServerSnapshot, now: float) -> ServerSnapshot:
-    return attrs.evolve(server, last_probe=ProbeResult(Outcome.READ_TIMEOUT, "", now, began_at=now))
+    return min(LONGEST_SILENCE_S, max(SILENCE_S, 2 * ((last and last.latency_s) or 0.0)))
 
 
 def _is_of_use(snapshot: Snapshot, server: ServerSnapshot, now: float) -> bool:

@@ -41,16 +41,15 @@ def after_move(snapshot: Snapshot, before: Choice, choice: Choice, *, now: float
     left = next((one for one in choice.verdicts if one.name == before.name), None)
     if left is None or not 0 < snapshot.policy.failback_s < math.inf:
         return snapshot
-    for server in snapshot.servers:
-        # Where the node is not registered yet, nothing has failed.
-        is_yet_to_register = left.standing is Standing.TURNS_NODE_AWAY and not server.is_registered
-        if server.name == left.name and left.standing not in _NO_FAILURES and not is_yet_to_register:
-            returns = _failed(server.returns, snapshot.policy.failback_s, now)
-        elif server.name == choice.name and not left.is_better:
-            returns = attrs.evolve(server.returns, came_back_at=now)
-        else:
-            continue
-        snapshot = snapshot.with_server(attrs.evolve(server, returns=returns))
+    former, chosen = snapshot.server(before.name), snapshot.server(choice.name)
+    # Where the node is not registered yet, nothing has failed.
+    is_refused = left.standing is Standing.TURNS_NODE_AWAY and former is not None and not former.is_registered
+    if former is not None and left.standing not in _NO_FAILURES and not is_refused:
+        returns = _failed(former.returns, snapshot.policy.failback_s, now)
+        snapshot = snapshot.with_server(attrs.evolve(former, returns=returns))
+    if chosen is not None and not left.is_better:
+        returns = attrs.evolve(chosen.returns, came_back_at=now)
+        snapshot = snapshot.with_server(attrs.evolve(chosen, returns=returns))
     return snapshot
 
 
@@ -104,9 +103,7 @@ def _share(server: ServerSnapshot, policy: SelectionPolicy) -> float:
 
 def _doublings(returns: Returns, now: float) -> int:
     """Those that are left after the days of peace."""
-    if not returns.failed_at:
-        return 0
-    return max(0, returns.doublings - int((now - returns.failed_at[-1]) // DAY_S))
+    return max(0, returns.doublings - int((now - returns.failed_at[-1]) // DAY_S)) if returns.failed_at else 0
 
 
 def _failed(returns: Returns, failback_s: float, now: float) -> Returns:

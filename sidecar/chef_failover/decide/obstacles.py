@@ -14,25 +14,27 @@ import attrs
 from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.run_evidence import why_behind
-from chef_failover.decide.search_index import why_impaired
-from chef_failover.decide.steering import drained
 from chef_failover.model.model import Health, RegistrationState, ServerSnapshot, Snapshot, Standing
 
 TOO_LATE = "no answer in time for this run"
 MORE_MUST_FOLLOW = "its last probe succeeded; more must follow"
 _SAID = {
-    Standing.UNKNOWN: "is UNKNOWN: ",
-    Standing.DOWN: "is DOWN: ",
-    Standing.FAILING: "is failing: ",
-    Standing.TURNS_NODE_AWAY: "does not accept this node: ",
-    Standing.NOT_READY: "is not ready: ",
-    Standing.DRAINED: "is ",
-    Standing.RISING: "is coming back: ",
-    Standing.FAILS_RUNS: "fails runs: ",
-    Standing.IMPAIRED: "is impaired: ",
-    Standing.STALE: "is stale: ",
-    Standing.ELIGIBLE: "is ",
+    Standing.UNKNOWN: ("is UNKNOWN: ", "it must come UP"),
+    Standing.DOWN: ("is DOWN: ", "it must come UP"),
+    Standing.FAILING: ("is failing: ", "its next probe must succeed"),
+    Standing.TURNS_NODE_AWAY: ("does not accept this node: ", "it must accept this node"),
+    Standing.NOT_READY: ("is not ready: ", "it must be ready"),
+    Standing.DRAINED: ("is ", "its drain must end"),
+    Standing.RISING: ("is coming back: ", "its next probes must succeed"),
+    Standing.FAILS_RUNS: (
+        "fails runs: ",
+        "time must pass, or a run must get further there: chef-failover pin {} --strict",
+    ),
+    Standing.IMPAIRED: ("is impaired: ", "its search index must work"),
+    Standing.STALE: ("is stale: ", ""),  # it is used once no other one is well
+    Standing.ELIGIBLE: ("is ", ""),
 }
+"""How a server stands, in words that follow its name, and what ends that; ``{}`` is its name."""
 _REGISTRATIONS = {
     RegistrationState.UNREGISTERED: "this node is not registered there",
     RegistrationState.REQUESTED: "registration there is under way",
@@ -43,7 +45,12 @@ _REGISTRATIONS = {
 
 def said(standing: Standing, words: str) -> str:
     """How a server stands, as words that follow its name: ``is DOWN: connection refused``."""
-    return _SAID[standing] + words
+    return _SAID[standing][0] + words
+
+
+def remedy(standing: Standing, name: str) -> str:
+    """What must change for the server ``name`` to stand better; empty where nothing has to."""
+    return _SAID[standing][1].format(name)
 
 
 @attrs.frozen
@@ -77,9 +84,9 @@ def obstacles(
         *_of_access(server, runs_from),
         (Standing.NOT_READY, why_not_ready(snapshot, server)),
         (Standing.FAILS_RUNS, why_behind(snapshot, server, now=now)),
-        (Standing.IMPAIRED, why_impaired(server, is_in_use=is_in_use)),
+        *_of_index(server, is_in_use),
         (Standing.STALE, stale(snapshot, server, now=now)),
-        (Standing.DRAINED, drained(drain, now) if drain else None),
+        (Standing.DRAINED, drain.told(now) if drain else None),
     )
     return tuple(Obstacle(standing, words) for standing, words in found if words is not None)
 
@@ -101,6 +108,20 @@ def _of_health(server: ServerSnapshot, is_in_use: bool, runs_from: float | None)
     if runs_from is None and is_in_use and (last is None or is_ours_alone):
         return []
     return [(Standing.FAILING if runs_from is not None and is_ours_alone else Standing.UNKNOWN, detail)]
+
+
+def _of_index(server: ServerSnapshot, is_in_use: bool) -> list[tuple[Standing, str]]:
+    """What keeps a run there from saving its node.
+
+    No node moves to a server whose latest look failed, but the one in use keeps its node until enough have.
+    """
+    index = server.index
+    if index.health is Health.DOWN:
+        words = "failed a moment ago" if index.is_changing else "fails, so the last save of a run fails"
+        return [(Standing.IMPAIRED, f"its search index {words}")]
+    return (
+        [(Standing.IMPAIRED, "its search index failed its last check")] if index.is_changing and not is_in_use else []
+    )
 
 
 def _of_access(server: ServerSnapshot, runs_from: float | None) -> list[tuple[Standing, str]]:

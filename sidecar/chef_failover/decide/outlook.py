@@ -9,7 +9,7 @@ import datetime
 import math
 
 from chef_failover.decide import hold_down, rights
-from chef_failover.decide.obstacles import Obstacle, obstacles
+from chef_failover.decide.obstacles import Obstacle, obstacles, remedy
 from chef_failover.decide.seeding import differences_of
 from chef_failover.decide.steering import in_force
 from chef_failover.durations import in_words
@@ -17,18 +17,6 @@ from chef_failover.model.model import Choice, Health, RegistrationState, ServerS
 
 CERTIFICATE_NOTICE_S = 21 * 86400.0
 """A certificate that is renewed by a machine is renewed before this; one that is not wants a person's time."""
-_REMEDIES = {
-    Standing.UNKNOWN: "it must come UP",
-    Standing.DOWN: "it must come UP",
-    Standing.FAILING: "its next probe must succeed",
-    Standing.TURNS_NODE_AWAY: "it must accept this node",
-    Standing.NOT_READY: "it must be ready",
-    Standing.DRAINED: "its drain must end",
-    Standing.RISING: "its next probes must succeed",
-    Standing.FAILS_RUNS: "time must pass, or a run must get further there: chef-failover pin {} --strict",
-    Standing.IMPAIRED: "its search index must work",
-}
-"""What ends an obstacle. A stale server is used once no other one is well."""
 _OUTAGES = (Standing.DOWN, Standing.RISING, Standing.IMPAIRED)
 """From the end of these on a server has to stay well."""
 
@@ -92,7 +80,7 @@ def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, 
     is_pinned = snapshot.pinned == verdict.name
     found = [one.standing for one in _obstacles(snapshot, server, now)]
     wants = [f"the pin to {snapshot.pinned} must end"] if snapshot.pin and not is_pinned else []
-    wants += [_REMEDIES[standing].format(verdict.name) for standing in found if standing in _REMEDIES]
+    wants += filter(None, (remedy(standing, verdict.name) for standing in found))
     if verdict.is_better and not is_pinned and not choice.is_degraded:
         wants += _to_stay_well(server, snapshot, found, now)
     before = _before(verdict, choice)

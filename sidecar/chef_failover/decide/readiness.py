@@ -33,7 +33,7 @@ def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 
     Readings are rare, so one is enough.
     """
-    if snapshot.policy.readiness.mode is ReadinessMode.OFF:
+    if snapshot.policy.readiness.is_off:
         return None
     return REFUSED if is_barred(snapshot, server) else _lack(snapshot, server)
 
@@ -41,7 +41,7 @@ def why_not_ready(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 def is_unread(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """What a run finds there is still to be read for the first time: no reading and no run has told."""
     last = server.last_alive_probe
-    can_be_read = last is not None and last.is_signed and snapshot.policy.readiness.mode is not ReadinessMode.OFF
+    can_be_read = last is not None and last.is_signed and not snapshot.policy.readiness.is_off
     return can_be_read and not server.is_known
 
 
@@ -58,7 +58,7 @@ def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return f"{server.name}: {lack}; a run there will {'do nothing' if is_idle else 'not do what it should'}"
     if may_save(server) is False:
         return f"{server.name}: this node probably cannot save its object there, so a run may fail at its end"
-    if policy.mode is ReadinessMode.OFF or not is_idle:
+    if policy.is_off or not is_idle:
         return None
     if _mere_claims(snapshot, server):
         return f"{server.name} {_object_sentence(snapshot, server)}; a run there may do nothing"
@@ -71,7 +71,7 @@ def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
 def sentence(snapshot: Snapshot, server: ServerSnapshot) -> str:
     """How its readiness stands, for people."""
     policy, check = snapshot.policy.readiness, server.node_check
-    if policy.mode is ReadinessMode.OFF:
+    if policy.is_off:
         return "not checked: readiness is off"
     why_not = why_not_ready(snapshot, server)
     if why_not is not None:

@@ -25,7 +25,7 @@ from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.rights import is_barred, is_refused
 from chef_failover.decide.spread import doubled, varied
 from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
-from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode
+from chef_failover.model.needs import Content, NodeObject, ParityMode
 from chef_failover.model.question import Look, Question
 from chef_failover.model.run_history import Phase, Run, Used
 
@@ -56,10 +56,10 @@ def due_at(
         asked_at: when a person, or a run that left something open, last asked for a reading.
     """
     policy, check = snapshot.policy, server.node_check
-    is_off = policy.readiness.mode is ReadinessMode.OFF and policy.parity is ParityMode.OFF
+    is_off = policy.readiness.is_off and policy.parity is ParityMode.OFF
     if is_off or not server.answers_node:
         return math.inf
-    read_at = check.read_at if check is not None else -math.inf
+    read_at = server.read_at
     is_in_use = snapshot.is_in_use(server.name)
     is_model = seeding.is_awaited_from(snapshot, server)
     is_unread = check is None and (not server.was_known or server.lacked_object_at is not None)
@@ -77,7 +77,7 @@ def question(snapshot: Snapshot, server: ServerSnapshot, *, asked_at: float = -m
     check, readiness, used = server.node_check, snapshot.policy.readiness, snapshot.used
     is_missing = server.has_node_object is False
     is_model = seeding.is_awaited_from(snapshot, server)
-    is_asked = asked_at > (check.read_at if check is not None else -math.inf)
+    is_asked = asked_at > server.read_at
     asks_content = is_asked or not (is_model and server.has_had_success)
     look = Look.ARRIVAL if is_missing else Look.EXISTENCE
     if readiness.has_policy:
@@ -102,15 +102,15 @@ def after_run(server: ServerSnapshot, used: Used, *, at: float) -> ServerSnapsho
     policy, environment = used.question
     content = Content(at, policy, used.policy_revision, environment, used.cookbooks or None)
     check = NodeCheck(at, former.node, content=content, has_node_object=True, node_read_at=former.node_read_at)
-    check = attrs.evolve(check, policy_found=True if used.has_policy else None)
-    if used.does_something:
-        node = check.node if check.node is not None and check.node.work == used.work else None
-        check = attrs.evolve(check, node=node)
-        return attrs.evolve(server, node_check=check, had_useful_node_object=True, lacked_object_at=None)
-    if server.has_node_object is False or server.lacked_object_at is not None:  # chef-client has just made it
-        check = attrs.evolve(check, node=NodeObject(environment=used.environment), node_read_at=at)
+    check, is_empty = attrs.evolve(check, policy_found=used.has_policy or None), not used.does_something
+    if is_empty and (server.has_node_object is False or server.lacked_object_at is not None):
+        made = NodeObject(environment=used.environment)  # by chef-client, just now
+        check = attrs.evolve(check, node=made, node_read_at=at)
         return attrs.evolve(server, node_check=check, lacked_object_at=at)
-    return attrs.evolve(server, node_check=check)
+    if not is_empty and check.node is not None and check.node.work != used.work:
+        check = attrs.evolve(check, node=None)
+    has_had_useful = server.had_useful_node_object or not is_empty
+    return attrs.evolve(server, node_check=check, had_useful_node_object=has_had_useful, lacked_object_at=None)
 
 
 def is_asked_by(server: ServerSnapshot, run: Run) -> bool:

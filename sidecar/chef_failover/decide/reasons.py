@@ -9,7 +9,6 @@ import attrs
 
 from chef_failover.decide import hold_down
 from chef_failover.decide.obstacles import TOO_LATE, Obstacle, said
-from chef_failover.decide.steering import pinned
 from chef_failover.durations import in_words
 from chef_failover.model.model import Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
 from chef_failover.model.orders import Pin
@@ -59,11 +58,11 @@ def _unless_it_failed(server: ServerSnapshot) -> str:
 def _reason_of_pin(pin: Pin, choice: Choice, each: Mapping[str, str], now: float) -> str:
     why_not = each.get(pin.server, f"the configuration has no server {pin.server}")
     if choice.name != pin.server:
-        return f"{pinned(pin, now)}, but {why_not}; until that changes, this is the best of the rest"
+        return f"{pin.told(now)}, but {why_not}; until that changes, this is the best of the rest"
     if not choice.is_degraded:
-        return pinned(pin, now)
+        return pin.told(now)
     rest = "" if pin.is_strict else "no server is eligible; "
-    return f"{rest}{pinned(pin, now)}, though {why_not}"
+    return f"{rest}{pin.told(now)}, though {why_not}"
 
 
 def _sentence(server: ServerSnapshot, found: Sequence[Obstacle], choice: Choice, snapshot: Snapshot, now: float) -> str:

@@ -27,15 +27,14 @@ the attempt is made when a fleet of unknown size would make it, however large th
 from __future__ import annotations
 
 import datetime
-import enum
 import hashlib
 from collections.abc import Mapping
 
 import attrs
 
-from chef_failover.decide.fleet import BOOT_S, scale
-from chef_failover.decide.spread import doubled
+from chef_failover.decide.spread import BOOT_S, doubled, scale
 from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
+from chef_failover.model.registration import Answer, Event
 
 FIRST_SPAN_S = 4.0
 LEISURELY_SPAN_S = 60.0
@@ -57,20 +56,6 @@ GROWTH = 1.42
 """The second and the third span by the first, and each further one by the one before."""
 
 
-class Event(enum.Enum):
-    """What happens to a registration."""
-
-    BEGIN = "begin"
-    """The provider is about to be asked."""
-    GO_ON = "go on"
-    """The provider works on it; its ticket tells which request to ask after."""
-    CONFIRM = "confirm"
-    FAIL = "fail"
-    REFUSE = "refuse"
-    LOSE = "lose"
-    """The server says that it does not know this node or its key."""
-
-
 TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
     (RegistrationState.UNREGISTERED, Event.BEGIN): RegistrationState.REQUESTED,
     (RegistrationState.FAILED, Event.BEGIN): RegistrationState.REQUESTED,
@@ -86,20 +71,6 @@ TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
 
 class IllegalTransitionError(LookupError):
     """The table has no such row; nothing has changed."""
-
-
-@attrs.frozen
-class Answer:
-    """What a provider says: GO_ON, CONFIRM, FAIL or REFUSE, with words for people."""
-
-    event: Event
-    detail: str = ""
-    ticket: str | None = None
-    """With GO_ON: what to ask after next time."""
-    not_before_s: float = 0.0
-    """The server asked for at least this pause (``Retry-After``), or there is nothing to hear earlier."""
-    is_throttled: bool = False
-    """With FAIL: it takes no more for now (429, 503), most likely because a whole fleet asks."""
 
 
 @attrs.frozen

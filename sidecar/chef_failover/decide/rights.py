@@ -18,7 +18,6 @@ from __future__ import annotations
 import attrs
 
 from chef_failover.model.model import NodeCheck, ServerSnapshot, Snapshot
-from chef_failover.model.needs import ReadinessMode
 from chef_failover.model.run_history import Phase, Run, RunEvidence
 
 BARRED_S = 4 * 3600.0
@@ -40,7 +39,7 @@ def may_save(server: ServerSnapshot) -> bool | None:
 
 def is_barred(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """A run has failed there because of it, and nothing has said since that this is over."""
-    return server.run_evidence.saves is False and snapshot.policy.readiness.mode is not ReadinessMode.OFF
+    return server.run_evidence.saves is False and not snapshot.policy.readiness.is_off
 
 
 def after_reading(evidence: RunEvidence, check: NodeCheck) -> RunEvidence:

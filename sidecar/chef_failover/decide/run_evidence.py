@@ -16,6 +16,7 @@ that goes DOWN begins with a clean slate.
 from __future__ import annotations
 
 import math
+import re
 
 import attrs
 
@@ -31,20 +32,10 @@ HOLD_DOWN_S = 3600.0
 MOST = 4
 """Of more runs than these none makes it longer."""
 _STATUSES = (401, 403, 404)
-_CONNECTION = frozenset(
-    f"Errno::{name}"
-    for name in ("ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT")
-) | {
-    "EOFError",
-    "Net::HTTPBadResponse",
-    "Net::OpenTimeout",
-    "Net::ReadTimeout",
-    "Net::WriteTimeout",
-    "OpenSSL::SSL::SSLError",
-    "Socket::ResolutionError",
-    "SocketError",
-    "Timeout::Error",
-}
+_CONNECTION = re.compile(
+    r"Errno::(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)|EOFError|SocketError"
+    r"|Socket::ResolutionError|Timeout::Error|Net::(Open|Read|Write)Timeout|Net::HTTPBadResponse|OpenSSL::SSL::SSLError"
+)
 """Ruby's classes for what goes wrong with a connection or TLS."""
 
 
@@ -95,4 +86,4 @@ def _is_failed_by_server(run: Run) -> bool:
         return False
     if run.http_status is not None:
         return run.http_status in _STATUSES or run.http_status >= 500
-    return run.error_class in _CONNECTION
+    return run.error_class is not None and _CONNECTION.fullmatch(run.error_class) is not None

@@ -10,18 +10,12 @@ left empty where we had seen that there was none: chef-client made it for want o
 
 from __future__ import annotations
 
-import json
-import math
-
 from chef_failover.decide.preference import is_preferred, preference
 from chef_failover.model.model import Health, ServerSnapshot, Snapshot
 from chef_failover.model.needs import NodeObject, ReadinessMode
-from chef_failover.printable import printable
 
 FRESH_S = 600.0
 """How long before an object was missed the one that it is made from may have been read."""
-_NAMED = 8
-"""Attributes that are named at the most."""
 
 
 def source(snapshot: Snapshot) -> ServerSnapshot | None:
@@ -93,27 +87,12 @@ def is_awaited_from(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
     return any(_waits_for(snapshot, holder, one) for one in snapshot.servers if one.name != holder.name)
 
 
-def differences(reference: NodeObject, other: NodeObject) -> tuple[str, ...]:
-    """What is not the same in ``other``, in words for people. Attributes are only named: a value may be a secret."""
-    found = []
-    if reference.run_list != other.run_list:
-        found.append("run list")
-    if reference.environment != other.environment:
-        found.append(f"environment: {other.environment}, not {reference.environment}")
-    policies = [f"{node.policy_name or 'none'} in {node.policy_group or 'no group'}" for node in (other, reference)]
-    if policies[0] != policies[1]:
-        found.append(f"policy: {policies[0]}, not {policies[1]}")
-    if reference.normal != other.normal:
-        found.append(f"normal attributes: {_differing_keys(reference.normal, other.normal)}")
-    return tuple(map(printable, found))
-
-
 def differences_of(snapshot: Snapshot, server: ServerSnapshot) -> tuple[str, ...]:
     """What is not the same in its object as in the `reference`; nothing when there is nothing to compare."""
     node, wanted = server.node_object, reference(snapshot)
-    if node is None or wanted is None or snapshot.policy.readiness.mode is ReadinessMode.OFF:
+    if node is None or wanted is None or snapshot.policy.readiness.is_off:
         return ()
-    return differences(wanted, node)
+    return wanted.differences(node)
 
 
 def is_model_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
@@ -152,24 +131,10 @@ def _is_ours_to_mend(snapshot: Snapshot, holder: ServerSnapshot, server: ServerS
 
 def _is_read_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
     """The object on ``holder`` was read about when that on ``server`` was missed, or cannot be read now."""
-    ours, theirs = holder.node_check, server.node_check
-    missed_at = theirs.read_at if theirs is not None else -math.inf
-    is_fresh = ours is not None and ours.node_read_at >= max(snapshot.used_since, missed_at - FRESH_S)
-    return is_fresh or not holder.answers_node
+    check, since = holder.node_check, max(snapshot.used_since, server.read_at - FRESH_S)
+    return not holder.answers_node or (check is not None and check.node_read_at >= since)
 
 
 def _useful_object(server: ServerSnapshot) -> NodeObject | None:
     node = server.node_object
     return node if node is not None and node.does_something else None
-
-
-def _differing_keys(one: str, other: str) -> str:
-    ours, theirs = _texts_of_values(one), _texts_of_values(other)
-    keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
-    return ", ".join(keys[:_NAMED]) + more
-
-
-def _texts_of_values(normal: str) -> dict[str, str]:
-    """Each attribute's value as text again: to Python, true is 1."""
-    return {key: json.dumps(value, sort_keys=True) for key, value in json.loads(normal).items()}

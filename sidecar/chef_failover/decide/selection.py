@@ -52,7 +52,7 @@ from chef_failover.model.model import (
     Standing,
     Verdict,
 )
-from chef_failover.model.needs import NodeObject, ParityMode, ReadinessMode
+from chef_failover.model.needs import NodeObject, ParityMode
 
 PROOF_S = 5.0
 """Seconds within which a registration must go on to be waited for, and after it a probe that is signed with it."""
@@ -116,22 +116,8 @@ def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float
     choice falls on a server that has really answered, there is nothing to wait for; otherwise it falls on the one to
     wait for. No run waits for a server that asked to be left alone.
     """
-    imagined, names = [], set()
-    for server in snapshot.servers:
-        is_begun = registers and is_being_registered(server, now)
-        is_unasked = is_begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
-        # One that was never heard of may turn out to have the node object that those who answered have not.
-        is_unknown = is_unasked and server.health is Health.UNKNOWN and server.node_check is None
-        is_unread = is_unknown or (registers and _is_to_be_read(server, snapshot))
-        if is_unasked or is_unread:
-            names.add(server.name)
-        answer = _answering(server, snapshot, now) if is_unasked else server
-        if is_begun:
-            registered = attrs.evolve(server.registration, state=RegistrationState.REGISTERED)
-            answer = attrs.evolve(answer, registration=registered)
-        if is_unread:
-            answer = attrs.evolve(answer, node_check=NodeCheck(now, _USEFUL))
-        imagined.append(answer)
+    imagined = [_at_best(server, snapshot, now, runs_from, registers) for server in snapshot.servers]
+    names = {best.name for best, known in zip(imagined, snapshot.servers, strict=True) if best is not known}
     if not names:
         return None
     choice, _ = _choose(in_force(attrs.evolve(snapshot, servers=tuple(imagined)), now), now, runs_from)
@@ -174,6 +160,23 @@ def select_at_once(snapshot: Snapshot, *, now: float, runs_from: float) -> Choic
     return select(attrs.evolve(snapshot, servers=tuple(servers)), now=now, runs_from=runs_from)
 
 
+def _at_best(
+    server: ServerSnapshot, snapshot: Snapshot, now: float, runs_from: float, registers: bool
+) -> ServerSnapshot:
+    """``server`` as it would be if all that is still to be heard of it were good; itself if nothing is."""
+    is_begun = registers and is_being_registered(server, now)
+    is_unasked = is_begun or not (server.is_probed_since(runs_from) or now < server.stay_away_until)
+    # One that was never heard of may turn out to have the node object that those who answered have not.
+    is_unknown = is_unasked and server.health is Health.UNKNOWN and server.node_check is None
+    is_unread = is_unknown or (registers and _is_to_be_read(server, snapshot))
+    if is_unasked:
+        server = _answering(server, snapshot, now)
+    if is_begun:
+        registered = attrs.evolve(server.registration, state=RegistrationState.REGISTERED)
+        server = attrs.evolve(server, registration=registered)
+    return attrs.evolve(server, node_check=NodeCheck(now, _USEFUL)) if is_unread else server
+
+
 def _answering(server: ServerSnapshot, snapshot: Snapshot, now: float) -> ServerSnapshot:
     """``server`` as it would be had it just answered as well as it last did."""
     answer = attrs.evolve(server.last_alive_probe or ProbeResult(Outcome.OK, "", now), finished_at=now)
@@ -184,7 +187,7 @@ def _answering(server: ServerSnapshot, snapshot: Snapshot, now: float) -> Server
 def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     """What its first reading finds may tell where a run goes, and is known in a moment."""
     readiness = snapshot.policy.readiness
-    is_looked_at = readiness.mode is not ReadinessMode.OFF and not readiness.has_policy
+    is_looked_at = not readiness.is_off and not readiness.has_policy
     last = server.last_alive_probe
     is_new = not server.was_known or server.registration.retry_at > -math.inf
     is_unread = server.node_check is None and is_new and last is not None and last.is_signed

@@ -26,7 +26,6 @@ from collections.abc import Container, Iterable
 
 import attrs
 
-from chef_failover.durations import in_words
 from chef_failover.model.model import Health, Snapshot
 from chef_failover.model.orders import Drain, FleetDrain, Order, Orders, Pin
 
@@ -40,12 +39,7 @@ ABSENT_KEPT = 50
 
 def in_force(snapshot: Snapshot, now: float) -> Snapshot:
     """The world without what is over ``now``, on the monotonic clock."""
-    return attrs.evolve(snapshot, orders=snapshot.orders.minus(over_by(snapshot, now)))
-
-
-def over_by(snapshot: Snapshot, now: float) -> list[Order]:
-    """The orders whose time is over ``now``."""
-    return [order for order in snapshot.orders if order.ends_at <= now]
+    return attrs.evolve(snapshot, orders=snapshot.orders.minus(snapshot.orders.over_by(now)))
 
 
 def carried(orders: Orders, names: Container[str]) -> Orders:
@@ -57,10 +51,10 @@ def carried(orders: Orders, names: Container[str]) -> Orders:
 
 def taken_from(snapshot: Snapshot, ended: Iterable[Order]) -> str | None:
     """With ``failback: never``, the server that one of these orders took the node from; None otherwise, or if DOWN."""
-    if not math.isinf(snapshot.policy.failback_s) or snapshot.choice is None:
+    if not math.isinf(snapshot.policy.failback_s):
         return None
     for order in ended:
-        is_in_effect = isinstance(order, Drain) or snapshot.choice.name == order.server
+        is_in_effect = isinstance(order, Drain) or snapshot.is_in_use(order.server)
         was_there = isinstance(order, Pin) or order.in_use == order.server
         server = snapshot.server(order.in_use) if order.in_use and is_in_effect and was_there else None
         if server is not None and server.health is not Health.DOWN:
@@ -75,11 +69,11 @@ def why_refused(snapshot: Snapshot, order: Order) -> str | None:
         if not any(server.name != name and not snapshot.orders.drain_of(server.name) for server in snapshot.servers):
             return f"no server would be left: every other one is drained; undrain one, or drain {name} with --force"
         if snapshot.pin and snapshot.pin.is_strict and snapshot.pin.server == name:
-            return f"this node is {pinned(snapshot.pin)}; unpin it first, or drain {name} with --force"
+            return f"this node is {snapshot.pin.told()}; unpin it first, or drain {name} with --force"
         return None
     drain = snapshot.orders.drain_of(name)
     if drain is not None and not (isinstance(order, Pin) and order.is_strict):
-        return f"{name} is drained by {of_whom(drain)}; undrain it, or pin the node with --strict"
+        return f"{name} is {drain.told()}; undrain it, or pin the node with --strict"
     return None
 
 
@@ -109,58 +103,14 @@ def fleet_drain_of(
     left_s = math.inf if until is None else (until - on).total_seconds()
     if snapshot.server(name) is None or left_s <= 0:
         return None
-    former = snapshot.orders.at((FleetDrain, name))
-    if isinstance(former, FleetDrain) and former.reason == reason and _is_same_end(former.ends_on, until):
+    former = next((drain for drain in snapshot.orders.fleet_drains if drain.server == name), None)
+    if former is not None and former.reason == reason and _is_same_end(former.ends_on, until):
         return former
-    in_use = snapshot.choice.name if snapshot.choice else None
-    return FleetDrain(
-        server=name,
-        who=FLEET,
-        reason=reason,
-        created_on=former.created_on if former else on,
-        lasts_s=left_s,
-        ends_at=now + left_s,
-        ends_on=until,
-        in_use=former.in_use if former else in_use,
-    )
+    drain = former or FleetDrain(server=name, who=FLEET, created_on=on, in_use=snapshot.chosen)
+    return attrs.evolve(drain, reason=reason, lasts_s=left_s, ends_at=now + left_s, ends_on=until)
 
 
 def _is_same_end(one: datetime.datetime | None, other: datetime.datetime | None) -> bool:
     if one is None or other is None:
         return one is other
     return abs((one - other).total_seconds()) <= CLOCK_SLACK_S
-
-
-# --- in words -------------------------------------------------------------------------------------------------------
-
-
-def drained(drain: Drain, now: float | None = None) -> str:
-    """``drained by alice for another 2 h: kernel upgrade``; without ``now``, what was asked for."""
-    return f"drained by {of_whom(drain, now)}"
-
-
-def pinned(pin: Pin, now: float | None = None) -> str:
-    """``pinned to standby by alice for another 30 min: drill``."""
-    return f"pinned{' strictly' if pin.is_strict else ''} to {pin.server} by {of_whom(pin, now)}"
-
-
-def of_whom(order: Order, now: float | None = None) -> str:
-    """Who, how long and why."""
-    span_s = order.lasts_s if now is None else order.ends_at - now
-    span = "" if math.isinf(span_s) else f" for {'' if now is None else 'another '}{in_words(span_s)}"
-    return f"{order.who}{span}{f': {order.reason}' if order.reason else ''}"
-
-
-def lifted(order: Order, who: str) -> str:
-    """Why it holds no more: a person has taken it back."""
-    return f"ended by {who}; set by {of_whom(order)}"
-
-
-def struck(order: Order) -> str:
-    """Why it holds no more: the fleet's list does not have it any more."""
-    return f"removed from {order.who}"
-
-
-def over(order: Order) -> str:
-    """Why it holds no more: its time is over."""
-    return f"expired; set by {of_whom(order)}"

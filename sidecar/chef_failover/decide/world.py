@@ -10,9 +10,8 @@ from collections.abc import Hashable, Iterable, Mapping
 import attrs
 
 from chef_failover.decide import hold_down, parity, reading, rights, run_evidence, steering
-from chef_failover.decide.health import counted
+from chef_failover.decide.health import INDEX_FAILS, INDEX_LABELS, counted, index_after
 from chef_failover.decide.readiness import sentence, why_not_ready
-from chef_failover.decide.search_index import FAILS, LABELS, WORKS, looked_at
 from chef_failover.decide.seeding import is_mended_soon, reference
 from chef_failover.decide.selection import PROOF_S, is_being_registered, select
 from chef_failover.errors import RefusedError
@@ -72,17 +71,16 @@ def apply_probe(
     if result.outcome is Outcome.NOT_ASSOCIATED and changed.access.health is Health.DOWN:  # restored empty, it may be
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
     if is_alive and result.index_fails is not None:
-        had_failed = _last_label(snapshot, server.name, LABELS) == FAILS
-        index = looked_at(server.index, result, had_failed=had_failed, thresholds=snapshot.policy.thresholds)
+        had_failed = _last_label(snapshot, server.name, INDEX_LABELS) == INDEX_FAILS
+        index = index_after(server.index, result, had_failed=had_failed, thresholds=snapshot.policy.thresholds)
         changed = attrs.evolve(changed, index=index)
-        label = FAILS if index.health is Health.DOWN else WORKS
-        snapshot = _tell(snapshot, server.name, LABELS, label, result.detail, on=on)
+        label = INDEX_LABELS[index.health is Health.DOWN]
+        snapshot = _tell(snapshot, server.name, INDEX_LABELS, label, result.detail, on=on)
     if changed.health is not server.health:
         changed = attrs.evolve(changed, changed_on=on)
         if changed.health is Health.DOWN:
             changed = attrs.evolve(changed, run_evidence=run_evidence.excused(changed.run_evidence))
-        transition = Transition(on, server.name, server.health.name, changed.health.name, result.detail)
-        snapshot = _remember(snapshot, transition)
+        snapshot = _remember(snapshot, server.name, server.health.name, changed.health.name, result.detail, on=on)
     return refresh_choice(snapshot.with_server(changed), now=at, on=on)
 
 
@@ -145,7 +143,7 @@ def apply_registration(
     if is_new_reason and after in _FAILURES:
         if said and said.before == after:
             snapshot = attrs.evolve(snapshot, transitions=tuple(one for one in snapshot.transitions if one != said))
-        snapshot = _remember(snapshot, Transition(on, server.name, after, after.value, detail))
+        snapshot = _remember(snapshot, server.name, after, after.value, detail, on=on)
     elif after is not RegistrationState.REQUESTED:
         snapshot = _tell(snapshot, server.name, _REGISTRATIONS, after, detail, on=on)
     changed = attrs.evolve(server, registration=registration)
@@ -163,22 +161,19 @@ def apply_order(snapshot: Snapshot, order: Order, *, is_forced: bool, now: float
     if why is not None and not is_forced:
         raise RefusedError(why)
     former = snapshot.orders.at(order.place)
-    in_use = snapshot.choice.name if snapshot.choice else None
-    order = attrs.evolve(order, in_use=former.in_use if former else in_use)
+    order = attrs.evolve(order, in_use=former.in_use if former else snapshot.chosen)
     if isinstance(former, Pin) and former.server != order.server:
-        snapshot = _remember(
-            snapshot, Transition(on, former.server, *_labels(former)[::-1], steering.lifted(former, order.who))
-        )
-    snapshot = attrs.evolve(snapshot, orders=snapshot.orders.plus(order))
-    transition = Transition(on, order.server, *_labels(order), f"by {steering.of_whom(order)}")
-    return refresh_choice(_remember(snapshot, transition), now=now, on=on)
+        why = _ended(former, f"ended by {order.who}")
+        snapshot = _remember(snapshot, former.server, *_labels(former)[::-1], why, on=on)
+    snapshot = _remember(snapshot, order.server, *_labels(order), f"by {order.by()}", on=on)
+    return refresh_choice(attrs.evolve(snapshot, orders=snapshot.orders.plus(order)), now=now, on=on)
 
 
 def lift(snapshot: Snapshot, place: Hashable, *, who: str, now: float, on: datetime.datetime) -> Snapshot:
     """The world in which ``who`` has taken back the order with that `Order.place`; no news if there is none."""
     snapshot = refresh_choice(snapshot, now=now, on=on)
     order = snapshot.orders.at(place)
-    return snapshot if order is None else _end(snapshot, {order: steering.lifted(order, who)}, now=now, on=on)
+    return _end(snapshot, {order: _ended(order, f"ended by {who}")} if order else {}, now=now, on=on)
 
 
 def apply_listed_drains(
@@ -193,13 +188,13 @@ def apply_listed_drains(
         name: steering.fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed
     }
     gone: dict[Order, str] = {
-        order: steering.over(order) if order.server in found else steering.struck(order)
+        order: _ended(order) if order.server in found else f"removed from {order.who}"
         for order in snapshot.orders.fleet_drains
         if found.get(order.server) is None
     }
     for order in filter(None, found.values()):
         if order not in snapshot.orders:
-            snapshot = _tell(snapshot, order.server, _DRAINED, _DRAINED[1], f"by {steering.of_whom(order)}", on=on)
+            snapshot = _tell(snapshot, order.server, _DRAINED, _DRAINED[1], f"by {order.by()}", on=on)
             snapshot = attrs.evolve(snapshot, orders=snapshot.orders.plus(order))
     return refresh_choice(_end(snapshot, gone, now=now, on=on), now=now, on=on)
 
@@ -207,7 +202,7 @@ def apply_listed_drains(
 def refresh_choice(snapshot: Snapshot, *, now: float, on: datetime.datetime) -> Snapshot:
     """The world with its settled choice brought up to ``now``, and without the orders that are over."""
     snapshot = steering.redated(snapshot, now, on)
-    ended = {order: steering.over(order) for order in steering.over_by(snapshot, now)}
+    ended = {order: _ended(order) for order in snapshot.orders.over_by(now)}
     return _end(snapshot, ended, now=now, on=on)
 
 
@@ -215,7 +210,7 @@ def _end(snapshot: Snapshot, ended: Mapping[Order, str], *, now: float, on: date
     """The world without these orders, each of which ends for a reason."""
     seen_from = steering.taken_from(snapshot, ended)
     for order, why in ended.items():
-        snapshot = _remember(snapshot, Transition(on, order.server, *_labels(order)[::-1], why))
+        snapshot = _remember(snapshot, order.server, *_labels(order)[::-1], why, on=on)
     snapshot = attrs.evolve(snapshot, orders=snapshot.orders.minus(ended))
     choice = snapshot.choice if seen_from is None else Choice(seen_from, Standing.ELIGIBLE)
     return _choose(snapshot, select(attrs.evolve(snapshot, choice=choice), now=now), now=now, on=on)
@@ -228,13 +223,17 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     if snapshot.offline and before is not None and snapshot.server(before.name):
         verdicts = choice.verdicts if choice.name == before.name else before.verdicts
         return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
-    changed = Transition(on, None, _last_choice(snapshot, now), _label(snapshot, choice, now), choice.reason)
+    told, label = _last_choice(snapshot, now), _label(snapshot, choice, now)
+    after, is_news = attrs.evolve(snapshot, choice=choice), told != label and not _is_about_to_move(snapshot, choice)
     if before is None or before.name != choice.name:
-        moved = attrs.evolve(snapshot, choice=choice, chosen_on=on, is_choice_remembered=False)
-        return _remember(hold_down.after_move(moved, before, choice, now=now) if before else moved, changed)
-    settled = attrs.evolve(snapshot, choice=choice)
-    is_news = changed.before != changed.after and not _is_about_to_move(snapshot, choice)
-    return _remember(settled, changed) if is_news else settled
+        after, is_news = attrs.evolve(after, chosen_on=on, is_choice_remembered=False), True
+        after = hold_down.after_move(after, before, choice, now=now) if before else after
+    return _remember(after, None, told, label, choice.reason, on=on) if is_news else after
+
+
+def _ended(order: Order, how: str = "expired") -> str:
+    """Why it holds no more."""
+    return f"{how}; set by {order.by()}"
 
 
 def _labels(order: Order) -> tuple[str, str]:
@@ -270,9 +269,8 @@ def _lacked_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> 
 
 def _last_choice(snapshot: Snapshot, now: float) -> str:
     """What was last said of the choice."""
-    label = _label(snapshot, snapshot.choice, now)
-    said = next((entry.after for entry in reversed(snapshot.transitions) if entry.server is None), label)
-    return said if said.removesuffix(" (degraded)") == label.removesuffix(" (degraded)") else label
+    said = [entry.after for entry in snapshot.transitions if entry.server is None]
+    return said[-1] if said else _label(snapshot, snapshot.choice, now)
 
 
 def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
@@ -298,7 +296,7 @@ def _tell(
 ) -> Snapshot:
     """The world that remembers that server is ``after``, unless that was the last of ``labels`` said of it."""
     before = _last_label(snapshot, name, labels)
-    return snapshot if before == after else _remember(snapshot, Transition(on, name, before, str(after), reason))
+    return snapshot if before == after else _remember(snapshot, name, before, str(after), reason, on=on)
 
 
 def _last_label(snapshot: Snapshot, name: str, labels: Iterable[str]) -> str:
@@ -318,5 +316,8 @@ def _without_numbers(reason: str) -> str:
     return _NUMBERS.sub("#", reason)
 
 
-def _remember(snapshot: Snapshot, transition: Transition) -> Snapshot:
-    return attrs.evolve(snapshot, transitions=(*snapshot.transitions, transition)[-TRANSITIONS_KEPT:])
+def _remember(
+    snapshot: Snapshot, server: str | None, before: str, after: str, reason: str, *, on: datetime.datetime
+) -> Snapshot:
+    told = (*snapshot.transitions, Transition(on, server, before, after, reason))
+    return attrs.evolve(snapshot, transitions=told[-TRANSITIONS_KEPT:])

@@ -18,10 +18,11 @@ from collections.abc import Callable
 
 import attrs
 
-from chef_failover.decide.registration import USUAL, Answer, Event, Spans, advance, identity_of, is_urgent
+from chef_failover.decide.registration import USUAL, Spans, advance, identity_of, is_urgent
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, ServerSnapshot
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Provider, Registrant
 
 WORD_HOLDS_S = 600.0

@@ -339,6 +339,11 @@ class ServerSnapshot:
         return self.node_check.has_node_object if self.node_check else None
 
     @property
+    def read_at(self) -> float:
+        """When the last reading there was over, whatever it found; minus infinity without any."""
+        return self.node_check.read_at if self.node_check else -math.inf
+
+    @property
     def is_known(self) -> bool:
         """A reading has told what a run finds there, in this life or a former one."""
         check = self.node_check
@@ -463,9 +468,14 @@ class Snapshot:
         """The server of the settled choice; None without one, or when it is not configured any more."""
         return self.server(self.choice.name) if self.choice else None
 
+    @property
+    def chosen(self) -> str | None:
+        """The name of the settled choice."""
+        return self.choice.name if self.choice else None
+
     def is_in_use(self, name: str) -> bool:
         """The settled choice is that server."""
-        return self.choice is not None and self.choice.name == name
+        return self.chosen == name
 
     @property
     def pin(self) -> Pin | None:

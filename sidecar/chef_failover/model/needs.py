@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Mapping
 
 import attrs
 
+from chef_failover.printable import printable
+
 DEFAULT_ENVIRONMENT = "_default"
 """The environment that every Chef server has."""
+_NAMED = 8
+"""Attributes that are named at the most where objects differ."""
 Question = tuple[tuple[str, str] | None, str | None]
 """What a run gets is asked for by name and group of a policy or, without one, by the environment."""
 
@@ -30,6 +35,11 @@ class ReadinessPolicy:
     mode: ReadinessMode = ReadinessMode.SEED
     policy_group: str | None = None
     policy_name: str | None = None
+
+    @property
+    def is_off(self) -> bool:
+        """Node objects play no part."""
+        return self.mode is ReadinessMode.OFF
 
     @property
     def has_policy(self) -> bool:
@@ -67,6 +77,20 @@ class NodeObject:
         """It is as chef-client makes it where there is none, so that ``other`` may take its place."""
         is_bare = not self.does_something and self.normal == "{}"
         return is_bare and self.environment in (DEFAULT_ENVIRONMENT, other.environment)
+
+    def differences(self, other: NodeObject) -> tuple[str, ...]:
+        """What is not the same in ``other``, in words. Attributes are only named: a value may be a secret."""
+        found = []
+        if self.run_list != other.run_list:
+            found.append("run list")
+        if self.environment != other.environment:
+            found.append(f"environment: {other.environment}, not {self.environment}")
+        policies = [f"{node.policy_name or 'none'} in {node.policy_group or 'no group'}" for node in (other, self)]
+        if policies[0] != policies[1]:
+            found.append(f"policy: {policies[0]}, not {policies[1]}")
+        if self.normal != other.normal:
+            found.append(f"normal attributes: {_differing_keys(self.normal, other.normal)}")
+        return tuple(map(printable, found))
 
 
 class ParityMode(enum.StrEnum):
@@ -106,3 +130,15 @@ class Content:
     def is_readable(self) -> bool:
         """The server could tell."""
         return self.revision is not None or self.cookbooks is not None
+
+
+def _differing_keys(one: str, other: str) -> str:
+    ours, theirs = _texts_of_values(one), _texts_of_values(other)
+    keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return ", ".join(keys[:_NAMED]) + more
+
+
+def _texts_of_values(normal: str) -> dict[str, str]:
+    """Each attribute's value as text again: to Python, true is 1."""
+    return {key: json.dumps(value, sort_keys=True) for key, value in json.loads(normal).items()}

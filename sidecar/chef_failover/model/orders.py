@@ -8,6 +8,8 @@ from collections.abc import Container, Hashable, Iterator
 
 import attrs
 
+from chef_failover.durations import in_words
+
 
 @attrs.frozen(kw_only=True)
 class Order:
@@ -32,10 +34,20 @@ class Order:
         """Of two orders with the same one, the later takes the place of the earlier."""
         return type(self), self.server
 
+    def by(self, now: float | None = None) -> str:
+        """Who, how long and why: ``alice for another 2 h: kernel upgrade``; without ``now``, as was asked for."""
+        span_s = self.lasts_s if now is None else self.ends_at - now
+        span = "" if math.isinf(span_s) else f" for {'' if now is None else 'another '}{in_words(span_s)}"
+        return f"{self.who}{span}{f': {self.reason}' if self.reason else ''}"
+
 
 @attrs.frozen(kw_only=True)
 class Drain(Order):
     """The server is not to be used while another one is eligible."""
+
+    def told(self, now: float | None = None) -> str:
+        """As words that follow the server's name; see `Order.by` for ``now``."""
+        return f"drained by {self.by(now)}"
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +65,10 @@ class Pin(Order):
     def place(self) -> Hashable:
         """A node has one pin."""
         return Pin
+
+    def told(self, now: float | None = None) -> str:
+        """As words that follow ``this node is``; see `Order.by` for ``now``."""
+        return f"pinned{' strictly' if self.is_strict else ''} to {self.server} by {self.by(now)}"
 
 
 @attrs.frozen
@@ -85,6 +101,10 @@ class Orders:
     def next_end(self) -> float:
         """The instant at which the next one ends; infinite if none does."""
         return min((order.ends_at for order in self.given), default=math.inf)
+
+    def over_by(self, now: float) -> list[Order]:
+        """Those whose time is over ``now``, on the monotonic clock."""
+        return [order for order in self.given if order.ends_at <= now]
 
     def drain_of(self, server: str) -> Drain | None:
         """The drain that holds of that server, of two the one that holds for longer; None when there is none."""

@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.decide.registration import Answer
+from chef_failover.model.registration import Answer
 
 
 @attrs.frozen

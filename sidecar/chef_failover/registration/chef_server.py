@@ -21,10 +21,10 @@ from chef_failover.chef.https import ChefServer, Connection
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
-from chef_failover.decide.registration import Answer, Event
 from chef_failover.decide.rights import cure
 from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import Outcome
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 
 _ADVICE = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chef_failover.decide.registration import Answer, Event
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 
 

@@ -23,9 +23,9 @@ from collections.abc import Callable
 from typing import Any
 
 from chef_failover.aws import call as aws
-from chef_failover.decide.registration import Answer, Event
 from chef_failover.decide.rights import cure
 from chef_failover.errors import AwsError
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_errors import Place, judge
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import attrs
 
-from chef_failover.decide.registration import Answer, Event
 from chef_failover.errors import AwsError
+from chef_failover.model.registration import Answer, Event
 
 POLICY = "packaging/iam/opsworks-cm.json"
 

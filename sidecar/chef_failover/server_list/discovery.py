@@ -22,7 +22,7 @@ import attrs
 
 from chef_failover.config.settings import Config, DiscoverySettings
 from chef_failover.config.source import Store
-from chef_failover.decide.fleet import scale
+from chef_failover.decide.spread import scale
 from chef_failover.errors import ChefFailoverError
 from chef_failover.model.about import ListStanding, Origin
 from chef_failover.server_list import cache as list_cache
