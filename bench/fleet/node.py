@@ -23,7 +23,7 @@ from chef_failover.chef.probes import STATUS_INTERVAL_S
 from chef_failover.config.settings import Config
 from chef_failover.decide import reading, seeding, world
 from chef_failover.decide.asking import MOMENT_S, server_to_settle, servers_to_ask
-from chef_failover.decide.pace import Pace, probe_from
+from chef_failover.decide.pace import probe_from
 from chef_failover.decide.registration import advance as advance_registration
 from chef_failover.decide.registration import hurried, is_urgent, put_off, spans
 from chef_failover.decide.selection import select_for_run
@@ -35,6 +35,7 @@ from chef_failover.model.model import (
     Health,
     NodeCheck,
     Outcome,
+    Pace,
     ProbeResult,
     Registration,
     RegistrationState,

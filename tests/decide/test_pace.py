@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.pace import FIRST_OF_OTHERS_S, FIRST_PROBE_S, Pace, probe_from
+from chef_failover.decide.pace import FIRST_OF_OTHERS_S, FIRST_PROBE_S, probe_from
 from chef_failover.decide.spread import JITTER
 from chef_failover.decide.world import apply_run, leave_alone
-from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState
+from chef_failover.model.model import Health, NodeCheck, Outcome, Pace, Registration, RegistrationState
 from chef_failover.model.run_history import Phase, Run
 from tests.support.builders import ON, probed, server, world
 

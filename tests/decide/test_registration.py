@@ -22,7 +22,6 @@ from chef_failover.decide.registration import (
     Spans,
     advance,
     hurried,
-    identity_of,
     is_urgent,
     put_off,
     spans,
@@ -230,11 +229,6 @@ def test_the_wall_time_is_that_of_the_last_change():
     going = advance(play("b"), Answer(Event.GO_ON, ticket="t"), now=0.0, on=later, chance=0.0)
     assert going.on == ON
     assert advance(going, Answer(Event.CONFIRM), now=0.0, on=later, chance=0.0).on == later
-
-
-def test_an_identity_is_of_name_and_key_and_minds_no_line_ends():
-    assert identity_of("a", b"KEY\n") == identity_of("a", b"KEY")
-    assert len({identity_of("a", b"KEY"), identity_of("b", b"KEY"), identity_of("a", b"OTHER")}) == 3
 
 
 class Throttle:

@@ -165,3 +165,9 @@ def test_an_endpoint_is_called_with_its_own_ca_file(tmp_path, association, more)
         provider = make_provider(config, one, chef_server, utc_now=machine.utc_now, rng=random.Random(1), call=call)
         assert provider.associate(Registrant(NODE, KEY), None).event is Event.REFUSE
     assert called == [("https://e", "/e.pem") if more else (None, None)]
+
+
+def test_an_identity_is_of_name_and_key():
+    others = Registrant("i-0def", KEY), Registrant(NODE, PrivateKey.generate(1024))
+    assert Registrant(NODE, KEY).identity == Registrant(NODE, KEY, replaces=True).identity
+    assert len({one.identity for one in (Registrant(NODE, KEY), *others)}) == 3

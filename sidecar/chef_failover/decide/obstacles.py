@@ -9,12 +9,10 @@ The settled choice minds what was said often enough, so no single probe moves th
 
 from __future__ import annotations
 
-import attrs
-
 from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.run_evidence import why_behind
-from chef_failover.model.model import Health, RegistrationState, ServerSnapshot, Snapshot, Standing
+from chef_failover.model.model import Health, Obstacle, RegistrationState, ServerSnapshot, Snapshot, Standing
 
 TOO_LATE = "no answer in time for this run"
 MORE_MUST_FOLLOW = "its last probe succeeded; more must follow"
@@ -51,20 +49,6 @@ def said(standing: Standing, words: str) -> str:
 def remedy(standing: Standing, name: str) -> str:
     """What must change for the server ``name`` to stand better; empty where nothing has to."""
     return _SAID[standing][1].format(name)
-
-
-@attrs.frozen
-class Obstacle:
-    """Why a server is not to be used while another one stands better."""
-
-    standing: Standing
-    words: str
-    """What it is, as words of their own."""
-
-    @property
-    def sentence(self) -> str:
-        """The same as words that follow the server's name."""
-        return said(self.standing, self.words)
 
 
 def obstacles(

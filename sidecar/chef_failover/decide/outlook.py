@@ -9,11 +9,20 @@ import datetime
 import math
 
 from chef_failover.decide import hold_down, rights
-from chef_failover.decide.obstacles import Obstacle, obstacles, remedy
+from chef_failover.decide.obstacles import obstacles, remedy, said
 from chef_failover.decide.seeding import differences_of
 from chef_failover.decide.steering import in_force
 from chef_failover.durations import in_words
-from chef_failover.model.model import Choice, Health, RegistrationState, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model.model import (
+    Choice,
+    Health,
+    Obstacle,
+    RegistrationState,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+    Verdict,
+)
 
 CERTIFICATE_NOTICE_S = 21 * 86400.0
 """A certificate that is renewed by a machine is renewed before this; one that is not wants a person's time."""
@@ -35,7 +44,7 @@ def shortcomings(
         certificate(server, on),
         licence(server),
     )
-    return (*(one.sentence for one in _obstacles(snapshot, server, now)), *filter(None, notices))
+    return (*(said(one.standing, one.words) for one in _obstacles(snapshot, server, now)), *filter(None, notices))
 
 
 def _obstacles(snapshot: Snapshot, server: ServerSnapshot, now: float) -> tuple[Obstacle, ...]:
@@ -57,9 +66,7 @@ def _plan(server: ServerSnapshot, now: float) -> str | None:
 def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:
     """That its certificate ends soon, or has; None while that is far away, or not known."""
     ends_on = server.last_probe.certificate_expires_on if server.last_probe else None
-    if ends_on is None or on is None:
-        return None
-    left_s = (ends_on - on).total_seconds()
+    left_s = (ends_on - on).total_seconds() if ends_on and on else math.inf
     if left_s > CERTIFICATE_NOTICE_S:
         return None
     return f"has a certificate that expires in {in_words(left_s)}" if left_s > 0 else "has an expired certificate"

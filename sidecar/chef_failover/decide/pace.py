@@ -15,30 +15,13 @@ At boot the server in use is probed within seconds. The others have minutes, as 
 
 from __future__ import annotations
 
-import attrs
-
 from chef_failover.decide.spread import doubled, varied
-from chef_failover.model.model import Health, ProbeResult, RegistrationState, ServerSnapshot, Snapshot
+from chef_failover.model.model import Health, Pace, ProbeResult, RegistrationState, ServerSnapshot, Snapshot
 
 FIRST_PROBE_S = 5.0
 """The first probe of the server in use falls within this."""
 FIRST_OF_OTHERS_S = 300.0
 """The first probe of any other server falls within this while the one in use works."""
-FIRST_STEP = 1 / 32
-"""The part of ``interval`` with which back-off begins."""
-
-
-@attrs.frozen
-class Pace:
-    """Seconds between probes: in a steady state, and while a server that is UP fails."""
-
-    interval_s: float
-    retry_interval_s: float
-
-    @property
-    def first_step_s(self) -> float:
-        """The span within which the first probe after trouble falls; each further setback doubles it."""
-        return min(self.interval_s, max(self.retry_interval_s, self.interval_s * FIRST_STEP))
 
 
 def probe_from(snapshot: Snapshot, server: ServerSnapshot, pace: Pace, *, chance: float, begun_at: float) -> float:

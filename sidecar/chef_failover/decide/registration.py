@@ -27,11 +27,11 @@ the attempt is made when a fleet of unknown size would make it, however large th
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections.abc import Mapping
 
 import attrs
 
+from chef_failover.decide.preference import is_preferred
 from chef_failover.decide.spread import BOOT_S, doubled, scale
 from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
 from chef_failover.model.registration import Answer, Event
@@ -56,11 +56,9 @@ GROWTH = 1.42
 """The second and the third span by the first, and each further one by the one before."""
 
 
+_OPEN = [state for state in RegistrationState if state is not RegistrationState.REGISTERED]
 TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
-    (RegistrationState.UNREGISTERED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.FAILED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.REFUSED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.REQUESTED, Event.BEGIN): RegistrationState.REQUESTED,
+    **{(state, Event.BEGIN): RegistrationState.REQUESTED for state in _OPEN},
     (RegistrationState.REQUESTED, Event.GO_ON): RegistrationState.REQUESTED,
     (RegistrationState.REQUESTED, Event.CONFIRM): RegistrationState.REGISTERED,
     (RegistrationState.REQUESTED, Event.FAIL): RegistrationState.FAILED,
@@ -101,12 +99,11 @@ def is_urgent(snapshot: Snapshot, name: str) -> bool:
     It can while another server serves this node, or is expected to do so in a moment: at boot the most preferred server
     comes first. It cannot while the node is pinned to ``name``.
     """
-    if snapshot.pinned == name:
+    server = snapshot.server(name)
+    if server is None or snapshot.pinned == name:
         return True
-    order = [verdict.name for verdict in snapshot.choice.verdicts] if snapshot.choice else []
-    others = [server for server in snapshot.servers if server.name != name and _may_serve(snapshot, server)]
-    earlier = order[: order.index(name)] if name in order else []
-    return not any(server.is_registered or server.name in earlier for server in others)
+    others = [one for one in snapshot.servers if one.name != name and _may_serve(snapshot, one)]
+    return not any(one.is_registered or is_preferred(one, server, snapshot) for one in others)
 
 
 def _may_serve(snapshot: Snapshot, server: ServerSnapshot) -> bool:
@@ -175,11 +172,6 @@ def advance(
     return _due_after(after_this, waits_s, earliest=now + answer.not_before_s, is_urgent=is_urgent)
 
 
-def identity_of(node_name: str, public_pem: bytes) -> str:
-    """The digest that tells whose registration it is."""
-    return hashlib.sha256(node_name.encode() + b"\0" + public_pem.strip()).hexdigest()
-
-
 _Three = tuple[float, float, float]
 """Of an attempt that a run waits for, of one that is urgent, and of one that has time."""
 
@@ -192,7 +184,7 @@ def _due_after(registration: Registration, waits_s: _Three, *, earliest: float, 
 
 def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: float, chance: float) -> _Three:
     """Seconds until ``registration``, to which ``event`` has just led, may be worked on again."""
-    urgent_s = leisurely_s = 0.0
+    attempts, urgent_s, leisurely_s = registration.attempts, 0.0, 0.0
     match event:
         case Event.FAIL if registration.throttled_since is not None:
             waited_s = now - registration.throttled_since
@@ -202,10 +194,9 @@ def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: flo
             leisurely_s = throttled_wait_s(waited_s, max(spans.throttled_s, 4 * spans.leisure_s), chance=chance)
             return awaited_s, urgent_s, leisurely_s
         case Event.FAIL:
-            urgent_s = doubled(FIRST_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
-            leisurely_s = doubled(LEISURELY_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
+            urgent_s, leisurely_s = (doubled(s, attempts - 1, LONGEST_SPAN_S) for s in (FIRST_SPAN_S, LEISURELY_SPAN_S))
         case Event.LOSE:  # registered and lost again and again: the server forgets, or a person deletes
-            urgent_s = doubled(FIRST_SPAN_S, registration.attempts, LONGEST_SPAN_S) if registration.attempts else 0.0
+            urgent_s = doubled(FIRST_SPAN_S, attempts, LONGEST_SPAN_S) if attempts else 0.0
             leisurely_s = spans.leisure_s
         case Event.REFUSE:
             urgent_s = REFUSED_SPAN_S

@@ -23,7 +23,7 @@ def source(snapshot: Snapshot) -> ServerSnapshot | None:
     in_use = snapshot.in_use
     if in_use is None or in_use.has_node_object is not False:
         return in_use
-    useful = [one for one in snapshot.servers if _useful_object(one) is not None]
+    useful = [one for one in snapshot.servers if one.useful_node_object is not None]
     return min(useful, key=lambda one: (not _is_proven(snapshot, one), preference(one, snapshot)), default=in_use)
 
 
@@ -34,7 +34,7 @@ def reference(snapshot: Snapshot) -> NodeObject | None:
     of the most preferred server that has one, of those that `is_model_for` all others if there are any.
     """
     holder = source(snapshot)
-    return _useful_object(holder) if holder is not None else None
+    return holder.useful_node_object if holder is not None else None
 
 
 def why_not_seeded(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -102,7 +102,7 @@ def is_model_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnaps
 
 def _is_proven(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
     """A run of this node has succeeded there, or its object does what the last successful run did elsewhere."""
-    node, used = _useful_object(holder), snapshot.used
+    node, used = holder.useful_node_object, snapshot.used
     return holder.has_had_success or (node is not None and used is not None and node.work == used.work)
 
 
@@ -133,8 +133,3 @@ def _is_read_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnaps
     """The object on ``holder`` was read about when that on ``server`` was missed, or cannot be read now."""
     check, since = holder.node_check, max(snapshot.used_since, server.read_at - FRESH_S)
     return not holder.answers_node or (check is not None and check.node_read_at >= since)
-
-
-def _useful_object(server: ServerSnapshot) -> NodeObject | None:
-    node = server.node_object
-    return node if node is not None and node.does_something else None

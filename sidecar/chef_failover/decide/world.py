@@ -219,11 +219,11 @@ def _end(snapshot: Snapshot, ended: Mapping[Order, str], *, now: float, on: date
 def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: datetime.datetime) -> Snapshot:
     before = snapshot.choice
     if choice is None:
-        return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
+        return attrs.evolve(snapshot, choice=None, chosen_on=None)
     if snapshot.offline and before is not None and snapshot.server(before.name):
         verdicts = choice.verdicts if choice.name == before.name else before.verdicts
         return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
-    told, label = _last_choice(snapshot, now), _label(snapshot, choice, now)
+    told, label = _last_choice(snapshot), _label(snapshot, choice, now)
     after, is_news = attrs.evolve(snapshot, choice=choice), told != label and not _is_about_to_move(snapshot, choice)
     if before is None or before.name != choice.name:
         after, is_news = attrs.evolve(after, chosen_on=on, is_choice_remembered=False), True
@@ -267,22 +267,24 @@ def _lacked_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> 
     return lacked_at if is_as_given else None
 
 
-def _last_choice(snapshot: Snapshot, now: float) -> str:
+def _last_choice(snapshot: Snapshot) -> str:
     """What was last said of the choice."""
     said = [entry.after for entry in snapshot.transitions if entry.server is None]
-    return said[-1] if said else _label(snapshot, snapshot.choice, now)
+    return said[-1] if said else snapshot.chosen or "none"
 
 
-def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
-    if choice is None:
-        return "none"
+def _label(snapshot: Snapshot, choice: Choice, now: float) -> str:
     server = snapshot.server(choice.name)
-    registration = server.registration if server is not None else Registration()
+    is_unsettled = choice.standing is Standing.UNKNOWN or _is_about_to_move(snapshot, choice)
+    is_known = not is_unsettled and server is not None and not _is_first_try(server, now)
+    return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _is_first_try(server: ServerSnapshot, now: float) -> bool:
+    registration = server.registration
     within_s = PROOF_S if registration.attempts else math.inf  # a node that boots, and that no run waits for, has time
     is_first = registration.attempts <= 1 and registration.throttled_since is None
-    is_first_try = server is not None and is_first and is_being_registered(server, now, within_s=within_s)
-    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
-    return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+    return is_first and is_being_registered(server, now, within_s=within_s)
 
 
 def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:

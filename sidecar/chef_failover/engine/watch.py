@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from chef_failover.decide.asking import MOMENT_S, Asking
-from chef_failover.decide.pace import Pace, probe_from
+from chef_failover.decide.pace import probe_from
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
 from chef_failover.engine.scheduler import Scheduler
-from chef_failover.model.model import Choice, ProbeResult, Snapshot, Standing
+from chef_failover.model.model import Choice, Pace, ProbeResult, Snapshot, Standing
 
 ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""

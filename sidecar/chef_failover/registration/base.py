@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Protocol
 
 import attrs
@@ -18,6 +19,11 @@ class Registrant:
     key: PrivateKey
     replaces: bool = False
     """A person has said that what is registered under this name by another key is to go, where a node may do that."""
+
+    @property
+    def identity(self) -> str:
+        """The digest that tells whose registration it is."""
+        return hashlib.sha256(self.node_name.encode() + b"\0" + self.key.public_pem().strip()).hexdigest()
 
 
 class Provider(Protocol):
