@@ -573,6 +573,20 @@ def test_the_system_s_bundle_is_trusted_by_both(node):
     assert parts(node, f'ssl_ca_file "{bundle}"\n') == {}
 
 
+def test_certificates_of_the_client_that_probes_go_by_count_alone(node):
+    """With Chef and Cinc, probes trust what Chef's client does."""
+    put(node, "/opt/cinc/bin/cinc-client", "")
+    only_cinc = put(node, "/etc/cinc/trusted_certs/a.pem", Authority().ca_pem.decode())
+    certs = only_cinc.parent
+    assert f"sets {certs}, but probes trust" in parts(node, f'trusted_certs_dir "{certs}"\n')["trusted_certs_dir"]
+    found = read(node, "", product="cinc")
+    said = {one.setting: one.words for one in compare(node, "cinc", PROBED, found)}["trusted_certs_dir"]
+    assert said.startswith(f"cinc-client trusts {certs}, but probes trust {node.path('/etc/chef/trusted_certs')}")
+    assert said.endswith("keep the same certificates in both")
+    put(node, "/etc/chef/trusted_certs/b.pem", only_cinc.read_text())
+    assert parts(node, f'trusted_certs_dir "{certs}"\n') == {}
+
+
 def test_trusted_certificates_that_are_elsewhere(node):
     """Runs lose those that probes see, and have others; client.rb is read before its own place is known."""
     trap = 'trusted_certs_dir File.join(config_dir, "trusted_certs")\n'
