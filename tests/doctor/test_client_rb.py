@@ -343,6 +343,8 @@ def test_each_difference_is_a_line_of_its_own(node):
             "has organization acme in chef_server_url",
         ),
         ("local_mode true", "local_mode", "so runs use no server"),
+        ("chef_zero.enabled true", "chef_zero.enabled", "so runs use no server"),
+        ("solo_legacy_mode true", "solo_legacy_mode", "so runs use no server"),
         ("ssl_verify_mode :verify_none", "ssl_verify_mode", "set ssl_verify_mode :verify_peer"),
         ('ssl_verify_mode ":verify_none"', "ssl_verify_mode", "set ssl_verify_mode :verify_peer"),
         (
