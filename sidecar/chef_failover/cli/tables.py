@@ -32,7 +32,7 @@ def status(document: Document, *, is_accepted: bool = True) -> str:
             "*" if entry["chosen"] else "",
             entry["name"],
             _health(entry),
-            entry["association"],
+            _registration(entry),
             ready_in_a_word(entry),
             _last_probe(entry),
             entry["reason"],
@@ -50,7 +50,11 @@ def status(document: Document, *, is_accepted: bool = True) -> str:
         ),
         _section(
             "Not ready to take over:",
-            [(entry["name"], lack) for entry in document["servers"] for lack in entry["lacks"]],
+            [(entry["name"], lack) for entry in document["servers"] if not _is_fit(entry) for lack in entry["lacks"]],
+        ),
+        _section(
+            "In use or able to take over, but:",
+            [(entry["name"], lack) for entry in document["servers"] if _is_fit(entry) for lack in entry["lacks"]],
         ),
         _transitions(document["transitions"][-STATUS_TRANSITIONS:]),
         "\n".join(filter(None, (_runs(document), _used(document)))),
@@ -179,10 +183,14 @@ def steered(document: Document) -> str:
 
 
 def orders(pin: Document | None, drains: Mapping[str, Document]) -> tuple[str, ...]:
-    """One line for each drain, and for the pin."""
+    """One line for each drain, and for the pin; where both are on one server, which of them wins."""
     lines = [f"Drained: {name}, {_of_whom(drain)}" for name, drain in drains.items()]
     if pin:
         lines.append(f"Pinned{' strictly' if pin['strict'] else ''}: {pin['server']}, {_of_whom(pin)}")
+        if pin["server"] in drains and pin["strict"]:
+            lines.append(f"The strict pin wins over the drain: runs stay on {pin['server']} until the pin ends.")
+        elif pin["server"] in drains:
+            lines.append(f"The drain wins over the pin: runs use {pin['server']} only while no other server works.")
     return tuple(lines)
 
 
@@ -284,6 +292,17 @@ def _progress_of(document: Document, chosen: Document, *, must_be_associated: bo
     return True, f"ready: {chosen['name']} {chosen['chef_server_url']}"
 
 
+def _is_fit(entry: Document) -> bool:
+    """It is in use or could be, so what it lacks is a warning."""
+    return bool(entry["chosen"]) or (entry["standing"] == "eligible" and ready_in_a_word(entry) not in ("no", "?"))
+
+
+def _registration(entry: Document) -> str:
+    """How it stands in a word. An attempt that failed is not why a server that is DOWN does not know the node."""
+    is_waiting = entry["association"] == "failed" and entry["health"] == "DOWN"
+    return "unassociated" if is_waiting else str(entry["association"])
+
+
 def _is_associated(entry: Document) -> bool:
     return bool(entry["association"] == "associated")
 
@@ -296,7 +315,7 @@ def _association(entry: Document) -> str:
     if entry["health"] != "DOWN" and entry["association"] == "unassociated" and again_s:
         return f"unassociated{said}, registers in {in_words(again_s)}"
     if entry["health"] != "UP":
-        return f"{entry['association']}; waits until the server is UP"
+        return f"{_registration(entry)}; waits until the server is UP"
     again = f", next attempt in {in_words(again_s)}" if again_s else ""
     who = "; needs manual action" if entry["association"] == "refused" else ""
     return f"{entry['association']}{said}{again}{who}"
