@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from chef_failover.cli import tables
-from chef_failover.cli.asking import ask, known, pretty, shown
+from chef_failover.cli.asking import ask, known, path_of, pretty, shown
 from chef_failover.cli.options import config_option, json_option, timeout_option
 from chef_failover.cli.progress import Progress
 from chef_failover.config.settings import Config
@@ -78,7 +77,7 @@ def _hurry(config: Config, document: dict[str, Any], hurried: set[str]) -> bool:
 
 
 def _associate(config: Config, name: str, body: dict[str, Any]) -> None:
-    ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST", body=body)
+    ask(config, path_of(name, "associate"), method="POST", body=body)
 
 
 @click.command()
