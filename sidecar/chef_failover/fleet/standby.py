@@ -92,6 +92,11 @@ def number(value: object, least: float, most: float) -> float | None:
     return float(value)
 
 
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return ``value`` if it is an object of JSON, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def first_of(standbys: tuple[Standby, ...]) -> Standby | None:
     """The one that would be used; a drained one only if no other is left. Equal ones are taken as they stand."""
     usable = [standby for standby in standbys if standby.barrier is None]
