@@ -330,7 +330,7 @@ class Node:
         )
 
     def _registration_due_at(self, one: _Watched, server: ServerSnapshot) -> float:
-        if server.health is Health.DOWN:
+        if server.health is Health.DOWN and not server.is_alive:
             return math.inf
         if server.is_registered:
             return -math.inf if server.health is Health.UP and _is_denied(server) else math.inf
@@ -422,7 +422,7 @@ class Node:
         """As `chef.node_objects.check` asks, on one connection."""
         now, server = self._clock.now, one.server
         known = self.snapshot.servers[one.index]
-        question = reading.question(self.snapshot, known)
+        question = reading.question(self.snapshot, known, asked_at=one.asked_at)
         is_there = server.has_object(self.name)
         looks: tuple[Kind, ...] = () if question.look is Look.NOTHING else (Kind.RIGHTS,)
         if is_there and question.look in (Look.WHOLE, Look.ARRIVAL):

@@ -32,7 +32,7 @@ from chef_failover.chef.answers import Answer, Finding
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
-from chef_failover.decide.spread import JITTER
+from chef_failover.decide.spread import JITTER, doubled
 from chef_failover.model.model import Outcome, ProbeResult
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT
 
@@ -74,6 +74,7 @@ class Prober:
         self._index: Finding | None = None
         """What was said of a search index that fails; None while it does not."""
         self._index_changed_at = self._status_due_at = self._status_asked_at = -math.inf
+        self._status_setbacks = 0
         self._licence_notice: str | None = None
         self._retry_after_s = 0.0
 
@@ -182,6 +183,12 @@ class Prober:
             finding = answers.judge_api_version(self._get(connection, f"{self._target.root_url}/server_api_version"))
         return finding
 
+    def _leave_status(self, at_least_s: float = 0.0) -> None:
+        """It was asked for in vain: a passing fault, or a front that keeps it from nodes, so pauses double."""
+        pause_s = doubled(STATUS_SETTLES_S, self._status_setbacks, STATUS_INTERVAL_S)
+        self._status_due_at = self._clock() + max(pause_s, at_least_s)
+        self._status_setbacks += 1
+
     def _look_at_index(self, connection: Connection) -> bool | None:
         """Whether the search index fails, if it is time to ask and the server tells."""
         now = self._clock()
@@ -189,14 +196,18 @@ class Prober:
             return None
         is_first, self._status_asked_at = math.isinf(self._status_asked_at), now
         try:
-            finding = answers.judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
+            answer = connection.request("GET", f"{self._target.root_url}/_status")
         except ProbeError:  # what it was asked for has been answered, and stays so
-            self._status_due_at = now + STATUS_SETTLES_S
+            self._leave_status()
             return None
-        if finding is None or finding.index_fails is None:
-            is_mute = finding is None or finding.outcome.is_alive  # it has no such page, or none that names its parts
-            self._status_due_at = now + (HABIT_LIFETIME_S if is_mute else STATUS_SETTLES_S)
+        finding = answers.judge_status(answer)
+        if finding is None or (finding.outcome.is_alive and finding.index_fails is None):
+            self._status_due_at = now + HABIT_LIFETIME_S  # it has no such page, or none that names its parts
             return None
+        if finding.index_fails is None:
+            self._leave_status(answers.retry_after_s(answer))
+            return None
+        self._status_setbacks = 0
         if finding.index_fails is not (self._index is not None):
             self._index_changed_at = now
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None

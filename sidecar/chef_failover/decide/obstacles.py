@@ -52,7 +52,7 @@ def remedy(standing: Standing, name: str) -> str:
 
 
 def obstacles(
-    snapshot: Snapshot, server: ServerSnapshot, *, now: float, runs_from: float | None = None
+    snapshot: Snapshot, server: ServerSnapshot, *, now: float, runs_from: float | None = None, minds_age: bool = True
 ) -> tuple[Obstacle, ...]:
     """What keeps ``server`` from being used.
 
@@ -61,6 +61,7 @@ def obstacles(
         server: one of its servers.
         now: the monotonic clock, seconds.
         runs_from: None for the settled choice; for a run that starts now, the oldest instant whose results count.
+        minds_age: it matters that it is stale: by ``parity: require``, and not where a person wants that server.
     """
     is_in_use, drain = snapshot.is_in_use(server.name), snapshot.orders.drain_of(server.name)
     found = (
@@ -69,7 +70,7 @@ def obstacles(
         (Standing.NOT_READY, why_not_ready(snapshot, server)),
         (Standing.FAILS_RUNS, why_behind(snapshot, server, now=now)),
         *_of_index(server, is_in_use),
-        (Standing.STALE, stale(snapshot, server, now=now)),
+        (Standing.STALE, stale(snapshot, server, now=now) if minds_age else None),
         (Standing.DRAINED, drain.told(now) if drain else None),
     )
     return tuple(Obstacle(standing, words) for standing, words in found if words is not None)

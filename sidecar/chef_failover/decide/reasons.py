@@ -16,7 +16,10 @@ from chef_failover.model.orders import Pin
 
 def explain(choice: Choice, snapshot: Snapshot, now: float) -> Choice:
     """``choice``, made ``now`` on the monotonic clock, with its reason and the sentences of its verdicts."""
-    verdicts = tuple(attrs.evolve(one, sentence=_sentence(one, choice, snapshot, now)) for one in choice.verdicts)
+    servers = {server.name: server for server in snapshot.servers}
+    verdicts = tuple(
+        attrs.evolve(one, sentence=_sentence(one, servers[one.name], choice, snapshot, now)) for one in choice.verdicts
+    )
     return attrs.evolve(choice, verdicts=verdicts, reason=_reason(choice, verdicts, snapshot, now))
 
 
@@ -59,10 +62,7 @@ def _reason_of_pin(pin: Pin, choice: Choice, each: Mapping[str, str], now: float
     return f"{rest}{pin.told(now)}, though {why_not}"
 
 
-def _sentence(verdict: Verdict, choice: Choice, snapshot: Snapshot, now: float) -> str:
-    server = snapshot.server(verdict.name)
-    if server is None:
-        return ""
+def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float) -> str:
     words = _how_it_stands(verdict, server, choice, snapshot, now)
     if now < server.stay_away_until:
         pause = f"it asked for no requests for another {in_words(server.stay_away_until - now)}"
@@ -84,6 +84,5 @@ def _how_it_stands(verdict: Verdict, server: ServerSnapshot, choice: Choice, sna
     if math.isinf(verdict.hold_down_s):
         return "UP again, but failback is never"
     if verdict.hold_down_s > 0:
-        why_longer = hold_down.why_longer(server, now=now)
-        return f"UP again; the node returns in {in_words(verdict.hold_down_s)} (failback{why_longer})"
+        return f"UP again; the node returns in {hold_down.in_words(verdict.hold_down_s, server, now=now)}"
     return f"could take over{as_heard}"

@@ -159,13 +159,13 @@ def advance(
     attempts = registration.attempts + (answer.event is Event.BEGIN)
     since = registration.throttled_since if answer.event is Event.BEGIN or answer.is_throttled else None
     since = now if since is None and answer.is_throttled else since
-    after_this = Registration(
+    after_this = attrs.evolve(
+        registration,
         state=after,
         detail=answer.detail,
         attempts=attempts,
         throttled_since=since,
         ticket=answer.ticket,
-        identity=registration.identity,
         on=registration.on if after is registration.state else on,
     )
     waits_s = _waits_s(answer.event, after_this, spans, now=now, chance=chance)

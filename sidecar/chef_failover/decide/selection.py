@@ -44,7 +44,6 @@ from chef_failover.model.model import (
     Choice,
     Health,
     NodeCheck,
-    Obstacle,
     Outcome,
     ProbeResult,
     RegistrationState,
@@ -77,7 +76,11 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
 def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> Choice:
     """The choice without its words; ``snapshot`` has the orders in force alone."""
     current, pinned = snapshot.in_use, snapshot.pinned
-    found = {server.name: _held_against(snapshot, server, now, runs_from) for server in snapshot.servers}
+    requires = snapshot.policy.parity is ParityMode.REQUIRE
+    found = {
+        one.name: obstacles(snapshot, one, now=now, runs_from=runs_from, minds_age=requires and one.name != pinned)
+        for one in snapshot.servers
+    }
     standings = {name: min((one.standing for one in held), default=Standing.ELIGIBLE) for name, held in found.items()}
     servers = ranked(snapshot)
     hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in servers}
@@ -193,15 +196,6 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     is_new = not server.was_known or server.registration.retry_at > -math.inf
     is_unread = server.node_check is None and is_new and last is not None and last.is_signed
     return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_unread
-
-
-def _held_against(
-    snapshot: Snapshot, server: ServerSnapshot, now: float, runs_from: float | None
-) -> tuple[Obstacle, ...]:
-    """What counts against it. That it is stale does so only by ``parity: require``, and not where a person wants it."""
-    minds_age = snapshot.policy.parity is ParityMode.REQUIRE and server.name != snapshot.pinned
-    found = obstacles(snapshot, server, now=now, runs_from=runs_from)
-    return tuple(one for one in found if minds_age or one.standing is not Standing.STALE)
 
 
 def _hold_down_s(server: ServerSnapshot, snapshot: Snapshot, standings: Mapping[str, Standing], now: float) -> float:

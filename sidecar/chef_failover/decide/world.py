@@ -34,19 +34,17 @@ from chef_failover.model.run_history import Phase, Run
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
 """For so long a run that found no object on a server may save its empty one there."""
+Listed = tuple[str, str, datetime.datetime | None]
+"""A drain of the fleet's list: server, reason and end."""
 _DRAINED = ("in service", "drained")
 _REGISTRATIONS = tuple(RegistrationState)
 _FAILURES = (RegistrationState.FAILED, RegistrationState.REFUSED)
 _NUMBERS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<!HTTP )(?<![\w-])\d[\d:.,-]*(?![\w-])")
+"""Times and request ids, which differ at each attempt."""
 
 
 def apply_probe(
-    snapshot: Snapshot,
-    server: ServerSnapshot,
-    result: ProbeResult,
-    *,
-    offline: str | None,
-    on: datetime.datetime,
+    snapshot: Snapshot, server: ServerSnapshot, result: ProbeResult, *, offline: str | None, on: datetime.datetime
 ) -> Snapshot:
     """The world after ``result`` came from ``server`` at the wall time ``on``.
 
@@ -139,7 +137,7 @@ def apply_registration(
     """
     after, detail = registration.state, registration.detail
     said = _last_said(snapshot, server.name, _REGISTRATIONS)
-    is_new_reason = said and said.after == after and _without_numbers(detail) != _without_numbers(said.reason)
+    is_new_reason = said and said.after == after and _NUMBERS.sub("", detail) != _NUMBERS.sub("", said.reason)
     if is_new_reason and after in _FAILURES:
         if said and said.before == after:
             snapshot = attrs.evolve(snapshot, transitions=tuple(one for one in snapshot.transitions if one != said))
@@ -176,14 +174,8 @@ def lift(snapshot: Snapshot, place: Hashable, *, who: str, now: float, on: datet
     return _end(snapshot, {order: _ended(order, f"ended by {who}")} if order else {}, now=now, on=on)
 
 
-def apply_listed_drains(
-    snapshot: Snapshot,
-    listed: Iterable[tuple[str, str, datetime.datetime | None]],
-    *,
-    now: float,
-    on: datetime.datetime,
-) -> Snapshot:
-    """The world with the drains of the fleet's list, ``listed`` as server, reason and end, and with no other of its."""
+def apply_listed_drains(snapshot: Snapshot, listed: Iterable[Listed], *, now: float, on: datetime.datetime) -> Snapshot:
+    """The world with the drains that the fleet's list has, and with no other of its."""
     found = {
         name: steering.fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed
     }
@@ -223,7 +215,8 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
     if snapshot.offline and before is not None and snapshot.server(before.name):
         verdicts = choice.verdicts if choice.name == before.name else before.verdicts
         return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
-    told, label = _last_choice(snapshot), _label(snapshot, choice, now)
+    said = (entry.after for entry in reversed(snapshot.transitions) if entry.server is None)
+    told, label = next(said, snapshot.chosen or "none"), _label(snapshot, choice, now)
     after, is_news = attrs.evolve(snapshot, choice=choice), told != label and not _is_about_to_move(snapshot, choice)
     if before is None or before.name != choice.name:
         after, is_news = attrs.evolve(after, chosen_on=on, is_choice_remembered=False), True
@@ -267,12 +260,6 @@ def _lacked_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> 
     return lacked_at if is_as_given else None
 
 
-def _last_choice(snapshot: Snapshot) -> str:
-    """What was last said of the choice."""
-    said = [entry.after for entry in snapshot.transitions if entry.server is None]
-    return said[-1] if said else snapshot.chosen or "none"
-
-
 def _label(snapshot: Snapshot, choice: Choice, now: float) -> str:
     server = snapshot.server(choice.name)
     is_unsettled = choice.standing is Standing.UNKNOWN or _is_about_to_move(snapshot, choice)
@@ -311,11 +298,6 @@ def _last_said(snapshot: Snapshot, name: str, labels: Iterable[str]) -> Transiti
     """The last change of that server that led to one of ``labels``."""
     told = (entry for entry in reversed(snapshot.transitions) if entry.server == name and entry.after in labels)
     return next(told, None)
-
-
-def _without_numbers(reason: str) -> str:
-    """``reason`` without times and request ids, which differ at each attempt."""
-    return _NUMBERS.sub("#", reason)
 
 
 def _remember(

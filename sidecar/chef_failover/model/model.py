@@ -504,6 +504,11 @@ class Snapshot:
         """The name of the settled choice."""
         return self.choice.name if self.choice else None
 
+    @property
+    def origin(self) -> ServerSnapshot | None:
+        """The server with which others are compared: `used_server`."""
+        return self.server(self.used_server) if self.used_server and self.used else None
+
     def is_in_use(self, name: str) -> bool:
         """The settled choice is that server."""
         return self.chosen == name
