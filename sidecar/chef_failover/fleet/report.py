@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from chef_failover.fleet.nodes import Node
-from chef_failover.fleet.standby import Caution, Obstacle, first_of
+from chef_failover.fleet.standby import Barrier, Caution, first_of
 
 Document = dict[str, Any]
 _Names = dict[str, str]
@@ -34,7 +34,7 @@ class Hindrance(enum.StrEnum):
     NO_STANDBY = "no_standby"
 
 
-Reason = Hindrance | Obstacle
+Reason = Hindrance | Barrier
 REASONS: dict[Reason, str] = {
     Hindrance.NOT_INSTALLED: "without chef-failover",
     Hindrance.NOT_SEEN: "not seen for longer than two intervals",
@@ -42,15 +42,15 @@ REASONS: dict[Reason, str] = {
     Hindrance.TOO_OLD: "its chef-failover is too old to tell",
     Hindrance.PINNED: "pinned strictly to this server",
     Hindrance.NO_STANDBY: "no other server is configured",
-    Obstacle.NOT_REGISTERED: "not registered on any standby",
-    Obstacle.DOWN: "every standby that knows it is down",
-    Obstacle.TURNED_AWAY: "its standbys refuse it",
-    Obstacle.NOT_READY: "its standbys lack what a run needs",
-    Obstacle.NO_OBJECT: "no node object on any standby",
-    Obstacle.FAILS_RUNS: "its standbys failed its last runs",
-    Obstacle.IMPAIRED: "its standbys' search index fails",
-    Obstacle.CANNOT_SAVE: "it cannot save its object on any standby",
-    Obstacle.NOT_READ: "its sidecar has yet to read its standbys",
+    Barrier.NOT_REGISTERED: "not registered on any standby",
+    Barrier.DOWN: "every standby that knows it is down",
+    Barrier.TURNED_AWAY: "its standbys refuse it",
+    Barrier.NOT_READY: "its standbys lack what a run needs",
+    Barrier.NO_OBJECT: "no node object on any standby",
+    Barrier.FAILS_RUNS: "its standbys failed its last runs",
+    Barrier.IMPAIRED: "its standbys' search index fails",
+    Barrier.CANNOT_SAVE: "it cannot save its object on any standby",
+    Barrier.NOT_READ: "its sidecar has yet to read its standbys",
 }
 CAUTIONS = {
     Caution.STALE: "the standby is stale",
@@ -145,7 +145,7 @@ def _without(nodes: Iterable[Node], names: _Names, without: str, seen_after: flo
             others = tuple(one for one in node.facts.servers or () if one.name != without)
             best = first_of(others)
             if best is None:
-                alone.append((_nearest(one.obstacle for one in others), node.name))
+                alone.append((_nearest(one.barrier for one in others), node.name))
             else:
                 go_on[best.name] += 1
                 cautions += [(caution, node.name) for caution in best.cautions]
@@ -172,9 +172,9 @@ def _hindrance(node: Node, without: str, seen_after: float) -> Hindrance | None:
     return next((hindrance for holds, hindrance in checks if holds), None)
 
 
-def _nearest(obstacles: Iterable[Obstacle | None]) -> Obstacle:
-    found = {*obstacles}
-    return next(obstacle for obstacle in Obstacle if obstacle in found)
+def _nearest(barriers: Iterable[Barrier | None]) -> Barrier:
+    found = {*barriers}
+    return next(barrier for barrier in Barrier if barrier in found)
 
 
 def _states(node: Node, seen_after: float) -> Iterator[str]:
