@@ -141,7 +141,7 @@ def test_at_boot_the_server_in_use_is_probed_within_seconds_and_within_the_inter
     assert delay_s(snapshot, "b", pace=Pace(1.0, 0.2)) == 0.5
 
 
-def test_a_fleet_whose_sidecars_restart_at_once_does_not_probe_the_server_in_use_at_once():
+def test_sidecars_that_restart_at_once_do_not_all_probe_the_server_in_use():
     snapshot = world(server("a", UNKNOWN), server("b", UNKNOWN), current="a")
     assert delay_s(snapshot, "a") == FIRST_OF_OTHERS_S / 2
 
