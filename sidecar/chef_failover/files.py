@@ -49,17 +49,33 @@ def replace(path: Path, data: bytes, mark: str = "") -> None:
     """
     temporary = path.with_name(f".{path.name}{mark}.new")
     temporary.unlink(missing_ok=True)  # of a crash, or a pipe or a link that was laid there
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    write_new(temporary, data, 0o644)
+    temporary.replace(path)
+    flush_directory(path.parent)
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Make the file ``path``, where nothing may be yet, with ``data`` and ``mode``, whatever the umask is; flush it.
+
+    Raises:
+        OSError: something lies there, or the directory cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def flush_directory(path: Path) -> None:
+    """Have what was made, renamed or removed in the directory ``path`` survive a power cut.
+
+    Raises:
+        OSError: it cannot be opened or flushed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        os.fchmod(descriptor, 0o644)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -525,7 +525,7 @@ def test_clock_skew_names_both_times(server, probe, hours):
 
 
 def test_without_a_name_there_is_nothing_to_sign(server, make_prober):
-    assert make_prober(server.chef_server_url, user=None).probe().outcome is Outcome.OK
+    assert make_prober(server.chef_server_url, user="").probe().outcome is Outcome.OK
     assert list(server.requests) == [("GET", "/_status", 200)]
 
 

@@ -177,7 +177,7 @@ def test_what_only_the_log_hears_of_is_counted(monkeypatch, pipe):
     faults = Faults()
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(sys, "stderr", None)
-    logs.from_a_thread(logging.INFO, faults)
+    logs.from_a_thread(faults)
     try:
         logging.getLogger("waitress").error("uncaptured python exception, closing channel")
         assert (faults.count, faults.last) == (1, "request in waitress")

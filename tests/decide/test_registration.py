@@ -13,6 +13,7 @@ from chef_failover.decide.registration import (
     FIRST_SPAN_S,
     LEISURE_S,
     LEISURELY_SPAN_S,
+    LONGEST_LEISURELY_S,
     LONGEST_SPAN_S,
     REFUSED_SPAN_S,
     TABLE,
@@ -106,6 +107,8 @@ def test_a_first_loss_after_proof_is_repaired_at_once():
     proven = Registration(REGISTERED, attempts=0)
     lost = advance(proven, Answer(Event.LOSE, "HTTP 401"), now=5.0, on=ON, chance=0.9)
     assert (lost.retry_at, lost.detail) == (5.0, "HTTP 401")
+    at_leisure = advance(proven, Answer(Event.LOSE), now=5.0, on=ON, chance=0.9, is_urgent=False)
+    assert at_leisure.retry_at == 5.0 + 0.9 * LEISURE_S
 
 
 @pytest.mark.parametrize(
@@ -113,9 +116,12 @@ def test_a_first_loss_after_proof_is_repaired_at_once():
     [
         ("bf", LEISURELY_SPAN_S),
         ("bfbf", 2 * LEISURELY_SPAN_S),
-        ("bf" * 2000, LONGEST_SPAN_S),
+        ("bf" * 2000, LONGEST_LEISURELY_S),
         ("br", REFUSED_SPAN_S),
-        ("bcl", LEISURE_S),
+        ("brbr", 2 * REFUSED_SPAN_S),
+        ("br" * 2000, LONGEST_LEISURELY_S),
+        ("bcl", 2 * LEISURE_S),
+        ("bcl" * 2000, LONGEST_LEISURELY_S),
     ],
 )
 def test_what_is_not_urgent_has_time_until_it_is(script, most_s):

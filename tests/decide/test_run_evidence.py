@@ -53,7 +53,16 @@ def after(*runs, snapshot=None, step_s=1800.0):
         ([{"error_class": "OpenSSL::SSL::SSLError"}] * 3, "a"),  # an old shim tells no phase
         *(
             ([{"error_class": "Net::HTTPClientException", "phase": Phase.START, "http_status": status}] * 2, in_use)
-            for status, in_use in ((401, "b"), (403, "b"), (404, "b"), (406, "a"), (412, "a"), (500, "b"), (503, "b"))
+            for status, in_use in (
+                (401, "b"),
+                (403, "b"),
+                (404, "b"),
+                (406, "a"),
+                (412, "a"),
+                (429, "b"),
+                (500, "b"),
+                (503, "b"),
+            )
         ),
         *(
             ([{"error_class": name, "phase": Phase.START}] * 2, "b")

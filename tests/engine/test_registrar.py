@@ -23,8 +23,7 @@ from chef_failover.model.model import (
     Snapshot,
 )
 from chef_failover.model.registration import Answer, Event
-from chef_failover.registration.base import Registrant
-from chef_failover.registration.none import NoProvider
+from chef_failover.registration.base import NoProvider, Registrant
 from tests.support.builders import ON, server
 
 NEVER = float("inf")

@@ -163,12 +163,12 @@ def test_a_token_is_in_no_message(service):
 
 
 def test_placeholders_are_filled_in_from_their_sources_and_only_when_needed(service, tmp_path, monkeypatch):
-    sources = identity.sources(Imds(service.url), tmp_path)
-    assert identity.node_name("web-1", sources) == "web-1"
+    machine = Imds(service.url), tmp_path
+    assert identity.node_name("web-1", *machine) == "web-1"
     assert service.requests == []
-    assert identity.node_name("web-{instance_id}", sources) == f"web-{imds.INSTANCE_ID}"
+    assert identity.node_name("web-{instance_id}", *machine) == f"web-{imds.INSTANCE_ID}"
     monkeypatch.setattr(socket, "gethostname", lambda: "web-7.example.com")
-    assert identity.node_name("{hostname}", sources) == "web-7"
+    assert identity.node_name("{hostname}", *machine) == "web-7"
 
 
 @pytest.mark.parametrize("name", ["", "localhost", "localhost.localdomain"])
@@ -194,7 +194,7 @@ def test_a_name_server_that_is_silent_does_not_hold_up_the_start(monkeypatch):
 def test_what_cannot_be_filled_in_names_the_key_and_what_would_be_right(service, tmp_path):
     service.is_disabled = True
     with pytest.raises(IdentityError) as refusal:
-        identity.node_name("{instance_id}", identity.sources(Imds(service.url), tmp_path))
+        identity.node_name("{instance_id}", Imds(service.url), tmp_path)
     assert str(refusal.value).startswith("node.name needs {instance_id}, but the EC2 metadata service at http://127")
     assert str(refusal.value).endswith("outside EC2, write {fqdn} or a literal name")
 

@@ -61,7 +61,7 @@ def test_a_short_name_never_stands_in_for_the_full_one(monkeypatch):
     with pytest.raises(IdentityError, match="but this machine's name resolves to 'web-1'"):
         identity.fqdn()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "web-1.example.com", ())])
-    assert identity.node_name("n-{fqdn}", identity.sources()) == "n-web-1.example.com"
+    assert identity.node_name("n-{fqdn}") == "n-web-1.example.com"
     monkeypatch.setattr(socket, "getaddrinfo", again)
     with pytest.raises(IdentityError, match="does not resolve"):
         identity.fqdn()

@@ -9,16 +9,16 @@ from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
-from chef_failover.config.settings import parse
+from chef_failover.config.schema import EndpointUrl, Name
+from chef_failover.config.settings import OpsworksAssociation, parse
 from chef_failover.decide.registration import TABLE
 from chef_failover.engine.workers import chef_server_for
 from chef_failover.errors import AwsError
 from chef_failover.model.model import RegistrationState
 from chef_failover.model.registration import Event
 from chef_failover.node.machine import Machine
-from chef_failover.registration.base import Registrant
+from chef_failover.registration.base import NoProvider, Registrant
 from chef_failover.registration.chef_server import ChefServerProvider
-from chef_failover.registration.none import NoProvider
 from chef_failover.registration.opsworks_cm import OpsworksCm
 from chef_failover.registration.providers import make_provider
 from tests.support.daemon_process import dev_servers
@@ -58,7 +58,8 @@ class OpsworksWorld:
         self._stub = stub
 
     def provider(self):
-        return OpsworksCm("mainserver", region="us-east-1", endpoint_url=self._stub.url, rng=random.Random(1))
+        association = OpsworksAssociation(Name("us-east-1"), endpoint_url=EndpointUrl(self._stub.url))
+        return OpsworksCm(association, server_name="mainserver", rng=random.Random(1))
 
     def known(self):
         return [pem.strip() for pem in self._stub.nodes["mainserver"].values()]

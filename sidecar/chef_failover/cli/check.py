@@ -82,7 +82,7 @@ def _load(config_path: Path, *, only_file: bool) -> Config:
     try:
         return configuration.load(config_path)
     except ConfigError:
-        if not only_file and accepted.is_there(config_path):
+        if not only_file and accepted.read_if_there(config_path):
             click.echo(
                 f"{config_path} is invalid; the sidecar and chef-client keep the former configuration:",
                 err=True,

@@ -67,7 +67,7 @@ def _prepare_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logs.to_stderr(logging.WARNING)
+    logs.to_stderr()
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: 
             raise SealError(f"cannot remove {path}: {error.strerror}") from error
         yield f"removed {path}"
     if condemned:
-        _flush(directory)
+        files.flush_directory(directory)
         if left := _condemned(directory):
             raise SealError(f"{left[0]} is back: something still writes to {directory}")
     else:
@@ -150,11 +150,3 @@ def _is_running(path: Path) -> bool:
         except OSError:
             return True  # it is too busy to take a connection
     return True
-
-
-def _flush(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NewType, get_args, get_origin
+from typing import Any, Literal, NewType, get_args, get_origin
 
 import attrs
 import cattrs
@@ -59,7 +59,6 @@ Until = NewType("Until", datetime.datetime)
 
 _LETTERS = "letters, digits, dots, dashes and underscores"
 PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
-_LARGEST_FLEET = 10_000_000
 _LINE_LIMIT = 200
 _NAME_LIMIT = 255
 _PATH_LIMIT = 4095
@@ -81,13 +80,13 @@ def make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
     hooks: dict[Any, Callable[[object], object]] = {
         str: _text,
-        Priority: _priority,
-        Count: _count,
-        FleetSize: _fleet_size,
+        Priority: _whole_number(-999_999, 999_999),
+        Count: _whole_number(1, 1000),
+        FleetSize: _whole_number(1, 10_000_000),
         Path: _absolute_path,
         SocketPath: _socket_path,
-        Seconds: lambda value: _at_least(0.01, parse_duration_s(value)),
-        Timeout: lambda value: _at_most(60.0, _at_least(0.01, parse_duration_s(value))),
+        Seconds: _seconds,
+        Timeout: _timeout,
         Freshness: parse_duration_s,
         Failback: _failback,
         Name: _matching(_SHORT_WORD, "a name", f"at most 64 {_LETTERS}"),
@@ -101,26 +100,23 @@ def make_converter() -> cattrs.Converter:
         ListSource: parse_list_source,
         Line: _line,
         Until: _until,
+        HostPort | None: parse_loopback,
     }
     for cl, read in hooks.items():
-        _register(converter, cl, read)
-    converter.register_structure_hook_func(lambda t: t == (HostPort | None), lambda value, _: parse_loopback(value))
-    converter.register_structure_hook_func(_is_literal, _literal)
+        converter.register_structure_hook(cl, _of_value(read))
+    converter.register_structure_hook_func(_is_a(Literal), _literal)
     converter.register_structure_hook_factory(_is_union_of_classes, lambda cl: _provider_hook(cl, converter))
     converter.register_structure_hook_factory(attrs.has, lambda cl: _mapping_hook(cl, converter))
-    converter.register_structure_hook_factory(_is_tuple, lambda cl: _list_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_a(tuple), lambda cl: _list_hook(cl, converter))
     return converter
 
 
-def _register(converter: cattrs.Converter, cl: Any, read: Callable[[object], object]) -> None:
-    """``read`` for values of type ``cl``, and for those that may also be nothing."""
-    if isinstance(cl, type):  # cattrs has a hook of its own for some classes, which only this one replaces
-        converter.register_structure_hook(cl, lambda value, _: read(value))
-    else:
-        converter.register_structure_hook_func(lambda t: t == cl, lambda value, _: read(value))
-    converter.register_structure_hook_func(
-        lambda t: t == (cl | None), lambda value, _: None if value is None else read(value)
-    )
+def _of_value(read: Callable[[object], object]) -> Callable[[object, Any], object]:
+    return lambda value, _: read(value)
+
+
+def _is_a(origin: Any) -> Callable[[Any], bool]:
+    return lambda cl: get_origin(cl) is origin
 
 
 def _text(value: object) -> str:
@@ -144,33 +140,15 @@ def _until(value: object) -> datetime.datetime:
         raise ValueError(f"{_yaml(value)} is not a time with a zone from 1970 to 2999; {right}") from error
 
 
-def _whole_number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{_yaml(value)} is not a whole number")
-    return value
+def _whole_number(least: int, most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"{_yaml(value)} is not a whole number; write {least} to {most}")
+        if not least <= value <= most:
+            raise ValueError(f"{value} is too {'small' if value < least else 'large'}; write {least} to {most}")
+        return value
 
-
-def _count(value: object) -> int:
-    number = _whole_number(value)
-    if number < 1:
-        raise ValueError(f"{number} is too small; write 1 or more")
-    if number > 1000:
-        raise ValueError(f"{number} is too large; write 1000 or less")
-    return number
-
-
-def _fleet_size(value: object) -> int:
-    number = _whole_number(value)
-    if not 1 <= number <= _LARGEST_FLEET:
-        raise ValueError(f"{number} is not a number of nodes; write 1 to {_LARGEST_FLEET}")
-    return number
-
-
-def _priority(value: object) -> int:
-    number = _whole_number(value)
-    if abs(number) > 999_999:
-        raise ValueError(f"{number} is not a priority; write a number of up to six digits")
-    return number
+    return read
 
 
 def _absolute_path(value: object) -> Path:
@@ -188,16 +166,18 @@ def _socket_path(value: object) -> Path:
     return path
 
 
-def _at_least(seconds: float, found: float) -> float:
-    if found < seconds:
-        raise ValueError(f"must be at least {seconds * 1000:.0f}ms")
-    return found
+def _seconds(value: object) -> float:
+    seconds = parse_duration_s(value)
+    if seconds < 0.01:
+        raise ValueError("must be at least 10ms")
+    return seconds
 
 
-def _at_most(seconds: float, found: float) -> float:
-    if found > seconds:
-        raise ValueError(f"must be at most {seconds:.0f}s, since runs wait for it")
-    return found
+def _timeout(value: object) -> float:
+    seconds = _seconds(value)
+    if seconds > 60:
+        raise ValueError("must be at most 60s, since runs wait for it")
+    return seconds
 
 
 def _failback(value: object) -> float:
@@ -234,10 +214,6 @@ def _node_name(value: object) -> str:
     return text
 
 
-def _is_literal(cl: Any) -> bool:
-    return str(get_origin(cl)) == "typing.Literal"
-
-
 def _literal(value: object, cl: Any) -> object:
     if value is False and "off" in get_args(cl):
         return "off"  # which YAML reads as false
@@ -255,31 +231,26 @@ def _provider_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, An
     classes = {attrs.fields(member).provider.default: member for member in get_args(cl)}
 
     def read(value: object, _: Any) -> Any:
-        if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{_yaml(value)} is not a mapping; write keys and values")
-        provider = (value or {}).get("provider", "none")
+        settings = _mapping(value)
+        provider = settings.get("provider", "none")
         if not isinstance(provider, str) or provider not in classes:
             raise ValueError(f"provider {_yaml(provider)} is not one of: {', '.join(sorted(classes))}")
-        return converter.structure(value or {}, classes[provider])
+        return converter.structure(settings, classes[provider])
 
     return read
-
-
-def _is_tuple(cl: Any) -> bool:
-    return get_origin(cl) is tuple
 
 
 def _mapping_hook(cl: type, converter: cattrs.Converter) -> Callable[[object, Any], Any]:
     structure: Any = make_dict_structure_fn(
         cl, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
     )
+    return lambda value, cl: structure(_mapping(value), cl)
 
-    def read(value: object, cl: Any) -> Any:
-        if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{_yaml(value)} is not a mapping; write keys and values")
-        return structure(value or {}, cl)
 
-    return read
+def _mapping(value: object) -> dict[object, object]:
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{_yaml(value)} is not a mapping; write keys and values")
+    return value or {}
 
 
 def _list_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], Any]:

@@ -249,9 +249,11 @@ T = TypeVar("T")
 _SAID_LIMIT = 1000
 """Characters of what is said of one problem, since it may quote what stands there."""
 Steps = tuple[Step, ...]
+Finding = tuple[Steps, str]
+"""Where something is wrong, and what."""
 
 
-def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object], Sequence[tuple[Steps, str]]]) -> T:
+def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object], Sequence[Finding]]) -> T:
     """``text`` as a ``shape``, an attrs class. ``cross_check`` says what no single key shows, and where.
 
     Raises:
@@ -270,76 +272,58 @@ def read_as(shape: type[T], text: str, file: str, cross_check: Callable[[object]
     try:
         value = make_converter().structure({} if document.value is None else document.value, shape)
     except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
-        found += list(_flatten(error, ()))
+        found += _flatten(error, ())
     if found or value is None:
-        problems = {Problem(file, document.line(path), _cut(_dotted(path)), _cut(message)) for path, message in found}
+        problems = {Problem(file, document.line(path), _dotted(path), _cut(message)) for path, message in found}
         raise ConfigError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.key, problem.message))))
     return value
 
 
-def _cross_check(value: object) -> list[tuple[Steps, str]]:
+def _cross_check(value: object) -> list[Finding]:
     """What no single key shows."""
-    node = value.get("node") if isinstance(value, dict) else None
-    settings = node if isinstance(node, dict) else {}
-    organization = settings.get("organization", Node().organization)
-    found = cross_check_servers(value, is_nameless=not settings.get("name"), organization=organization)
-    found += _cross_check_discovery(value)
-    return found + _cross_check_new_name(value, node)
+    document = _mapping(value)
+    node, discovery = _mapping(document.get("node")), _mapping(document.get("discovery"))
+    name, source = node.get("name"), discovery.get("source")
+    organization = node.get("organization", Node().organization)
+    found = cross_check_servers(value, is_nameless=not name, organization=organization)
+    providers = [_mapping(server.get("association")).get("provider") for server in _mappings(document.get("servers"))]
+    if isinstance(name, str) and ":" in name and any(provider in REGISTERING for provider in providers):
+        right = "the node could not register; write a name without one"
+        found.append((("node", "name"), f"{name!r} has a colon, which no Chef client name may have: {right}"))
+    if source:
+        found += _cross_check_endpoint(discovery, ("discovery",))
+        found += _cross_check_region(discovery, ("discovery",), "source")
+        if not document.get("servers"):
+            right = "chef-client falls back on it while there is no server list"
+            found.append((("discovery", "source"), f"needs a server under servers; {right}"))
+    return found
 
 
-def _cross_check_new_name(value: object, node: object) -> list[tuple[Steps, str]]:
-    """A node that registers itself becomes a client of its name."""
-    name = node.get("name") if isinstance(node, dict) else None
-    servers = value.get("servers") if isinstance(value, dict) else None
-    if not isinstance(name, str) or ":" not in name or not isinstance(servers, list):
-        return []
-    settings = [server.get("association") for server in servers if isinstance(server, dict)]
-    if not any(isinstance(one, dict) and one.get("provider") in REGISTERING for one in settings):
-        return []
-    return [(("node", "name"), f"{name!r} has a colon, which no Chef client name may have: the node could not"
-             " register; write a name without one")]  # fmt: skip
-
-
-def cross_check_servers(value: object, *, is_nameless: bool, organization: object) -> list[tuple[Steps, str]]:
-    """Names, URLs and priorities across the ``servers`` of ``value``.
+def cross_check_servers(value: object, *, is_nameless: bool, organization: object) -> list[Finding]:
+    """Names, URLs, priorities and associations across the ``servers`` of ``value``.
 
     ``is_nameless`` when the node has no name; ``organization`` is the node's, for servers that have none of their own.
     """
-    servers = value.get("servers") if isinstance(value, dict) else None
-    servers = [server if isinstance(server, dict) else {} for server in servers] if isinstance(servers, list) else []
-    found: list[tuple[Steps, str]] = []
+    servers = _mappings(_mapping(value).get("servers"))
+    found: list[Finding] = []
     if len(servers) > MOST_SERVERS:
         found.append((("servers",), f"names {len(servers)} servers; write at most {MOST_SERVERS}"))
     names: dict[object, int] = {}
     places: dict[object, int] = {}
     for index, server in enumerate(servers):
+        path = ("servers", index)
         name, where = server.get("name"), _place(server, organization)
         if isinstance(name, str) and names.setdefault(name, index) != index:
             message = f"{name!r} is already the name of servers[{names[name]}]; give each server its own name"
-            found.append((("servers", index, "name"), message))
+            found.append(((*path, "name"), message))
         if where is not None and places.setdefault(where, index) != index:
-            message = f"is the same server as servers[{places[where]}]; list each server once"
-            found.append((("servers", index, "url"), message))
-    return found + _cross_check_priorities(servers) + _cross_check_associations(servers, is_nameless=is_nameless)
-
-
-def _cross_check_priorities(servers: Sequence[Mapping[object, object]]) -> list[tuple[Steps, str]]:
-    with_priority = [index for index, server in enumerate(servers) if server.get("priority") is not None]
-    if with_priority and len(with_priority) < len(servers):
-        bare = next(index for index in range(len(servers)) if index not in with_priority)
+            found.append(((*path, "url"), f"is the same server as servers[{places[where]}]; list each server once"))
+        association = _mapping(server.get("association"))
+        found += _cross_check_association(association, (*path, "association"), is_nameless=is_nameless)
+    bare = [index for index, server in enumerate(servers) if server.get("priority") is None]
+    if 0 < len(bare) < len(servers):
         message = "has no priority, but others do; give every server one, or none (then the order counts)"
-        return [(("servers", bare), message)]
-    return []
-
-
-def _cross_check_associations(
-    servers: Sequence[Mapping[object, object]], *, is_nameless: bool
-) -> list[tuple[Steps, str]]:
-    found: list[tuple[Steps, str]] = []
-    for index, server in enumerate(servers):
-        settings = server.get("association")
-        if isinstance(settings, dict):
-            found += _cross_check_association(settings, ("servers", index, "association"), is_nameless=is_nameless)
+        found.append((("servers", bare[0]), message))
     return found
 
 
@@ -354,48 +338,45 @@ def _place(server: Mapping[object, object], organization: object) -> object:
     return (host, port, head, organization) if isinstance(organization, str | None) else None
 
 
-def _cross_check_discovery(value: object) -> list[tuple[Steps, str]]:
-    settings = value.get("discovery") if isinstance(value, dict) else None
-    source = settings.get("source") if isinstance(settings, dict) else None
-    if not isinstance(value, dict) or not isinstance(settings, dict) or not source:
-        return []
-    found = _cross_check_endpoint(settings, ("discovery",))
-    if str(source).startswith(("s3:", "ssm:")) and not settings.get("region"):
-        found.append((("discovery", "source"), "is in AWS and needs a region; add one, such as region: us-east-1"))
-    if not value.get("servers"):
-        right = "chef-client falls back on it while there is no server list"
-        found.append((("discovery", "source"), f"needs a server under servers; {right}"))
-    return found
-
-
-def _cross_check_association(
-    settings: dict[object, object], path: Steps, *, is_nameless: bool
-) -> list[tuple[Steps, str]]:
-    provider, key = settings.get("provider", "none"), settings.get("validator_key")
+def _cross_check_association(settings: Mapping[object, object], path: Steps, *, is_nameless: bool) -> list[Finding]:
+    provider = settings.get("provider", "none")
     found = _cross_check_endpoint(settings, path)
     if is_nameless and provider in REGISTERING:
         right = 'set node.name to "{instance_id}", "{fqdn}" or a literal name'
-        message = f"{provider!r} registers the node by its name; {right}"
-        found.append(((*path, "provider"), message))
-    is_in_aws = isinstance(key, str) and key.startswith(("secretsmanager:", "ssm:"))
-    if provider == "chef-server" and is_in_aws and not settings.get("region"):
-        found.append(((*path, "validator_key"), "is in AWS and needs a region; add one, such as region: us-east-1"))
+        found.append(((*path, "provider"), f"{provider!r} registers the node by its name; {right}"))
+    if provider == "chef-server":
+        found += _cross_check_region(settings, path, "validator_key")
     return found
 
 
-def _cross_check_endpoint(settings: Mapping[object, object], path: Steps) -> list[tuple[Steps, str]]:
+def _cross_check_endpoint(settings: Mapping[object, object], path: Steps) -> list[Finding]:
     if settings.get("ca_file") is None or settings.get("endpoint_url") is not None:
         return []
     right = "write that, too, or for AWS's own endpoints set AWS_CA_BUNDLE in the service's environment"
     return [((*path, "ca_file"), f"is for the endpoint at endpoint_url alone; {right}")]
 
 
-def _flatten(error: BaseException, path: Steps) -> Sequence[tuple[Steps, str]]:
+def _cross_check_region(settings: Mapping[object, object], path: Steps, key: str) -> list[Finding]:
+    """``key`` of ``settings`` says where something is kept."""
+    if settings.get("region") or not str(settings.get(key)).startswith(("s3:", "secretsmanager:", "ssm:")):
+        return []
+    return [((*path, key), "is in AWS and needs a region; add one, such as region: us-east-1")]
+
+
+def _mapping(value: object) -> Mapping[object, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: object) -> list[Mapping[object, object]]:
+    return list(map(_mapping, value)) if isinstance(value, list) else []
+
+
+def _flatten(error: BaseException, path: Steps) -> Sequence[Finding]:
     """Every leaf of cattrs' tree of errors, with where it happened."""
     if isinstance(error, ClassValidationError | IterableValidationError):
         noted: list[tuple[Exception, AttributeValidationNote | IterableValidationNote]]
         noted, without = error.group_exceptions()  # type: ignore[assignment]
-        found: list[tuple[Steps, str]] = []
+        found: list[Finding] = []
         for inner, note in noted:
             step: Step = note.index if isinstance(note, IterableValidationNote) else note.name
             found += _flatten(inner, (*path, step))
@@ -416,4 +397,4 @@ def _cut(text: str) -> str:
 
 def _dotted(path: Steps) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".")
+    return _cut(text.removeprefix("."))

@@ -2,7 +2,7 @@
 
 Without the Unix socket there is no daemon. The loopback port is for people and monitoring: where another program has
 bound it, that is said once, and tried again. Both share one interpreter with whatever a run asks. So the two threads of
-the loopback port rest seven times as long as they compute: together they take a quarter of a core at the most.
+the loopback port rest 15 times as long as they compute: together they take an eighth of a core at the most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chef_failover.errors import ChefFailoverError, ListenError
 log = logging.getLogger(__name__)
 
 TEND_EVERY_S = 10.0
-LOOPBACK_RESTS = 7.0
+LOOPBACK_RESTS = 15.0
 """How many times as long as it computes a thread of the loopback port rests."""
 
 
@@ -55,7 +55,14 @@ class Listening:
                 self._loopback.start()
                 log.info("listen.loopback %s: opened", self._listen.loopback)
         if not self._socket.is_in_place():
-            self._open_socket_again()
+            self._socket.close()  # nobody new can reach it
+            try:
+                self._socket = self._open_socket()
+            except (ChefFailoverError, OSError) as error:
+                self._say(f"listen.socket: the file is gone and cannot be recreated: {error}")
+                return
+            self._socket.start()
+            log.warning("listen.socket %s: the file was gone; recreated", self._listen.socket)
 
     def dead(self) -> tuple[str, ...]:
         """The keys of listeners that answer no more, by an internal error."""
@@ -72,16 +79,6 @@ class Listening:
     def _open_socket(self) -> Listener:
         self._listen.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         return Listener("listen.socket", self._listen.socket, self._apps[0], threads=8, connections=200)
-
-    def _open_socket_again(self) -> None:
-        self._socket.close()  # nobody new can reach it
-        try:
-            self._socket = self._open_socket()
-        except (ChefFailoverError, OSError) as error:
-            self._say(f"listen.socket: the file is gone and cannot be recreated: {error}")
-            return
-        self._socket.start()
-        log.warning("listen.socket %s: the file was gone; recreated", self._listen.socket)
 
     def _open_loopback(self) -> Listener | None:
         if self._listen.loopback is None:

@@ -36,16 +36,16 @@ FLUSH_S = 0.5
 """How long the end of the process waits for lines that are not written yet."""
 
 
-def to_stderr(level: int) -> None:
-    """Write what is of ``level`` or above as text, and wait until it is written: for commands."""
+def to_stderr() -> None:
+    """Write warnings and errors as text, and wait until they are written: for commands."""
     if sys.stderr is not None:
         handler = Stream(sys.stderr.fileno())
         handler.setFormatter(TextFormatter())
-        _begin(level, handler)
+        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
-def from_a_thread(level: int, faults: Faults) -> None:
-    """Write what is of ``level`` or above as text from a thread of its own, for which nobody waits: for the daemon.
+def from_a_thread(faults: Faults) -> None:
+    """Write all lines but those for debugging from a thread of its own, for which nobody waits: for the daemon.
 
     ``faults`` counts what only the log hears of: exceptions that waitress caught or that ended a thread, and lines that
     could not be made.
@@ -55,7 +55,10 @@ def from_a_thread(level: int, faults: Faults) -> None:
     if sys.stderr is not None:
         for name in _OF_REQUESTS:
             logging.getLogger(name).addFilter(Seldom())
-        _begin(level, Lines(MOST_WAITING, Stream(sys.stderr.fileno()), faults))
+        handler = Lines(MOST_WAITING, Stream(sys.stderr.fileno()), faults)
+        # waitress and urllib3 say nothing that an operator needs below WARNING.
+        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+        logging.getLogger("chef_failover").setLevel(logging.INFO)
 
 
 def _thread_ended(faults: Faults, ended: threading.ExceptHookArgs) -> None:
@@ -69,12 +72,6 @@ def use(log_format: str) -> None:
     formatter = JsonFormatter() if log_format == "json" else TextFormatter()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter)
-
-
-def _begin(level: int, handler: logging.Handler) -> None:
-    # waitress and urllib3 say nothing that an operator needs below WARNING.
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("chef_failover").setLevel(level)
 
 
 class Stream(logging.Handler):

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import math
 import queue
 import signal
 import sys
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 _RELOADS = signal.SIGHUP
+_SWITCH_S = 0.0005
+"""How long a thread may compute while another one waits for the interpreter. A run's question passes through three
+threads, and by Python's default it would wait for up to 5 ms at each, beside a probe or a reader."""
 
 
 def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
@@ -42,8 +46,9 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     """
     # Blocked here, before any thread exists, signals are taken one at a time by a thread below, never in a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, _RELOADS})
+    sys.setswitchinterval(_SWITCH_S)
     faults = Faults()
-    logs.from_a_thread(logging.INFO, faults)
+    logs.from_a_thread(faults)
     work = _Work(config_path, accepted.for_sidecar(config_path))
     config = work.accepted.config
     logs.use(config.log_format)
@@ -55,7 +60,7 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     sidecar = Sidecar(config, machine, faults)
     listening = Listening(config.listen, sidecar)
     listening.start()
-    _say_started(sidecar, config_path)
+    log.info("started with %s on Python %s: %s", config_path, sys.version.split()[0], _servers_in_words(sidecar))
     systemd.status(render.status_line(sidecar.snapshot))
     systemd.ready()
     try:
@@ -71,12 +76,12 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     log.info("stopped")
 
 
+@attrs.define
 class _Work:
     """What is at work, since the start or the last reload."""
 
-    def __init__(self, config_path: Path, accepted: Accepted) -> None:
-        self.config_path = config_path
-        self.accepted = accepted
+    config_path: Path
+    accepted: Accepted
 
     def node_name(self, _pattern: str) -> str:
         """The node's name, as it was accepted."""
@@ -123,13 +128,14 @@ def _obey(
     sidecar: Sidecar, listening: Listening, work: _Work, systemd: Notifier, signals: queue.SimpleQueue[int]
 ) -> None:
     """Take signals, tend the listeners and feed the watchdog until SIGTERM or SIGINT says to stop."""
-    pause_s = min(TEND_EVERY_S, systemd.watchdog_s / 2 if systemd.watchdog_s else TEND_EVERY_S)
+    pause_s = min(TEND_EVERY_S, (systemd.watchdog_s or math.inf) / 2)
     feed_at = time.monotonic() + pause_s
     received: int | None = None
     while received not in _STOPS:
-        received = None
-        with contextlib.suppress(queue.Empty):
+        try:
             received = signals.get(timeout=max(0.0, feed_at - time.monotonic()))
+        except queue.Empty:
+            received = None
         if time.monotonic() >= feed_at:
             feed_at = time.monotonic() + pause_s
             listening.tend()
@@ -179,10 +185,6 @@ def _reload(sidecar: Sidecar, work: _Work) -> None:
         log.warning("%s", found.why_not)
     if fixed != found.config:
         log.warning("listen or state_dir changed in %s; this takes effect with a restart", work.config_path)
-
-
-def _say_started(sidecar: Sidecar, config_path: Path) -> None:
-    log.info("started with %s on Python %s: %s", config_path, sys.version.split()[0], _servers_in_words(sidecar))
 
 
 def _servers_in_words(sidecar: Sidecar) -> str:

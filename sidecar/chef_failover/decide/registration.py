@@ -9,8 +9,8 @@ attempt falls anywhere within `Spans.leisure_s`. A node that has none hurries, w
 first attempt falls within `Spans.urgent_s`, so that instances that boot together are no peak, and a run or a person
 who waits has it made at once.
 
-After a failure the next attempt falls anywhere within a span that doubles up to ten minutes (full jitter). It begins at
-4 s, or at a minute where nothing is urgent.
+After a failure the next attempt falls anywhere within a span that doubles (full jitter): from 4 s up to ten minutes,
+or from a minute up to four hours where nothing is urgent.
 
 A server that throttles has more nodes at its door than it takes, and none of them knows how many. So there is no limit:
 from its first refusal on, each node makes one attempt at any instant of each span, and spans follow one another and
@@ -40,6 +40,8 @@ FIRST_SPAN_S = 4.0
 LEISURELY_SPAN_S = 60.0
 """The same where nothing is urgent."""
 LONGEST_SPAN_S = 600.0
+LONGEST_LEISURELY_S = 4 * 3600.0
+"""The same where nothing is urgent: a server that registers nobody hears little from a fleet that does not need it."""
 REFUSED_SPAN_S = 1800.0
 """Refusals are tried again too, since a person may have mended the cause without telling us."""
 URGENT_S = 15.0
@@ -194,12 +196,13 @@ def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: flo
             leisurely_s = throttled_wait_s(waited_s, max(spans.throttled_s, 4 * spans.leisure_s), chance=chance)
             return awaited_s, urgent_s, leisurely_s
         case Event.FAIL:
-            urgent_s, leisurely_s = (doubled(s, attempts - 1, LONGEST_SPAN_S) for s in (FIRST_SPAN_S, LEISURELY_SPAN_S))
+            urgent_s = doubled(FIRST_SPAN_S, attempts - 1, LONGEST_SPAN_S)
+            leisurely_s = doubled(LEISURELY_SPAN_S, attempts - 1, LONGEST_LEISURELY_S)
         case Event.LOSE:  # registered and lost again and again: the server forgets, or a person deletes
             urgent_s = doubled(FIRST_SPAN_S, attempts, LONGEST_SPAN_S) if attempts else 0.0
-            leisurely_s = spans.leisure_s
+            leisurely_s = doubled(spans.leisure_s, attempts, LONGEST_LEISURELY_S)
         case Event.REFUSE:
-            urgent_s = REFUSED_SPAN_S
+            urgent_s, leisurely_s = REFUSED_SPAN_S, doubled(REFUSED_SPAN_S, attempts - 1, LONGEST_LEISURELY_S)
     return chance * urgent_s, chance * urgent_s, chance * leisurely_s
 
 

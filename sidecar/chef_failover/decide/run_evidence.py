@@ -31,7 +31,7 @@ HOLD_DOWN_S = 3600.0
 """How long it stays there, for each run that failed."""
 MOST = 4
 """Of more runs than these none makes it longer."""
-_STATUSES = (401, 403, 404)
+_STATUSES = (401, 403, 404, 429)
 _CONNECTION = re.compile(
     r"Errno::(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)|EOFError|SocketError"
     r"|Socket::ResolutionError|Timeout::Error|Net::(Open|Read|Write)Timeout|Net::HTTPBadResponse|OpenSSL::SSL::SSLError"

@@ -156,12 +156,12 @@ def select_at_once(snapshot: Snapshot, *, now: float, runs_from: float) -> Choic
     A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
     is explained as the well server that it is.
     """
-    servers = []
     for server in snapshot.servers:
         was_well = server.health is Health.UP and server.last_probe is server.last_alive_probe
         is_unasked = not server.is_probed_since(runs_from) and now >= server.stay_away_until
-        servers.append(_answering(server, snapshot, now) if was_well and is_unasked else server)
-    return select(attrs.evolve(snapshot, servers=tuple(servers)), now=now, runs_from=runs_from)
+        if was_well and is_unasked:
+            snapshot = snapshot.with_server(_answering(server, snapshot, now))
+    return select(snapshot, now=now, runs_from=runs_from)
 
 
 def _at_best(

@@ -58,13 +58,13 @@ def apply_probe(
     at, is_alive, serves_node = result.finished_at, result.outcome.is_alive, result.outcome.serves_node
     is_cut_off = snapshot.is_cut_off(result)
     is_counted = is_alive or not (is_cut_off or result.is_node_trouble)
-    stay_away_until = at + result.retry_after_s if result.retry_after_s else server.stay_away_until
+    retry_at = at + result.retry_after_s if result.retry_after_s else -math.inf
     changed = attrs.evolve(
         counted(server, snapshot, result.outcome, at=at) if is_counted else server,
         last_probe=result,
         last_alive_probe=result if is_alive else server.last_alive_probe,
         setbacks=0 if serves_node else server.setbacks + (not is_cut_off),
-        stay_away_until=-math.inf if serves_node else stay_away_until,
+        stay_away_until=max(server.stay_away_until, retry_at),
     )
     if result.outcome is Outcome.NOT_ASSOCIATED and changed.access.health is Health.DOWN:  # restored empty, it may be
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
@@ -121,11 +121,15 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
 
 
 def leave_alone(snapshot: Snapshot, name: str, span_s: float, *, now: float, on: datetime.datetime) -> Snapshot:  # noqa: ARG001
-    """The world after that server asked, in answer to whatever request, for no more of them for ``span_s``."""
+    """The world after that server asked, in answer to whatever request, for no more of them for ``span_s``.
+
+    Minus infinity lifts what it asked for: a person insists.
+    """
     server = snapshot.server(name)
     if server is None:
         return snapshot
-    return snapshot.with_server(attrs.evolve(server, stay_away_until=max(server.stay_away_until, now + span_s)))
+    until = max(server.stay_away_until, now + span_s) if span_s > -math.inf else -math.inf
+    return snapshot.with_server(attrs.evolve(server, stay_away_until=until))
 
 
 def apply_registration(
@@ -216,7 +220,7 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         verdicts = choice.verdicts if choice.name == before.name else before.verdicts
         return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
     said = (entry.after for entry in reversed(snapshot.transitions) if entry.server is None)
-    told, label = next(said, snapshot.chosen or "none"), _label(snapshot, choice, now)
+    told, label = next(said, before.name) if before else "none", _label(snapshot, choice, now)
     after, is_news = attrs.evolve(snapshot, choice=choice), told != label and not _is_about_to_move(snapshot, choice)
     if before is None or before.name != choice.name:
         after, is_news = attrs.evolve(after, chosen_on=on, is_choice_remembered=False), True

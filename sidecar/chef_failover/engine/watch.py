@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from chef_failover.decide.asking import MOMENT_S, Asking
 from chef_failover.decide.pace import probe_from
+from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
 from chef_failover.engine.scheduler import Scheduler
@@ -101,10 +102,9 @@ class Watch:
         If it asked to be left alone, it is, unless the caller ``insists``.
         """
         self._doubted_at = self._clock()
-        if insists and name in self._monitors:
-            self._monitors[name].freshen(self._clock())
-        else:
-            self._freshen(name, self._clock())
+        if insists:
+            self._live.steer(leave_alone, name, -math.inf)
+        self._freshen(name, self._clock())
 
     def refresh(self, *, waits: bool = True) -> None:
         """For a person who looks: have every server probed whose last result is older than `LOOK_S`.

@@ -173,7 +173,7 @@ class _Server:
             raise self._failed
 
         def judge(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
-            if what and answer.status == 200 and isinstance((answer.json() or {}).get("update"), dict):
+            if what and answer.status == 200 and isinstance(answer.fields.get("update"), dict):
                 return Finding(Outcome.OK)
             finding = judge_one(answer, name, user, utc_now)
             is_refused = finding.outcome is Outcome.FORBIDDEN
@@ -184,7 +184,7 @@ class _Server:
         except SearchError as error:
             self._failed = None if error.is_of_object else error
             raise
-        return answer.json() if answer.status == 200 else None
+        return answer.document if answer.status == 200 else None
 
 
 def _strings(value: object) -> list[str]:

@@ -61,9 +61,9 @@ class Counters:
 
     def expose(self, accept: str = "") -> Exposition:
         """What a scrape reads, in the form that a client prefers by its ``Accept`` header."""
-        with self._lock:
-            series = self._series
-        return series.expose(accept)
+        from chef_failover.metrics.exposition import expose  # noqa: PLC0415 - see the top
+
+        return expose(self.registry, accept)
 
     def watch(self, servers: Collection[str]) -> None:
         """From now on the configuration names these servers; the series of others are removed."""
@@ -96,8 +96,7 @@ class Counters:
 
     def changed(self, before: Snapshot, after: Snapshot) -> None:
         """The world went from ``before`` to ``after``."""
-        found = move_between(before, after)
-        if found is not None:
+        if (found := move_between(before, after)) is not None:
             move, cause = found
             with self._lock:
                 self._series.moves[move].labels(cause).inc()

@@ -21,10 +21,10 @@ from chef_failover.decide.parity import compare
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.rights import may_save
 from chef_failover.metrics.measured import Measured
-from chef_failover.model.model import Health, Standing
+from chef_failover.model.model import Health, ServerSnapshot, Standing
 
-Row = tuple[tuple[str, ...], float]
-"""The values of the labels, and the value."""
+Row = tuple[tuple[str, ...], float | None]
+"""The values of the labels, and the value: no sample where that is None or infinite."""
 Section = Callable[[Measured], Iterator[Metric]]
 
 
@@ -59,30 +59,28 @@ class Scraped(Collector):
 def of_servers(measured: Measured) -> Iterator[Metric]:
     """The version, and each server."""
     yield InfoMetricFamily("chef_failover_build", "The running version.", {"version": measured.version})
-    servers = measured.snapshot.servers
-    choice = measured.snapshot.choice
+    snapshot, now = measured.snapshot, measured.now
+    servers, choice = snapshot.servers, snapshot.choice
     eligible = {verdict.name for verdict in choice.verdicts if verdict.standing >= Standing.STALE} if choice else ()
-    policy = measured.snapshot.policy
-    hold_downs = {one.name: round(length_s(one, policy, now=measured.now), 1) for one in servers}
-    compared = {one.name: compare(measured.snapshot, one, now=measured.now) for one in servers}
-    yield _gauge(
+
+    def of_each(name: str, words: str, value: Callable[[ServerSnapshot], float | None]) -> Metric:
+        return _gauge(name, words, ["server"], (((one.name,), value(one)) for one in servers))
+
+    yield of_each(
         "server_up",
         "1 while probes find the Chef server UP, 0 while they find it DOWN; absent before the first probe.",
-        ["server"],
-        (((one.name,), one.health is Health.UP) for one in servers if one.health is not Health.UNKNOWN),
+        lambda one: None if one.health is Health.UNKNOWN else one.health is Health.UP,
     )
-    yield _gauge(
+    yield of_each(
         "server_eligible",
         "1 while the server could take over this node's runs: it is UP, ready and not drained, knows the node, "
         "does not fail runs, and its search index works.",
-        ["server"],
-        (((one.name,), one.name in eligible) for one in servers),
+        lambda one: one.name in eligible,
     )
-    yield _gauge(
+    yield of_each(
         "server_chosen",
         "1 for the server that this node uses.",
-        ["server"],
-        (((one.name,), choice is not None and one.name == choice.name) for one in servers),
+        lambda one: snapshot.is_in_use(one.name),
     )
     yield _gauge(
         "server_outcome",
@@ -96,54 +94,43 @@ def of_servers(measured: Measured) -> Iterator[Metric]:
         ["server", "state"],
         (((one.name, one.registration.state.value), 1) for one in servers),
     )
-    yield _gauge(
+    yield of_each(
         "server_ready",
         "0 while the server lacks something that a run of this node needs, else 1.",
-        ["server"],
-        (((one.name,), why_not_ready(measured.snapshot, one) is None) for one in servers),
+        lambda one: why_not_ready(snapshot, one) is None,
     )
-    yield _gauge(
+    yield of_each(
         "server_index_up",
         "0 while the server's search index fails, which fails the last save of every run, else 1; absent if unknown.",
-        ["server"],
-        (((one.name,), not one.index_fails) for one in servers if one.index_fails is not None),
+        lambda one: None if one.index_fails is None else not one.index_fails,
     )
-    yield _gauge(
+    yield of_each(
         "server_may_save",
         "0 while this node probably cannot save its object on the server, so a run there would fail at its end, "
         "1 while it can; absent if unknown.",
-        ["server"],
-        (((one.name,), may) for one in servers if (may := may_save(one)) is not None),
+        may_save,
     )
-    yield _gauge(
+    yield of_each(
         "server_stale",
         "1 while the server has another policy or older cookbooks than the last successful run used, else 0; "
         "absent if unknown.",
-        ["server"],
-        (((name,), found.is_stale) for name, found in compared.items() if found.is_stale is not None),
+        lambda one: compare(snapshot, one, now=now).is_stale,
     )
-    yield _gauge(
+    yield of_each(
         "server_hold_down_seconds",
         "How long the server must stay healthy before this node returns to it; longer after failed returns, "
         "absent with failback: never.",
-        ["server"],
-        (((name,), seconds) for name, seconds in hold_downs.items() if math.isfinite(seconds)),
+        lambda one: round(length_s(one, snapshot.policy, now=now), 1),
     )
-    yield _gauge(
+    yield of_each(
         "server_certificate_expiry_timestamp_seconds",
         "When the server's certificate expires, as of its last good answer, in Unix time.",
-        ["server"],
-        (
-            ((one.name,), ends)
-            for one in servers
-            if one.last_alive_probe and (ends := _unix(one.last_alive_probe.certificate_expires_on))
-        ),
+        lambda one: _unix(one.last_alive_probe.certificate_expires_on) if one.last_alive_probe else None,
     )
-    yield _gauge(
+    yield of_each(
         "server_probe_age_seconds",
         "Time since the last probe ended; grows if probing hangs.",
-        ["server"],
-        (((one.name,), round(measured.now - one.last_probe.finished_at, 3)) for one in servers if one.last_probe),
+        lambda one: round(now - one.last_probe.finished_at, 3) if one.last_probe else None,
     )
 
 
@@ -204,12 +191,12 @@ def of_ourselves(measured: Measured) -> Iterator[Metric]:
 
 
 def _unix(on: datetime.datetime | None) -> float | None:
-    """No sample without an instant."""
     return on.timestamp() if on else None
 
 
 def _gauge(name: str, words: str, labels: list[str], rows: Iterable[Row]) -> Metric:
     family = GaugeMetricFamily(f"chef_failover_{name}", words, labels=labels)
     for values, value in rows:
-        family.add_metric(values, float(value))
+        if value is not None and math.isfinite(value):
+            family.add_metric(values, float(value))
     return family

@@ -15,13 +15,8 @@ class Move(enum.StrEnum):
 
 
 PREFERRED, PINNED, REMOVED = "preferred", "pinned", "removed"
-CAUSES = (
-    *(standing.name.lower() for standing in (Standing.DOWN, Standing.TURNS_NODE_AWAY, Standing.NOT_READY)),
-    *(standing.name.lower() for standing in (Standing.DRAINED, Standing.FAILS_RUNS, Standing.IMPAIRED)),
-    PREFERRED,
-    PINNED,
-    REMOVED,
-)
+_LEFT_FOR = ("down", "turns_node_away", "not_ready", "drained", "fails_runs", "impaired")
+CAUSES = (*_LEFT_FOR, PREFERRED, PINNED, REMOVED)
 """Why the node moves; these are shown from the start, with 0, so that the first of a kind is an increase."""
 
 

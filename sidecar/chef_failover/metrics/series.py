@@ -90,10 +90,6 @@ class Series:
             for cause in sorted(CAUSES):
                 counter.labels(cause)
 
-    def expose(self, accept: str) -> exposition.Exposition:
-        """All of it, as text."""
-        return exposition.expose(self.registry, accept)
-
     def watch(self, servers: Iterable[str], gone: Iterable[str] = ()) -> None:
         """Remove the series of servers that are ``gone``; begin those of ``servers`` that are shown with 0."""
         for name in gone:

@@ -59,17 +59,7 @@ def path_of(config_path: Path) -> Path:
     return config_path.with_name(config_path.name + SUFFIX)
 
 
-def is_there(config_path: Path) -> bool:
-    """Whether something of ``config_path`` is accepted that can be used."""
-    return _former(config_path) is not None
-
-
-def name_here(pattern: str) -> str:
-    """The node's name on this machine; see `identity.node_name`."""
-    return identity.node_name(pattern, identity.sources())
-
-
-def accept(config_path: Path, name_of: NameOf = name_here, *, is_running: bool = False) -> Accepted:
+def accept(config_path: Path, name_of: NameOf = identity.node_name, *, is_running: bool = False) -> Accepted:
     """Check ``config_path`` and write what it says, for the shim and the sidecar to go by.
 
     Whatever is wrong, what was accepted before stays, with the name of this machine. ``is_running``: a sidecar is to
@@ -81,7 +71,7 @@ def accept(config_path: Path, name_of: NameOf = name_here, *, is_running: bool =
         NotAcceptedError: it needs a restart, others than root can write it, it is empty where servers were accepted, or
             what is accepted cannot be written.
     """
-    former = _former(config_path)
+    former = read_if_there(config_path)
     try:
         text = configuration.read_text(config_path)
         config = configuration.parse(text, str(config_path))
@@ -93,8 +83,10 @@ def accept(config_path: Path, name_of: NameOf = name_here, *, is_running: bool =
     _expect_roots(config_path)
     if former is not None and former.config.servers and _is_empty(text):
         raise NotAcceptedError(f"{config_path} is empty; write servers: [] to have chef-client keep its own server")
-    if is_running and former is not None and _places(config) != _places(former.config):
-        raise NotAcceptedError("listen.socket or state_dir changed: systemctl restart chef-failover")
+    if is_running and former is not None:  # a running sidecar cannot move where it meets the shim
+        before = former.config
+        if (config.listen.socket, config.state_dir) != (before.listen.socket, before.state_dir):
+            raise NotAcceptedError("listen.socket or state_dir changed: systemctl restart chef-failover")
     try:
         return _write_for(config_path, config, text, name_of, former)
     except IdentityError:
@@ -180,6 +172,14 @@ def read(config_path: Path) -> Accepted:
         raise NotAcceptedError(f"{path} is damaged") from error
 
 
+def read_if_there(config_path: Path) -> Accepted | None:
+    """Like `read`; None where that raises."""
+    try:
+        return read(config_path)
+    except NotAcceptedError:
+        return None
+
+
 def at_work(config_path: Path) -> Accepted:
     """What the sidecar of ``config_path`` and the shim go by, with why that is not what the file has now.
 
@@ -195,7 +195,7 @@ def at_work(config_path: Path) -> Accepted:
     return attrs.evolve(accepted, why_not=_why_not(config_path, accepted))
 
 
-def for_sidecar(config_path: Path, name_of: NameOf = name_here, *, is_running: bool = False) -> Accepted:
+def for_sidecar(config_path: Path, name_of: NameOf = identity.node_name, *, is_running: bool = False) -> Accepted:
     """What a sidecar goes by: it accepts ``config_path`` itself where it may, else takes what root has accepted.
 
     It may where it can write beside the file: as root, in a container, on a developer's machine. The service cannot.
@@ -234,15 +234,3 @@ def _why_not(config_path: Path, accepted: Accepted) -> str | None:
     except ConfigError as error:
         return f"{config_path} is invalid and not in use: {'; '.join(error.lines)}"
     return f"{config_path} changed and is not in use yet; run: systemctl reload chef-failover"
-
-
-def _former(config_path: Path) -> Accepted | None:
-    try:
-        return read(config_path)
-    except NotAcceptedError:
-        return None
-
-
-def _places(config: Config) -> tuple[Path, Path]:
-    """Where sidecar and shim meet, which a running sidecar cannot move."""
-    return config.listen.socket, config.state_dir

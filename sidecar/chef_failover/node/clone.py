@@ -41,9 +41,8 @@ def set_aside(state_dir: Path, instance_id: str | None, now: datetime.datetime) 
 
 def _move(path: Path, former: str) -> str:
     """Rename ``path`` so that it overwrites nothing; its new name. Nobody else writes in this directory."""
-    for number in itertools.count(1):
-        target = path.with_name(f"{path.name}{MARK}{former}{f'.{number}' if number > 1 else ''}")
-        if not os.path.lexists(target):
-            path.rename(target)
-            return target.name
-    raise AssertionError("unreachable")
+    name = f"{path.name}{MARK}{former}"
+    targets = map(path.with_name, itertools.chain([name], (f"{name}.{number}" for number in itertools.count(2))))
+    target = next(target for target in targets if not os.path.lexists(target))
+    path.rename(target)
+    return target.name

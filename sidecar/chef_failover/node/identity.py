@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import socket
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +21,13 @@ LOOKUP_S = 5.0
 _INSTANCE_ID_PATH = "/latest/meta-data/instance-id"
 
 
-def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
-    """``pattern`` with each placeholder replaced by what its source gives.
+def node_name(pattern: str, imds: Imds | None = None, dmi: Path = DMI) -> str:
+    """``pattern`` with each placeholder replaced by what its source on this machine gives.
 
     Raises:
         IdentityError: a source that is needed gives nothing, or too much.
     """
+    sources = {"instance_id": lambda: instance_id(imds, dmi), "hostname": hostname, "fqdn": fqdn}
     for placeholder, source in sources.items():
         if f"{{{placeholder}}}" in pattern:
             pattern = pattern.replace(f"{{{placeholder}}}", source())
@@ -37,15 +36,6 @@ def node_name(pattern: str, sources: Mapping[str, Callable[[], str]]) -> str:
             f"node.name has more than {NAME_LIMIT} characters on this machine; a Chef server rejects it"
         )
     return pattern
-
-
-def sources(imds: Imds | None = None, dmi: Path = DMI) -> dict[str, Callable[[], str]]:
-    """Where each placeholder of a node's name comes from."""
-    return {
-        "instance_id": functools.partial(instance_id, imds, dmi),
-        "hostname": hostname,
-        "fqdn": fqdn,
-    }
 
 
 def hostname() -> str:

@@ -58,11 +58,10 @@ class Places:
     configured: Path | None = None
     credential: Path | None = None
     adoptable: tuple[Path, ...] = ADOPTABLE
-    own_key: Path = attrs.field(init=False)
-    """The key that we make."""
 
-    @own_key.default
-    def _(self) -> Path:
+    @property
+    def own_key(self) -> Path:
+        """The key that we make."""
         return self.own / key_file.NAME
 
 
@@ -137,7 +136,6 @@ class ClientKey:
     ) -> None:
         self.node_name = node_name
         self._where = where or places(config)
-        self._told = attrs.evolve(self._where, adoptable=())
         self._bits = config.node.key_bits
         self._generate = generate
         self._lock = threading.Lock()
@@ -149,8 +147,7 @@ class ClientKey:
         self._trouble_in_making: str | None = None
         self._is_settled = False
         self._may_make = may_make
-        registers = any(not isinstance(server.association, NoAssociation) for server in config.servers)
-        self._is_made_here = may_make and registers
+        self._is_made_here = may_make and any(not isinstance(one.association, NoAssociation) for one in config.servers)
 
     @property
     def trouble(self) -> str | None:
@@ -216,7 +213,7 @@ class ClientKey:
     def path_for_chef_client(self) -> Path | None:
         """The key that chef-client is to use, or None where it has its own."""
         try:
-            found = find(self._told)
+            found = find(attrs.evolve(self._where, adoptable=()))
         except KeyFileError:
             return None
         return None if found is None or found.origin is Origin.CREDENTIAL else found.path

@@ -76,14 +76,14 @@ def create(directory: Path, key: PrivateKey) -> None:
         OSError: the directory cannot be written, or is full; then nothing has changed.
     """
     path, temporary, temporary_public = (directory / name for name in (NAME, *LEFTOVERS))
-    with _sole_maker(directory) as descriptor:
+    with _sole_maker(directory):
         if os.path.lexists(path):
             return
         try:
-            _write(temporary_public, key.public_pem(), 0o644)
-            _write(temporary, key.private_pem(), 0o600)
+            files.write_new(temporary_public, key.public_pem(), 0o644)
+            files.write_new(temporary, key.private_pem(), 0o600)
             temporary_public.replace(directory / PUBLIC_NAME)
-            os.fsync(descriptor)
+            files.flush_directory(directory)
             with contextlib.suppress(FileExistsError):  # another program, which does not take our lock, was faster
                 os.link(temporary, path)
         finally:
@@ -110,17 +110,15 @@ def is_ours(directory: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _sole_maker(directory: Path) -> Iterator[int]:
+def _sole_maker(directory: Path) -> Iterator[None]:
     # Not the directory itself is locked: every user who may read it could hold that lock for ever.
     lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_leftovers(directory)
-        yield descriptor
-        os.fsync(descriptor)
+        yield
+        files.flush_directory(directory)
     finally:
-        os.close(descriptor)
         os.close(lock)
 
 
@@ -128,14 +126,3 @@ def _remove_leftovers(directory: Path) -> None:
     for name in LEFTOVERS:
         with contextlib.suppress(FileNotFoundError):
             (directory / name).unlink()
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        os.fchmod(descriptor, mode)  # whatever the umask is
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -26,7 +26,7 @@ class Machine:
     rng: random.Random = attrs.field(factory=random.Random)
     resolver: Resolver = attrs.field(factory=Resolver)
     trust: TrustStore = attrs.field(factory=TrustStore)
-    node_name: Callable[[str], str] = lambda pattern: identity.node_name(pattern, identity.sources())
+    node_name: Callable[[str], str] = identity.node_name
     instance_id: Callable[[str | None], str | None] = identity.this_instance
     boot_id: Callable[[], str | None] = boot.boot_id
     on_change: Callable[[Snapshot], None] = lambda _: None

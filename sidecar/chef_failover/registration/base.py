@@ -1,4 +1,4 @@
-"""I/O: what every provider of associations has in common."""
+"""I/O: what every provider of associations has in common, and the provider that leaves it to other tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import attrs
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.model.registration import Answer
+from chef_failover.model.registration import Answer, Event
 
 
 @attrs.frozen
@@ -29,9 +29,8 @@ class Registrant:
 class Provider(Protocol):
     """Registers the node with one server. Called on a thread of that server's own, and may take its time there."""
 
-    @property
-    def repairs(self) -> bool:
-        """Whether asking again can help when the server denies that it knows this node."""
+    repairs: bool
+    """Whether asking again can help when the server denies that it knows this node."""
 
     def associate(self, registrant: Registrant, ticket: str | None) -> Answer:
         """One step: begin or, with ``ticket``, ask after what was begun.
@@ -39,3 +38,13 @@ class Provider(Protocol):
         It is called again after a crash, maybe without the ticket of a request that was made: what is registered
         already, by this key, is confirmed. Whatever the network or the server does is an answer, not an exception.
         """
+
+
+class NoProvider:
+    """Takes the node as associated, and can do nothing about it."""
+
+    repairs = False
+
+    def associate(self, registrant: Registrant, ticket: str | None) -> Answer:  # noqa: ARG002
+        """Confirmed."""
+        return Answer(Event.CONFIRM)

@@ -10,9 +10,9 @@ import contextlib
 import datetime
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -41,15 +41,23 @@ _WORDS_LIMIT = 4000
 _COUNT_LIMIT = 1_000_000_000
 _DOUBLINGS_LIMIT = 64
 _LONGEST_WAIT_S = 86400.0
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a document raises that is not one of ours."""
+
+T = TypeVar("T")
 
 
 @attrs.frozen
-class Instant:
-    """One instant on both clocks: of the wall, and the monotonic one, which is of one boot."""
+class _Now:
+    """The instant of reading, on both clocks; ``is_same_boot`` when the file's monotonic instants are of this boot."""
 
     on: datetime.datetime
-    at: float = 0.0
-    boot_id: str | None = None
+    at: float
+    is_same_boot: bool
+
+    def past(self, value: object) -> float:
+        """An instant of the monotonic clock that is not to come."""
+        return min(_number(value), self.at)
 
 
 def read(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | None = None) -> Remembered:
@@ -73,12 +81,13 @@ def peek(path: Path, now: datetime.datetime, *, at: float = 0.0, boot_id: str | 
             raise ValueError("not a state file of chef-failover")
         if document["schema"] > SCHEMA:
             raise ValueError(f"schema {document['schema']} is newer than {SCHEMA}, the newest that this version reads")
-        return _structure(document, Instant(now, at, boot_id))
+        is_same_boot = boot_id is not None and document.get("boot_id") == boot_id
+        return _structure(document, _Now(now, at, is_same_boot))
     except FileNotFoundError:
         return Remembered()
     except OSError as error:
         return Remembered(problems=(f"{path} cannot be read ({error.strerror}); starting without it",))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         said = f"{path} rejected and renamed to {path.name}.rejected: {error}"
         return Remembered(problems=(said,), is_useless=True)
 
@@ -105,205 +114,192 @@ def write_names(path: Path, names: Iterable[str]) -> None:
     files.replace(path, data)
 
 
-def _structure(document: Mapping[str, Any], instant: Instant) -> Remembered:
-    now = instant.on
+def _structure(document: Mapping[str, Any], now: _Now) -> Remembered:
     choice = document.get("choice") or {}
     name = choice.get("name")
     if name is not None and not _is_text(name):
         raise ValueError("choice.name is not text")
     transitions = tuple(map(_transition, (document.get("transitions") or [])[-TRANSITIONS_KEPT:]))
-    since = parse_instant(choice["since"]) if choice.get("since") else None
+    since = _maybe(parse_instant, choice.get("since"))
     problems = []
-    if (since and since > now) or any(transition.on > now for transition in transitions):
+    if (since and since > now.on) or any(transition.on > now.on for transition in transitions):
         problems.append(
-            f"{FILE_NAME} has times after {now:%Y-%m-%d %H:%M:%S} UTC; dropped, since the clock was set back"
+            f"{FILE_NAME} has times after {now.on:%Y-%m-%d %H:%M:%S} UTC; dropped, since the clock was set back"
         )
-        since = min(since, now) if since else None
-        transitions = tuple(transition for transition in transitions if transition.on <= now)
-    entries = document.get("associations") or {}
-    registrations, is_same_boot = {}, _is_same_boot(document, instant)
-    for server, entry in entries.items():
+        since = min(since, now.on) if since else None
+        transitions = tuple(transition for transition in transitions if transition.on <= now.on)
+    registrations = {}
+    for server, entry in (document.get("associations") or {}).items():
         try:
-            registration, throttled = _registration(entry), entry.get("throttled")
-            if throttled is not None and is_same_boot:
-                registration = _throttled(registration, throttled, instant)
-            registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = registration
-        except (ValueError, KeyError, TypeError):
+            registrations[server, _text(entry["chef_server_url"], _WORDS_LIMIT)] = _registration(entry, now)
+        except _DAMAGE:
             problems.append(f"{FILE_NAME}: damaged registration with {_words(server)}; the node registers again")
-    orders, dropped = _orders(document, instant, is_same_boot=is_same_boot)
-    problems += dropped
+    orders, dropped = _orders(document, now)
     instance_id = document.get("instance_id")
     return Remembered(
         name,
         since,
         transitions,
         registrations,
-        _history(document.get("runs") or {}, now),
-        _evidence(document.get("run_evidence") or {}, instant, is_same_boot=is_same_boot),
+        _history(document.get("runs") or {}, now.on),
+        _evidence(document.get("run_evidence") or {}, now),
         orders=orders,
         reason=_words(choice["reason"]) if choice.get("reason") else None,
-        problems=tuple(problems),
+        problems=(*problems, *dropped),
         with_work=frozenset(filter(_is_text, document.get("with_work") or ())),
         without_object=frozenset(filter(_is_text, document.get("without_object") or ())),
         instance_id=instance_id if is_instance_id(instance_id) else None,
         stale=frozenset(filter(_is_text, document.get("stale") or ())),
-        servers=_servers(document, instant),
-        use=_use(document.get("used"), instant),
+        servers=_servers(document.get("servers") or {}, now),
+        use=_use(document.get("used"), now),
     )
 
 
-def _servers(document: Mapping[str, Any], instant: Instant) -> dict[str, Known]:
+def _servers(entries: Mapping[str, Any], now: _Now) -> dict[str, Known]:
     """What is not whole is left out: it costs a hold-down."""
-    found, is_same_boot = {}, _is_same_boot(document, instant)
-    for name, entry in (document.get("servers") or {}).items():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            since = entry["well_since"] if is_same_boot else None
-            well_since = None if since is None else min(_number(since), instant.at)
-            returns = _returns(entry.get("returns") or {}, instant) if is_same_boot else Returns()
+    found = {}
+    for name, entry in entries.items():
+        with contextlib.suppress(*_DAMAGE):
+            well_since = _maybe(now.past, entry["well_since"]) if now.is_same_boot else None
+            returns = _returns(entry.get("returns"), now) if now.is_same_boot else Returns()
             was_read = entry.get("was_read") is not False  # which older versions do not write
             found[_text(name)] = Known(_text(entry["chef_server_url"], _WORDS_LIMIT), well_since, returns, was_read)
     return found
 
 
-def _returns(entry: Mapping[str, Any], instant: Instant) -> Returns:
+def _returns(entry: Any, now: _Now) -> Returns:  # noqa: ANN401
     """What older versions do not write, or is not one of ours, is learned again."""
     try:
-        failed_at = tuple(sorted(min(_number(at), instant.at) for at in entry["failed_at"][-MOST_A_DAY:]))
-        came_back_at = -math.inf if entry["came_back_at"] is None else min(_number(entry["came_back_at"]), instant.at)
-        return Returns(int(_number(entry["doublings"], _DOUBLINGS_LIMIT)), failed_at, came_back_at)
-    except (ValueError, KeyError, TypeError):
+        failed_at = tuple(sorted(map(now.past, entry["failed_at"][-MOST_A_DAY:])))
+        came_back_at = -math.inf if entry["came_back_at"] is None else now.past(entry["came_back_at"])
+        return Returns(_count(entry["doublings"], _DOUBLINGS_LIMIT), failed_at, came_back_at)
+    except _DAMAGE:
         return Returns()
 
 
-def _use(entry: Mapping[str, Any] | None, instant: Instant) -> KnownUse | None:
+def _use(entry: Any, now: _Now) -> KnownUse | None:  # noqa: ANN401
     """What is not whole is left out: the next run tells."""
-    if entry is None:
-        return None
-    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        on = min(parse_instant(entry["since"]), instant.on)
-        at = instant.at - (instant.on - on).total_seconds()
-        server = entry.get("server")
-        return KnownUse(used.parse(entry), _text(entry["node"]), at, on, None if server is None else _text(server))
+    with contextlib.suppress(*_DAMAGE):
+        on = min(parse_instant(entry["since"]), now.on)
+        at = now.at - (now.on - on).total_seconds()
+        return KnownUse(used.parse(entry), _text(entry["node"]), at, on, _maybe(_text, entry.get("server")))
     return None
 
 
-def _is_same_boot(document: Mapping[str, Any], instant: Instant) -> bool:
-    return instant.boot_id is not None and document.get("boot_id") == instant.boot_id
-
-
 def _transition(entry: Mapping[str, Any]) -> Transition:
-    server = None if entry["server"] is None else _text(entry["server"])
+    server = _maybe(_text, entry["server"])
     return Transition(
         parse_instant(entry["at"]), server, _text(entry["from"]), _text(entry["to"]), _words(entry["reason"])
     )
 
 
-def _orders(document: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) -> tuple[Orders, list[str]]:
+def _orders(document: Mapping[str, Any], now: _Now) -> tuple[Orders, list[str]]:
     """Drains and pin; and a sentence for each that is not one of ours, since losing it must not lose the others."""
     orders, dropped = Orders(), []
-    entries = document.get("drains") or {}
-    for name, entry in entries.items() if isinstance(entries, dict) else [("", entries)]:
+    drains, pin = document.get("drains") or {}, document.get("pin")
+    entries = [(name, entry) for name, entry in (drains if isinstance(drains, dict) else {"": drains}).items()]
+    for name, entry in [*entries, *([] if pin is None else [(None, pin)])]:
         try:
-            orders = orders.plus(Drain(**_order(entry | {"server": name}, instant, is_same_boot=is_same_boot)))
-        except (ValueError, KeyError, TypeError):
-            dropped.append(f"{FILE_NAME}: dropped a damaged drain: {str(entry)[:200]!r}")
-    entry = document.get("pin")
-    try:
-        if entry is not None:
-            pin = Pin(**_order(entry, instant, is_same_boot=is_same_boot), is_strict=entry["strict"] is True)
-            orders = orders.plus(pin)
-    except (ValueError, KeyError, TypeError):
-        dropped.append(f"{FILE_NAME}: dropped a damaged pin: {str(entry)[:200]!r}")
+            fields = _order(entry, now)
+            if name is None:
+                orders = orders.plus(Pin(server=_text(entry["server"]), **fields, is_strict=entry["strict"] is True))
+            else:
+                orders = orders.plus(Drain(server=_text(name), **fields))
+        except _DAMAGE:
+            what = "pin" if name is None else "drain"
+            dropped.append(f"{FILE_NAME}: dropped a damaged {what}: {str(entry)[:200]!r}")
     return orders, dropped
 
 
-def _order(entry: Mapping[str, Any], instant: Instant, *, is_same_boot: bool) -> dict[str, Any]:
-    """The fields of an `Order`. Its end is taken from the monotonic clock as long as that is the same one."""
+def _order(entry: Mapping[str, Any], now: _Now) -> dict[str, Any]:
+    """The fields of an `Order` but its server. Its end is taken from the monotonic clock while that is the same one."""
     lasts_s = math.inf if entry["lasts_s"] is None else _number(entry["lasts_s"], LONGEST_S)
-    ends_on = parse_instant(entry["ends"]) if entry["ends"] is not None else None
+    ends_on = _maybe(parse_instant, entry["ends"])
     if not lasts_s > 0 or (ends_on is None) != math.isinf(lasts_s):
         raise ValueError("lasts_s and ends do not match")
     ends_at = math.inf
-    if ends_on is not None and is_same_boot:
-        ends_at = min(_number(entry["ends_at"]), instant.at + lasts_s)
+    if ends_on is not None and now.is_same_boot:
+        ends_at = min(_number(entry["ends_at"]), now.at + lasts_s)
     elif ends_on is not None:
-        ends_at = ends_at_after_reboot(ends_on, lasts_s, instant.at, instant.on)
+        ends_at = ends_at_after_reboot(ends_on, lasts_s, now.at, now.on)
     return {
-        "server": _text(entry["server"]),
         "who": _text(entry["who"]),
         "reason": _words(entry["reason"]),
-        "created_on": min(parse_instant(entry["created"]), instant.on),
+        "created_on": min(parse_instant(entry["created"]), now.on),
         "lasts_s": lasts_s,
         "ends_at": ends_at,
         "ends_on": ends_on,
-        "in_use": None if entry["in_use"] is None else _text(entry["in_use"]),
+        "in_use": _maybe(_text, entry["in_use"]),
     }
 
 
 def _history(entry: Mapping[str, Any], now: datetime.datetime) -> RunHistory:
     """Times after ``now`` are not believed; that the clock was set back is said once, of other times."""
     runs = tuple(run for run in map(_run, entry.get("last") or ()) if run.ended_on <= now)
-    since_success = int(_number(entry.get("since_success", 0)))
-    last_success_on = parse_instant(entry["last_success_at"]) if entry.get("last_success_at") else None
-    return RunHistory(runs[-RUNS_KEPT:], since_success, min(last_success_on, now) if last_success_on else None)
+    last_success_on = _maybe(parse_instant, entry.get("last_success_at"))
+    return RunHistory(
+        runs[-RUNS_KEPT:],
+        _count(entry.get("since_success", 0)),
+        min(last_success_on, now) if last_success_on else None,
+    )
 
 
 def _run(entry: Mapping[str, Any]) -> Run:
-    server, error_class, duration_s = entry["server"], entry["error_class"], entry["duration_s"]
-    http_status = entry.get("http_status")  # which older versions do not write, nor the phase
     return Run(
         run_id=_text(entry["run_id"]),
-        server=None if server is None else _text(server),
+        server=_maybe(_text, entry["server"]),
         result=_text(entry["result"]),
-        error_class=None if error_class is None else _text(error_class),
+        error_class=_maybe(_text, entry["error_class"]),
         ended_on=parse_instant(entry["ended_at"]),
-        started_on=parse_instant(entry["started_at"]) if entry["started_at"] else None,
-        duration_s=None if duration_s is None else _number(duration_s),
-        phase=Phase(entry["phase"]) if entry.get("phase") else None,
-        http_status=None if http_status is None else int(_number(http_status)),
+        started_on=_maybe(parse_instant, entry["started_at"]),
+        duration_s=_maybe(_number, entry["duration_s"]),
+        # Older versions write neither of these.
+        phase=_maybe(Phase, entry.get("phase")),
+        http_status=_maybe(_count, entry.get("http_status")),
     )
 
 
-def _evidence(
-    entries: Mapping[str, Any], instant: Instant, *, is_same_boot: bool
-) -> dict[tuple[str, str], RunEvidence]:
+def _evidence(entries: Mapping[str, Any], now: _Now) -> dict[tuple[str, str], RunEvidence]:
     """After a reboot nobody knows when a run failed: the next ones tell. What is not one of ours is dropped alone."""
     found = {}
     for name, entry in entries.items():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            failed_at, saves = entry["failed_at"], entry["saves"] if entry["saves"] in (None, True, False) else None
+        with contextlib.suppress(*_DAMAGE):
+            saves = entry["saves"] if entry["saves"] in (None, True, False) else None
             has_succeeded = entry.get("succeeded", saves) is True  # which older versions do not write
-            failed_by = instant.at if saves is False else -math.inf
-            evidence = RunEvidence(failed_at=failed_by, saves=saves, has_succeeded=has_succeeded)
-            if is_same_boot and failed_at is not None:
-                at, count = min(_number(failed_at), instant.at), int(_number(entry["failed_starts"]))
-                evidence = RunEvidence(count, at, _words(entry["failure"]), saves, has_succeeded)
-            found[_text(name), _text(entry["chef_server_url"], _WORDS_LIMIT)] = evidence
+            failed_starts, failed_at, failure = 0, now.at if saves is False else -math.inf, ""
+            if entry["failed_at"] is not None and now.is_same_boot:
+                failed_starts, failed_at = _count(entry["failed_starts"]), now.past(entry["failed_at"])
+                failure = _words(entry["failure"])
+            place = _text(name), _text(entry["chef_server_url"], _WORDS_LIMIT)
+            found[place] = RunEvidence(failed_starts, failed_at, failure, saves, has_succeeded)
     return found
 
 
-def _registration(entry: Mapping[str, Any]) -> Registration:
-    ticket = entry["ticket"]
-    return Registration(
+def _registration(entry: Mapping[str, Any], now: _Now) -> Registration:
+    """One that was throttled is tried again when it was to be, a day from now at most."""
+    registration = Registration(
         state=RegistrationState(entry["association"]),
         detail=_words(entry["detail"]),
-        attempts=int(_number(entry["attempts"])),
-        ticket=None if ticket is None else _text(ticket, _WORDS_LIMIT),
+        attempts=_count(entry["attempts"]),
+        ticket=None if entry["ticket"] is None else _text(entry["ticket"], _WORDS_LIMIT),
         identity=_text(entry["identity"]),
-        on=parse_instant(entry["since"]) if entry["since"] else None,
+        on=_maybe(parse_instant, entry["since"]),
     )
-
-
-def _throttled(registration: Registration, entry: Mapping[str, Any], instant: Instant) -> Registration:
-    """Tried again when it was to be, a day from now at most."""
-    latest = instant.at + _LONGEST_WAIT_S
+    throttled = entry.get("throttled")
+    if throttled is None or not now.is_same_boot:
+        return registration
+    latest = now.at + _LONGEST_WAIT_S
     return attrs.evolve(
         registration,
-        throttled_since=min(_number(entry["since"]), instant.at),
-        retry_at=min(_number(entry["retry_at"]), latest),
-        urgent_at=min(_number(entry["urgent_at"]), latest),
-        awaited_at=min(_number(entry["awaited_at"]), latest),
+        throttled_since=now.past(throttled["since"]),
+        retry_at=min(_number(throttled["retry_at"]), latest),
+        urgent_at=min(_number(throttled["urgent_at"]), latest),
+        awaited_at=min(_number(throttled["awaited_at"]), latest),
     )
+
+
+def _maybe(read: Callable[[Any], T], value: object) -> T | None:
+    return None if value is None else read(value)
 
 
 def _is_text(value: object, limit: int = _NAME_LIMIT) -> bool:
@@ -327,3 +323,7 @@ def _number(value: object, limit: float = _COUNT_LIMIT) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
         raise ValueError("a value is not a number in range")
     return value
+
+
+def _count(value: object, limit: float = _COUNT_LIMIT) -> int:
+    return int(_number(value, limit))

@@ -102,17 +102,15 @@ def _use_of(snapshot: Snapshot) -> KnownUse | None:
 
 def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
     """``remembered`` with each server under its new name; ``names`` has these by the former ones, which had its URL."""
-    if not names:
-        return remembered
 
     def new(name: str) -> str:
         return names.get(name, name)
 
-    def of_use(use: KnownUse) -> KnownUse:
-        return attrs.evolve(use, server=new(use.server) if use.server else None)
+    def maybe_new(name: str | None) -> str | None:
+        return None if name is None else new(name)
 
     def of_order(order: Order) -> Order:
-        return attrs.evolve(order, server=new(order.server), in_use=new(order.in_use) if order.in_use else None)
+        return attrs.evolve(order, server=new(order.server), in_use=maybe_new(order.in_use))
 
     def of_choice(label: str) -> str:
         name = label.removesuffix(_DEGRADED)
@@ -123,9 +121,10 @@ def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
             return attrs.evolve(entry, server=new(entry.server))
         return attrs.evolve(entry, before=of_choice(entry.before), after=of_choice(entry.after))
 
+    use = remembered.use
     return attrs.evolve(
         remembered,
-        choice=new(remembered.choice) if remembered.choice else None,
+        choice=maybe_new(remembered.choice),
         transitions=tuple(map(of_transition, remembered.transitions)),
         registrations={(new(name), url): entry for (name, url), entry in remembered.registrations.items()},
         run_evidence={(new(name), url): entry for (name, url), entry in remembered.run_evidence.items()},
@@ -133,6 +132,6 @@ def renamed(remembered: Remembered, names: Mapping[str, str]) -> Remembered:
         with_work=frozenset(map(new, remembered.with_work)),
         without_object=frozenset(map(new, remembered.without_object)),
         stale=frozenset(map(new, remembered.stale)),
-        use=of_use(remembered.use) if remembered.use else None,
+        use=attrs.evolve(use, server=maybe_new(use.server)) if use else None,
         servers={new(name): known for name, known in remembered.servers.items()},
     )

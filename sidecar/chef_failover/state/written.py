@@ -6,17 +6,16 @@ import datetime
 import math
 
 from chef_failover.chef import used
-from chef_failover.decide import parity
 from chef_failover.model.about import About
 from chef_failover.model.model import Health, Registration, ServerSnapshot, Snapshot
 from chef_failover.model.orders import Order
 from chef_failover.model.run_history import RunEvidence
-from chef_failover.state import words
+from chef_failover.state import remembered, words
 
 
 def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Document:
     """What state.json keeps; the Ruby shim reads its ``choice`` like an answer."""
-    choice = snapshot.choice
+    choice, memory = snapshot.choice, remembered.of(snapshot)
     return {
         "written_at": words.utc(on),
         "instance_id": about.instance_id,
@@ -24,15 +23,12 @@ def kept(snapshot: Snapshot, about: About, *, on: datetime.datetime) -> words.Do
         "choice": words.use(snapshot, choice, about, on) if choice else None,
         "associations": {
             name: _registration(url, registration)
-            for name, url, registration in (
-                *snapshot.absent_registrations,
-                *((found.name, found.chef_server_url, found.registration) for found in snapshot.servers),
-            )
+            for (name, url), registration in memory.registrations.items()
             if registration.identity is not None
         },
-        "with_work": [found.name for found in snapshot.servers if found.has_useful_node_object],
-        "without_object": [found.name for found in snapshot.servers if found.lacked_object_at is not None],
-        "stale": [found.name for found in snapshot.servers if parity.is_behind(snapshot, found)],
+        "with_work": sorted(memory.with_work),
+        "without_object": sorted(memory.without_object),
+        "stale": sorted(memory.stale),
         "servers": {found.name: _server(snapshot, found) for found in snapshot.servers},
         "run_evidence": {
             found.name: {"chef_server_url": found.chef_server_url, **_evidence(found.run_evidence)}
