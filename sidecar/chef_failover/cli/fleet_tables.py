@@ -44,7 +44,7 @@ def _without(without: Document, total: int) -> list[str]:
     head += f", and {alone} would be left alone." if alone else "."
     rows = [(f"  {name}", str(count)) for name, count in without["go_on"].items()]
     return [
-        "\n".join((head, *([table(rows)] if rows else ()))),
+        "\n".join(filter(None, (head, table(rows)))),
         _groups("Left alone:", without["left_alone"]),
         _groups("They go on, but:", without["cautions"]),
     ]

@@ -93,7 +93,7 @@ def standby(document: Document) -> str:
     if name is not None:
         return "\n".join((f"{name} could take over now.", *(f"  but it {lack}" for lack in document["but"])))
     rows = [(f"  {entry['name']}", "; ".join(entry["lacks"])) for entry in document["servers"]]
-    return "\n".join((f"No other server could take over now: {document['reason']}.", *([table(rows)] if rows else ())))
+    return "\n".join(filter(None, (f"No other server could take over now: {document['reason']}.", table(rows))))
 
 
 def offline(document: Document) -> tuple[str, ...]:

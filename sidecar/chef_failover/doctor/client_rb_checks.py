@@ -19,7 +19,7 @@ from chef_failover.doctor.client_rb import ClientRb, Difference, differences
 from chef_failover.doctor.client_rb_attribute import losses
 from chef_failover.doctor.client_rb_reader import evaluate
 from chef_failover.doctor.finding import Finding
-from chef_failover.doctor.node import UNIT, Node
+from chef_failover.doctor.node import Node
 from chef_failover.errors import KeyFileError, UnseenError
 from chef_failover.model.model import Outcome
 from chef_failover.node import key_file
@@ -87,7 +87,7 @@ def _key(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
     if node.config.node.client_key is None and handed_over is not None and _public(theirs) == _public(handed_over):
         return  # also before the first start, which makes the copy
     try:
-        ours = find(places(node.config, {CREDENTIALS: str(node.path(f"/run/credentials/{UNIT}"))}))
+        ours = find(places(node.config, {CREDENTIALS: str(node.path(str(unit.CREDENTIALS_DIR)))}))
     except KeyFileError:
         return  # which the check of the key says
     if ours is None or ours.origin in (Origin.CONFIGURED, Origin.OWN):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import datetime
 import enum
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import attrs
@@ -110,7 +110,7 @@ def make(
     using = collections.Counter(_in_use(node, names) for node in nodes)
     if without is None:
         without = max(using, key=lambda name: using[name], default=None)
-    elif without not in {*using, *_configured(nodes)}:
+    elif without not in {*using, *(one.name for node in nodes for one in node.facts.servers or ())}:
         raise ValueError(f"no node uses {without}; they use: {', '.join(sorted(using)) or 'none'}")
     states = _groups(STATES, ((state, node.name) for node in nodes for state in _states(node, seen_after)))
     outcome = _without(nodes, names, without, seen_after) if without is not None else None
@@ -149,12 +149,11 @@ def _without(nodes: Iterable[Node], names: _Names, without: str, seen_after: flo
             else:
                 go_on[best.name] += 1
                 cautions += [(caution, node.name) for caution in best.cautions]
-    left_alone = _groups(REASONS, alone)
     return {
         "server": without,
         "go_on": dict(go_on.most_common()),
         "count": sum(go_on.values()),
-        "left_alone": left_alone,
+        "left_alone": _groups(REASONS, alone),
         "cautions": _groups(CAUTIONS, cautions),
     }
 
@@ -162,7 +161,7 @@ def _without(nodes: Iterable[Node], names: _Names, without: str, seen_after: flo
 def _hindrance(node: Node, without: str, seen_after: float) -> Hindrance | None:
     facts = node.facts
     checks = (
-        (node.seen_at is None or node.seen_at < seen_after, Hindrance.NOT_SEEN),
+        (_is_unseen(node, seen_after), Hindrance.NOT_SEEN),
         (facts.available is None, Hindrance.NOT_INSTALLED),
         (facts.available is False, Hindrance.SIDECAR_DOWN),
         (facts.servers is None, Hindrance.TOO_OLD),
@@ -177,20 +176,21 @@ def _nearest(barriers: Iterable[Barrier | None]) -> Barrier:
     return next(barrier for barrier in Barrier if barrier in found)
 
 
-def _states(node: Node, seen_after: float) -> Iterator[str]:
+def _states(node: Node, seen_after: float) -> list[str]:
     facts = node.facts
-    if facts.is_degraded:
-        yield "degraded"
-    if facts.drained:
-        yield "drained"
-    if facts.pinned:
-        yield "pinned"
-    if facts.available is None:
-        yield Hindrance.NOT_INSTALLED
-    if facts.available is False:
-        yield Hindrance.SIDECAR_DOWN
-    if node.seen_at is None or node.seen_at < seen_after:
-        yield Hindrance.NOT_SEEN
+    checks = (
+        (facts.is_degraded, "degraded"),
+        (facts.drained, "drained"),
+        (facts.pinned, "pinned"),
+        (facts.available is None, Hindrance.NOT_INSTALLED),
+        (facts.available is False, Hindrance.SIDECAR_DOWN),
+        (_is_unseen(node, seen_after), Hindrance.NOT_SEEN),
+    )
+    return [state for holds, state in checks if holds]
+
+
+def _is_unseen(node: Node, seen_after: float) -> bool:
+    return node.seen_at is None or node.seen_at < seen_after
 
 
 def _groups(titles: dict[Any, str], members: Iterable[tuple[Any, str]]) -> list[Document]:
@@ -216,7 +216,3 @@ def _names(nodes: Iterable[Node]) -> _Names:
 def _in_use(node: Node, names: _Names) -> str:
     """The server that its runs use: by its own word, or else the one that had its newest object."""
     return node.facts.server or names.get(node.found_on, node.found_on)
-
-
-def _configured(nodes: Iterable[Node]) -> set[str]:
-    return {one.name for node in nodes for one in node.facts.servers or ()}
