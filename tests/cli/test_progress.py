@@ -51,7 +51,7 @@ def test_a_line_that_is_wider_than_the_terminal_is_cut_so_that_it_stays_one(monk
     assert stream.getvalue() == "x" * 19 + "\n"
 
 
-def test_wait_does_not_say_that_a_server_takes_its_time_once_it_has_hurried_it(servers, tmp_path, monkeypatch):
+def test_wait_says_what_holds_once_it_has_hurried_a_server(servers, tmp_path, monkeypatch):
     asked = []
 
     def known(config, *, refresh=False):
