@@ -41,7 +41,7 @@ LEISURELY_SPAN_S = 60.0
 """The same where nothing is urgent."""
 LONGEST_SPAN_S = 600.0
 LONGEST_LEISURELY_S = 4 * 3600.0
-"""The same where nothing is urgent: a server that registers nobody hears little from a fleet that does not need it."""
+"""The same where nothing is urgent: a server that registers no node hears little from a fleet that does not need it."""
 REFUSED_SPAN_S = 1800.0
 """Refusals are tried again too, since a person may have mended the cause without telling us."""
 URGENT_S = 15.0
@@ -56,8 +56,6 @@ SECOND_SPAN = 6 / 278
 THIRD_SPAN = 365 / 278
 GROWTH = 1.42
 """The second and the third span by the first, and each further one by the one before."""
-
-
 _OPEN = [state for state in RegistrationState if state is not RegistrationState.REGISTERED]
 TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
     **{(state, Event.BEGIN): RegistrationState.REQUESTED for state in _OPEN},
