@@ -100,6 +100,18 @@ RSpec.describe "The three layers" do
       expect(warnings).to be_empty
     end
 
+    it "takes nothing that comes behind the length that the answer gives" do
+      @sidecar.stop
+      File.delete(path("sidecar.sock"))
+      @sidecar = FakeSidecar.new(path("sidecar.sock")) do |peer|
+        peer.readpartial(4096)
+        peer.write("#{FakeSidecar.http(200, JSON.generate(contract('server.json')))}more")
+      end
+      apply
+      expect(chosen).to eq STANDBY
+      expect(warnings).to be_empty
+    end
+
     it "cleans what it logs" do
       sidecar_answers("passed_over" => [{ "name" => "a\nFATAL: b", "reason" => "\e[31m\u202e\u2028é→#{'x' * 9000}" }])
       start_run
@@ -321,6 +333,8 @@ RSpec.describe "The three layers" do
       "answers another 404" => [->(peer) { peer.write(http.call(404, '{"schema": 1, "title": "Not Found"}')) }, "status 404"],
       "cuts its answer" => [->(peer) { peer.write(http.call(200, " " * 999)[0, 500]) }, "incomplete answer"],
       "never ends" => [->(peer) { peer.write(head) && loop { peer.write("x" * 65_536) } }, "longer than 1048576 bytes"],
+      "answers too much" => [->(peer) { peer.write(http.call(200, '{"schema": 1}'.ljust(1 << 20))) }, "longer than 1048576"],
+      "announces too little" => [->(peer) { peer.write(http.call(200, '{"schema": 1}').sub("h: 13", "h: 9")) }, "not JSON"],
       "announces too much" => [->(peer) { peer.write(http.call(200, "{}").sub("h: 2", "h: 9")) && sleep }, "within 0.3 s"]
     }.each do |kind, (behaviour, why)|
       it "uses the next layer in time when it #{kind}" do

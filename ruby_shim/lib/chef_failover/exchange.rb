@@ -53,13 +53,13 @@ module ChefFailover
     # To the length that the answer gives, or else to the end of the connection, which comes a moment later.
     def read(socket)
       answer = String.new
-      until answer.bytesize > Document::LONGEST_BYTES
+      loop do
         IO.select([socket], nil, nil, left_s)
         chunk = socket.read_nonblock(65_536, exception: false)
         answer << chunk if chunk.is_a?(String)
+        raise Unusable, "answer longer than #{Document::LONGEST_BYTES} bytes" if answer.bytesize > Document::LONGEST_BYTES
         return answer if chunk.nil? || whole?(answer)
       end
-      raise Unusable, "answer longer than #{Document::LONGEST_BYTES} bytes"
     end
 
     def whole?(answer)
@@ -77,9 +77,11 @@ module ChefFailover
       head, body = answer.split("\r\n\r\n", 2)
       status = head[%r{\AHTTP/1\.[01] (\d{3})\b}, 1]
       raise Unusable, "not an HTTP answer" unless status && body
-      raise Unusable, "incomplete answer" if body.bytesize < length_in(head).to_i
 
-      [status.to_i, Document.parse(body)]
+      length = length_in(head) || body.bytesize # what comes behind it is no part of the answer, however much was read
+      raise Unusable, "incomplete answer" if body.bytesize < length
+
+      [status.to_i, Document.parse(body.byteslice(0, length))]
     end
   end
 end
