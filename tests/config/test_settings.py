@@ -209,6 +209,14 @@ def test_a_ca_file_is_for_an_endpoint_that_is_named(text, key):
     assert "an absolute path" in problems(text % "endpoint_url: 'https://e', ca_file: a.pem")[0]
 
 
+def test_a_place_that_is_none_for_a_list_or_a_key_is_one_problem_and_needs_no_region():
+    (said,) = problems("discovery: {source: 'secretsmanager:a'}\nservers: [{name: a, url: 'https://a'}]")
+    assert "is not a source of a server list" in said
+    association = "association: {provider: chef-server, validator_key: 's3://fleet/a'}"
+    (said,) = problems("node: {name: a}\n" + server(f"url: 'https://a', {association}"))
+    assert "not a source of a key" in said
+
+
 def test_more_servers_than_a_node_can_watch_are_refused_with_their_number():
     text = "servers:\n" + "".join(f"  - {{name: s{n}, url: 'https://s{n}'}}\n" for n in range(101))
     assert problems(text) == ["c.yml:1: servers: names 101 servers; write at most 100"]

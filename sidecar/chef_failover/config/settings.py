@@ -292,7 +292,7 @@ def _cross_check(value: object) -> list[Finding]:
         found.append((("node", "name"), f"{name!r} has a colon, which no Chef client name may have: {right}"))
     if source:
         found += _cross_check_endpoint(discovery, ("discovery",))
-        found += _cross_check_region(discovery, ("discovery",), "source")
+        found += _cross_check_region(discovery, ("discovery",), "source", ("s3:", "ssm:"))
         if not document.get("servers"):
             right = "chef-client falls back on it while there is no server list"
             found.append((("discovery", "source"), f"needs a server under servers; {right}"))
@@ -345,7 +345,7 @@ def _cross_check_association(settings: Mapping[object, object], path: Steps, *, 
         right = 'set node.name to "{instance_id}", "{fqdn}" or a literal name'
         found.append(((*path, "provider"), f"{provider!r} registers the node by its name; {right}"))
     if provider == "chef-server":
-        found += _cross_check_region(settings, path, "validator_key")
+        found += _cross_check_region(settings, path, "validator_key", ("secretsmanager:", "ssm:"))
     return found
 
 
@@ -356,9 +356,11 @@ def _cross_check_endpoint(settings: Mapping[object, object], path: Steps) -> lis
     return [((*path, "ca_file"), f"is for the endpoint at endpoint_url alone; {right}")]
 
 
-def _cross_check_region(settings: Mapping[object, object], path: Steps, key: str) -> list[Finding]:
-    """``key`` of ``settings`` says where something is kept."""
-    if settings.get("region") or not str(settings.get(key)).startswith(("s3:", "secretsmanager:", "ssm:")):
+def _cross_check_region(
+    settings: Mapping[object, object], path: Steps, key: str, in_aws: tuple[str, ...]
+) -> list[Finding]:
+    """``key`` of ``settings`` says where something is kept: in AWS if it begins with one of ``in_aws``."""
+    if settings.get("region") or not str(settings.get(key)).startswith(in_aws):
         return []
     return [((*path, key), "is in AWS and needs a region; add one, such as region: us-east-1")]
 
