@@ -337,6 +337,20 @@ def test_a_front_that_refuses_the_status_page_is_asked_for_it_less(chef, make_pr
     assert asked == [1, 1, 2, 2, 3]
 
 
+def test_a_failing_index_is_looked_at_each_half_hour_though_the_page_is_refused(chef, make_prober_of):
+    chef.get(f"{URL}/clients/{NODE}", json={"name": NODE})
+    chef.get(f"{ROOT}/_status", json={"status": "fail", "upstreams": PONG | {"chef_solr": "fail"}}, status=500)
+    chef.get(f"{ROOT}/_status", body="<html>no</html>", status=503)
+    now = [1000.0]
+    prober = make_prober_of(clock=lambda: now[0])
+    asked = []
+    for waits_s in (0, 0, 300, 600, 1200, 1800, 1800):
+        now[0] += waits_s
+        assert prober.probe().outcome is Outcome.DEGRADED
+        asked.append([path for _, path in sent(chef)].count("/_status"))
+    assert asked == [1, 2, 3, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_how_long_a_server_wants_to_be_left_alone_is_told(chef, make_prober_of, status):
     chef.get(f"{URL}/clients/{NODE}", status=status, headers={"Retry-After": "90"})

@@ -178,9 +178,13 @@ class Prober:
 
     def _leave_status(self, at_least_s: float = 0.0) -> None:
         """It was asked for in vain: a passing fault, or a front that keeps it from nodes, so pauses double."""
-        pause_s = doubled(STATUS_SETTLES_S, self._status_setbacks, STATUS_INTERVAL_S)
+        pause_s = doubled(STATUS_SETTLES_S, self._status_setbacks, self._longest_s)
         self._status_due_at = self._clock() + max(pause_s, at_least_s)
         self._status_setbacks += 1
+
+    @property
+    def _longest_s(self) -> float:
+        return FAILING_STATUS_INTERVAL_S if self._index else STATUS_INTERVAL_S
 
     def _look_at_index(self, connection: Connection) -> bool | None:
         """Whether the search index fails, if it is time to ask and the server tells."""
@@ -206,6 +210,6 @@ class Prober:
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
         settled_s = now - self._index_changed_at - STATUS_SETTLES_S
         # The first look is news, too, and the next probe confirms it: before a reload, it may have been otherwise.
-        longest_s = varied(FAILING_STATUS_INTERVAL_S if finding.index_fails else STATUS_INTERVAL_S, self._chance())
+        longest_s = varied(self._longest_s, self._chance())
         self._status_due_at = now if is_first else now + min(longest_s, max(0.0, settled_s))
         return finding.index_fails
