@@ -24,16 +24,21 @@ demo: $(VENV)/demo ## Watch a failover and a failback, in under a minute
 test: parts $(VENV)/dev $(AXE) lint ## Install what the tests need, and run all of them
 	@# Real servers, real clocks: what fails is tried once more, alone, and both are shown.
 	@$(BIN)/coverage erase && rm -f build/failed-* && mkdir -p build
-	@$(MAKE) --no-print-directory -j 2 -O half-rooms half-system
-	@for half in rooms system; do test ! -e build/failed-$$half || $(MAKE) again-$$half || exit 1; done
+	@$(MAKE) --no-print-directory -j 4 -O $(addprefix part-,$(PARTS))
+	@for part in $(PARTS); do test ! -e build/failed-$$part || $(MAKE) again-$$part || exit 1; done
 	$(BIN)/python -m pytest tests/system/test_leaks.py # not under coverage, which keeps something of every thread
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include="$(DECISIONS)" --show-missing --fail-under=100
 
-# Two at once, since most of them wait for clocks.
-half-rooms again-rooms: TESTS := tests $(addprefix --ignore tests/,system project packaging image)
-half-system again-system: TESTS := tests/system tests/project --ignore tests/system/test_leaks.py
-half-%:
+# Four at once, since most of them wait for clocks.
+PARTS := rooms-1 rooms-2 system-1 system-2
+ROOMS_1 := $(addprefix tests/,bench cli devserver doctor registration)
+SYSTEM_1 := $(addprefix tests/system/,test_association.py test_chef_client.py)
+part-rooms-1 again-rooms-1: TESTS := $(ROOMS_1)
+part-rooms-2 again-rooms-2: TESTS := tests $(addprefix --ignore tests/,system project packaging image) $(addprefix --ignore ,$(ROOMS_1))
+part-system-1 again-system-1: TESTS := $(SYSTEM_1) tests/project
+part-system-2 again-system-2: TESTS := tests/system $(addprefix --ignore ,$(SYSTEM_1) tests/system/test_leaks.py)
+part-%:
 	@$(BIN)/coverage run --parallel-mode -m pytest -o cache_dir=build/pytest-$* $(TESTS) || touch build/failed-$*
 again-%:
 	@$(BIN)/coverage run --parallel-mode -m pytest -o cache_dir=build/pytest-$* --last-failed --last-failed-no-failures none $(TESTS)

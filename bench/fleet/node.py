@@ -23,9 +23,9 @@ from chef_failover.chef.probes import STATUS_INTERVAL_S
 from chef_failover.config.settings import Config
 from chef_failover.decide import reading, seeding, world
 from chef_failover.decide.asking import MOMENT_S, server_to_settle, servers_to_ask
-from chef_failover.decide.pace import Pace, probe_from
-from chef_failover.decide.registration import Answer, Event, hurried, is_urgent, put_off, spans
+from chef_failover.decide.pace import probe_from
 from chef_failover.decide.registration import advance as advance_registration
+from chef_failover.decide.registration import hurried, is_urgent, put_off, spans
 from chef_failover.decide.selection import select_for_run
 from chef_failover.decide.spread import JITTER
 from chef_failover.engine.registrar import LOOK_S
@@ -35,6 +35,7 @@ from chef_failover.model.model import (
     Health,
     NodeCheck,
     Outcome,
+    Pace,
     ProbeResult,
     Registration,
     RegistrationState,
@@ -45,6 +46,7 @@ from chef_failover.model.model import (
 )
 from chef_failover.model.needs import Content, NodeObject, ParityMode, ReadinessMode, ReadinessPolicy
 from chef_failover.model.question import Look
+from chef_failover.model.registration import Answer, Event
 
 BEGAN_ON = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 POLICY = ("webserver", "production")
@@ -328,7 +330,7 @@ class Node:
         )
 
     def _registration_due_at(self, one: _Watched, server: ServerSnapshot) -> float:
-        if server.health is Health.DOWN:
+        if server.health is Health.DOWN and not server.is_alive:
             return math.inf
         if server.is_registered:
             return -math.inf if server.health is Health.UP and _is_denied(server) else math.inf
@@ -420,7 +422,7 @@ class Node:
         """As `chef.node_objects.check` asks, on one connection."""
         now, server = self._clock.now, one.server
         known = self.snapshot.servers[one.index]
-        question = reading.question(self.snapshot, known)
+        question = reading.question(self.snapshot, known, asked_at=one.asked_at)
         is_there = server.has_object(self.name)
         looks: tuple[Kind, ...] = () if question.look is Look.NOTHING else (Kind.RIGHTS,)
         if is_there and question.look in (Look.WHOLE, Look.ARRIVAL):

@@ -133,8 +133,8 @@ def outage(scale: Scale) -> Iterator[Row]:
     yield Row("main dies: peak on the standby : (before + all runs of that time)", most, 1.15, "over 10 min")
     lost = sum(node.failed_runs for node in fleet.nodes) / fleet.size
     yield Row("  runs that failed, a node", lost, None, "those that main's death caught, and what followed them")
-    resting = fleet.requests([Kind.READING], 0, dies) * 60 / dies
-    read = fleet.requests([Kind.READING], back, back + 60)
+    resting = fleet.requests(READINGS, 0, dies) * 60 / dies
+    read = fleet.requests(READINGS, back, back + 60)
     yield ratio_of_counts("main comes back: readings in the first minute : in rest", read, resting, 1.2)
 
 

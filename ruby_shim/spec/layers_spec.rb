@@ -88,6 +88,18 @@ RSpec.describe "The three layers" do
       expect(chosen).to eq STANDBY
     end
 
+    it "waits for no end of the connection behind an answer that gives its length" do
+      @sidecar.stop
+      File.delete(path("sidecar.sock"))
+      @sidecar = FakeSidecar.new(path("sidecar.sock")) do |peer|
+        peer.readpartial(4096)
+        peer.write(FakeSidecar.http(200, JSON.generate(contract("server.json")))) && sleep
+      end
+      apply
+      expect(chosen).to eq STANDBY
+      expect(warnings).to be_empty
+    end
+
     it "cleans what it logs" do
       sidecar_answers("passed_over" => [{ "name" => "a\nFATAL: b", "reason" => "\e[31m\u202e\u2028é→#{'x' * 9000}" }])
       start_run

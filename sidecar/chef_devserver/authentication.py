@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from chef_devserver.messages import Request, Response, error_response
-from chef_failover.chef.signing import canonical_request, content_hash
+from chef_failover.chef.signing import canonical_request, digest
 
 SKEW = datetime.timedelta(seconds=900)
 """How far a client's clock may be off, either way (``auth_skew``)."""
@@ -49,7 +49,7 @@ def unauthorized(request: Request, public_key_pem: str | None) -> Response | Non
         protocol,
         method=request.method,
         path=request.path,
-        body_hash=content_hash(request.body, protocol),
+        body_hash=digest(request.body, protocol),
         timestamp=request.headers["x-ops-timestamp"],
         user=request.user,
         api_version=request.headers.get("x-ops-server-api-version", "0"),

@@ -24,22 +24,19 @@ class ChefFailoverError(Exception):
 
 
 class KeyFileError(ChefFailoverError):
-    """A private key cannot be used: missing, unreadable, not RSA. ``is_passing`` when it may work a while later."""
-
-    def __init__(self, message: str, *, is_passing: bool = False) -> None:
-        super().__init__(message)
-        self.is_passing = is_passing
-
-
-class ValidatorKeyError(KeyFileError):
-    """The validator's key is unavailable. ``is_passing``: it may be there next time without any action.
+    """A private key cannot be used: missing, unreadable, not RSA. ``is_passing`` when it may work a while later.
 
     ``is_throttled``: the service that keeps it takes no more requests for now.
     """
 
     def __init__(self, message: str, *, is_passing: bool = False, is_throttled: bool = False) -> None:
-        super().__init__(message, is_passing=is_passing)
+        super().__init__(message)
+        self.is_passing = is_passing
         self.is_throttled = is_throttled
+
+
+class ValidatorKeyError(KeyFileError):
+    """The validator's key is unavailable."""
 
 
 class MetadataError(ChefFailoverError):

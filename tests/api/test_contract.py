@@ -164,7 +164,7 @@ def test_the_servers_are_the_contract_to_the_letter(snapshot, expected):
 
 def test_the_state_has_the_shape_of_the_contract(snapshot, expected):
     steered = attrs.evolve(snapshot, orders=Orders((DRAIN, PIN)))
-    rendered = {"schema": 1, **written.kept(steered, ABOUT, on=ON)}
+    rendered = json.loads(json.dumps({"schema": 1, **written.kept(steered, ABOUT, on=ON)}))
     wanted = expected("state.json")
     assert rendered["choice"] == wanted["choice"]
     assert rendered.keys() == wanted.keys()

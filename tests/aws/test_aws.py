@@ -456,8 +456,7 @@ def test_an_endpoint_of_ones_own_is_trusted_by_its_ca_file_alone(aws_secret, par
         path.write_bytes(content)
 
     def asked(ca_file):
-        call = aws.trusting(aws.call, ca_file)
-        return call("ssm", "GetParameter", {"Name": "a"}, region="us-east-1", endpoint_url=url)
+        return aws.call("ssm", "GetParameter", {"Name": "a"}, region="us-east-1", endpoint_url=url, ca_file=ca_file)
 
     def refused(ca_file):
         with pytest.raises(AwsError) as caught:

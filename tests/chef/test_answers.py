@@ -20,8 +20,8 @@ from chef_failover.chef.answers import (
     judge_environment,
     judge_listing,
     judge_named,
-    judge_node,
     judge_object,
+    judge_one,
     judge_policy,
     judge_principal,
     judge_search,
@@ -360,13 +360,13 @@ NODES = [
 
 @pytest.mark.parametrize(("given_answer", "outcome", "detail"), NODES)
 def test_node(given_answer, outcome, detail):
-    finding = judge_node(given_answer, NODE, NOW)
+    finding = judge_one(given_answer, NODE, NODE, NOW)
     assert said(finding) == (outcome, detail)
     assert finding.has_node_object
 
 
 def test_node_not_there():
-    finding = judge_node(answer(404, {"error": [f"node '{NODE}' not found"]}), NODE, NOW)
+    finding = judge_one(answer(404, {"error": [f"node '{NODE}' not found"]}), NODE, NODE, NOW)
     assert finding == Finding(Outcome.OK, f"answers, but has no node object {NODE}", has_node_object=False)
 
 
@@ -391,7 +391,7 @@ def test_node_not_there():
 )
 def test_the_name_of_a_node_is_no_hint(name, status, text, outcome):
     given_answer = answer(status, {"error": [text]}, path=f"/organizations/acme/nodes/{name}")
-    assert judge_node(given_answer, name, NOW).outcome is outcome
+    assert judge_one(given_answer, name, name, NOW).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_the_name_of_a_node_is_no_hint(name, status, text, outcome):
     ],
 )
 def test_clocks_that_are_apart_are_seen_whatever_the_words(date, outcome):
-    assert judge_node(answer(401, {"error": ["no"]}, {"date": date}), NODE, NOW).outcome is outcome
+    assert judge_one(answer(401, {"error": ["no"]}, {"date": date}), NODE, NODE, NOW).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_clocks_that_are_apart_are_seen_whatever_the_words(date, outcome):
     ],
 )
 def test_both_clocks_are_named(text, headers, theirs):
-    finding = judge_node(answer(401, {"error": [text]}, headers), NODE, NOW)
+    finding = judge_one(answer(401, {"error": [text]}, headers), NODE, NODE, NOW)
     assert said(finding) == (
         Outcome.CLOCK_SKEW,
         f"clock skew: this node's clock says 2026-11-22 10:00:00 UTC{theirs}",
@@ -479,7 +479,7 @@ def judged(odd):
         judge_principal(odd, NODE),
         judge_client(odd, NODE, NOW),
         judge_environment(odd, "_default", NODE, NOW),
-        judge_node(odd, NODE, NOW),
+        judge_one(odd, NODE, NODE, NOW),
     ]
 
 
@@ -501,7 +501,7 @@ def test_no_body_without_its_words_is_a_success(body, status):
 @given(st.binary(max_size=20).map(lambda seed: {"date": seed.decode("latin-1")}))
 def test_no_date_is_too_odd(headers):
     skewed = answer(401, {"error": ["check your clock"]}, headers)
-    assert judge_node(skewed, NODE, NOW).outcome is Outcome.CLOCK_SKEW
+    assert judge_one(skewed, NODE, NODE, NOW).outcome is Outcome.CLOCK_SKEW
 
 
 @pytest.mark.parametrize(

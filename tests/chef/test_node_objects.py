@@ -105,7 +105,13 @@ def test_one_large_object_is_read_at_a_time(chef, auth, monkeypatch):
     assert node_objects.check(CHEF, auth, Question()).node is not None
 
 
-@pytest.mark.parametrize("answered", ["read", "create", "fill", "check"])
+def read(server, auth):
+    found = node_objects.check(server, auth, Question(look=Look.WHOLE))
+    assert found.trouble == ""
+    return found.node
+
+
+@pytest.mark.parametrize("answered", ["create", "fill", "check"])
 def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
     filled = {**BARE, "chef_type": "node", "json_class": "Chef::Node", "chef_environment": "staging"}
     filled |= {"run_list": ["recipe[web]", "role[base]"], "normal": {"app": {"port": 80}, "tags": ["a"]}}
@@ -114,9 +120,8 @@ def test_every_request_is_signed_by_the_node(chef, auth, key, answered):
     chef.post(f"{URL}/nodes", json={"uri": NODE_URL}, status=201)
     chef.get(f"{URL}/policy_groups/production", json={"policies": {"webserver": {"revision_id": "1a2b"}}})
     found, asked, body = {
-        "read": lambda: (node_objects.read(CHEF, auth).is_left_for(WEB), ["GET"], None),
-        "create": lambda: (node_objects.create(CHEF, auth, NODE, WEB), ["POST"], {**filled, "automatic": {}}),
-        "fill": lambda: (node_objects.fill(CHEF, auth, NODE, WEB), ["GET", "PUT"], filled),
+        "create": lambda: (node_objects.create(CHEF, auth, WEB), ["POST"], {**filled, "automatic": {}}),
+        "fill": lambda: (node_objects.fill(CHEF, auth, WEB), ["GET", "PUT"], filled),
         "check": lambda: (node_objects.check(CHEF, auth, Question(POLICY)).policy_found, ["GET", "GET", "GET"], None),
     }[answered]()
     assert found is True
@@ -174,7 +179,7 @@ def test_what_is_no_node_object_is_trouble_and_nothing_worse(chef, auth, body, w
 def test_what_was_not_created_is_said(chef, auth, answered, outcome, words):
     chef.post(f"{URL}/nodes", status=answered[0], body=answered[1])
     with pytest.raises(ProbeError, match=words) as raised:
-        node_objects.create(CHEF, auth, NODE, WEB)
+        node_objects.create(CHEF, auth, WEB)
     assert raised.value.outcome is outcome
 
 
@@ -183,13 +188,13 @@ def test_what_was_not_saved_is_said(chef, auth, body):
     chef.get(NODE_URL, json=BARE)
     chef.put(NODE_URL, body=body, status=404 if b"error" in body else 200)
     with pytest.raises(ProbeError):
-        node_objects.fill(CHEF, auth, NODE, WEB)
+        node_objects.fill(CHEF, auth, WEB)
 
 
 @pytest.mark.parametrize("body", [{**BARE, "run_list": ["recipe[db]"]}, {"error": ["node 'i-0abc' not found"]}])
 def test_only_an_object_that_does_nothing_is_filled(chef, auth, body):
     chef.get(NODE_URL, json=body, status=404 if "error" in body else 200)
-    assert not node_objects.fill(CHEF, auth, NODE, WEB)
+    assert not node_objects.fill(CHEF, auth, WEB)
     assert sent(chef) == [("GET", f"nodes/{NODE}")]
 
 
@@ -242,9 +247,9 @@ def test_a_list_of_rights_that_does_not_come_changes_nothing_and_is_no_trouble(c
 
 
 def test_what_was_created_is_what_is_read(dev, main, auth):
-    assert node_objects.read(main, auth) is None
-    assert node_objects.create(main, auth, NODE, WEB)
-    assert node_objects.read(main, auth) == WEB
+    assert read(main, auth) is None
+    assert node_objects.create(main, auth, WEB)
+    assert read(main, auth) == WEB
     assert dev.state.nodes[NODE] == {
         "name": NODE,
         "chef_type": "node",
@@ -261,9 +266,9 @@ def test_what_was_created_is_what_is_read(dev, main, auth):
 def test_somebody_else_s_object_is_not_touched(dev, main, auth):
     dev.put_node(NODE, ["recipe[db]"], normal={"theirs": True})
     before = json.dumps(dev.state.nodes[NODE])
-    assert not node_objects.create(main, auth, NODE, WEB)
+    assert not node_objects.create(main, auth, WEB)
     assert json.dumps(dev.state.nodes[NODE]) == before
-    theirs = node_objects.read(main, auth)
+    theirs = read(main, auth)
     assert WEB.differences(theirs) == (
         "run list",
         "environment: _default, not staging",
@@ -273,14 +278,14 @@ def test_somebody_else_s_object_is_not_touched(dev, main, auth):
 
 def test_a_large_object(dev, main, auth):
     large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 200_000}, separators=(",", ":")))
-    assert node_objects.create(main, auth, NODE, large)
-    assert node_objects.read(main, auth) == large
+    assert node_objects.create(main, auth, large)
+    assert read(main, auth) == large
 
 
 def test_one_that_is_too_large_for_the_server_is_said(main, auth):
     large = attrs.evolve(WEB, normal=json.dumps({"blob": "x" * 2_000_000}))
     with pytest.raises(ProbeError, match="HTTP 413 .*JSON must be no more than 2000000 bytes") as raised:
-        node_objects.create(main, auth, NODE, large)
+        node_objects.create(main, auth, large)
     assert raised.value.outcome is Outcome.SERVER_ERROR
 
 
@@ -310,7 +315,7 @@ def test_a_reading_tells_whether_the_node_may_save_its_object(dev, main, auth, c
         dev.put_node(NODE, ["recipe[web]"], created_by=creator)
     else:
         assert node_objects.check(main, auth, Question()).may_save is None
-        node_objects.create(main, auth, NODE, WEB)
+        node_objects.create(main, auth, WEB)
     assert node_objects.check(main, auth, Question()).may_save is may_save
 
 
@@ -337,10 +342,9 @@ def test_a_node_with_a_policy_needs_no_environment(dev, main, auth, policy):
 def test_no_object_is_told_from_no_answer(dev, main, auth, fault, outcome):
     dev.put_node(NODE, ["recipe[web]"])
     dev.fault = fault
-    for ask in (lambda: node_objects.read(main, auth), lambda: node_objects.create(main, auth, NODE, WEB)):
-        with pytest.raises(ProbeError) as raised:
-            ask()
-        assert raised.value.outcome is outcome
+    with pytest.raises(ProbeError) as raised:
+        node_objects.create(main, auth, WEB)
+    assert raised.value.outcome is outcome
     found = node_objects.check(main, auth, Question())
     assert found.node is None
     assert found.trouble == raised.value.detail
@@ -481,7 +485,7 @@ def test_a_clock_that_is_off_is_said(dev, main, key):
         return datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)
 
     with pytest.raises(ProbeError, match="clock skew") as raised:
-        node_objects.create(main, ChefAuth(NODE, key, utc_now=ahead), NODE, WEB, utc_now=ahead)
+        node_objects.create(main, ChefAuth(NODE, key, utc_now=ahead), WEB, utc_now=ahead)
     assert raised.value.outcome is Outcome.CLOCK_SKEW
 
 
@@ -503,12 +507,12 @@ def node(request, two):
     for one in two:
         one.register(name, public_pem(key))
         both.append(ChefServer(Target(one.url, 10.0, one.ca_file, name), Resolver(), TrustStore(())))
-    return name, ChefAuth(name, key), *both
+    return ChefAuth(name, key), *both
 
 
 def looked_at(node, policy=None, *, used=None):
     """The world as a reading of both servers leaves it, the first one in use, where runs have used ``used``."""
-    _, auth, *both = node
+    auth, *both = node
     policy = policy or ReadinessPolicy()
     servers = [
         server(
@@ -521,12 +525,12 @@ def looked_at(node, policy=None, *, used=None):
 
 
 def test_the_second_gets_what_the_first_has_by_the_node_s_own_key(node):
-    name, auth, main, standby = node
-    node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))
+    auth, main, standby = node
+    node_objects.create(main, auth, attrs.evolve(WEB, environment="_default"))
     world = looked_at(node)
     assert why_not_ready(world, world.server("standby")) == "has no object of this node"
     assert wants_seed(world, world.server("standby"))
-    assert node_objects.create(standby, auth, name, node_objects.read(main, auth))
+    assert node_objects.create(standby, auth, read(main, auth))
     world = looked_at(node)
     assert [why_not_ready(world, one) for one in world.servers] == [None, None]
     assert differences_of(world, world.server("standby")) == ()
@@ -534,21 +538,21 @@ def test_the_second_gets_what_the_first_has_by_the_node_s_own_key(node):
 
 
 def test_a_foreign_object_stays_as_it_is_and_its_differences_are_said(node):
-    name, auth, main, standby = node
+    auth, main, standby = node
     theirs = NodeObject(("recipe[db]",), normal='{"app":{"port":81}}')
-    node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))
-    node_objects.create(standby, auth, name, theirs)
+    node_objects.create(main, auth, attrs.evolve(WEB, environment="_default"))
+    node_objects.create(standby, auth, theirs)
     world = looked_at(node)
     assert differences_of(world, world.server("standby")) == ("run list", "normal attributes: app, tags")
     assert not wants_seed(world, world.server("standby"))
-    assert not node_objects.create(standby, auth, name, WEB)
-    assert node_objects.read(standby, auth) == theirs
+    assert not node_objects.create(standby, auth, WEB)
+    assert read(standby, auth) == theirs
 
 
 def test_an_object_that_chef_client_made_there_is_not_ready(node):
-    name, auth, main, standby = node
-    node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))
-    node_objects.create(standby, auth, name, NodeObject())
+    auth, main, standby = node
+    node_objects.create(main, auth, attrs.evolve(WEB, environment="_default"))
+    node_objects.create(standby, auth, NodeObject())
     world = looked_at(node)
     assert why_not_ready(world, world.server("standby")) == "its object of this node has an empty run list"
     assert not wants_seed(world, world.server("standby"))
@@ -560,8 +564,8 @@ def test_a_node_that_nobody_has_seen_is_new(node):
 
 
 def test_an_environment_that_does_not_exist_is_said(node):
-    name, auth, main, _ = node
-    node_objects.create(main, auth, name, WEB)
+    auth, main, _ = node
+    node_objects.create(main, auth, WEB)
     world = looked_at(node)
     assert why_not_ready(world, world.server("main")) == (
         "environment staging, where its object puts this node, does not exist there"
@@ -569,25 +573,25 @@ def test_an_environment_that_does_not_exist_is_said(node):
 
 
 def test_whether_a_policy_exists_cannot_be_told_there(node):
-    name, auth, main, _ = node
+    auth, main, _ = node
     world = looked_at(node, POLICY)
     assert [one.node_check.trouble for one in world.servers] == ["", ""]
     assert [why_not_ready(world, one) for one in world.servers] == [None, None]
     with pytest.raises(ProbeError, match="Invalid key policy_"):  # goiardi 0.11 knows no policies at all
-        node_objects.create(main, auth, name, attrs.evolve(WEB, policy_name="web", policy_group="prod"))
+        node_objects.create(main, auth, attrs.evolve(WEB, policy_name="web", policy_group="prod"))
 
 
 def test_a_large_object_on_a_real_server(node):
-    name, auth, main, _ = node
+    auth, main, _ = node
     large = NodeObject(("recipe[web]",), normal=json.dumps({"blob": "x" * 200_000}, separators=(",", ":")))
-    assert node_objects.create(main, auth, name, large)
-    assert node_objects.read(main, auth) == large
+    assert node_objects.create(main, auth, large)
+    assert read(main, auth) == large
 
 
 def test_older_cookbooks_on_a_real_server(node, two):
-    name, auth, main, standby = node
+    auth, main, standby = node
     for one in (main, standby):
-        node_objects.create(one, auth, name, NodeObject(("recipe[web]", "recipe[web::ssl]")))
+        node_objects.create(one, auth, NodeObject(("recipe[web]", "recipe[web::ssl]")))
     used = Used(("recipe[web]", "recipe[web::ssl]"), cookbooks={"web": "1.2.0"})
     two[0].put_cookbook("web", "1.2.0")
     said = []
@@ -610,7 +614,7 @@ def test_a_policy_that_a_real_server_does_not_tell_of_is_not_compared(node):
 
 
 def test_a_real_server_without_rights_tells_of_an_object_without_its_being_read(node):
-    name, auth, main, _ = node
+    auth, main, _ = node
     urls = []
     counted = attrs.evolve(main, count=urls.append)
     for is_there in (False, True):
@@ -618,4 +622,4 @@ def test_a_real_server_without_rights_tells_of_an_object_without_its_being_read(
         found = node_objects.check(counted, auth, EXISTENCE)
         assert (found.has_node_object, found.node, found.may_save, found.trouble) == (is_there, None, None, "")
         assert len(urls) == (2 if is_there else 3)
-        node_objects.create(main, auth, name, attrs.evolve(WEB, environment="_default"))
+        node_objects.create(main, auth, attrs.evolve(WEB, environment="_default"))

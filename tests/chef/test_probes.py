@@ -316,6 +316,27 @@ def test_the_status_page_is_asked_after_a_run_that_failed_at_its_save(server, ma
     assert looks == [False, False, None, False, None]
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "pauses_s"),
+    [
+        (503, {"Retry-After": "3000"}, (3000, 3000)),
+        (429, {}, (300, 600)),
+        (403, {}, (300, 600)),
+    ],
+)
+def test_a_front_that_refuses_the_status_page_is_asked_for_it_less(chef, make_prober_of, status, headers, pauses_s):
+    chef.get(f"{URL}/clients/{NODE}", json={"name": NODE})
+    chef.get(f"{ROOT}/_status", body="<html>no</html>", status=status, headers=headers)
+    now = [1000.0]
+    prober = make_prober_of(clock=lambda: now[0])
+    asked = []
+    for waits_s in (0, pauses_s[0] - 1, 1, pauses_s[1] - 1, 1):
+        now[0] += waits_s
+        assert prober.probe().outcome is Outcome.OK
+        asked.append([path for _, path in sent(chef)].count("/_status"))
+    assert asked == [1, 1, 2, 2, 3]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_how_long_a_server_wants_to_be_left_alone_is_told(chef, make_prober_of, status):
     chef.get(f"{URL}/clients/{NODE}", status=status, headers={"Retry-After": "90"})
@@ -504,7 +525,7 @@ def test_clock_skew_names_both_times(server, probe, hours):
 
 
 def test_without_a_name_there_is_nothing_to_sign(server, make_prober):
-    assert make_prober(server.chef_server_url, user=None).probe().outcome is Outcome.OK
+    assert make_prober(server.chef_server_url, user="").probe().outcome is Outcome.OK
     assert list(server.requests) == [("GET", "/_status", 200)]
 
 

@@ -2,7 +2,13 @@
 
 import io
 
+from click.testing import CliRunner
+
+from chef_failover.cli import register
 from chef_failover.cli.progress import Progress
+from tests.cli.test_tables import UNREGISTERED, document
+from tests.support.builders import holding
+from tests.support.daemon_process import write_config
 
 
 class Terminal(io.StringIO):
@@ -43,3 +49,20 @@ def test_a_line_that_is_wider_than_the_terminal_is_cut_so_that_it_stays_one(monk
     stream = Terminal()
     Progress(stream).show(("x" * 50,))
     assert stream.getvalue() == "x" * 19 + "\n"
+
+
+def test_wait_says_what_holds_once_it_has_hurried_a_server(servers, tmp_path, monkeypatch):
+    asked = []
+
+    def known(config, *, refresh=False):
+        told = document(holding("a"), holding("b", registration=UNREGISTERED), current="a")
+        told["servers"][1]["association_retry_in_s"] = None if "/v1/servers/b/associate" in asked else 480.0
+        return told
+
+    monkeypatch.setattr(register, "known", known)
+    monkeypatch.setattr(register, "ask", lambda config, target, **_: asked.append(target))
+    path = write_config(tmp_path, servers)
+    arguments = ["--associated", "--all", "--timeout", "1ms", "--config", str(path)]
+    said = CliRunner().invoke(register.wait, arguments).stderr
+    assert "b: unassociated\n" in said
+    assert "registers in" not in said

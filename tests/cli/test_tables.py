@@ -57,6 +57,33 @@ def test_where_a_run_would_go_is_said_while_the_server_in_use_fails():
         assert "a run that starts now" not in tables.status(render.servers(still, About("1"), now=1.0))
 
 
+def test_a_warning_is_no_reason_for_not_being_ready():
+    told = status(holding("a"), holding("b", OTHER), holding("c", health=Health.DOWN), current="a")
+    assert "\n\nNot ready to take over:\n  c  is DOWN: " in told
+    assert "\n\nIn use or able to take over, but:\n  b  has another object of this node" in told
+
+
+def test_registration_that_failed_is_no_reason_while_the_server_is_down():
+    failed = Registration(RegistrationState.FAILED, detail="HTTP 500")
+    down = document(holding("a"), holding("b", health=Health.DOWN, registration=failed), current="a")
+    assert next(line.split()[1:3] for line in tables.status(down).splitlines() if line.startswith("   b ")) == [
+        "DOWN",
+        "unassociated",
+    ]
+    assert tables.associations(down)[1] == "b: unassociated; waits until the server is UP"
+    assert down["servers"][1]["association"] == "failed"
+    up = status(holding("a"), holding("b", registration=failed), current="a")
+    assert "   b       UP      failed" in up
+
+
+@pytest.mark.parametrize(("strict", "words"), [(True, "The strict pin wins"), (False, "The drain wins over the pin")])
+def test_which_of_a_drain_and_a_pin_wins_is_said(strict, words):
+    order = {"who": "root", "created": "now", "ends": None, "reason": None}
+    pin = order | {"server": "a", "strict": strict}
+    assert tables.orders(pin, {"a": order})[2].startswith(words)
+    assert len(tables.orders(pin, {"b": order})) == 2
+
+
 NO_NAMES = "no name server answers"
 
 

@@ -267,7 +267,7 @@ def test_what_was_learned_counts_until_the_node_has_come_back(came_back_at):
     left_s = hold_down.left_s(main, TEN, well_since=2.0, now=3600.0)
     assert left_s == 0.0 if came_back_at == 50.0 else left_s > DAY_S / 2
     why = "" if came_back_at == 50.0 else ", since it failed twice in 24 h"
-    assert hold_down.why_longer(main, now=3600.0) == why
+    assert hold_down.in_words(600.0, main, now=3600.0) == f"10 min (failback{why})"
 
 
 # --- a node whose main server comes and goes ------------------------------------------------------------------------

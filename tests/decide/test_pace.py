@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chef_failover.decide.pace import FIRST_OF_OTHERS_S, FIRST_PROBE_S, Pace, probe_from
+from chef_failover.decide.pace import FIRST_OF_OTHERS_S, FIRST_PROBE_S, probe_from
 from chef_failover.decide.spread import JITTER
 from chef_failover.decide.world import apply_run, leave_alone
-from chef_failover.model.model import Health, NodeCheck, Outcome, Registration, RegistrationState
+from chef_failover.model.model import Health, NodeCheck, Outcome, Pace, Registration, RegistrationState
 from chef_failover.model.run_history import Phase, Run
 from tests.support.builders import ON, probed, server, world
 
@@ -141,6 +141,11 @@ def test_at_boot_the_server_in_use_is_probed_within_seconds_and_within_the_inter
     assert delay_s(snapshot, "b", pace=Pace(1.0, 0.2)) == 0.5
 
 
+def test_sidecars_that_restart_at_once_do_not_all_probe_the_server_in_use():
+    snapshot = world(server("a", UNKNOWN), server("b", UNKNOWN), current="a")
+    assert delay_s(snapshot, "a") == FIRST_OF_OTHERS_S / 2
+
+
 @given(st.lists(OUTCOMES, max_size=40), CHANCES, st.floats(0.01, 1e5), st.floats(0.01, 1e5))
 def test_a_probe_comes_neither_at_once_nor_later_than_an_interval_allows(outcomes, chance, interval_s, retry_s):
     pace = Pace(interval_s, retry_s)
@@ -167,12 +172,13 @@ def test_no_probe_falls_within_the_time_that_a_server_asked_for(outcomes, chance
     assert at <= max(50 + span_s + STEP_S, len(outcomes) + (1 + JITTER) * PACE.interval_s + 1e-6)
 
 
-def test_what_a_probe_was_told_holds_until_a_good_one():
+def test_what_a_server_asked_for_holds_until_it_is_over_or_a_person_insists():
     told = probed(after(), "a", BUSY, 10.0, retry_after_s=600.0)
     assert told.server("a").stay_away_until == 610
     assert delay_s(told, chance=0.0) == 600
     assert probed(told, "a", BUSY, 20.0).server("a").stay_away_until == 610
-    assert probed(told, "a", OK, 20.0).server("a").stay_away_until == -math.inf
+    assert probed(told, "a", OK, 20.0).server("a").stay_away_until == 610  # it was asked before, and answered after
+    assert leave_alone(told, "a", -math.inf, now=20.0, on=ON).server("a").stay_away_until == -math.inf
 
 
 @pytest.mark.parametrize(("result", "until"), [("succeeded", -math.inf), ("failed", 110.0)])

@@ -13,24 +13,23 @@ from chef_failover.decide.registration import (
     FIRST_SPAN_S,
     LEISURE_S,
     LEISURELY_SPAN_S,
+    LONGEST_LEISURELY_S,
     LONGEST_SPAN_S,
     REFUSED_SPAN_S,
     TABLE,
     URGENT_S,
     USUAL,
-    Answer,
-    Event,
     IllegalTransitionError,
     Spans,
     advance,
     hurried,
-    identity_of,
     is_urgent,
     put_off,
     spans,
     throttled_wait_s,
 )
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState
+from chef_failover.model.registration import Answer, Event
 from tests.support.builders import ON, drain, pin, server, world
 
 UNREGISTERED, REGISTERED = RegistrationState.UNREGISTERED, RegistrationState.REGISTERED
@@ -108,6 +107,8 @@ def test_a_first_loss_after_proof_is_repaired_at_once():
     proven = Registration(REGISTERED, attempts=0)
     lost = advance(proven, Answer(Event.LOSE, "HTTP 401"), now=5.0, on=ON, chance=0.9)
     assert (lost.retry_at, lost.detail) == (5.0, "HTTP 401")
+    at_leisure = advance(proven, Answer(Event.LOSE), now=5.0, on=ON, chance=0.9, is_urgent=False)
+    assert at_leisure.retry_at == 5.0 + 0.9 * LEISURE_S
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,12 @@ def test_a_first_loss_after_proof_is_repaired_at_once():
     [
         ("bf", LEISURELY_SPAN_S),
         ("bfbf", 2 * LEISURELY_SPAN_S),
-        ("bf" * 2000, LONGEST_SPAN_S),
+        ("bf" * 2000, LONGEST_LEISURELY_S),
         ("br", REFUSED_SPAN_S),
-        ("bcl", LEISURE_S),
+        ("brbr", 2 * REFUSED_SPAN_S),
+        ("br" * 2000, LONGEST_LEISURELY_S),
+        ("bcl", 2 * LEISURE_S),
+        ("bcl" * 2000, LONGEST_LEISURELY_S),
     ],
 )
 def test_what_is_not_urgent_has_time_until_it_is(script, most_s):
@@ -231,11 +235,6 @@ def test_the_wall_time_is_that_of_the_last_change():
     going = advance(play("b"), Answer(Event.GO_ON, ticket="t"), now=0.0, on=later, chance=0.0)
     assert going.on == ON
     assert advance(going, Answer(Event.CONFIRM), now=0.0, on=later, chance=0.0).on == later
-
-
-def test_an_identity_is_of_name_and_key_and_minds_no_line_ends():
-    assert identity_of("a", b"KEY\n") == identity_of("a", b"KEY")
-    assert len({identity_of("a", b"KEY"), identity_of("b", b"KEY"), identity_of("a", b"OTHER")}) == 3
 
 
 class Throttle:

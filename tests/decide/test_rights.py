@@ -13,11 +13,11 @@ from chef_failover.decide.reading import LACKING_S, due_at, question
 from chef_failover.decide.rights import BARRED_S, REFUSED, cure, may_save
 from chef_failover.decide.world import apply_run
 from chef_failover.model.about import About
-from chef_failover.model.model import NodeCheck, Standing
+from chef_failover.model.model import NodeCheck, Outcome, Standing
 from chef_failover.model.needs import ReadinessMode, ReadinessPolicy
 from chef_failover.model.question import Look
 from chef_failover.model.run_history import Phase, Run, RunEvidence
-from tests.support.builders import ON, WEB, bare, holding, server, was_read, world
+from tests.support.builders import ON, WEB, bare, holding, probed, server, was_read, world
 
 REFUSAL = {"result": "failed", "phase": Phase.SAVE, "http_status": 403}
 WORKED = {"result": "succeeded"}
@@ -101,6 +101,13 @@ def test_where_no_rights_are_told_of_one_refusal_bars_it_for_some_hours():
     failed = ran(barred, BARRED_S, result="failed", phase=Phase.CONVERGE)
     assert was_read(failed, "a", BARRED_S + 10.0, WEB).choice.name == "a"
     assert was_read(barred, "a", BARRED_S + 10.0, WEB, trouble="no answer").choice.name == "b"
+
+
+def test_an_outage_does_not_shorten_that():
+    barred = ran(pair(None), 5.0, **REFUSAL)
+    for at, outcome in enumerate([Outcome.REFUSED] * 3 + [Outcome.OK] * 2, start=60):
+        barred = probed(barred, "a", outcome, float(at))
+    assert was_read(barred, "a", BARRED_S, WEB).server("a").run_evidence.saves is False
 
 
 def test_an_object_that_is_gone_is_another_matter():

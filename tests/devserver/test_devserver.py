@@ -21,7 +21,7 @@ from chef_devserver.server import DevServer
 from chef_devserver.state import AUTOMATE, INFRA_SERVER, OLD_SERVER
 from chef_devserver.wire import Channel
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.chef.protocol import chef_headers
+from chef_failover.chef.protocol import CHEF_HEADERS
 from chef_failover.chef.signing import ChefAuth
 
 NODE = "i-0abc"
@@ -183,7 +183,7 @@ def test_server_api_version(call, session, server, node_key):
     url = f"{server.url}/server_api_version"
     answer = session.get(url, auth=ChefAuth(NODE, node_key), timeout=5)
     assert answer.json() == {"min_api_version": 0, "max_api_version": 2}
-    assert session.get(url, headers={**chef_headers(), "X-Ops-UserId": NODE}, timeout=5).status_code == 400
+    assert session.get(url, headers={**CHEF_HEADERS, "X-Ops-UserId": NODE}, timeout=5).status_code == 400
 
 
 def test_old_server_refuses_protocol_1_3(authority, session, node_key):
@@ -511,7 +511,7 @@ def test_a_client_reads_itself_and_nobody_else(call, as_validator, node_key, ser
 @pytest.fixture
 def principal(session, server):
     def principal(name, organization="default", **more):
-        headers = {**chef_headers(), "X-Ops-UserId": "anybody", **more}
+        headers = {**CHEF_HEADERS, "X-Ops-UserId": "anybody", **more}
         url = f"{server.url}/organizations/{organization}/principals/{name}"
         return session.get(url, headers=headers, timeout=5)
 

@@ -343,6 +343,8 @@ def test_each_difference_is_a_line_of_its_own(node):
             "has organization acme in chef_server_url",
         ),
         ("local_mode true", "local_mode", "so runs use no server"),
+        ("chef_zero.enabled true", "chef_zero.enabled", "so runs use no server"),
+        ("solo_legacy_mode true", "solo_legacy_mode", "so runs use no server"),
         ("ssl_verify_mode :verify_none", "ssl_verify_mode", "set ssl_verify_mode :verify_peer"),
         ('ssl_verify_mode ":verify_none"', "ssl_verify_mode", "set ssl_verify_mode :verify_peer"),
         (
@@ -571,6 +573,20 @@ def test_the_system_s_bundle_is_trusted_by_both(node):
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     assert Path(bundle).exists(), "the package ca-certificates is not installed"
     assert parts(node, f'ssl_ca_file "{bundle}"\n') == {}
+
+
+def test_certificates_of_the_client_that_probes_go_by_count_alone(node):
+    """With Chef and Cinc, probes trust what Chef's client does."""
+    put(node, "/opt/cinc/bin/cinc-client", "")
+    only_cinc = put(node, "/etc/cinc/trusted_certs/a.pem", Authority().ca_pem.decode())
+    certs = only_cinc.parent
+    assert f"sets {certs}, but probes trust" in parts(node, f'trusted_certs_dir "{certs}"\n')["trusted_certs_dir"]
+    found = read(node, "", product="cinc")
+    said = {one.setting: one.words for one in compare(node, "cinc", PROBED, found)}["trusted_certs_dir"]
+    assert said.startswith(f"cinc-client trusts {certs}, but probes trust {node.path('/etc/chef/trusted_certs')}")
+    assert said.endswith("keep the same certificates in both")
+    put(node, "/etc/chef/trusted_certs/b.pem", only_cinc.read_text())
+    assert parts(node, f'trusted_certs_dir "{certs}"\n') == {}
 
 
 def test_trusted_certificates_that_are_elsewhere(node):

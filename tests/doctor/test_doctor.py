@@ -27,7 +27,7 @@ from chef_failover.config.source import KEY_STORES, parse_source
 from chef_failover.doctor import files, key, shim, trust, unit, validator, visits
 from chef_failover.doctor.finding import Check
 from chef_failover.doctor.node import UNIT, Node
-from chef_failover.doctor.whole import diagnose_node
+from chef_failover.doctor.whole import diagnose
 from chef_failover.errors import UnseenError
 from chef_failover.model.model import Outcome
 from chef_failover.node import accepted
@@ -676,7 +676,7 @@ def test_that_the_node_is_offline_is_said_first(node, monkeypatch):
     probed = probe_all(attrs.evolve(nowhere.config, node=config.Node()), nowhere.machine)
     said = tables.check(probed, "config.yml")
     assert said.startswith("This node is offline: no name server answers.")
-    found = diagnose_node(nowhere, probed)
+    found = diagnose(nowhere, probed)
     assert (found[0].subject, found[0].is_ok) == ("network", False)
     assert found[0].detail.startswith("this node is offline: no name server answers; check ip route")
 
@@ -697,7 +697,7 @@ def test_without_privileges_it_says_what_it_could_not_see(servers, tmp_path, mon
     probed = {"signed": False, "unsigned": why, "offline": None, "node_name": "web-1", "servers": [ENTRY]}
     os.seteuid(65534)
     try:
-        found = diagnose_node(Node(parsed, tmp_path / "config.yml", root=tmp_path), probed)
+        found = diagnose(Node(parsed, tmp_path / "config.yml", root=tmp_path), probed)
     finally:
         os.seteuid(0)
     by_subject = {one.subject: one for one in found}

@@ -14,12 +14,13 @@ from chef_devserver.messages import error_response
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.trust import TrustStore
 from chef_failover.config.settings import load
-from chef_failover.decide.registration import Answer, Event, Spans, spans
+from chef_failover.decide.registration import Spans, spans
 from chef_failover.engine import assembly
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.registrar import Registrar
 from chef_failover.engine.sidecar import Sidecar
 from chef_failover.model.model import Registration, RegistrationState, SelectionPolicy, Snapshot
+from chef_failover.model.registration import Answer, Event
 from chef_failover.node.machine import Machine
 from chef_failover.registration.base import Registrant
 from tests.support.builders import ON, server

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.decide.registration import FIRST_SPAN_S, Answer, Event
+from chef_failover.decide.registration import FIRST_SPAN_S
 from chef_failover.decide.spread import BOOT_S
 from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
@@ -22,8 +22,8 @@ from chef_failover.model.model import (
     SelectionPolicy,
     Snapshot,
 )
-from chef_failover.registration.base import Registrant
-from chef_failover.registration.none import NoProvider
+from chef_failover.model.registration import Answer, Event
+from chef_failover.registration.base import NoProvider, Registrant
 from tests.support.builders import ON, server
 
 NEVER = float("inf")

@@ -67,7 +67,8 @@ def test_one_server_alone_is_compared_with_none():
 class Said(Answer):
     """An answer whose body is parsed already."""
 
-    def json(self):
+    @property
+    def document(self):
         return self.body
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chef_failover.fleet import report
 from chef_failover.fleet.nodes import KEYS, Facts, Node, parse
 from chef_failover.fleet.report import Source
-from chef_failover.fleet.standby import Caution, Obstacle
+from chef_failover.fleet.standby import Barrier, Caution
 from tests.support import fleet
 
 ON = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
@@ -233,5 +233,5 @@ def test_any_json_as_a_row_is_a_node_or_is_told(row):
 
 
 def test_all_text_is_there_for_each_key():
-    assert [*report.REASONS] == [*report.Hindrance, *reversed(Obstacle)]
+    assert [*report.REASONS] == [*report.Hindrance, *reversed(Barrier)]
     assert [*report.CAUTIONS] == [*Caution]

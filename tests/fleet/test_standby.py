@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from chef_failover.fleet.standby import Caution, Obstacle, Standby, first_of, judge, of_node
+from chef_failover.fleet.standby import Barrier, Caution, Standby, first_of, judge, of_node
 
 ON = datetime.datetime(2026, 11, 22, 10, 0, tzinfo=datetime.UTC)
 WELL = {
@@ -24,24 +24,24 @@ def judged(**changes):
         ({"may_save": None, "has_object": None, "standing": None}, None),
         ({"standing": "drained"}, None),
         ({"standing": "stale"}, None),
-        ({"association": "refused"}, Obstacle.NOT_REGISTERED),
-        ({"association": "failed", "standing": "turns_node_away"}, Obstacle.NOT_REGISTERED),
-        ({"standing": "turns_node_away"}, Obstacle.TURNED_AWAY),
-        ({"health": "DOWN"}, Obstacle.DOWN),
-        ({"health": "UNKNOWN"}, Obstacle.DOWN),
-        ({"standing": "failing"}, Obstacle.DOWN),
-        ({"ready": False, "has_object": False}, Obstacle.NO_OBJECT),
-        ({"ready": False, "has_object": True}, Obstacle.NOT_READY),
-        ({"may_save": False}, Obstacle.CANNOT_SAVE),
-        ({"unread": True}, Obstacle.NOT_READ),
-        ({"unread": True, "may_save": False}, Obstacle.CANNOT_SAVE),
-        ({"unread": True, "standing": "impaired"}, Obstacle.IMPAIRED),
-        ({"standing": "impaired"}, Obstacle.IMPAIRED),
-        ({"standing": "fails_runs"}, Obstacle.FAILS_RUNS),
+        ({"association": "refused"}, Barrier.NOT_REGISTERED),
+        ({"association": "failed", "standing": "turns_node_away"}, Barrier.NOT_REGISTERED),
+        ({"standing": "turns_node_away"}, Barrier.TURNED_AWAY),
+        ({"health": "DOWN"}, Barrier.DOWN),
+        ({"health": "UNKNOWN"}, Barrier.DOWN),
+        ({"standing": "failing"}, Barrier.DOWN),
+        ({"ready": False, "has_object": False}, Barrier.NO_OBJECT),
+        ({"ready": False, "has_object": True}, Barrier.NOT_READY),
+        ({"may_save": False}, Barrier.CANNOT_SAVE),
+        ({"unread": True}, Barrier.NOT_READ),
+        ({"unread": True, "may_save": False}, Barrier.CANNOT_SAVE),
+        ({"unread": True, "standing": "impaired"}, Barrier.IMPAIRED),
+        ({"standing": "impaired"}, Barrier.IMPAIRED),
+        ({"standing": "fails_runs"}, Barrier.FAILS_RUNS),
     ],
 )
 def test_what_keeps_a_server_from_taking_over(changes, obstacle):
-    assert judged(**changes).obstacle is obstacle
+    assert judged(**changes).barrier is obstacle
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_priority_that_no_sidecar_has_is_told(odd):
 
 
 def test_a_drained_server_is_the_last_resort():
-    drained, down, well = Standby("b", is_drained=True), Standby("c", Obstacle.DOWN), Standby("d")
+    drained, down, well = Standby("b", is_drained=True), Standby("c", Barrier.DOWN), Standby("d")
     assert first_of((drained, down, well)) is well
     assert first_of((drained, down)) is drained
     assert first_of((down,)) is None

@@ -12,7 +12,7 @@ import pytest
 from moto import mock_aws
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.config.settings import DiscoverySettings, parse
+from chef_failover.config.settings import ChefServerAssociation, DiscoverySettings, OpsworksAssociation, parse
 from chef_failover.config.source import KEY_STORES, Store, parse_key_source, parse_list_source, parse_source
 from chef_failover.errors import AwsError, ValidatorKeyError
 from chef_failover.registration import validator_key
@@ -63,11 +63,12 @@ def statements(name):
 def called(name):
     recorder = Recorder()
     if name == "opsworks-cm":
-        provider = OpsworksCm("mainserver", region="us-east-1", call=recorder, rng=random.Random(1))
+        association = OpsworksAssociation("us-east-1")
+        provider = OpsworksCm(association, server_name="mainserver", call=recorder, rng=random.Random(1))
         registrant = Registrant("i-0abc", PrivateKey.generate())
         answers = [provider.associate(registrant, ticket) for ticket in (None, "ticket")]
         optional = Recorder()
-        replacing = OpsworksCm("mainserver", region="us-east-1", call=optional, rng=random.Random(1))
+        replacing = OpsworksCm(association, server_name="mainserver", call=optional, rng=random.Random(1))
         answers.append(replacing.associate(attrs.evolve(registrant, replaces=True), None))
         (statement,) = (one for one in statements(name) if one["Sid"].startswith("OnlyIf"))
         assert {statement["Action"]} == optional.actions
@@ -78,7 +79,7 @@ def called(name):
         assert f"packaging/iam/{name}.json" in list_fetch.fetch(settings, None, recorder).sentence
     else:
         with pytest.raises(ValidatorKeyError, match=f"packaging/iam/{name}.json"):
-            validator_key.read(parse_key_source(f"{name}:chef"), region="us-east-1", call=recorder)
+            validator_key.read(parse_key_source(f"{name}:chef"), ChefServerAssociation(region="us-east-1"), recorder)
     return recorder.actions
 
 

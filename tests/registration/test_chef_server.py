@@ -13,8 +13,8 @@ from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.trust import TrustStore
-from chef_failover.decide.registration import Event
 from chef_failover.errors import KeyFileError, ValidatorKeyError
+from chef_failover.model.registration import Event
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.chef_server import ChefServerProvider
 from tests.support.chef import CLOCK, LICENCE, NO_ORGANIZATION, UNKNOWN_CLIENT, URL, check_signature, made_up, sent

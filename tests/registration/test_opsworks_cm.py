@@ -13,8 +13,11 @@ from botocore.stub import Stubber
 from chef_failover.aws import call as aws
 from chef_failover.aws.boto import MODELS, client, session
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.decide.registration import Answer, Event, spans, throttled_wait_s
+from chef_failover.config.schema import EndpointUrl, Name
+from chef_failover.config.settings import OpsworksAssociation
+from chef_failover.decide.registration import spans, throttled_wait_s
 from chef_failover.errors import AwsError
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 from chef_failover.registration.opsworks_cm import ATTRIBUTE_NAMES, LONGEST_POLL_S, POLL_S, OpsworksCm
 from tests.support.opsworks_stub import DRIP, PAIRS, OpsworksStub
@@ -34,8 +37,8 @@ def stub():
 
 
 def provider(stub=None, **more):
-    more = {"region": "us-east-1", "endpoint_url": stub and stub.url, "rng": random.Random(7)} | more
-    return OpsworksCm("mainserver", **more)
+    association = OpsworksAssociation(Name("us-east-1"), endpoint_url=stub and stub.url)
+    return OpsworksCm(association, server_name="mainserver", **{"rng": random.Random(7)} | more)
 
 
 class Scripted:
@@ -141,9 +144,8 @@ def test_no_credentials(aws_secret, stub, registrant, tmp_path):
 
 
 def test_an_endpoint_that_is_not_there(aws_secret, registrant):
-    answer = OpsworksCm(
-        "mainserver", region="us-east-1", endpoint_url="http://127.0.0.1:9", rng=random.Random(7)
-    ).associate(registrant, None)
+    association = OpsworksAssociation(Name("us-east-1"), endpoint_url=EndpointUrl("http://127.0.0.1:9"))
+    answer = OpsworksCm(association, server_name="mainserver", rng=random.Random(7)).associate(registrant, None)
     assert answer.event is Event.FAIL
     assert "http://127.0.0.1:9" in answer.detail
     assert answer.detail.endswith("check association.region and association.endpoint_url")
@@ -214,7 +216,7 @@ def test_a_throttled_fleet_spreads_out(registrant, code):
 def test_whoever_is_throttled_asks_ever_less_often_and_then_more_often_again(registrant):
     throttled, at_it = AwsError("ThrottlingException", "", 400), {"NodeAssociationStatus": "IN_PROGRESS"}
     call = Scripted(*[throttled] * 8, *[at_it] * 40, {"NodeAssociationStatusToken": "t"})
-    ours = provider(call=call, rng=type("Even", (), {"uniform": lambda *_: 1.0})())
+    ours = provider(call=call, rng=type("Even", (), {"random": lambda _: 0.5})())
     pauses = [ours.associate(registrant, "t").not_before_s for _ in range(48)]
     assert pauses[:8] == [10, 20, 40, 80, 160, 160, 160, 160]
     assert (LONGEST_POLL_S, sorted(pauses[8:], reverse=True)) == (160, pauses[8:])

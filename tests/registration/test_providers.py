@@ -9,15 +9,16 @@ from chef_failover.chef.https import ChefServer, Target
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.trust import TrustStore
-from chef_failover.config.settings import parse
-from chef_failover.decide.registration import TABLE, Event
+from chef_failover.config.schema import EndpointUrl, Name
+from chef_failover.config.settings import OpsworksAssociation, parse
+from chef_failover.decide.registration import TABLE
 from chef_failover.engine.workers import chef_server_for
 from chef_failover.errors import AwsError
 from chef_failover.model.model import RegistrationState
+from chef_failover.model.registration import Event
 from chef_failover.node.machine import Machine
-from chef_failover.registration.base import Registrant
+from chef_failover.registration.base import NoProvider, Registrant
 from chef_failover.registration.chef_server import ChefServerProvider
-from chef_failover.registration.none import NoProvider
 from chef_failover.registration.opsworks_cm import OpsworksCm
 from chef_failover.registration.providers import make_provider
 from tests.support.daemon_process import dev_servers
@@ -57,7 +58,8 @@ class OpsworksWorld:
         self._stub = stub
 
     def provider(self):
-        return OpsworksCm("mainserver", region="us-east-1", endpoint_url=self._stub.url, rng=random.Random(1))
+        association = OpsworksAssociation(Name("us-east-1"), endpoint_url=EndpointUrl(self._stub.url))
+        return OpsworksCm(association, server_name="mainserver", rng=random.Random(1))
 
     def known(self):
         return [pem.strip() for pem in self._stub.nodes["mainserver"].values()]
@@ -164,3 +166,9 @@ def test_an_endpoint_is_called_with_its_own_ca_file(tmp_path, association, more)
         provider = make_provider(config, one, chef_server, utc_now=machine.utc_now, rng=random.Random(1), call=call)
         assert provider.associate(Registrant(NODE, KEY), None).event is Event.REFUSE
     assert called == [("https://e", "/e.pem") if more else (None, None)]
+
+
+def test_an_identity_is_of_name_and_key():
+    others = Registrant("i-0def", KEY), Registrant(NODE, PrivateKey.generate(1024))
+    assert Registrant(NODE, KEY).identity == Registrant(NODE, KEY, replaces=True).identity
+    assert len({one.identity for one in (Registrant(NODE, KEY), *others)}) == 3

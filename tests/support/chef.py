@@ -19,7 +19,7 @@ NO_ORGANIZATION = {"error": ["organization 'acme' does not exist."]}
 _TRUST = TrustStore(())
 
 
-def made_up(node_name=None):
+def made_up(node_name=""):
     """How to reach it; the fixture ``chef`` answers."""
     return ChefServer(Target(URL, 5.0, node_name=node_name), Resolver(), _TRUST)
 

@@ -50,17 +50,25 @@ module ChefFailover
       end
     end
 
-    # To the end of the connection, as HTTP/1.0 has it.
+    # To the length that the answer gives, or else to the end of the connection, which comes a moment later.
     def read(socket)
       answer = String.new
       until answer.bytesize > Document::LONGEST_BYTES
         IO.select([socket], nil, nil, left_s)
         chunk = socket.read_nonblock(65_536, exception: false)
-        return answer if chunk.nil?
-
-        answer << chunk unless chunk == :wait_readable
+        answer << chunk if chunk.is_a?(String)
+        return answer if chunk.nil? || whole?(answer)
       end
       raise Unusable, "answer longer than #{Document::LONGEST_BYTES} bytes"
+    end
+
+    def whole?(answer)
+      head, body = answer.split("\r\n\r\n", 2)
+      body && (length = length_in(head)) && body.bytesize >= length
+    end
+
+    def length_in(head)
+      head[/^content-length: *(\d+)/i, 1]&.to_i
     end
 
     def parse(answer)
@@ -69,7 +77,7 @@ module ChefFailover
       head, body = answer.split("\r\n\r\n", 2)
       status = head[%r{\AHTTP/1\.[01] (\d{3})\b}, 1]
       raise Unusable, "not an HTTP answer" unless status && body
-      raise Unusable, "incomplete answer" if body.bytesize < head[/^content-length: *(\d+)/i, 1].to_i
+      raise Unusable, "incomplete answer" if body.bytesize < length_in(head).to_i
 
       [status.to_i, Document.parse(body)]
     end

@@ -11,7 +11,7 @@ import botocore.session
 from botocore import exceptions, xform_name
 from botocore.config import Config
 
-from chef_failover.aws.presigned import BODY_LIMIT, CONNECT_SHARE, READ_SHARE, SIGNED_FOR_S
+from chef_failover.aws.presigned import BODY_LIMIT, CONNECT_SHARE, READ_SHARE, SIGNED_FOR_S, refusal
 
 MODELS = Path(__file__).with_name("models")
 """Models of services that botocore does not have any more, written by us."""
@@ -46,17 +46,17 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except exceptions.ClientError as error:
         told, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
         status = metadata.get("HTTPStatusCode", 0)
-        return _error(told.get("Code"), told.get("Message"), status) | {"url": url if status == 304 else None}
+        return refusal(told.get("Code"), told.get("Message"), status) | {"url": url if status == 304 else None}
     except exceptions.ParamValidationError as error:
-        return _error("Misconfigured", type(error).__name__)  # its words quote the parameters
+        return refusal("Misconfigured", type(error).__name__)  # its words quote the parameters
     except exceptions.BotoCoreError as error:
         if ca_file and (why := _why_useless(ca_file)):
-            return _error("Misconfigured", f"ca_file {ca_file}: {why}")
+            return refusal("Misconfigured", f"ca_file {ca_file}: {why}")
         code = next((code for cl, code in _CODES.items() if isinstance(error, cl)), "Misconfigured")
-        return _error(code, str(error))
+        return refusal(code, str(error))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         # botocore trusts that JSON is an object of a sane depth
-        return _error("GarbageReply", f"not an answer of this service ({type(error).__name__})")
+        return refusal("GarbageReply", f"not an answer of this service ({type(error).__name__})")
     reply.pop("ResponseMetadata", None)
     return {"reply": reply, "url": url}
 
@@ -105,7 +105,3 @@ def sign(aws: boto3.Session, service: Any, request: dict[str, Any]) -> str:  # n
     signer = aws.client("s3", endpoint_url=service.meta.endpoint_url, config=config)
     url: str = signer.generate_presigned_url("get_object", Params=place, ExpiresIn=SIGNED_FOR_S)
     return url
-
-
-def _error(code: object, message: object, status: int = 0) -> dict[str, Any]:
-    return {"error": {"code": str(code or "Unknown"), "message": str(message or ""), "status": status}}

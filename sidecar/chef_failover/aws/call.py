@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -44,20 +43,16 @@ child.main(request)
 """What an exception says may quote what was read, so only its name gets out."""
 
 
-class Call(Protocol):
-    """The shape of `call`, for those who are given one."""
-
-    def __call__(
-        self,
-        service: str,
-        operation: str,
-        parameters: Mapping[str, Any],
-        *,
-        region: str,
-        endpoint_url: str | None,
-        ca_file: Path | None = None,
-    ) -> dict[str, Any]:
-        """See `call`."""
+Call = Callable[..., dict[str, Any]]
+"""`call`, or what counts its calls or sees them signed."""
+_MISSING = ("NoSuchBucket", "NoSuchKey", "ParameterNotFound", "ParameterVersionNotFound", "ResourceNotFoundException")
+_FORBIDDEN = (
+    "AccessDenied",
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "InvalidKeyId",
+    "KMS.AccessDeniedException",
+)
 
 
 @attrs.define
@@ -72,9 +67,19 @@ class Signed:
     """What the URL is for."""
 
 
-def trusting(call: Call, ca_file: Path | None) -> Call:
-    """Return ``call``, with ``ca_file`` for all that it asks; ``call`` itself if there is none."""
-    return functools.partial(call, ca_file=ca_file) if ca_file else call
+def why_unread(error: AwsError, region: str, policy: str, keys: str) -> str:
+    """Why what is in ``region`` cannot be read, and what to do, as words that follow its name.
+
+    ``policy`` is the file with what the node's role needs; ``keys`` of config.yml say where it is.
+    """
+    if error.code in _MISSING:
+        return f"does not exist in {region} ({error.code}); correct {keys}"
+    if error.code in _FORBIDDEN:
+        what = f"may not be read by this node's role in {region}, or does not exist; allow what {policy} has"
+        return f"{what} ({error.code})"
+    if error.is_about_credentials:
+        return f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
+    return f"cannot be read in {region}: {error}"
 
 
 def call(
@@ -116,10 +121,8 @@ def call(
         "url": signed.url if signed and signed.place == place else None,
     }
     with turns.LARGE:
-        ended = _run(json.dumps(request).encode(), timeout_s)
-    if ended is None:
-        raise AwsError("Timeout", f"no answer within {timeout_s:.0f} s")
-    answer = _read(*ended)
+        exit_code, out, err = _run(json.dumps(request).encode(), timeout_s)
+    answer = _read(exit_code, out, err)
     if signed:
         signed.place, signed.url = place, answer.get("url")
     if "error" in answer:
@@ -129,8 +132,8 @@ def call(
     return reply
 
 
-def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
-    """The child's exit code, stdout and stderr; None if it had to be killed."""
+def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
+    """The child's exit code, stdout and stderr."""
     command = [sys.executable, "-I", "-S", "-c", _BOOTSTRAP]  # as the sidecar itself: its path comes with the request
     pipe = subprocess.PIPE
     try:
@@ -139,13 +142,13 @@ def _run(request: bytes, timeout_s: float) -> tuple[int, bytes, bytes] | None:
         raise AwsError("Broken", f"cannot start a process: {error.strerror}") from error
     with child:
         try:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                out, err = child.communicate(request, timeout_s)
-                return child.returncode, out, err
+            out, err = child.communicate(request, timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AwsError("Timeout", f"no answer within {timeout_s:.0f} s") from None
         finally:
             if child.poll() is None:  # with whatever it started itself, such as a credential_process
                 os.killpg(child.pid, signal.SIGKILL)
-    return None
+    return child.returncode, out, err
 
 
 def _read(exit_code: int, out: bytes, err: bytes) -> dict[str, Any]:

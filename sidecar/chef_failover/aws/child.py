@@ -1,9 +1,7 @@
 """I/O: the child's side of `aws`. Nothing but that child imports this.
 
-A node that follows a list makes a call every five minutes, and four fifths of what one costs is boto3: to import it and
-to read its models. So an object of S3 is asked for by the URL that an earlier child signed, without boto3, and boto3 is
-imported where there is none or where it gives no answer of use. No garbage is collected in the half second at most that
-the child lives.
+Four fifths of what a call costs is boto3: to import it and to read its models. So it is imported only where no URL that
+an earlier child signed gives an answer of use. No garbage is collected in the half second at most that the child lives.
 """
 
 from __future__ import annotations
@@ -33,26 +31,20 @@ def main(request: dict[str, Any]) -> None:
     """Make the call, print the reply or the error, and end the process. It ends by itself if its parent is gone."""
     signal.alarm(math.ceil(request["timeout_s"]) + 1)
     configure(os.environ)
-    _go_first_when_memory_ends()
-    told = json.dumps(presigned.answer(request) or _by_boto(request), default=_plain)
+    # botocore reads whatever AWS, or who answers in its place, sends: that is not to cost the sidecar its life.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    answer = presigned.answer(request)
+    if answer is None:
+        from chef_failover.aws import boto  # noqa: PLC0415 - see above
+
+        answer = boto.answer(request)
+    told = json.dumps(answer, default=_plain)
     if len(told) > REPLY_LIMIT:
-        message = f"answer longer than {REPLY_LIMIT // 1024**2} MiB"
-        told = json.dumps({"error": {"code": "GarbageReply", "message": message, "status": 0}})
+        told = json.dumps(presigned.refusal("GarbageReply", f"answer longer than {REPLY_LIMIT // 1024**2} MiB"))
     sys.stdout.write(told)
     sys.stdout.flush()
     os._exit(0)  # at once: taking a process apart costs a tenth of a reading
-
-
-def _go_first_when_memory_ends() -> None:
-    """botocore reads whatever AWS, or who answers in its place, sends: that is not to cost the sidecar its life."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _by_boto(request: dict[str, Any]) -> dict[str, Any]:
-    from chef_failover.aws import boto  # noqa: PLC0415 - see above
-
-    return boto.answer(request)
 
 
 def configure(environ: MutableMapping[str, str], root: Path = Path("/")) -> None:

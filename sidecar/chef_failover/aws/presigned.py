@@ -36,15 +36,20 @@ def answer(request: dict[str, Any]) -> dict[str, Any] | None:
             body, status, headers = response.read(BODY_LIMIT), response.status, response.headers
     except (OSError, ValueError, http.client.HTTPException):
         return None
-    if status == http.client.NOT_MODIFIED:
-        return {"error": {"code": "304", "message": "Not Modified", "status": status}, "url": url}
-    if status == http.client.OK and headers["Content-Length"] == str(len(body)):
+    if status == 304:
+        return refusal("304", "Not Modified", status) | {"url": url}
+    if status == 200 and headers["Content-Length"] == str(len(body)):
         return {"reply": {"Body": body, "ETag": headers["ETag"]}, "url": url}
-    if status == http.client.TOO_MANY_REQUESTS or status >= http.client.INTERNAL_SERVER_ERROR:
+    if status == 429 or status >= 500:
         said = _CODE.search(body)
         code = said[1].decode() if said else str(status)
-        return {"error": {"code": code, "message": http.client.responses.get(status, ""), "status": status}, "url": url}
+        return refusal(code, http.client.responses.get(status), status) | {"url": url}
     return None
+
+
+def refusal(code: object, message: object, status: int = 0) -> dict[str, Any]:
+    """The error that the parent is told."""
+    return {"error": {"code": str(code or "Unknown"), "message": str(message or ""), "status": status}}
 
 
 def _opener(ca_file: str | None) -> OpenerDirector:

@@ -67,18 +67,32 @@ class Answer:
         """What kind of object was asked for, as the path has it: nodes, environments, policy_groups."""
         return self.path.rpartition("/")[0].rpartition("/")[2]
 
-    def json(self) -> dict[str, Any] | None:
-        """The body if it is a JSON object, else None."""
-        return self._document
-
     @functools.cached_property
-    def _document(self) -> dict[str, Any] | None:
-        """Parsed once, however many ask."""
+    def document(self) -> dict[str, Any] | None:
+        """The body if it is a JSON object, else None."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):  # the latter for a million opening brackets
             return None
         return value if isinstance(value, dict) else None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the body has as a JSON object, and nothing if it is none."""
+        return self.document or {}
+
+    @property
+    def error(self) -> str:
+        """The sentence in Chef's ``error``, which is that or a list of one; empty where the body has no ``error``."""
+        if "error" not in self.fields:
+            return ""
+        error = self.fields["error"]
+        text = error[0] if isinstance(error, list) and error else error
+        return text if text and isinstance(text, str) else "no reason given"
+
+    def is_object(self, name: str) -> bool:
+        """Whether it is the object ``name``, which was asked for."""
+        return self.status == 200 and self.fields.get("name") == name
 
 
 @attrs.frozen
@@ -96,13 +110,12 @@ class Finding:
 
 def judge_status(answer: Answer) -> Finding | None:
     """The answer to ``GET /_status``; None when this server has no such path."""
-    body = answer.json()
-    upstreams = body.get("upstreams") if body else None
+    upstreams = answer.fields.get("upstreams")
     if isinstance(upstreams, dict) and answer.status in (200, 500):
-        return _judge_upstreams(upstreams, is_well=answer.status == HTTPStatus.OK)
-    if answer.status == HTTPStatus.OK and body and body.get("status") == "pong":
+        return _judge_upstreams(upstreams, is_well=answer.status == 200)
+    if answer.status == 200 and answer.fields.get("status") == "pong":
         return Finding(Outcome.OK)
-    if answer.status == HTTPStatus.NOT_FOUND and not is_own_page(answer):
+    if answer.status == 404 and not is_own_page(answer):
         return None
     return _judge_unsigned(answer)
 
@@ -125,24 +138,18 @@ def _judge_upstreams(upstreams: Mapping[str, object], *, is_well: bool) -> Findi
 
 def judge_api_version(answer: Answer) -> Finding:
     """The answer to ``GET /server_api_version``."""
-    body = answer.json()
-    if answer.status == HTTPStatus.OK and body and "min_api_version" in body:
+    if answer.status == 200 and "min_api_version" in answer.fields:
         return Finding(Outcome.OK)
     return _judge_unsigned(answer)
 
 
 def judge_principal(answer: Answer, name: str) -> Finding | None:
     """The answer to an unsigned ``GET`` of the principal ``name``; None when this server has no such path."""
-    body = answer.json()
-    if answer.status == HTTPStatus.OK and body:
-        found = body.get("principals", [body])
-        if isinstance(found, list) and any(isinstance(one, dict) and one.get("name") == name for one in found):
-            return Finding(Outcome.OK)
-    if answer.status != HTTPStatus.NOT_FOUND:
-        return _judge_unsigned(answer)
-    if body and body.get("not_found") != "org" and _is_missing(answer, name):
+    if (answer.status == 200 and _principals(answer, name)) or _is_missing(answer, name):
         return Finding(Outcome.OK)
-    return _judge_missing_organization(answer) if _lacks_organization(answer) else None
+    if answer.status == 404 and not _lacks_organization(answer):
+        return None
+    return _judge_unsigned(answer)
 
 
 def key_of_principal(answer: Answer, name: str) -> str | None:
@@ -150,52 +157,39 @@ def key_of_principal(answer: Answer, name: str) -> str | None:
 
     Empty when there is no such client; None when the answer does not tell, or has the key in another form than ours.
     """
-    body = answer.json()
-    if answer.status != HTTPStatus.OK or body is None:
-        is_missing = body is not None and body.get("not_found") != "org" and _is_missing(answer, name)
-        return "" if is_missing else None
-    found = body.get("principals", [body])
-    keys = [
-        one.get("public_key")
-        for one in (found if isinstance(found, list) else [])
-        if isinstance(one, dict) and one.get("name") == name and one.get("type") == "client"
-    ]
+    if answer.status != 200 or answer.document is None:
+        return "" if _is_missing(answer, name) else None
+    keys = [one.get("public_key") for one in _principals(answer, name) if one.get("type") == "client"]
     key = keys[0] if keys else ""
     return key if isinstance(key, str) and (not key or "BEGIN PUBLIC KEY" in key) else None
 
 
+def _principals(answer: Answer, name: str) -> list[dict[str, Any]]:
+    """Those of that name, which servers give in a list or alone."""
+    found = answer.fields.get("principals", [answer.fields])
+    if not isinstance(found, list):
+        return []
+    return [one for one in found if isinstance(one, dict) and one.get("name") == name]
+
+
 def judge_client(answer: Answer, name: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` of the client ``name``, which signed it, received at ``utc_now``."""
-    body = answer.json()
-    if answer.status == HTTPStatus.OK and body and body.get("name") == name:
-        return Finding(Outcome.OK)
-    if body and _is_missing(answer, name):  # it is a user of that name that signed
-        return Finding(Outcome.NOT_ASSOCIATED, f"HTTP 404: {printable(_error_text(body))}")
-    return _judge_refusal(answer, name, utc_now)
+    if _is_missing(answer, name):  # it is a user of that name that signed
+        return Finding(Outcome.NOT_ASSOCIATED, _reason(answer))
+    return _judge_signed(answer, name, utc_now, is_granted=answer.is_object(name))
 
 
 def judge_environment(answer: Answer, name: str, user: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` of the environment ``name`` signed by ``user``, received at ``utc_now``."""
-    body = answer.json()
-    if answer.status == HTTPStatus.OK and body and body.get("name") == name:
-        return Finding(Outcome.OK)
-    return _judge_refusal(answer, user, utc_now)
-
-
-def judge_node(answer: Answer, node_name: str, utc_now: datetime.datetime) -> Finding:
-    """The answer to a signed ``GET`` of the object of ``node_name``, received at ``utc_now``."""
-    return judge_one(answer, node_name, node_name, utc_now)
+    return _judge_signed(answer, user, utc_now, is_granted=answer.is_object(name))
 
 
 def judge_one(answer: Answer, name: str, user: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` or ``DELETE`` of the node or client ``name`` by ``user``: OK as well if there is none."""
-    body = answer.json()
-    if answer.status == HTTPStatus.OK and body and body.get("name") == name:
-        return Finding(Outcome.OK)
     if _is_missing(answer, name):
         kind = answer.kind.removesuffix("s")
         return Finding(Outcome.OK, f"answers, but has no {kind} object {name}", has_node_object=False)
-    return _judge_refusal(answer, user, utc_now)
+    return _judge_signed(answer, user, utc_now, is_granted=answer.is_object(name))
 
 
 def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
@@ -203,10 +197,8 @@ def judge_created(answer: Answer, user: str, utc_now: datetime.datetime) -> Find
 
     With a Chef server's API version 1 the body has ``chef_key``, with 0 and on goiardi it has not; all have ``uri``.
     """
-    body = answer.json()
-    if answer.status == HTTPStatus.CREATED and body and ("uri" in body or "chef_key" in body):
-        return Finding(Outcome.OK)
-    return _judge_refusal(answer, user, utc_now)
+    is_created = answer.status == 201 and not answer.fields.keys().isdisjoint(("uri", "chef_key"))
+    return _judge_signed(answer, user, utc_now, is_granted=is_created)
 
 
 def judge_named(answer: Answer, name: str) -> bool | None:
@@ -215,38 +207,29 @@ def judge_named(answer: Answer, name: str) -> bool | None:
     None when the answer proves neither: an old server has no such kind of object, goiardi 0.11 answers 200 with nothing
     to a path that it does not know, and a server may refuse to tell.
     """
-    body = answer.json()
-    if body is None:
-        return None
-    if answer.status == HTTPStatus.OK:
-        return True if body.get("name") == name else None
+    if answer.is_object(name):
+        return True
     return False if _is_missing(answer, name) else None
 
 
 def judge_search(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a search signed by ``user``, received at ``utc_now``: OK if it is ``rows`` and their ``total``."""
-    body = answer.json()
-    if answer.status == HTTPStatus.OK and body and isinstance(body.get("rows"), list):
-        total = body.get("total")
-        if isinstance(total, int) and total >= 0:
-            return Finding(Outcome.OK)
-    return _judge_refusal(answer, user, utc_now)
+    rows, total = answer.fields.get("rows"), answer.fields.get("total")
+    is_found = isinstance(rows, list) and isinstance(total, int) and total >= 0
+    return _judge_signed(answer, user, utc_now, is_granted=answer.status == 200 and is_found)
 
 
 def judge_listing(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` of all objects of a kind, signed by ``user``: OK if it is an address for each name."""
-    body = answer.json()
-    is_listing = body is not None and all(isinstance(uri, str) for uri in body.values())
-    if answer.status == HTTPStatus.OK and is_listing:
-        return Finding(Outcome.OK)
+    if all(isinstance(uri, str) for uri in answer.fields.values()):
+        return judge_object(answer, user, utc_now)
     return _judge_refusal(answer, user, utc_now)
 
 
 def judge_object(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
     """The answer to a ``GET`` that ``user`` signed, received at ``utc_now``: OK if it is any JSON object."""
-    if answer.status == HTTPStatus.OK and answer.json() is not None:
-        return Finding(Outcome.OK)
-    return _judge_refusal(answer, user, utc_now)
+    is_object = answer.status == 200 and answer.document is not None
+    return _judge_signed(answer, user, utc_now, is_granted=is_object)
 
 
 def judge_acl(answer: Answer, name: str) -> tuple[bool | None, bool | None]:
@@ -258,19 +241,18 @@ def judge_acl(answer: Answer, name: str) -> tuple[bool | None, bool | None]:
     A node that the list does not name may yet be in one of its groups. goiardi looks for a node ``NAME/_acl``, and old
     servers have no such path.
     """
-    body = answer.json()
-    update = body.get("update") if body else None
-    if answer.status == HTTPStatus.OK and isinstance(update, dict):
+    update = answer.fields.get("update")
+    if answer.status == 200 and isinstance(update, dict):
         actors = update.get("actors")
         return True, True if isinstance(actors, list) and name in actors else None
-    if answer.status == HTTPStatus.FORBIDDEN and body is not None and "error" in body and not _is_licence(answer):
+    if _is_forbidden(answer):
         return True, False
     return judge_named(answer, name), None
 
 
 def judge_head(answer: Answer) -> bool:
     """The answer to a signed ``HEAD`` of an object: whether it proves, by Chef's header, that the object exists."""
-    return answer.status == HTTPStatus.OK and _API_VERSION in answer.headers
+    return answer.status == 200 and _API_VERSION in answer.headers
 
 
 @attrs.frozen
@@ -284,10 +266,9 @@ class PolicyFound:
 
 def judge_policy(answer: Answer, group: str, name: str) -> PolicyFound:
     """The answer to a signed ``GET`` of the policy group ``group``: what it says of the policy ``name``."""
-    body = answer.json()
-    policies = body.get("policies") if body else None
-    if answer.status != HTTPStatus.OK or not isinstance(policies, dict):
-        return PolicyFound(False if judge_named(answer, group) is False else None)
+    policies = answer.fields.get("policies")
+    if answer.status != 200 or not isinstance(policies, dict):
+        return PolicyFound(False if _is_missing(answer, group) else None)
     if name not in policies:
         return PolicyFound(False)
     revision = policies[name].get("revision_id") if isinstance(policies[name], dict) else None
@@ -302,29 +283,24 @@ def judge_cookbooks(answer: Answer) -> dict[str, str] | None:
     None when it is not such a list: an old server has no such path, goiardi answers 200 with nothing to a path that it
     does not know, and a server may refuse to tell. A cookbook of which no version is admitted is left out.
     """
-    body = answer.json()
-    if answer.status != HTTPStatus.OK or body is None or len(body) > limits.COOKBOOKS:
+    body = answer.document
+    if answer.status != 200 or body is None or len(body) > limits.COOKBOOKS:
         return None
     found = {}
     for name, entry in body.items():
-        version = _latest_of(entry)
-        if not is_cookbook(name) or not (version == "" or is_version(version)):
+        match entry:
+            case str():  # the address of the latest
+                version = entry.rpartition("/")[2]
+            case {"versions": [{"version": version}, *_]}:
+                pass
+            case {"versions": []} if is_cookbook(name):
+                continue
+            case _:
+                return None
+        if not (is_cookbook(name) and is_version(version)):
             return None
-        if version:
-            found[name] = str(version)
+        found[name] = version
     return found
-
-
-def _latest_of(entry: object) -> object:
-    """The version in the address of the latest one, or first in a list of versions; empty when that list is."""
-    if isinstance(entry, str):
-        return entry.rpartition("/")[2] or None
-    versions = entry.get("versions") if isinstance(entry, dict) else None
-    if not isinstance(versions, list):
-        return None
-    if not versions:
-        return ""
-    return versions[0].get("version") or None if isinstance(versions[0], dict) else None
 
 
 def is_version(version: object) -> bool:
@@ -348,7 +324,7 @@ def licence_notice(answer: Answer) -> str | None:
         told = json.loads(answer.headers.get("x-ops-license", ""))
     except (ValueError, RecursionError):
         return None
-    if answer.status == HTTPStatus.FORBIDDEN or not isinstance(told, dict) or told.get("gracePeriod") is not True:
+    if answer.status == 403 or not isinstance(told, dict) or told.get("gracePeriod") is not True:
         return None
     words = told.get("warningMessage")
     return printable(words) if isinstance(words, str) and words else "no end date given"
@@ -360,7 +336,7 @@ def retry_after_s(answer: Answer) -> float:
     At most `limits.STAY_AWAY_S`. A date counts from the server's own, so that no clock of this node matters.
     Source: RFC 9110, 10.2.3.
     """
-    if answer.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+    if answer.status not in (429, 503):
         return 0.0
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
@@ -377,51 +353,47 @@ def _date(text: str) -> datetime.datetime | None:
         return None
 
 
+def _judge_signed(answer: Answer, user: str, utc_now: datetime.datetime, *, is_granted: bool) -> Finding:
+    return Finding(Outcome.OK) if is_granted else _judge_refusal(answer, user, utc_now)
+
+
 def _judge_refusal(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
     """What a Chef server says to a request that is signed by ``user``, and that it does not grant."""
-    body = answer.json()
-    if not (body and "error" in body) or answer.status not in (401, 403, 404) or _is_licence(answer):
-        return _judge_failure(answer)
-    error = _error_text(body)
-    said = f"HTTP {answer.status}: {printable(error)}"
-    match answer.status:
-        case HTTPStatus.FORBIDDEN:
-            finding = Finding(Outcome.FORBIDDEN, said)
-        case HTTPStatus.UNAUTHORIZED if _is_skewed(answer, error.replace(f"'{user}'", ""), utc_now):
-            finding = Finding(Outcome.CLOCK_SKEW, _clocks(answer, utc_now))
-        case HTTPStatus.UNAUTHORIZED:
-            finding = Finding(Outcome.NOT_ASSOCIATED, said)
-        case _ if _lacks_organization(answer):
-            finding = _judge_missing_organization(answer)
-        case _:  # a 404 in JSON, as any web service has one; a Chef server names what it has not found
-            finding = _judge_failure(answer)
-    return finding
+    if answer.status == 401 and answer.error:
+        skew = _clock_skew(answer, user, utc_now)
+        return Finding(Outcome.CLOCK_SKEW, skew) if skew else Finding(Outcome.NOT_ASSOCIATED, _reason(answer))
+    if _is_forbidden(answer):
+        return Finding(Outcome.FORBIDDEN, _reason(answer))
+    return _judge_failure(answer)
 
 
 def _judge_unsigned(answer: Answer) -> Finding:
-    body = answer.json()
     # 401, or 400 for the missing headers: Chef's own words to a request without a signature.
-    if answer.status in (400, 401) and body and "error" in body:
+    if answer.status in (400, 401) and answer.error:
         return Finding(Outcome.OK)
     return _judge_failure(answer)
 
 
 def _judge_failure(answer: Answer) -> Finding:
-    status = answer.status
-    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
-    said = f"HTTP {status} {phrase}".rstrip()
     if _lacks_organization(answer):
-        return _judge_missing_organization(answer)
+        words = f"HTTP 404: invalid organization name '{answer.organization}': use lower-case letters"
+        return Finding(Outcome.WRONG_ORGANIZATION, _reason(answer) if answer.error else words)
+    status = answer.status
+    phrase = next((one.phrase for one in HTTPStatus if one == status), "")
+    said = f"HTTP {status} {phrase}".rstrip()
     for is_it, outcome, words in _FAILURES:
         if is_it(answer):
             return Finding(outcome, f"{said}{words}")
-    body = answer.json()
-    if status >= 400 and body and "error" in body:
-        return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(_error_text(body))}")
+    if status >= 400 and answer.error:  # also a 404, as any web service has one: Chef names what it has not found
+        return Finding(Outcome.SERVER_ERROR, f"{said}: {printable(answer.error)}")
     what = "empty body" if not answer.body else "not an answer of a Chef server"
-    if status == HTTPStatus.OK and not answer.body and answer.organization is not None:
+    if status == 200 and not answer.body and answer.organization is not None:
         what += f"; {no_api_under(answer.organization)}"
     return Finding(Outcome.NOT_CHEF, f"{said}: {what}")
+
+
+def _reason(answer: Answer) -> str:
+    return f"HTTP {answer.status}: {printable(answer.error)}"
 
 
 def no_api_under(organization: str) -> str:
@@ -432,34 +404,19 @@ def no_api_under(organization: str) -> str:
     )
 
 
-def _judge_missing_organization(answer: Answer) -> Finding:
-    body = answer.json()
-    if body and "error" in body:
-        return Finding(Outcome.WRONG_ORGANIZATION, f"HTTP 404: {printable(_error_text(body))}")
-    words = f"HTTP 404: invalid organization name '{answer.organization}': use lower-case letters"
-    return Finding(Outcome.WRONG_ORGANIZATION, words)
-
-
 def is_own_page(answer: Answer) -> bool:
     """It is the page of the nginx that belongs to a Chef server, for what it does not find or cannot pass on."""
-    return answer.status == HTTPStatus.NOT_FOUND and _OWN_PAGE.search(answer.body[:2000]) is not None
+    return answer.status == 404 and _OWN_PAGE.search(answer.body[:2000]) is not None
 
 
 def _lacks_organization(answer: Answer) -> bool:
     """It names the organization as what is missing, or its nginx has no route to one of such a name."""
-    body, organization = answer.json(), answer.organization
-    if organization is None or answer.status != HTTPStatus.NOT_FOUND:
+    organization = answer.organization
+    if organization is None or answer.status != 404:
         return False
-    if body and "error" in body:
-        return _names(_error_text(body), organization)
+    if answer.error:
+        return _names(answer.error, organization)
     return not _ORGANIZATION_NAME.fullmatch(organization) and is_own_page(answer)
-
-
-def _error_text(body: Mapping[str, Any]) -> str:
-    """Chef's ``error`` is a list of one sentence, or the sentence."""
-    error = body["error"]
-    text = error[0] if isinstance(error, list) and error else error
-    return text if isinstance(text, str) else "no reason given"
 
 
 def _is_missing(answer: Answer, name: str) -> bool:
@@ -467,12 +424,11 @@ def _is_missing(answer: Answer, name: str) -> bool:
 
     A server names the organization alone when there is none: ``organization 'acme' does not exist.``
     """
-    body = answer.json()
-    if answer.status != HTTPStatus.NOT_FOUND or body is None or "error" not in body:
+    if answer.status != 404 or not answer.error or answer.fields.get("not_found") == "org":
         return False
-    error = _error_text(body)
     kind = re.sub("[^a-z]", "", answer.kind.removesuffix("s"))
-    return _names(error, name) and (name != answer.organization or kind in re.sub("[^a-z]", "", error.lower()))
+    names_kind = kind in re.sub("[^a-z]", "", answer.error.lower())
+    return _names(answer.error, name) and (name != answer.organization or names_kind)
 
 
 def _names(error: str, name: str) -> bool:
@@ -483,48 +439,44 @@ def _names(error: str, name: str) -> bool:
     return re.search(rf"(?<![\w.:-]){re.escape(name)}(?![\w-]|[.:]\w)", error) is not None
 
 
-def _is_skewed(answer: Answer, hints: str, utc_now: datetime.datetime) -> bool:
-    """The server's clock and ours are too far apart, as its own time shows or, where it is stricter, its words."""
+def _clock_skew(answer: Answer, user: str, utc_now: datetime.datetime) -> str | None:
+    """Both clocks, if they are too far apart, as the server's own time shows or, where it is stricter, its words."""
     theirs = time_told(answer)
-    return "clock" in hints.lower() or (theirs is not None and abs((theirs - utc_now).total_seconds()) > AUTH_SKEW_S)
+    is_apart = theirs is not None and abs((theirs - utc_now).total_seconds()) > AUTH_SKEW_S
+    if not is_apart and "clock" not in answer.error.replace(f"'{user}'", "").lower():
+        return None
+    told = f", the server's {theirs:%Y-%m-%d %H:%M:%S} UTC" if theirs else "; the server refuses it"
+    return f"clock skew: this node's clock says {utc_now:%Y-%m-%d %H:%M:%S} UTC{told}"
 
 
-def _clocks(answer: Answer, utc_now: datetime.datetime) -> str:
-    ours, theirs = utc_now.strftime("%Y-%m-%d %H:%M:%S"), time_told(answer)
-    if theirs is None:
-        return f"clock skew: this node's clock says {ours} UTC; the server refuses it"
-    return f"clock skew: this node's clock says {ours} UTC, the server's {theirs:%Y-%m-%d %H:%M:%S} UTC"
+def _is_forbidden(answer: Answer) -> bool:
+    return answer.status == 403 and bool(answer.error) and not _is_licence(answer)
 
 
 def _is_licence(answer: Answer) -> bool:
-    body = answer.json()
-    return answer.status == HTTPStatus.FORBIDDEN and body is not None and body.get("message") == "invalid-license"
+    return answer.status == 403 and answer.fields.get("message") == "invalid-license"
 
 
 _FAILURES: tuple[tuple[Callable[[Answer], bool], Outcome, str], ...] = (
     (_is_licence, Outcome.LICENCE, ": the server's Chef licence is not valid"),
-    (lambda answer: answer.status == HTTPStatus.TOO_MANY_REQUESTS, Outcome.BUSY, ": busy"),
+    (lambda answer: answer.status == 429, Outcome.BUSY, ": busy"),
     (
-        lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE and _API_VERSION in answer.headers,
+        lambda answer: answer.status == 503 and _API_VERSION in answer.headers,
         Outcome.BUSY,
         ": busy, no free database connection",
     ),
     (
-        lambda answer: answer.status == HTTPStatus.SERVICE_UNAVAILABLE,
+        lambda answer: answer.status == 503,
         Outcome.MAINTENANCE,
         ": in maintenance, or refused by a proxy in front of it",
     ),
     (
-        lambda answer: answer.status == HTTPStatus.BAD_REQUEST and b"SSL certificate" in answer.body,
+        lambda answer: answer.status == 400 and b"SSL certificate" in answer.body,
         Outcome.TLS,
         ": its front end demands a client certificate, and the sidecar has none",
     ),
     (is_own_page, Outcome.SERVER_ERROR, ": nginx answers, but the Chef server behind it does not"),
-    (lambda answer: answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, Outcome.SERVER_ERROR, ""),
-    (
-        lambda answer: 300 <= answer.status < 400,
-        Outcome.NOT_CHEF,
-        ": redirects, which a Chef server never does",
-    ),
+    (lambda answer: answer.status >= 500, Outcome.SERVER_ERROR, ""),
+    (lambda answer: 300 <= answer.status < 400, Outcome.NOT_CHEF, ": redirects, which a Chef server never does"),
 )
 """What an answer is that is no success, the first that fits, with words that follow its status line."""

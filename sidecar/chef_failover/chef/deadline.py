@@ -117,11 +117,7 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
 
 
 def raise_if_exhausted(error: OSError) -> None:
-    """Nothing, unless it was this machine that had nothing left to send with.
-
-    Raises:
-        ProbeError: which says so.
-    """
+    """Raise a `ProbeError` if it was this machine that had nothing left to send with."""
     if error.errno in EXHAUSTED:
         raise _exhausted(error) from error
 

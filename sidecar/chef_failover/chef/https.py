@@ -34,9 +34,9 @@ from chef_failover import __version__, weighed_json
 from chef_failover.chef import limits, names
 from chef_failover.chef.answers import Answer, retry_after_s
 from chef_failover.chef.deadline import BoundedSocket, Deadline, ProbeError, TooLargeError, connect, raise_if_exhausted
-from chef_failover.chef.lookup import Address, Resolver
+from chef_failover.chef.lookup import Resolver
 from chef_failover.chef.own_trouble import EXHAUSTED
-from chef_failover.chef.protocol import chef_headers, segment
+from chef_failover.chef.protocol import CHEF_HEADERS, segment
 from chef_failover.chef.proxy import proxy_for
 from chef_failover.chef.trust import Trust, TrustStore
 from chef_failover.model.model import Outcome
@@ -47,7 +47,7 @@ Signer = Callable[[str], Auth]
 """Gives the authentication for a signing protocol."""
 _LACKS_ISSUER = (2, 18, 19, 20, 21)
 """Of OpenSSL's reasons to refuse a chain, those that one more certificate to trust could end."""
-_HEADERS = chef_headers() | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}
+_HEADERS = CHEF_HEADERS | {"User-Agent": f"chef-failover/{__version__}", "Accept-Encoding": "identity"}
 
 
 @attrs.frozen
@@ -57,7 +57,8 @@ class Target:
     chef_server_url: str
     timeout_s: float
     ca_file: Path | None = None
-    node_name: str | None = None
+    node_name: str = ""
+    """Empty while it is not known."""
     uses_environment_proxy: bool = False
 
     @property
@@ -80,23 +81,17 @@ class Target:
         """
         return proxy_for(self.host, os.environ) if self.uses_environment_proxy else None
 
-    @property
-    def node_url(self) -> str:
-        """The node's own object."""
-        return self._own("nodes")
+    def own(self, kind: str) -> str:
+        """The URL of what is the node's own: its object among the ``nodes``, or what signs for it, among ``clients``.
 
-    @property
-    def client_url(self) -> str:
-        """The client that signs for the node."""
-        return self._own("clients")
+        One of the ``principals`` tells without a signature whether there is such a client.
+        """
+        return f"{self.chef_server_url}/{kind}/{segment(self.node_name)}"
 
-    @property
-    def principal_url(self) -> str:
-        """What tells whether there is such a client, without a signature."""
-        return self._own("principals")
-
-    def _own(self, kind: str) -> str:
-        return f"{self.chef_server_url}/{kind}/{segment(self.node_name or '')}"
+    def introduce(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """In the place of a signature: say who asks, without which nginx before a Chef server lets nobody in."""
+        request.headers["X-Ops-Userid"] = self.node_name
+        return request
 
 
 @attrs.frozen
@@ -143,12 +138,11 @@ class Connection(requests.adapters.HTTPAdapter):
     def __init__(self, server: ChefServer, trust: Trust, proxy_url: str | None) -> None:
         super().__init__()
         trust.context.sslsocket_class = _TlsSocket
-        self.target = target = server.target
-        self._leave_alone, self._count = server.leave_alone, server.count
+        self.server = server
+        self.target = server.target
+        self.trust = trust
+        self.deadline = Deadline(server.target.timeout_s)
         self._proxies = {"https": proxy_url} if proxy_url else {}
-        self._connect = functools.partial(
-            _HttpsConnection, Deadline(target.timeout_s), server.resolver, trust, target.host, self._meet_certificate
-        )
 
     def request(
         self,
@@ -170,7 +164,7 @@ class Connection(requests.adapters.HTTPAdapter):
         data = None if document is None else json.dumps(document).encode()
         headers = _HEADERS | ({"Content-Type": "application/json"} if data else {})
         body = bytearray()
-        self._count(url)
+        self.server.count(url)
         try:
             prepared = requests.Request(method, url, headers, data=data, auth=auth).prepare()
             with self.send(prepared, stream=True, proxies=self._proxies) as response:
@@ -187,22 +181,19 @@ class Connection(requests.adapters.HTTPAdapter):
         lower = {name.lower(): value for name, value in response.headers.items()}
         answer = Answer(response.status_code, lower, bytes(body), unquote(urlsplit(url).path))
         if span_s := retry_after_s(answer):
-            self._leave_alone(span_s)
+            self.server.leave_alone(span_s)
         return answer
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Has the pool of the base class, with a proxy or without, connect as we do."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = self._connect
+        pool.ConnectionCls = functools.partial(_HttpsConnection, self)
         return pool
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401, ARG002
         """Leaves trust to the context, where the base class would add certifi's bundle."""
         conn.cert_reqs = "CERT_REQUIRED"
         conn.ca_certs = conn.ca_cert_dir = None
-
-    def _meet_certificate(self, expires_on: datetime.datetime) -> None:
-        self.certificate_expires_on = expires_on
 
 
 def _expect_bearable(body: bytearray, limit: int) -> None:
@@ -216,34 +207,20 @@ def _expect_bearable(body: bytearray, limit: int) -> None:
 
 
 class _HttpsConnection(HTTPSConnection):
-    """Connects under ``deadline``.
+    """What ``owner`` sends by, once `connect` has met the server.
 
     urllib3 has no public way to bring a socket of one's own: ``_new_conn`` and ``_dns_host`` are its private names.
     """
 
-    def __init__(
-        self,
-        deadline: Deadline,
-        resolver: Resolver,
-        trust: Trust,
-        named_host: str,
-        meet_certificate: Callable[[datetime.datetime], None],
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
-        super().__init__(**kwargs | {"ssl_context": trust.context, "assert_hostname": False})
-        self._trust = trust
-        self._named_host = named_host
-        self._deadline = deadline
-        self._resolver = resolver
-        self._meet_certificate = meet_certificate
+    def __init__(self, owner: Connection, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs | {"ssl_context": owner.trust.context, "assert_hostname": False})
+        self._owner = owner
+        self._deadline = owner.deadline
 
     def _new_conn(self) -> socket.socket:
-        return connect(self._look_up(), self._deadline)
-
-    def _look_up(self) -> list[Address]:
         host = self._dns_host
         try:
-            return self._resolver.lookup(host, self.port, self._deadline.left_s())
+            addresses = self._owner.server.resolver.lookup(host, self.port, self._deadline.left_s())
         except TimeoutError as error:
             what = f"no name server answered for {host} within {self._deadline.timeout_s:.1f} s"
             # What comes of the lookup in the end is what the next probe gets.
@@ -253,13 +230,16 @@ class _HttpsConnection(HTTPSConnection):
             is_nobody_asked = is_ours or error.errno == socket.EAI_AGAIN
             what = f"name lookup of {host}: {error.strerror or error}"
             raise ProbeError(Outcome.DNS, what, never_left_node=is_nobody_asked, is_node_trouble=is_ours) from error
+        return connect(addresses, self._deadline)
 
     def connect(self) -> None:
         try:
             super().connect()
             certificate: dict[str, Any] = self.sock.getpeercert()  # type: ignore[union-attr]
-            if wrong := names.mismatch(certificate, self._named_host):
-                raise _mismatch(wrong)
+            if wrong := names.mismatch(certificate, self._owner.target.host):
+                mismatch = ssl.SSLCertVerificationError()  # as of an OpenSSL that looks at names
+                mismatch.verify_code, mismatch.verify_message = 62, wrong
+                raise mismatch
         except TimeoutError as error:
             what = f"accepted the connection, then said nothing for {self._deadline.timeout_s:.1f} s"
             raise ProbeError(Outcome.READ_TIMEOUT, what) from error
@@ -275,24 +255,17 @@ class _HttpsConnection(HTTPSConnection):
             raise ProbeError(Outcome.REFUSED, what) from error
         self.sock.deadline = self._deadline  # type: ignore[union-attr]
         ends = ssl.cert_time_to_seconds(certificate["notAfter"])
-        self._meet_certificate(datetime.datetime.fromtimestamp(ends, datetime.UTC))
+        self._owner.certificate_expires_on = datetime.datetime.fromtimestamp(ends, datetime.UTC)
 
     def _distrust(self, error: Exception) -> ProbeError:
         inner = error.args[0] if error.args and isinstance(error.args[0], ssl.SSLError) else error
         if not isinstance(inner, ssl.SSLCertVerificationError):
             reason = getattr(inner, "reason", None)
             return ProbeError(Outcome.TLS, f"TLS: {reason.lower().replace('_', ' ') if reason else 'handshake failed'}")
-        lacks_issuer = inner.verify_code in _LACKS_ISSUER
-        unread = (*self._trust.forbidden, *self._trust.lacking) if lacks_issuer else ()
+        lacks_issuer, trust = inner.verify_code in _LACKS_ISSUER, self._owner.trust
+        unread = (*trust.forbidden, *trust.lacking) if lacks_issuer else ()
         words = "; ".join((f"TLS: {inner.verify_message}", *unread))
-        return ProbeError(Outcome.TLS, words, is_node_trouble=lacks_issuer and bool(self._trust.forbidden))
-
-
-def _mismatch(words: str) -> ssl.SSLCertVerificationError:
-    """The error of an OpenSSL that looks at names."""
-    error = ssl.SSLCertVerificationError()
-    error.verify_code, error.verify_message = 62, words
-    return error
+        return ProbeError(Outcome.TLS, words, is_node_trouble=lacks_issuer and bool(trust.forbidden))
 
 
 class _TlsSocket(BoundedSocket, ssl.SSLSocket):

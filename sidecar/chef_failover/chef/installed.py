@@ -35,8 +35,6 @@ def is_there(path: Path) -> bool:
     """Whether it exists, as far as we may know: what we may not see is not absent."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
     return True

@@ -1,4 +1,4 @@
-"""I/O: the node's object on one Chef server, read whole or created, always by the node's own key.
+"""I/O: the node's object on one Chef server, read whole, created or filled, always by the node's own key.
 
 A node may read every node, policy group and environment, and create and save its own object, by the permissions that a
 Chef server gives by default. None of this ever changes an object that does something.
@@ -17,7 +17,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -31,7 +30,7 @@ from chef_failover.chef.answers import (
     judge_created,
     judge_head,
     judge_named,
-    judge_node,
+    judge_one,
     judge_policy,
 )
 from chef_failover.chef.deadline import ProbeError, TooLargeError
@@ -44,7 +43,6 @@ from chef_failover.model.question import Look, Question
 
 TURN_S = 60.0
 """How long a reading waits for others; each of them ends within its own timeout."""
-_TROUBLE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
 UtcNow = Callable[[], datetime.datetime]
 
 
@@ -63,13 +61,7 @@ def check(
 ) -> NodeCheck:
     """One reading of what a run needs there. Whatever the server or the network does is a value.
 
-    Args:
-        server: how to reach it.
-        auth: signs as this node.
-        question: what is asked.
-        former: the reading before, which holds for what is not asked, or not told.
-        clock: monotonic seconds.
-        utc_now: wall time, which servers have, too.
+    ``former`` is the reading before, which holds for what is not asked, or not told.
     """
     found = former or NodeCheck(-math.inf, has_node_object=None)
     try:
@@ -79,33 +71,24 @@ def check(
             if question.asks_content:
                 found = reader.ask_content(question, found)
     except TooLargeError as error:
-        is_of_this_node = _names(error.head, server.target.node_name or "")
+        is_of_this_node = _names(error.head, server.target.node_name)
         return NodeCheck(clock(), trouble=error.detail, has_node_object=is_of_this_node or None)
     except ProbeError as error:
         return NodeCheck(clock(), trouble=error.detail)
     return attrs.evolve(found, read_at=clock(), trouble="")
 
 
-def read(server: ChefServer, auth: Auth, *, utc_now: UtcNow = _utc_now) -> NodeObject | None:
-    """This node's object, or None when the server proves that it has none.
-
-    Raises:
-        ProbeError: neither is certain.
-    """
-    with _its_turn(server) as connection:
-        return _parse(_read(connection, auth, utc_now()))
-
-
-def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
-    """Create the object of the node ``name``, who signs; False when another program has just made it: read it then.
+def create(server: ChefServer, auth: Auth, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+    """Create the object of this node, which signs; False when another program has just made it: read it then.
 
     Raises:
         ProbeError: it was not created, or that is unknown.
     """
+    name = server.target.node_name
     document = node_document.write(node, name)
     with _its_turn(server) as connection:
-        answer = connection.request("POST", f"{connection.target.chef_server_url}/nodes", auth, document)
-    if answer.status == HTTPStatus.CONFLICT:
+        answer = connection.request("POST", f"{server.target.chef_server_url}/nodes", auth, document)
+    if answer.status == 409:
         return False
     finding = judge_created(answer, name, utc_now())
     if finding.outcome is not Outcome.OK:
@@ -113,20 +96,20 @@ def create(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_n
     return True
 
 
-def fill(server: ChefServer, auth: Auth, name: str, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
+def fill(server: ChefServer, auth: Auth, node: NodeObject, *, utc_now: UtcNow = _utc_now) -> bool:
     """Give ``node`` to the object that a run has left empty; False when it is no longer like that: read it then.
 
     Raises:
         ProbeError: it was not saved, or that is unknown.
     """
+    name = server.target.node_name
     with _its_turn(server) as connection:
         document = _read(connection, auth, utc_now())
-        found = _parse(document)
-        if document is None or found is None or not found.is_left_for(node):
+        if document is None or not _parse(document).is_left_for(node):
             return False
         filled = node_document.filled(document, node)
-        answer = connection.request("PUT", connection.target.node_url, auth, filled, limit=limits.OBJECT_BYTES)
-    finding = judge_node(answer, name, utc_now())
+        answer = connection.request("PUT", server.target.own("nodes"), auth, filled, limit=limits.OBJECT_BYTES)
+    finding = judge_one(answer, name, name, utc_now())
     if finding.outcome is not Outcome.OK or not finding.has_node_object:
         raise ProbeError(finding.outcome, finding.detail)
     return True
@@ -154,16 +137,18 @@ def _names(head: bytes, name: str) -> bool:
 
 
 def _read(connection: Connection, auth: Auth, utc_now: datetime.datetime) -> Mapping[str, Any] | None:
-    answer = connection.request("GET", connection.target.node_url, auth, limit=limits.OBJECT_BYTES)
-    finding = judge_node(answer, connection.target.node_name or "", utc_now)
-    if not finding.outcome.serves_node:
+    """The node's object, or None when the server proves that it has none."""
+    answer = connection.request("GET", connection.target.own("nodes"), auth, limit=limits.OBJECT_BYTES)
+    name = connection.target.node_name
+    finding = judge_one(answer, name, name, utc_now)
+    if finding.outcome is not Outcome.OK:
         raise ProbeError(finding.outcome, finding.detail)
-    return answer.json() if finding.has_node_object else None
+    return answer.document if finding.has_node_object else None
 
 
-def _parse(document: Mapping[str, Any] | None) -> NodeObject | None:
+def _parse(document: Mapping[str, Any]) -> NodeObject:
     try:
-        return None if document is None else node_document.parse(document)
+        return node_document.parse(document)
     except NotANodeObjectError as error:
         raise ProbeError(Outcome.NOT_CHEF, f"its node object {error}") from error
 
@@ -189,7 +174,8 @@ class _Reader:
             is_there = former.has_node_object if exists is None else exists
             node = former.node if is_there else None
             return attrs.evolve(former, node=node, has_node_object=is_there, may_save=may_save)
-        node = _parse(_read(self.connection, self.auth, self.utc_now()))
+        document = _read(self.connection, self.auth, self.utc_now())
+        node = None if document is None else _parse(document)
         if question.look is Look.WHOLE and node is not None:
             may_save = self._may_save(former)
         is_there, read_at = node is not None, self.clock()
@@ -201,8 +187,10 @@ class _Reader:
         found = Content(self.clock(), policy, environment=environment)
         policy_found = environment_found = None
         if policy is not None:
-            policy_found, revision = self._policy(*policy)
-            found = attrs.evolve(found, revision=revision)
+            name, group = policy
+            # By the list of its group, since the policy itself can be huge.
+            told = judge_policy(self._ask(f"policy_groups/{segment(group)}"), group, name)
+            policy_found, found = told.exists, attrs.evolve(found, revision=told.revision)
         elif environment is not None:
             cookbooks = self._cookbooks(environment) if question.compares else None
             found = attrs.evolve(found, cookbooks=cookbooks)
@@ -218,11 +206,11 @@ class _Reader:
         Raises:
             ProbeError: the server is in trouble, or this node is unknown to it: it is to be asked nothing else.
         """
-        name = self.connection.target.node_name or ""
-        answer = self._get(f"{self.connection.target.node_url}/_acl")
+        name = self.connection.target.node_name
+        answer = self._get(f"{self.connection.target.own('nodes')}/_acl")
         exists, may_save = judge_acl(answer, name)
-        if exists is None and (answer.status in _TROUBLE or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
-            finding = judge_node(answer, name, self.utc_now())
+        if exists is None and (answer.status in (401, 429) or answer.status >= 500):
+            finding = judge_one(answer, name, name, self.utc_now())
             raise ProbeError(finding.outcome, finding.detail)
         return exists, may_save
 
@@ -231,7 +219,7 @@ class _Reader:
 
         Where there is none, reading it costs no more than being told.
         """
-        answer = self.connection.request("HEAD", self.connection.target.node_url, self.auth)
+        answer = self.connection.request("HEAD", self.connection.target.own("nodes"), self.auth)
         return True if judge_head(answer) else None
 
     def _may_save(self, former: NodeCheck) -> bool | None:
@@ -240,11 +228,6 @@ class _Reader:
             return self._by_acl()[1]
         except ProbeError:
             return former.may_save
-
-    def _policy(self, name: str, group: str) -> tuple[bool | None, str | None]:
-        """Whether it exists, and its revision: by the list of its group, since the policy itself can be huge."""
-        found = judge_policy(self._ask(f"policy_groups/{segment(group)}"), group, name)
-        return found.exists, found.revision
 
     def _cookbooks(self, environment: str) -> dict[str, str] | None:
         """The latest versions that the environment admits."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 
 import attrs
-from requests import PreparedRequest
 
 from chef_failover.chef import answers
 from chef_failover.chef.deadline import ProbeError
@@ -40,14 +39,10 @@ def tells_without_organization(server: ChefServer) -> bool:
 
 def _key_of(server: ChefServer) -> str | None:
     """As `answers.key_of_principal`; None also where the server cannot be asked."""
-    name = server.target.node_name or ""
-
-    def introduce(request: PreparedRequest) -> PreparedRequest:
-        request.headers["X-Ops-Userid"] = name
-        return request
-
+    target = server.target
     try:
         with server.open() as connection:
-            return answers.key_of_principal(connection.request("GET", server.target.principal_url, introduce), name)
+            answer = connection.request("GET", target.own("principals"), target.introduce)
     except ProbeError:
         return None
+    return answers.key_of_principal(answer, target.node_name)

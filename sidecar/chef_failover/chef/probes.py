@@ -21,18 +21,16 @@ import math
 import random
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 import attrs
 import cachetools
-from requests import PreparedRequest
 
 from chef_failover.chef import answers
 from chef_failover.chef.answers import Answer, Finding
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import Auth, ChefServer, Connection, Signer
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
-from chef_failover.decide.spread import JITTER
+from chef_failover.decide.spread import doubled, varied
 from chef_failover.model.model import Outcome, ProbeResult
 from chef_failover.model.needs import DEFAULT_ENVIRONMENT
 
@@ -65,7 +63,6 @@ class Prober:
     ) -> None:
         self._server = server
         self._target = server.target
-        self._node_name = server.target.node_name or ""
         self._signer = signer
         self._clock = clock
         self._utc_now = utc_now
@@ -74,6 +71,7 @@ class Prober:
         self._index: Finding | None = None
         """What was said of a search index that fails; None while it does not."""
         self._index_changed_at = self._status_due_at = self._status_asked_at = -math.inf
+        self._status_setbacks = 0
         self._licence_notice: str | None = None
         self._retry_after_s = 0.0
 
@@ -144,12 +142,12 @@ class Prober:
     def _ask_for_client(self, connection: Connection, auth: Auth) -> tuple[Answer, Finding]:
         """About the client that signs or, where server or proxy forbid that, about something else that clients may."""
         if "no client" not in self._habits:
-            answer = self._get(connection, self._target.client_url, auth)
-            finding = answers.judge_client(answer, self._node_name, self._utc_now())
-            if answer.status != HTTPStatus.FORBIDDEN or finding.outcome is Outcome.LICENCE:
+            answer = self._get(connection, self._target.own("clients"), auth)
+            finding = answers.judge_client(answer, self._target.node_name, self._utc_now())
+            if answer.status != 403 or finding.outcome is Outcome.LICENCE:
                 return answer, finding
         answer = self._get(connection, f"{self._target.chef_server_url}/environments/{DEFAULT_ENVIRONMENT}", auth)
-        finding = answers.judge_environment(answer, DEFAULT_ENVIRONMENT, self._node_name, self._utc_now())
+        finding = answers.judge_environment(answer, DEFAULT_ENVIRONMENT, self._target.node_name, self._utc_now())
         if finding.outcome is Outcome.OK:
             self._habits.setdefault("no client", "may not be read")
         else:
@@ -159,28 +157,30 @@ class Prober:
     # --- without a signature ------------------------------------------------------------------------------------------
 
     def _ask_unsigned(self, connection: Connection) -> Finding:
-        if self._node_name and "no principals" not in self._habits:
-            answer = self._get(connection, self._target.principal_url, self._introduce)
-            finding = answers.judge_principal(answer, self._node_name)
+        name = self._target.node_name
+        if name and "no principals" not in self._habits:
+            answer = self._get(connection, self._target.own("principals"), self._target.introduce)
+            finding = answers.judge_principal(answer, name)
             if finding is not None:
                 return finding
             if answers.is_own_page(answer):  # which may hide a passing 502
                 return self._ask_status(connection)
         finding = self._ask_status(connection)
-        if self._node_name and finding.outcome.is_alive:
+        if name and finding.outcome.is_alive:
             self._habits.setdefault("no principals", "has no such path")
         return finding
-
-    def _introduce(self, request: PreparedRequest) -> PreparedRequest:
-        """Say who asks, without which nginx before a Chef server lets nobody in."""
-        request.headers["X-Ops-Userid"] = self._node_name
-        return request
 
     def _ask_status(self, connection: Connection) -> Finding:
         finding = answers.judge_status(self._get(connection, f"{self._target.root_url}/_status"))
         if finding is None:
             finding = answers.judge_api_version(self._get(connection, f"{self._target.root_url}/server_api_version"))
         return finding
+
+    def _leave_status(self, at_least_s: float = 0.0) -> None:
+        """It was asked for in vain: a passing fault, or a front that keeps it from nodes, so pauses double."""
+        pause_s = doubled(STATUS_SETTLES_S, self._status_setbacks, STATUS_INTERVAL_S)
+        self._status_due_at = self._clock() + max(pause_s, at_least_s)
+        self._status_setbacks += 1
 
     def _look_at_index(self, connection: Connection) -> bool | None:
         """Whether the search index fails, if it is time to ask and the server tells."""
@@ -189,20 +189,23 @@ class Prober:
             return None
         is_first, self._status_asked_at = math.isinf(self._status_asked_at), now
         try:
-            finding = answers.judge_status(connection.request("GET", f"{self._target.root_url}/_status"))
+            answer = connection.request("GET", f"{self._target.root_url}/_status")
         except ProbeError:  # what it was asked for has been answered, and stays so
-            self._status_due_at = now + STATUS_SETTLES_S
+            self._leave_status()
             return None
-        if finding is None or finding.index_fails is None:
-            is_mute = finding is None or finding.outcome.is_alive  # it has no such page, or none that names its parts
-            self._status_due_at = now + (HABIT_LIFETIME_S if is_mute else STATUS_SETTLES_S)
+        finding = answers.judge_status(answer)
+        if finding is None or (finding.outcome.is_alive and finding.index_fails is None):
+            self._status_due_at = now + HABIT_LIFETIME_S  # it has no such page, or none that names its parts
             return None
+        if finding.index_fails is None:
+            self._leave_status(answers.retry_after_s(answer))
+            return None
+        self._status_setbacks = 0
         if finding.index_fails is not (self._index is not None):
             self._index_changed_at = now
         self._index = attrs.evolve(finding, outcome=Outcome.DEGRADED) if finding.index_fails else None
         settled_s = now - self._index_changed_at - STATUS_SETTLES_S
-        varied = 1 - JITTER + 2 * JITTER * self._chance()
         # The first look is news, too, and the next probe confirms it: before a reload, it may have been otherwise.
-        longest_s = FAILING_STATUS_INTERVAL_S if finding.index_fails else STATUS_INTERVAL_S
-        self._status_due_at = now if is_first else now + min(longest_s * varied, max(0.0, settled_s))
+        longest_s = varied(FAILING_STATUS_INTERVAL_S if finding.index_fails else STATUS_INTERVAL_S, self._chance())
+        self._status_due_at = now if is_first else now + min(longest_s, max(0.0, settled_s))
         return finding.index_fails

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import attrs
+
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.chef.protocol import SERVER_API_VERSION, SIGNING_PROTOCOLS, chef_headers
+from chef_failover.chef.protocol import CHEF_HEADERS, SERVER_API_VERSION, SIGNING_PROTOCOLS
 from chef_failover.errors import KeyFileError
 
 if TYPE_CHECKING:
@@ -36,9 +38,11 @@ def canonical_path(path: str) -> str:
     return collapsed if len(collapsed) == 1 else collapsed.removesuffix("/")
 
 
-def content_hash(body: bytes, protocol: str) -> str:
-    """The value of ``X-Ops-Content-Hash``."""
-    return _digest64(body, protocol)
+def digest(data: bytes, protocol: str) -> str:
+    """The hash by ``protocol``, in base64, as ``X-Ops-Content-Hash`` has that of the body."""
+    # SHA-1 is what protocols 1.0 and 1.1 are made of; they are spoken only to servers that know no better.
+    algorithm = hashlib.sha256 if protocol == "1.3" else functools.partial(hashlib.sha1, usedforsecurity=False)
+    return base64.b64encode(algorithm(data).digest()).decode()
 
 
 def canonical_request(
@@ -58,10 +62,10 @@ def canonical_request(
     else:
         lines = (
             f"Method:{method.upper()}",
-            f"Hashed Path:{_digest64(canonical_path(path).encode(), protocol)}",
+            f"Hashed Path:{digest(canonical_path(path).encode(), protocol)}",
             f"X-Ops-Content-Hash:{body_hash}",
             f"X-Ops-Timestamp:{timestamp}",
-            f"X-Ops-UserId:{_digest64(user.encode(), protocol) if protocol == '1.1' else user}",
+            f"X-Ops-UserId:{digest(user.encode(), protocol) if protocol == '1.1' else user}",
         )
     return "\n".join(lines).encode()
 
@@ -71,40 +75,34 @@ def sign(key: PrivateKey, protocol: str, canonical: bytes) -> bytes:
     return key.sign_sha256(canonical) if protocol == "1.3" else key.sign_bare(canonical)
 
 
+@attrs.frozen
 class ChefAuth:
     """Signs each request as ``user`` with ``key``, by ``protocol``, at ``utc_now()`` (an aware datetime)."""
 
-    def __init__(
-        self,
-        user: str,
-        key: PrivateKey,
-        protocol: str = SIGNING_PROTOCOLS[0],
-        utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
-    ) -> None:
-        self._user = user
-        self._key = key
-        self._protocol = protocol
-        self._utc_now = utc_now
+    user: str
+    key: PrivateKey
+    protocol: str = SIGNING_PROTOCOLS[0]
+    utc_now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the headers; ``requests`` calls this as the last step before sending."""
         body = request.body or b""
-        body_hash = content_hash(body.encode() if isinstance(body, str) else bytes(body), self._protocol)
-        timestamp = self._utc_now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        request.headers.update(chef_headers())
+        body_hash = digest(body.encode() if isinstance(body, str) else bytes(body), self.protocol)
+        timestamp = self.utc_now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        request.headers.update(CHEF_HEADERS)
         canonical = canonical_request(
-            self._protocol,
+            self.protocol,
             method=request.method or "GET",
             path=urlsplit(request.url or "").path or "/",
             body_hash=body_hash,
             timestamp=timestamp,
-            user=self._user,
+            user=self.user,
             api_version=SERVER_API_VERSION,
         )
-        signature = base64.b64encode(sign(self._key, self._protocol, canonical)).decode()
-        algorithm = "sha256" if self._protocol == "1.3" else "sha1"
-        request.headers["X-Ops-Sign"] = f"algorithm={algorithm};version={self._protocol};"
-        request.headers["X-Ops-Userid"] = self._user
+        signature = base64.b64encode(sign(self.key, self.protocol, canonical)).decode()
+        algorithm = "sha256" if self.protocol == "1.3" else "sha1"
+        request.headers["X-Ops-Sign"] = f"algorithm={algorithm};version={self.protocol};"
+        request.headers["X-Ops-Userid"] = self.user
         request.headers["X-Ops-Timestamp"] = timestamp
         request.headers["X-Ops-Content-Hash"] = body_hash
         for number, start in enumerate(range(0, len(signature), _LINE), start=1):
@@ -124,9 +122,3 @@ def load_key(path: Path) -> PrivateKey:
         raise KeyFileError(f"client key {path}: {error.strerror}") from error
     except ValueError as error:
         raise KeyFileError(f"client key {path}: {error}") from error
-
-
-def _digest64(data: bytes, protocol: str) -> str:
-    # SHA-1 is what protocols 1.0 and 1.1 are made of; they are spoken only to servers that know no better.
-    algorithm = hashlib.sha256 if protocol == "1.3" else functools.partial(hashlib.sha1, usedforsecurity=False)
-    return base64.b64encode(algorithm(data).digest()).decode()

@@ -53,10 +53,7 @@ class Trust:
 class TrustStore:
     """TLS contexts, one for each ``ca_file``, made again when a file that went into one has changed.
 
-    Args:
-        trusted_certs_dirs: None for those of the client that is installed.
-        root: above etc and opt.
-        which: finds a command.
+    ``trusted_certs_dirs`` None are those of the client that is installed; ``root`` is above etc and opt.
     """
 
     def __init__(

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from chef_failover.chef import limits
 from chef_failover.chef.answers import is_cookbook, is_version
 from chef_failover.model.run_history import Used
@@ -36,14 +38,7 @@ def parse(document: object) -> Used:
 
 def write(used: Used) -> dict[str, Any]:
     """``used`` as `parse` reads it."""
-    return {
-        "run_list": list(used.run_list),
-        "environment": used.environment,
-        "policy_name": used.policy_name,
-        "policy_group": used.policy_group,
-        "policy_revision": used.policy_revision,
-        "cookbooks": dict(used.cookbooks),
-    }
+    return attrs.asdict(used)
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:

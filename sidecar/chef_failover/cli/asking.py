@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from chef_failover.api import client
 from chef_failover.cli import last_resort
@@ -35,6 +36,11 @@ def ask(
     if reply.status >= 400:
         raise ChefFailoverError(str(reply.body.get("detail", f"HTTP {reply.status}")))
     return reply.body
+
+
+def path_of(server: str, action: str) -> str:
+    """The path of what is asked for of one server, such as ``drain``."""
+    return f"/v1/servers/{quote(server, safe='')}/{action}"
 
 
 def known(config: Config, *, refresh: bool = False) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.source import parse_list_source
 from chef_failover.decide import rights
 from chef_failover.decide.readiness import why_not_ready
+from chef_failover.doctor.node import Node
 from chef_failover.doctor.whole import diagnose, find_old_recipe
 from chef_failover.engine.assembly import readiness_policy
 from chef_failover.engine.workers import chef_server_for, make_prober
@@ -65,7 +66,8 @@ def check(config_path: Path, *, as_json: bool, with_node: bool, only_file: bool,
     machine = Machine()
     document = probe_all(config, machine)
     document["warnings"] = [*filter(None, (accepted.at_work(config_path).why_not,))]
-    found = diagnose(config, config_path, document, machine) if with_node else find_old_recipe(config, config_path)
+    node = Node(config, config_path.absolute(), machine=machine)
+    found = diagnose(node, document) if with_node else find_old_recipe(node)
     if with_node or found:
         document["node"] = [{"subject": one.subject, "ok": one.is_ok, "detail": one.detail or None} for one in found]
     click.echo(pretty(document) if as_json else tables.check(printable_values(document), str(config_path)))

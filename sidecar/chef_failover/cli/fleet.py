@@ -16,7 +16,6 @@ from chef_failover.cli.options import Duration, json_option
 from chef_failover.cli.servers import progress_bar, with_sessions
 from chef_failover.errors import EXIT_NO, ChefFailoverError
 from chef_failover.fleet import inventory, page, parity, report
-from chef_failover.fleet.credentials import Account
 from chef_failover.fleet.reading import Reading
 from chef_failover.fleet.search import EVERYTHING, NodeSearch
 from chef_failover.fleet.session import Session
@@ -65,7 +64,9 @@ def fleet(
     on = datetime.datetime.now(datetime.UTC)
     with progress_bar("reading nodes") as progress:
         reading = Reading(query, on, progress)
-        sources = reading.read([(*_of(one.account), NodeSearch(one.asker)) for one in sessions])
+        sources = reading.read(
+            [(one.account.label, one.account.chef_server_url, NodeSearch(one.asker)) for one in sessions]
+        )
     try:
         document = report.make(reading.nodes.values(), sources, without=without, interval_s=interval_s, on=on)
     except ValueError as error:
@@ -75,18 +76,10 @@ def fleet(
             read = pool.map(lambda one: inventory.read(one.account.label, one.asker), sessions)
             document["parity"] = parity.compare(list(read))
     if html_path is not None:
-        _write(html_path, page.render(printable_values(document)))
+        try:
+            html_path.write_text(page.render(printable_values(document)), encoding="utf-8")
+        except OSError as error:
+            raise ChefFailoverError(f"{html_path}: {error.strerror}") from error
     click.echo(pretty(document) if as_json else fleet_tables.report(printable_values(document)))
     if not report.is_well(document):
         sys.exit(EXIT_NO)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ChefFailoverError(f"{path}: {error.strerror}") from error
-
-
-def _of(account: Account) -> tuple[str, str]:
-    return account.label, account.chef_server_url

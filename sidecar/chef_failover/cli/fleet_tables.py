@@ -14,9 +14,8 @@ NAMES = 10
 
 def report(document: Document) -> str:
     """What servers the nodes use, how they stand, and what would become of them without one server."""
-    lines = [_source(source) for source in document["sources"]]
-    sections = ["\n".join(line for lines_ in lines for line in lines_), _using(document)]
-    sections.append(_groups("State:", document["states"]))
+    read = "\n".join(line for source in document["sources"] for line in _source(source))
+    sections = [read, _using(document), _groups("State:", document["states"])]
     if document["without"]:
         sections += _without(document["without"], document["nodes"])
     if "parity" in document:
@@ -45,7 +44,7 @@ def _without(without: Document, total: int) -> list[str]:
     head += f", and {alone} would be left alone." if alone else "."
     rows = [(f"  {name}", str(count)) for name, count in without["go_on"].items()]
     return [
-        "\n".join((head, *([table(rows)] if rows else ()))),
+        "\n".join(filter(None, (head, table(rows)))),
         _groups("Left alone:", without["left_alone"]),
         _groups("They go on, but:", without["cautions"]),
     ]

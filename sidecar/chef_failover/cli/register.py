@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from chef_failover.cli import tables
-from chef_failover.cli.asking import ask, known, pretty, shown
+from chef_failover.cli.asking import ask, known, path_of, pretty, shown
 from chef_failover.cli.options import config_option, json_option, timeout_option
 from chef_failover.cli.progress import Progress
 from chef_failover.config.settings import Config
 from chef_failover.errors import EXIT_NO, ChefFailoverError
 from chef_failover.node import accepted
+from chef_failover.printable import printable_values
 
 WAIT_PERIOD_S = 0.5
 REFRESH_S = 10.0
@@ -50,8 +50,8 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
                 f"no server is configured, nothing to wait for; add servers to {config_path}, then systemctl reload"
                 " chef-failover"
             )
-        if with_all:
-            _hurry(config, document, hurried)
+        if with_all and _hurry(config, document, hurried):
+            document = printable_values(known(config))  # what is said from before that is no longer so
         is_done, lines = tables.progress(document, must_be_associated=associated, with_all=with_all)
         hoped_for = tables.hoped_for(document) if is_done else None
         ready_at = min(ready_at, time.monotonic()) if is_done else math.inf
@@ -62,24 +62,29 @@ def wait(config_path: Path, as_json: bool, associated: bool, with_all: bool, tim
     _wait(config, is_far, timeout_s, as_json=as_json)
 
 
-def _hurry(config: Config, document: dict[str, Any], hurried: set[str]) -> None:
-    """Have the node register now with each server that it would take its time for; once for each, as far as we may."""
+def _hurry(config: Config, document: dict[str, Any], hurried: set[str]) -> bool:
+    """Have the node register now with each server that it would take its time for; once for each, as far as we may.
+
+    Return whether one was asked for.
+    """
+    before = len(hurried)
     for entry in document["servers"]:
         if entry.get("association") == "unassociated" and entry["name"] not in hurried:
             hurried.add(entry["name"])
             with contextlib.suppress(ChefFailoverError):
                 _associate(config, entry["name"], {})
+    return len(hurried) > before
 
 
 def _associate(config: Config, name: str, body: dict[str, Any]) -> None:
-    ask(config, f"/v1/servers/{quote(name, safe='')}/associate", method="POST", body=body)
+    ask(config, path_of(name, "associate"), method="POST", body=body)
 
 
 @click.command()
 @config_option
 @json_option
 @click.argument("servers", metavar="[SERVER]...", nargs=-1)
-@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered.")
+@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the node is registered; READY may follow later.")
 @click.option(
     "--replace", is_flag=True, help="First remove an older registration of this node's name (opsworks-cm only)."
 )

@@ -79,7 +79,8 @@ def remove_all(config: Config, accepted_path: Path | None = None, *, is_forced: 
             f"this node is registered, or about to be: {', '.join(registered)}. Without its key, those servers would"
             " refuse it until its client is deleted there; use --force to seal it anyway"
         )
-    kept = {path.parent for path in (*condemned, *elsewhere) if not _may_write(path.parent)}
+    folders = {path.parent for path in (*condemned, *elsewhere)}
+    kept = [one for one in folders if not os.access(one, os.W_OK | os.X_OK, effective_ids=True)]
     if kept:
         raise SealError(f"this user cannot write {min(kept)}; nothing was removed; run this as root")
     for path in (*condemned, *elsewhere):
@@ -149,7 +150,3 @@ def _is_running(path: Path) -> bool:
         except OSError:
             return True  # it is too busy to take a connection
     return True
-
-
-def _may_write(directory: Path) -> bool:
-    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,16 @@ def with_sessions(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[OnProgress]:
-    """A bar on stderr for a person who waits; nothing for a log."""
+    """A bar on stderr for a person who waits, which several threads may move; nothing for a log."""
     if not sys.stderr.isatty():
         yield lambda more, done: None  # noqa: ARG005
         return
     with click.progressbar(length=0, label=label, file=sys.stderr) as bar:
+        lock = threading.Lock()
 
         def progress(more: int, done: int) -> None:
-            bar.length = (bar.length or 0) + more
-            bar.update(done)
+            with lock:
+                bar.length = (bar.length or 0) + more
+                bar.update(done)
 
         yield progress

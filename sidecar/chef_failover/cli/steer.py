@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from chef_failover.cli import tables
-from chef_failover.cli.asking import ask, pretty, shown
+from chef_failover.cli.asking import ask, path_of, pretty, shown
 from chef_failover.cli.options import Duration, config_option, json_option
 from chef_failover.errors import ChefFailoverError
 from chef_failover.node import accepted
@@ -34,7 +33,7 @@ def drain(
     The next run uses another server; a run in progress is not touched. SERVER is still used if no other one works.
     """
     asked = {"reason": reason, "for_s": for_s, "force": force}
-    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/drain", asked, as_json=as_json)
+    _steer(config_path, path_of(server, "drain"), asked, as_json=as_json)
 
 
 @click.command()
@@ -43,7 +42,7 @@ def drain(
 @click.argument("server")
 def undrain(config_path: Path, as_json: bool, server: str) -> None:
     """Let this node use SERVER again. A drain in the server list stays."""
-    document = _steer(config_path, f"/v1/servers/{quote(server, safe='')}/undrain", {}, as_json=as_json)
+    document = _steer(config_path, path_of(server, "undrain"), {}, as_json=as_json)
     if server in document["drains"]:
         place = (ask(accepted.at_work(config_path).config, "/v1/servers")["discovery"] or {}).get("source")
         where = f", {place}" if place else ""
@@ -63,7 +62,7 @@ def pin(
 ) -> None:
     """Have this node use SERVER. With --for, this rehearses a failover that ends by itself."""
     asked = {"reason": reason, "for_s": for_s, "strict": strict}
-    _steer(config_path, f"/v1/servers/{quote(server, safe='')}/pin", asked, as_json=as_json)
+    _steer(config_path, path_of(server, "pin"), asked, as_json=as_json)
 
 
 @click.command()

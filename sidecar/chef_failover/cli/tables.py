@@ -32,7 +32,7 @@ def status(document: Document, *, is_accepted: bool = True) -> str:
             "*" if entry["chosen"] else "",
             entry["name"],
             _health(entry),
-            entry["association"],
+            _registration(entry),
             ready_in_a_word(entry),
             _last_probe(entry),
             entry["reason"],
@@ -40,7 +40,7 @@ def status(document: Document, *, is_accepted: bool = True) -> str:
         for entry in document["servers"]
     ]
     drains = {entry["name"]: entry["drain"] for entry in document["servers"] if entry["drain"]}
-    head = (*offline(document), _head(document), *_warnings(document), *discovery(document))
+    head = (*offline(document), _choice(document), *_warnings(document), *discovery(document))
     sections = [
         "\n".join((*head, *orders(document["pin"], drains))),
         table(rows),
@@ -50,12 +50,16 @@ def status(document: Document, *, is_accepted: bool = True) -> str:
         ),
         _section(
             "Not ready to take over:",
-            [(entry["name"], lack) for entry in document["servers"] for lack in entry["lacks"]],
+            [(entry["name"], lack) for entry in document["servers"] if not _is_fit(entry) for lack in entry["lacks"]],
         ),
-        _transitions(document["transitions"][-STATUS_TRANSITIONS:]),
+        _section(
+            "In use or able to take over, but:",
+            [(entry["name"], lack) for entry in document["servers"] if _is_fit(entry) for lack in entry["lacks"]],
+        ),
+        _transitions(document["transitions"]),
         "\n".join(filter(None, (_runs(document), _used(document)))),
     ]
-    return "\n\n".join(section for section in sections if section)
+    return "\n\n".join(filter(None, sections))
 
 
 def status_of(document: Document, name: str) -> str | None:
@@ -64,12 +68,11 @@ def status_of(document: Document, name: str) -> str | None:
     if entry is None:
         return None
     last_change = f" since {entry['last_change']}" if entry["last_change"] else ""
-    association = next(line for line in associations({"servers": [entry]})).partition(": ")[2]
     rows = [
         ("url", entry["chef_server_url"]),
         ("health", f"{_health(entry)}{last_change}"),
         ("last probe", _last_probe(entry)),
-        ("association", association),
+        ("association", _association(entry)),
         ("readiness", entry["readiness"]),
         *(("differs", difference) for difference in entry["differences"]),
         *((("drained", _of_whom(entry["drain"])),) if entry["drain"] else ()),
@@ -81,7 +84,7 @@ def status_of(document: Document, name: str) -> str | None:
     mine = [step for step in document["transitions"] if name in (step["server"], *_names_in(step))]
     head = "\n".join((*offline(document), f"{name}{' is in use' if entry['chosen'] else ''}"))
     sections = [head, table([(f"  {key}", text) for key, text in rows])]
-    return "\n\n".join([*sections, *filter(None, [_transitions(mine[-STATUS_TRANSITIONS:])])])
+    return "\n\n".join(filter(None, (*sections, _transitions(mine))))
 
 
 def standby(document: Document) -> str:
@@ -90,7 +93,7 @@ def standby(document: Document) -> str:
     if name is not None:
         return "\n".join((f"{name} could take over now.", *(f"  but it {lack}" for lack in document["but"])))
     rows = [(f"  {entry['name']}", "; ".join(entry["lacks"])) for entry in document["servers"]]
-    return "\n".join((f"No other server could take over now: {document['reason']}.", *([table(rows)] if rows else ())))
+    return "\n".join(filter(None, (f"No other server could take over now: {document['reason']}.", table(rows))))
 
 
 def offline(document: Document) -> tuple[str, ...]:
@@ -123,9 +126,10 @@ def is_list_well(document: Document) -> bool:
     return not standing or not (standing["trouble"] or standing["refused"])
 
 
-def _head(document: Document) -> str:
+def _choice(document: Document) -> str:
     degraded = " (degraded)" if document["degraded"] else ""
-    return f"Using {document['choice']}{degraded} since {document['since']}: {document['reason']}"
+    since = f" since {document['since']}" if "since" in document else ""
+    return f"Using {document['choice']}{degraded}{since}: {document['reason']}"
 
 
 def _warnings(document: Document) -> list[str]:
@@ -147,8 +151,7 @@ def _without_sidecar(document: Document, *, is_accepted: bool) -> str:
         f"chef-client {goes_on}. Start the sidecar: systemctl start chef-failover",
         "If it stops again: journalctl -u chef-failover -n 20, and chef-failover check --node",
     ]
-    happened = _transitions(document["transitions"][-STATUS_TRANSITIONS:])
-    return "\n".join(lines) + (f"\n\n{happened}" if happened else "")
+    return "\n\n".join(filter(None, ("\n".join(lines), _transitions(document["transitions"]))))
 
 
 def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:
@@ -158,7 +161,7 @@ def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:
 def _transitions(steps: Sequence[Document]) -> str:
     rows = [
         (f"  {step['at']}", step["server"] or "choice", f"{step['from']} -> {step['to']}: {step['reason']}")
-        for step in steps
+        for step in steps[-STATUS_TRANSITIONS:]
     ]
     return f"Last changes:\n{table(rows)}" if rows else ""
 
@@ -170,19 +173,20 @@ def _names_in(step: Document) -> tuple[str, ...]:
 
 def steered(document: Document) -> str:
     """What a drain, a pin or the end of one has led to."""
-    lines = [] if document["changed"] else ["Nothing changed."]
-    lines += [*orders(document["pin"], document["drains"])]
-    if document["choice"]:
-        degraded = " (degraded)" if document["degraded"] else ""
-        lines.append(f"Using {document['choice']}{degraded}: {document['reason']}")
-    return "\n".join(lines)
+    nothing = () if document["changed"] else ("Nothing changed.",)
+    choice = (_choice(document),) if document["choice"] else ()
+    return "\n".join((*nothing, *orders(document["pin"], document["drains"]), *choice))
 
 
 def orders(pin: Document | None, drains: Mapping[str, Document]) -> tuple[str, ...]:
-    """One line for each drain, and for the pin."""
+    """One line for each drain, and for the pin; where both are on one server, which of them wins."""
     lines = [f"Drained: {name}, {_of_whom(drain)}" for name, drain in drains.items()]
     if pin:
         lines.append(f"Pinned{' strictly' if pin['strict'] else ''}: {pin['server']}, {_of_whom(pin)}")
+        if pin["server"] in drains and pin["strict"]:
+            lines.append(f"The strict pin wins over the drain: runs stay on {pin['server']} until the pin ends.")
+        elif pin["server"] in drains:
+            lines.append(f"The drain wins over the pin: runs use {pin['server']} only while no other server works.")
     return tuple(lines)
 
 
@@ -236,10 +240,9 @@ def check(document: Document, config_path: str) -> str:
     how = f"signed as {document['node_name']}" if document["signed"] else f"unsigned: {document['unsigned']}"
     what = f"Probes are {how}." if document["servers"] else "It names no server."
     lines = (*offline(document), f"{config_path} is valid. {what}", *_warnings(document), *discovery(document))
-    head = "\n".join(lines)
-    servers = f"{head}\n\n{table(rows)}" if document["servers"] else head
     node = [(marks[one["ok"]], one["subject"], one["detail"] or "") for one in document.get("node", [])]
-    return f"{servers}\n\n{table(node)}" if node else servers
+    servers = table(rows) if document["servers"] else ""
+    return "\n\n".join(filter(None, ("\n".join(lines), servers, table(node))))
 
 
 def progress(document: Document, *, must_be_associated: bool, with_all: bool = False) -> tuple[bool, tuple[str, ...]]:
@@ -259,9 +262,8 @@ def progress(document: Document, *, must_be_associated: bool, with_all: bool = F
 
 def hoped_for(document: Document) -> str | None:
     """A server before the one in use that was not heard of yet, or where this node is just being registered."""
-    names = [entry["name"] for entry in document["servers"] if entry["chosen"]]
     for entry in document["servers"]:
-        if entry["name"] in names:
+        if entry["chosen"]:
             return None
         is_begun = entry["health"] == "UP" and entry["association"] in ("unassociated", "requested")
         if entry["health"] == "UNKNOWN" or is_begun:
@@ -284,6 +286,17 @@ def _progress_of(document: Document, chosen: Document, *, must_be_associated: bo
     return True, f"ready: {chosen['name']} {chosen['chef_server_url']}"
 
 
+def _is_fit(entry: Document) -> bool:
+    """It is in use or could be, so what it lacks is a warning."""
+    return bool(entry["chosen"]) or (entry["standing"] == "eligible" and ready_in_a_word(entry) not in ("no", "?"))
+
+
+def _registration(entry: Document) -> str:
+    """How it stands in a word. An attempt that failed is not why a server that is DOWN does not know the node."""
+    is_waiting = entry["association"] == "failed" and entry["health"] == "DOWN"
+    return "unassociated" if is_waiting else str(entry["association"])
+
+
 def _is_associated(entry: Document) -> bool:
     return bool(entry["association"] == "associated")
 
@@ -296,7 +309,7 @@ def _association(entry: Document) -> str:
     if entry["health"] != "DOWN" and entry["association"] == "unassociated" and again_s:
         return f"unassociated{said}, registers in {in_words(again_s)}"
     if entry["health"] != "UP":
-        return f"{entry['association']}; waits until the server is UP"
+        return f"{_registration(entry)}; waits until the server is UP"
     again = f", next attempt in {in_words(again_s)}" if again_s else ""
     who = "; needs manual action" if entry["association"] == "refused" else ""
     return f"{entry['association']}{said}{again}{who}"
@@ -313,7 +326,7 @@ def _last_probe(entry: Document) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """The rows with their columns aligned; the first is the head."""
+    """The rows with their columns aligned; the first is the head. Nothing for no rows."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

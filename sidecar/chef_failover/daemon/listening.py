@@ -2,7 +2,7 @@
 
 Without the Unix socket there is no daemon. The loopback port is for people and monitoring: where another program has
 bound it, that is said once, and tried again. Both share one interpreter with whatever a run asks. So the two threads of
-the loopback port rest seven times as long as they compute: together they take a quarter of a core at the most.
+the loopback port rest 15 times as long as they compute: together they take an eighth of a core at the most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chef_failover.errors import ChefFailoverError, ListenError
 log = logging.getLogger(__name__)
 
 TEND_EVERY_S = 10.0
-LOOPBACK_RESTS = 7.0
+LOOPBACK_RESTS = 15.0
 """How many times as long as it computes a thread of the loopback port rests."""
 
 

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 _RELOADS = signal.SIGHUP
+_SWITCH_S = 0.0005
+"""How long a thread may compute while another one waits for the interpreter. A run's question passes through three
+threads, and by Python's default it would wait for up to 5 ms at each, beside a probe or a reader."""
 
 
 def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
@@ -43,6 +46,7 @@ def serve(config_path: Path = configuration.DEFAULT_PATH) -> None:
     """
     # Blocked here, before any thread exists, signals are taken one at a time by a thread below, never in a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, _RELOADS})
+    sys.setswitchinterval(_SWITCH_S)
     faults = Faults()
     logs.from_a_thread(faults)
     work = _Work(config_path, accepted.for_sidecar(config_path))

@@ -43,12 +43,7 @@ class Asking:
 
 
 def servers_to_ask(
-    snapshot: Snapshot,
-    *,
-    now: float,
-    runs_from: float,
-    asked: Mapping[str, float],
-    registers: bool = True,
+    snapshot: Snapshot, *, now: float, runs_from: float, asked: Mapping[str, float], registers: bool = True
 ) -> Asking:
     """Return which servers a run that starts ``now`` asks. Nothing is awaited once no answer could change its choice.
 

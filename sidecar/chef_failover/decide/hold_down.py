@@ -25,6 +25,7 @@ import math
 
 import attrs
 
+from chef_failover import durations
 from chef_failover.decide.spread import doubled, unit_hash
 from chef_failover.model.model import Choice, Returns, SelectionPolicy, ServerSnapshot, Snapshot, Standing
 
@@ -77,13 +78,14 @@ def failures(server: ServerSnapshot, *, now: float) -> int:
     return sum(now - at < DAY_S for at in server.returns.failed_at)
 
 
-def why_longer(server: ServerSnapshot, *, now: float) -> str:
-    """Why its hold-down is longer than ``failback``, as words that follow how long it is; empty while it is not."""
-    if not _is_away(server.returns):
-        return ""
-    if failures(server, now=now) == MOST_A_DAY:
-        return ", since it failed twice in 24 h"
-    return ", since it failed after the node had come back" if _doublings(server.returns, now) else ""
+def in_words(span_s: float, server: ServerSnapshot, *, now: float) -> str:
+    """``span_s`` of its hold-down for people: that it is ``failback``, or why it is longer."""
+    why = ""
+    if _is_away(server.returns) and failures(server, now=now) == MOST_A_DAY:
+        why = ", since it failed twice in 24 h"
+    elif _is_away(server.returns) and _doublings(server.returns, now):
+        why = ", since it failed after the node had come back"
+    return f"{durations.in_words(span_s)} (failback{why})"
 
 
 def _is_away(returns: Returns) -> bool:

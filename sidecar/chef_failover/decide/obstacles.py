@@ -9,12 +9,10 @@ The settled choice minds what was said often enough, so no single probe moves th
 
 from __future__ import annotations
 
-import attrs
-
 from chef_failover.decide.parity import stale
 from chef_failover.decide.readiness import why_not_ready
 from chef_failover.decide.run_evidence import why_behind
-from chef_failover.model.model import Health, RegistrationState, ServerSnapshot, Snapshot, Standing
+from chef_failover.model.model import Health, Obstacle, RegistrationState, ServerSnapshot, Snapshot, Standing
 
 TOO_LATE = "no answer in time for this run"
 MORE_MUST_FOLLOW = "its last probe succeeded; more must follow"
@@ -53,22 +51,8 @@ def remedy(standing: Standing, name: str) -> str:
     return _SAID[standing][1].format(name)
 
 
-@attrs.frozen
-class Obstacle:
-    """Why a server is not to be used while another one stands better."""
-
-    standing: Standing
-    words: str
-    """What it is, as words of their own."""
-
-    @property
-    def sentence(self) -> str:
-        """The same as words that follow the server's name."""
-        return said(self.standing, self.words)
-
-
 def obstacles(
-    snapshot: Snapshot, server: ServerSnapshot, *, now: float, runs_from: float | None = None
+    snapshot: Snapshot, server: ServerSnapshot, *, now: float, runs_from: float | None = None, minds_age: bool = True
 ) -> tuple[Obstacle, ...]:
     """What keeps ``server`` from being used.
 
@@ -77,6 +61,7 @@ def obstacles(
         server: one of its servers.
         now: the monotonic clock, seconds.
         runs_from: None for the settled choice; for a run that starts now, the oldest instant whose results count.
+        minds_age: it matters that it is stale: by ``parity: require``, and not where a person wants that server.
     """
     is_in_use, drain = snapshot.is_in_use(server.name), snapshot.orders.drain_of(server.name)
     found = (
@@ -85,7 +70,7 @@ def obstacles(
         (Standing.NOT_READY, why_not_ready(snapshot, server)),
         (Standing.FAILS_RUNS, why_behind(snapshot, server, now=now)),
         *_of_index(server, is_in_use),
-        (Standing.STALE, stale(snapshot, server, now=now)),
+        (Standing.STALE, stale(snapshot, server, now=now) if minds_age else None),
         (Standing.DRAINED, drain.told(now) if drain else None),
     )
     return tuple(Obstacle(standing, words) for standing, words in found if words is not None)

@@ -9,11 +9,20 @@ import datetime
 import math
 
 from chef_failover.decide import hold_down, rights
-from chef_failover.decide.obstacles import Obstacle, obstacles, remedy
+from chef_failover.decide.obstacles import obstacles, remedy, said
 from chef_failover.decide.seeding import differences_of
 from chef_failover.decide.steering import in_force
 from chef_failover.durations import in_words
-from chef_failover.model.model import Choice, Health, RegistrationState, ServerSnapshot, Snapshot, Standing, Verdict
+from chef_failover.model.model import (
+    Choice,
+    Health,
+    Obstacle,
+    RegistrationState,
+    ServerSnapshot,
+    Snapshot,
+    Standing,
+    Verdict,
+)
 
 CERTIFICATE_NOTICE_S = 21 * 86400.0
 """A certificate that is renewed by a machine is renewed before this; one that is not wants a person's time."""
@@ -28,14 +37,15 @@ def shortcomings(
 
     ``on`` is wall time; without it nothing is said of certificates.
     """
-    notices = (
+    found = (
+        *(said(one.standing, one.words) for one in _obstacles(snapshot, server, now)),
         *(f"has another object of this node: {difference}" for difference in differences_of(snapshot, server)),
         _plan(server, now),
         rights.lack(snapshot, server),
-        certificate(server, on),
-        licence(server),
+        _certificate(server, on),
+        _licence(server),
     )
-    return (*(one.sentence for one in _obstacles(snapshot, server, now)), *filter(None, notices))
+    return tuple(filter(None, found))
 
 
 def _obstacles(snapshot: Snapshot, server: ServerSnapshot, now: float) -> tuple[Obstacle, ...]:
@@ -54,18 +64,16 @@ def _plan(server: ServerSnapshot, now: float) -> str | None:
     return f"registers this node in {in_words(left_s)}, or at once by: chef-failover associate {server.name}"
 
 
-def certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:
+def _certificate(server: ServerSnapshot, on: datetime.datetime | None) -> str | None:
     """That its certificate ends soon, or has; None while that is far away, or not known."""
     ends_on = server.last_probe.certificate_expires_on if server.last_probe else None
-    if ends_on is None or on is None:
-        return None
-    left_s = (ends_on - on).total_seconds()
+    left_s = (ends_on - on).total_seconds() if ends_on and on else math.inf
     if left_s > CERTIFICATE_NOTICE_S:
         return None
     return f"has a certificate that expires in {in_words(left_s)}" if left_s > 0 else "has an expired certificate"
 
 
-def licence(server: ServerSnapshot) -> str | None:
+def _licence(server: ServerSnapshot) -> str | None:
     """That its Chef licence has ended, and for how long it still works, in its own words; None while it is valid."""
     notice = server.last_alive_probe.licence_notice if server.last_alive_probe else None
     return f"has a Chef licence in its grace period: {notice}" if notice else None
@@ -92,13 +100,12 @@ def conditions_for_use(snapshot: Snapshot, verdict: Verdict, choice: Choice, *, 
 def _to_stay_well(server: ServerSnapshot, snapshot: Snapshot, found: list[Standing], now: float) -> list[str]:
     is_out = any(standing in _OUTAGES for standing in found)
     well_since = now if is_out else server.well_since
-    left_s = hold_down.left_s(server, snapshot.policy, well_since=well_since, now=now) if well_since is not None else 0
-    if left_s <= 0:
+    left_s = hold_down.left_s(server, snapshot.policy, well_since=well_since, now=now)
+    if well_since is None or left_s <= 0:
         return []
     if math.isinf(left_s):
         return [f"failback is never, so a person must move the node: chef-failover pin {server.name}"]
-    why_longer = hold_down.why_longer(server, now=now)
-    span = f"{in_words(left_s)} (failback{why_longer})"
+    span = hold_down.in_words(left_s, server, now=now)
     return [f"it must{' then' if is_out else ''} stay UP for {span}, or the node be pinned"]
 
 

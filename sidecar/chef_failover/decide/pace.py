@@ -10,35 +10,19 @@ meet the same trouble. Where this node cannot send at all, nothing is doubled: i
 tell that it is back. A good answer after trouble is confirmed within that first step, so the confirmations of a fleet
 are no peak either. ``Retry-After`` outweighs all of this.
 
-At boot the server in use is probed within seconds. The others have minutes, as long as that one works.
+A node without a choice probes the first server within seconds. All others have minutes as long as that one works, and
+so has the server that was chosen before a restart: a fleet whose sidecars restart in one second is no load for it.
 """
 
 from __future__ import annotations
 
-import attrs
-
 from chef_failover.decide.spread import doubled, varied
-from chef_failover.model.model import Health, ProbeResult, RegistrationState, ServerSnapshot, Snapshot
+from chef_failover.model.model import Health, Pace, ProbeResult, RegistrationState, ServerSnapshot, Snapshot
 
 FIRST_PROBE_S = 5.0
-"""The first probe of the server in use falls within this."""
+"""The first probe of the first server that a node uses falls within this."""
 FIRST_OF_OTHERS_S = 300.0
-"""The first probe of any other server falls within this while the one in use works."""
-FIRST_STEP = 1 / 32
-"""The part of ``interval`` with which back-off begins."""
-
-
-@attrs.frozen
-class Pace:
-    """Seconds between probes: in a steady state, and while a server that is UP fails."""
-
-    interval_s: float
-    retry_interval_s: float
-
-    @property
-    def first_step_s(self) -> float:
-        """The span within which the first probe after trouble falls; each further setback doubles it."""
-        return min(self.interval_s, max(self.retry_interval_s, self.interval_s * FIRST_STEP))
+"""The first probe of any other server falls within this while the one in use works, and that of one used before."""
 
 
 def probe_from(snapshot: Snapshot, server: ServerSnapshot, pace: Pace, *, chance: float, begun_at: float) -> float:
@@ -82,9 +66,9 @@ def _is_going_down(snapshot: Snapshot, server: ServerSnapshot, last: ProbeResult
 
 
 def _may_wait(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """Another server is in use, and nothing speaks against that one yet."""
+    """Nothing speaks yet against the server in use: another one, or this one if it was chosen before a restart."""
     in_use = snapshot.in_use
-    if in_use is None or in_use.name == server.name:
+    if in_use is None or (in_use.name == server.name and not snapshot.is_choice_remembered):
         return False
     works = in_use.last_probe is None or in_use.last_probe.outcome.serves_node
     return works and in_use.registration.state is not RegistrationState.REFUSED

@@ -13,37 +13,20 @@ what runs use is old; the main server is not stale for that, so the node returns
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-
-import attrs
 
 from chef_failover.decide.preference import is_preferred, preference
+from chef_failover.model.comparison import Comparison, comparison
 from chef_failover.model.model import ServerSnapshot, Snapshot
-from chef_failover.model.needs import Content, ParityMode
+from chef_failover.model.needs import ParityMode
 from chef_failover.model.run_history import Used
-from chef_failover.printable import printable
 
 SETTLING_S = 1800.0
 """How long a deployment may take to reach all servers."""
-_NAMED = 3
-"""Cookbooks that are named at the most."""
-_SHORT = 7
-"""Characters of a revision that people are shown, where they tell the difference."""
-
-
-@attrs.frozen
-class Comparison:
-    """What a server has, beside what runs use."""
-
-    words: str
-    """For people. Of a stale one, what is older there, as words of their own."""
-    is_stale: bool | None = None
-    """None: not compared, or it cannot be told."""
 
 
 def compare(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> Comparison:
     """Compare ``server`` with what the last successful run used."""
-    used, origin = snapshot.used, _origin(snapshot)
+    used, origin = snapshot.used, snapshot.origin
     content = server.node_check.content if server.node_check else None
     if snapshot.policy.parity is ParityMode.OFF:
         return Comparison("not compared: parity is off")
@@ -54,7 +37,7 @@ def compare(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> Compar
     if not is_preferred(origin, server, snapshot):
         return Comparison(f"not compared: it is preferred to {origin.name}, where the last runs were")
     if content is not None and content.read_at >= snapshot.used_since:
-        found = _compare(used, content)
+        found = comparison(used, content)
     elif content is None and server.was_stale:
         found = Comparison("it was stale when last read, before a restart", is_stale=True)
     else:
@@ -77,56 +60,12 @@ def is_behind(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 def is_compared(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """What it has may be held against it."""
-    is_off, origin = snapshot.policy.parity is ParityMode.OFF, _origin(snapshot)
+    is_off, origin = snapshot.policy.parity is ParityMode.OFF, snapshot.origin
     return not is_off and origin is not None and is_preferred(origin, server, snapshot)
 
 
 def origin(snapshot: Snapshot, server: ServerSnapshot | None, used: Used) -> str | None:
     """`Snapshot.used_server` once a run on ``server`` has succeeded that used ``used``; ``snapshot`` is from before."""
-    former = _origin(snapshot) if snapshot.used == used else None
+    former = snapshot.origin if snapshot.used == used else None
     found = [one for one in (former, server) if one is not None]
     return min(found, key=lambda one: preference(one, snapshot)).name if found else None
-
-
-def _origin(snapshot: Snapshot) -> ServerSnapshot | None:
-    return snapshot.server(snapshot.used_server) if snapshot.used_server and snapshot.used else None
-
-
-def _compare(used: Used, content: Content) -> Comparison:
-    if content.question != used.question:
-        return Comparison("not compared: this node has another policy or environment there")
-    if used.has_policy:
-        if used.policy_revision is None or content.revision is None:
-            return Comparison("not compared: the revision of the policy is not known")
-        words = _behind_in_policy(str(used.policy_name), used.policy_revision, content.revision)
-    else:
-        if not used.cookbooks or content.cookbooks is None:
-            return Comparison("not compared: the versions of the cookbooks are not known")
-        words = _behind_in_cookbooks(used.cookbooks, content.cookbooks)
-    return Comparison(words or "has what runs use, or newer", is_stale=words is not None)
-
-
-def _behind_in_policy(name: str, here: str, there: str) -> str | None:
-    if there == here:
-        return None
-    if there[:_SHORT] != here[:_SHORT]:
-        there, here = there[:_SHORT], here[:_SHORT]
-    return f"policy {printable(name)} is at {there} there; runs use {here}"
-
-
-def _behind_in_cookbooks(used: Mapping[str, str], theirs: Mapping[str, str]) -> str | None:
-    said = [
-        f"{name} {theirs.get(name, 'missing')} there, runs use {version}"
-        for name, version in sorted(used.items())
-        if name not in theirs or _ordered(theirs[name]) < _ordered(version)
-    ]
-    if not said:
-        return None
-    more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
-    count = "1 cookbook is" if len(said) == 1 else f"{len(said)} cookbooks are"
-    return f"{count} older: {'; '.join(said[:_NAMED])}{more}"
-
-
-def _ordered(version: str) -> tuple[int, ...]:
-    numbers = [int(number) for number in version.split(".")]
-    return tuple(numbers + [0] * (3 - len(numbers)))

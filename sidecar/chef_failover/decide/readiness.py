@@ -62,8 +62,8 @@ def caution(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
         return None
     if _mere_claims(snapshot, server):
         return f"{server.name} {_object_sentence(snapshot, server)}; a run there may do nothing"
-    better = [one for one in snapshot.servers if one.priority < server.priority]
-    unasked = [one.name for one in better if one.has_node_object is None and one.health is not Health.UP]
+    unknown = [one for one in snapshot.servers if one.has_node_object is None and one.health is not Health.UP]
+    unasked = [one.name for one in unknown if one.priority < server.priority]
     may = f"may know this node and cannot be asked; a run on {server.name} may do nothing"
     return f"{' and '.join(unasked)} {may}" if unasked else None
 
@@ -114,9 +114,8 @@ def _holders(snapshot: Snapshot) -> list[ServerSnapshot]:
 
 def _mere_claims(snapshot: Snapshot, server: ServerSnapshot) -> list[str]:
     """The servers whose object of this node is not held against ``server``, which has none or an empty one."""
-    if not server.is_left_empty:
-        return []
-    return [one.name for one in _holders(snapshot) if not is_model_for(snapshot, one, server)]
+    others = _holders(snapshot) if server.is_left_empty else []
+    return [one.name for one in others if not is_model_for(snapshot, one, server)]
 
 
 def _lack_of_policy(name: str | None, group: str | None, check: NodeCheck | None) -> str | None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import attrs
 
 from chef_failover.decide import hold_down
-from chef_failover.decide.obstacles import TOO_LATE, Obstacle, said
+from chef_failover.decide.obstacles import TOO_LATE, said
 from chef_failover.durations import in_words
 from chef_failover.model.model import Choice, Health, ServerSnapshot, Snapshot, Standing, Verdict
 from chef_failover.model.orders import Pin
 
 
-def explain(choice: Choice, found: Mapping[str, Sequence[Obstacle]], snapshot: Snapshot, now: float) -> Choice:
-    """``choice``, made ``now`` on the monotonic clock, with its reason and the sentences of its verdicts.
-
-    ``found`` has, by name, what keeps each server from being used.
-    """
-    sentences = {
-        server.name: _sentence(server, found[server.name], choice, snapshot, now) for server in snapshot.servers
-    }
-    verdicts = tuple(attrs.evolve(verdict, sentence=sentences[verdict.name]) for verdict in choice.verdicts)
+def explain(choice: Choice, snapshot: Snapshot, now: float) -> Choice:
+    """``choice``, made ``now`` on the monotonic clock, with its reason and the sentences of its verdicts."""
+    servers = {server.name: server for server in snapshot.servers}
+    verdicts = tuple(
+        attrs.evolve(one, sentence=_sentence(one, servers[one.name], choice, snapshot, now)) for one in choice.verdicts
+    )
     return attrs.evolve(choice, verdicts=verdicts, reason=_reason(choice, verdicts, snapshot, now))
 
 
@@ -65,31 +62,27 @@ def _reason_of_pin(pin: Pin, choice: Choice, each: Mapping[str, str], now: float
     return f"{rest}{pin.told(now)}, though {why_not}"
 
 
-def _sentence(server: ServerSnapshot, found: Sequence[Obstacle], choice: Choice, snapshot: Snapshot, now: float) -> str:
-    words = _how_it_stands(server, found, choice, snapshot, now)
+def _sentence(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float) -> str:
+    words = _how_it_stands(verdict, server, choice, snapshot, now)
     if now < server.stay_away_until:
         pause = f"it asked for no requests for another {in_words(server.stay_away_until - now)}"
         return pause if words == TOO_LATE else f"{words}; {pause}"
     return words
 
 
-def _how_it_stands(
-    server: ServerSnapshot, found: Sequence[Obstacle], choice: Choice, snapshot: Snapshot, now: float
-) -> str:
-    if found:
-        worst = min(found, key=lambda one: one.standing)
+def _how_it_stands(verdict: Verdict, server: ServerSnapshot, choice: Choice, snapshot: Snapshot, now: float) -> str:
+    if verdict.obstacles:
+        worst = min(verdict.obstacles, key=lambda one: one.standing)
         # A server that is drained is often stopped next: then both are worth saying.
-        drains = [one for one in found if one.standing is Standing.DRAINED and one is not worst]
+        drains = [one for one in verdict.obstacles if one.standing is Standing.DRAINED and one is not worst]
         return "; ".join(one.words for one in (worst, *drains))
     as_heard = _unless_it_failed(server) or f", {server.detail}"
     if server.name == choice.name:
         return f"in use{as_heard}"
-    verdict = next(one for one in choice.verdicts if one.name == server.name)
     if verdict.is_better and choice.name == snapshot.pinned:
         return f"would be used, if this node were not pinned to {snapshot.pinned}"
     if math.isinf(verdict.hold_down_s):
         return "UP again, but failback is never"
     if verdict.hold_down_s > 0:
-        why_longer = hold_down.why_longer(server, now=now)
-        return f"UP again; the node returns in {in_words(verdict.hold_down_s)} (failback{why_longer})"
+        return f"UP again; the node returns in {hold_down.in_words(verdict.hold_down_s, server, now=now)}"
     return f"could take over{as_heard}"

@@ -9,8 +9,8 @@ attempt falls anywhere within `Spans.leisure_s`. A node that has none hurries, w
 first attempt falls within `Spans.urgent_s`, so that instances that boot together are no peak, and a run or a person
 who waits has it made at once.
 
-After a failure the next attempt falls anywhere within a span that doubles up to ten minutes (full jitter). It begins at
-4 s, or at a minute where nothing is urgent.
+After a failure the next attempt falls anywhere within a span that doubles (full jitter): from 4 s up to ten minutes,
+or from a minute up to four hours where nothing is urgent.
 
 A server that throttles has more nodes at its door than it takes, and none of them knows how many. So there is no limit:
 from its first refusal on, each node makes one attempt at any instant of each span, and spans follow one another and
@@ -27,19 +27,21 @@ the attempt is made when a fleet of unknown size would make it, however large th
 from __future__ import annotations
 
 import datetime
-import enum
-import hashlib
 from collections.abc import Mapping
 
 import attrs
 
+from chef_failover.decide.preference import is_preferred
 from chef_failover.decide.spread import BOOT_S, doubled, scale
 from chef_failover.model.model import Health, Registration, RegistrationState, ServerSnapshot, Snapshot
+from chef_failover.model.registration import Answer, Event
 
 FIRST_SPAN_S = 4.0
 LEISURELY_SPAN_S = 60.0
 """The same where nothing is urgent."""
 LONGEST_SPAN_S = 600.0
+LONGEST_LEISURELY_S = 4 * 3600.0
+"""The same where nothing is urgent: a server that registers no node hears little from a fleet that does not need it."""
 REFUSED_SPAN_S = 1800.0
 """Refusals are tried again too, since a person may have mended the cause without telling us."""
 URGENT_S = 15.0
@@ -54,27 +56,9 @@ SECOND_SPAN = 6 / 278
 THIRD_SPAN = 365 / 278
 GROWTH = 1.42
 """The second and the third span by the first, and each further one by the one before."""
-
-
-class Event(enum.Enum):
-    """What happens to a registration."""
-
-    BEGIN = "begin"
-    """The provider is about to be asked."""
-    GO_ON = "go on"
-    """The provider works on it; its ticket tells which request to ask after."""
-    CONFIRM = "confirm"
-    FAIL = "fail"
-    REFUSE = "refuse"
-    LOSE = "lose"
-    """The server says that it does not know this node or its key."""
-
-
+_OPEN = [state for state in RegistrationState if state is not RegistrationState.REGISTERED]
 TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
-    (RegistrationState.UNREGISTERED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.FAILED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.REFUSED, Event.BEGIN): RegistrationState.REQUESTED,
-    (RegistrationState.REQUESTED, Event.BEGIN): RegistrationState.REQUESTED,
+    **{(state, Event.BEGIN): RegistrationState.REQUESTED for state in _OPEN},
     (RegistrationState.REQUESTED, Event.GO_ON): RegistrationState.REQUESTED,
     (RegistrationState.REQUESTED, Event.CONFIRM): RegistrationState.REGISTERED,
     (RegistrationState.REQUESTED, Event.FAIL): RegistrationState.FAILED,
@@ -85,20 +69,6 @@ TABLE: Mapping[tuple[RegistrationState, Event], RegistrationState] = {
 
 class IllegalTransitionError(LookupError):
     """The table has no such row; nothing has changed."""
-
-
-@attrs.frozen
-class Answer:
-    """What a provider says: GO_ON, CONFIRM, FAIL or REFUSE, with words for people."""
-
-    event: Event
-    detail: str = ""
-    ticket: str | None = None
-    """With GO_ON: what to ask after next time."""
-    not_before_s: float = 0.0
-    """The server asked for at least this pause (``Retry-After``), or there is nothing to hear earlier."""
-    is_throttled: bool = False
-    """With FAIL: it takes no more for now (429, 503), most likely because a whole fleet asks."""
 
 
 @attrs.frozen
@@ -129,12 +99,11 @@ def is_urgent(snapshot: Snapshot, name: str) -> bool:
     It can while another server serves this node, or is expected to do so in a moment: at boot the most preferred server
     comes first. It cannot while the node is pinned to ``name``.
     """
-    if snapshot.pinned == name:
+    server = snapshot.server(name)
+    if server is None or snapshot.pinned == name:
         return True
-    order = [verdict.name for verdict in snapshot.choice.verdicts] if snapshot.choice else []
-    others = [server for server in snapshot.servers if server.name != name and _may_serve(snapshot, server)]
-    earlier = order[: order.index(name)] if name in order else []
-    return not any(server.is_registered or server.name in earlier for server in others)
+    others = [one for one in snapshot.servers if one.name != name and _may_serve(snapshot, one)]
+    return not any(one.is_registered or is_preferred(one, server, snapshot) for one in others)
 
 
 def _may_serve(snapshot: Snapshot, server: ServerSnapshot) -> bool:
@@ -190,22 +159,17 @@ def advance(
     attempts = registration.attempts + (answer.event is Event.BEGIN)
     since = registration.throttled_since if answer.event is Event.BEGIN or answer.is_throttled else None
     since = now if since is None and answer.is_throttled else since
-    after_this = Registration(
+    after_this = attrs.evolve(
+        registration,
         state=after,
         detail=answer.detail,
         attempts=attempts,
         throttled_since=since,
         ticket=answer.ticket,
-        identity=registration.identity,
         on=registration.on if after is registration.state else on,
     )
     waits_s = _waits_s(answer.event, after_this, spans, now=now, chance=chance)
     return _due_after(after_this, waits_s, earliest=now + answer.not_before_s, is_urgent=is_urgent)
-
-
-def identity_of(node_name: str, public_pem: bytes) -> str:
-    """The digest that tells whose registration it is."""
-    return hashlib.sha256(node_name.encode() + b"\0" + public_pem.strip()).hexdigest()
 
 
 _Three = tuple[float, float, float]
@@ -220,7 +184,7 @@ def _due_after(registration: Registration, waits_s: _Three, *, earliest: float, 
 
 def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: float, chance: float) -> _Three:
     """Seconds until ``registration``, to which ``event`` has just led, may be worked on again."""
-    urgent_s = leisurely_s = 0.0
+    attempts, urgent_s, leisurely_s = registration.attempts, 0.0, 0.0
     match event:
         case Event.FAIL if registration.throttled_since is not None:
             waited_s = now - registration.throttled_since
@@ -230,13 +194,13 @@ def _waits_s(event: Event, registration: Registration, spans: Spans, *, now: flo
             leisurely_s = throttled_wait_s(waited_s, max(spans.throttled_s, 4 * spans.leisure_s), chance=chance)
             return awaited_s, urgent_s, leisurely_s
         case Event.FAIL:
-            urgent_s = doubled(FIRST_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
-            leisurely_s = doubled(LEISURELY_SPAN_S, registration.attempts - 1, LONGEST_SPAN_S)
+            urgent_s = doubled(FIRST_SPAN_S, attempts - 1, LONGEST_SPAN_S)
+            leisurely_s = doubled(LEISURELY_SPAN_S, attempts - 1, LONGEST_LEISURELY_S)
         case Event.LOSE:  # registered and lost again and again: the server forgets, or a person deletes
-            urgent_s = doubled(FIRST_SPAN_S, registration.attempts, LONGEST_SPAN_S) if registration.attempts else 0.0
-            leisurely_s = spans.leisure_s
+            urgent_s = doubled(FIRST_SPAN_S, attempts, LONGEST_SPAN_S) if attempts else 0.0
+            leisurely_s = doubled(spans.leisure_s, attempts, LONGEST_LEISURELY_S)
         case Event.REFUSE:
-            urgent_s = REFUSED_SPAN_S
+            urgent_s, leisurely_s = REFUSED_SPAN_S, doubled(REFUSED_SPAN_S, attempts - 1, LONGEST_LEISURELY_S)
     return chance * urgent_s, chance * urgent_s, chance * leisurely_s
 
 

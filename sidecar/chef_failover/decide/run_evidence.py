@@ -31,7 +31,7 @@ HOLD_DOWN_S = 3600.0
 """How long it stays there, for each run that failed."""
 MOST = 4
 """Of more runs than these none makes it longer."""
-_STATUSES = (401, 403, 404)
+_STATUSES = (401, 403, 404, 429)
 _CONNECTION = re.compile(
     r"Errno::(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)|EOFError|SocketError"
     r"|Socket::ResolutionError|Timeout::Error|Net::(Open|Read|Write)Timeout|Net::HTTPBadResponse|OpenSSL::SSL::SSLError"
@@ -45,12 +45,12 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
     if run.is_success:
         return RunEvidence(saves=True, has_succeeded=True)
     if run.phase in (Phase.CONVERGE, Phase.SAVE):
-        failed_at = at if is_refused(run) else evidence.failed_at
-        return attrs.evolve(excused(evidence), failed_at=failed_at, saves=False if is_refused(run) else evidence.saves)
+        evidence = excused(evidence)
+        return attrs.evolve(evidence, failed_at=at, saves=False) if is_refused(run) else evidence
     last = server.last_probe
     # What only our probes lack explains no failure of chef-client's.
     is_well = server.health is Health.UP and last is not None and (last.outcome.serves_node or last.is_only_our_trouble)
-    if not is_well or snapshot.offline or not _is_failed_by_server(run):
+    if not is_well or snapshot.offline or run.phase is not Phase.START or not _is_failed_by_server(run):
         return evidence
     status = f" (HTTP {run.http_status})" if run.http_status is not None else ""
     return attrs.evolve(
@@ -63,7 +63,7 @@ def heard(snapshot: Snapshot, server: ServerSnapshot, run: Run, *, at: float) ->
 
 def excused(evidence: RunEvidence) -> RunEvidence:
     """``evidence`` without what speaks against the server before a run converges."""
-    return RunEvidence(saves=evidence.saves, has_succeeded=evidence.has_succeeded)
+    return attrs.evolve(evidence, failed_starts=0, failure="")
 
 
 def why_behind(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str | None:
@@ -82,8 +82,6 @@ def why_behind(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> str
 
 
 def _is_failed_by_server(run: Run) -> bool:
-    if run.phase is not Phase.START:
-        return False
     if run.http_status is not None:
         return run.http_status in _STATUSES or run.http_status >= 500
     return run.error_class is not None and _CONNECTION.fullmatch(run.error_class) is not None

@@ -23,7 +23,7 @@ def source(snapshot: Snapshot) -> ServerSnapshot | None:
     in_use = snapshot.in_use
     if in_use is None or in_use.has_node_object is not False:
         return in_use
-    useful = [one for one in snapshot.servers if _useful_object(one) is not None]
+    useful = [one for one in snapshot.servers if one.useful_node_object is not None]
     return min(useful, key=lambda one: (not _is_proven(snapshot, one), preference(one, snapshot)), default=in_use)
 
 
@@ -34,7 +34,7 @@ def reference(snapshot: Snapshot) -> NodeObject | None:
     of the most preferred server that has one, of those that `is_model_for` all others if there are any.
     """
     holder = source(snapshot)
-    return _useful_object(holder) if holder is not None else None
+    return holder.useful_node_object if holder is not None else None
 
 
 def why_not_seeded(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
@@ -42,7 +42,7 @@ def why_not_seeded(snapshot: Snapshot, server: ServerSnapshot) -> str | None:
     holder = source(snapshot)
     if holder is None:
         return "no server is in use"
-    if reference(snapshot) is not None:
+    if holder.useful_node_object is not None:
         is_model = is_model_for(snapshot, holder, server)
         return None if is_model else f"no run of this node has succeeded on {holder.name}, which has one"
     if holder.has_node_object is False:
@@ -66,9 +66,9 @@ def is_to_be_seeded(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 def wants_seed(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """A reading found no object there, `reference` is what it lacks, and we are to create it; or to fill it."""
     holder = source(snapshot)
-    if holder is None or not _is_read_for(snapshot, holder, server):
+    if holder is None or not _is_ours_to_mend(snapshot, holder, server):
         return False
-    return _is_ours_to_mend(snapshot, holder, server) and why_not_seeded(snapshot, server) is None
+    return _is_read_for(snapshot, holder, server) and why_not_seeded(snapshot, server) is None
 
 
 def is_mended_soon(snapshot: Snapshot, server: ServerSnapshot) -> bool:
@@ -102,7 +102,7 @@ def is_model_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnaps
 
 def _is_proven(snapshot: Snapshot, holder: ServerSnapshot) -> bool:
     """A run of this node has succeeded there, or its object does what the last successful run did elsewhere."""
-    node, used = _useful_object(holder), snapshot.used
+    node, used = holder.useful_node_object, snapshot.used
     return holder.has_had_success or (node is not None and used is not None and node.work == used.work)
 
 
@@ -121,20 +121,15 @@ def _waits_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapsho
 
 def _is_ours_to_mend(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
     policy, check = snapshot.policy.readiness, server.node_check
-    # Right after a start the server that answers first is in use; a better one may have the object that counts.
-    better = [one for one in snapshot.servers if is_preferred(one, holder, snapshot)]
-    is_settled = all(one.health is not Health.UNKNOWN for one in better)
-    is_lacking = check is not None and not check.trouble and is_to_be_seeded(snapshot, server)
     is_asked_for = policy.mode is ReadinessMode.SEED and not policy.has_policy
-    return is_settled and is_asked_for and server.answers_node and is_lacking
+    # Right after a start the server that answers first is in use; a better one may have the object that counts.
+    unknown = [one for one in snapshot.servers if one.health is Health.UNKNOWN]
+    is_settled = not any(is_preferred(one, holder, snapshot) for one in unknown)
+    is_read = check is not None and not check.trouble and server.answers_node
+    return is_asked_for and is_settled and is_read and is_to_be_seeded(snapshot, server)
 
 
 def _is_read_for(snapshot: Snapshot, holder: ServerSnapshot, server: ServerSnapshot) -> bool:
     """The object on ``holder`` was read about when that on ``server`` was missed, or cannot be read now."""
     check, since = holder.node_check, max(snapshot.used_since, server.read_at - FRESH_S)
     return not holder.answers_node or (check is not None and check.node_read_at >= since)
-
-
-def _useful_object(server: ServerSnapshot) -> NodeObject | None:
-    node = server.node_object
-    return node if node is not None and node.does_something else None

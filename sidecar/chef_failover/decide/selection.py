@@ -30,13 +30,13 @@ and pins mean, and how they end, stands in `steering`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import attrs
 
 from chef_failover.decide import hold_down
 from chef_failover.decide.health import counted
-from chef_failover.decide.obstacles import Obstacle, obstacles
+from chef_failover.decide.obstacles import obstacles
 from chef_failover.decide.preference import is_preferred, ranked
 from chef_failover.decide.reasons import explain
 from chef_failover.decide.steering import in_force
@@ -70,14 +70,17 @@ def select(snapshot: Snapshot, *, now: float, runs_from: float | None = None) ->
     if not snapshot.servers:
         return None
     snapshot = in_force(snapshot, now)
-    choice, found = _choose(snapshot, now, runs_from)
-    return explain(choice, found, snapshot, now)
+    return explain(_choose(snapshot, now, runs_from), snapshot, now)
 
 
-def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> tuple[Choice, Mapping[str, Sequence[Obstacle]]]:
-    """The choice without its words, and what counts against each server; ``snapshot`` has the orders in force alone."""
+def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> Choice:
+    """The choice without its words; ``snapshot`` has the orders in force alone."""
     current, pinned = snapshot.in_use, snapshot.pinned
-    found = {server.name: _held_against(snapshot, server, now, runs_from) for server in snapshot.servers}
+    requires = snapshot.policy.parity is ParityMode.REQUIRE
+    found = {
+        one.name: obstacles(snapshot, one, now=now, runs_from=runs_from, minds_age=requires and one.name != pinned)
+        for one in snapshot.servers
+    }
     standings = {name: min((one.standing for one in held), default=Standing.ELIGIBLE) for name, held in found.items()}
     servers = ranked(snapshot)
     hold_downs = {server.name: _hold_down_s(server, snapshot, standings, now) for server in servers}
@@ -101,11 +104,12 @@ def _choose(snapshot: Snapshot, now: float, runs_from: float | None) -> tuple[Ch
             is_better=is_preferred(server, best, snapshot),
             is_reachable=server.last_probe is None or server.last_probe.outcome.is_alive,
             hold_down_s=hold_downs[server.name],
+            obstacles=found[server.name],
         )
         for server in servers
     )
     misses_pin = pinned is not None and best.name != pinned
-    return Choice(best.name, standings[best.name], "", verdicts, misses_pin), found
+    return Choice(best.name, standings[best.name], "", verdicts, misses_pin)
 
 
 def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float, registers: bool = True) -> str | None:
@@ -120,7 +124,7 @@ def server_worth_waiting_for(snapshot: Snapshot, *, now: float, runs_from: float
     names = {best.name for best, known in zip(imagined, snapshot.servers, strict=True) if best is not known}
     if not names:
         return None
-    choice, _ = _choose(in_force(attrs.evolve(snapshot, servers=tuple(imagined)), now), now, runs_from)
+    choice = _choose(in_force(attrs.evolve(snapshot, servers=tuple(imagined)), now), now, runs_from)
     return choice.name if choice.name in names else None
 
 
@@ -152,12 +156,12 @@ def select_at_once(snapshot: Snapshot, *, now: float, runs_from: float) -> Choic
     A server that was well when last heard of, and whose answer could not have changed anything, was not waited for: it
     is explained as the well server that it is.
     """
-    servers = []
     for server in snapshot.servers:
         was_well = server.health is Health.UP and server.last_probe is server.last_alive_probe
         is_unasked = not server.is_probed_since(runs_from) and now >= server.stay_away_until
-        servers.append(_answering(server, snapshot, now) if was_well and is_unasked else server)
-    return select(attrs.evolve(snapshot, servers=tuple(servers)), now=now, runs_from=runs_from)
+        if was_well and is_unasked:
+            snapshot = snapshot.with_server(_answering(server, snapshot, now))
+    return select(snapshot, now=now, runs_from=runs_from)
 
 
 def _at_best(
@@ -192,15 +196,6 @@ def _is_to_be_read(server: ServerSnapshot, snapshot: Snapshot) -> bool:
     is_new = not server.was_known or server.registration.retry_at > -math.inf
     is_unread = server.node_check is None and is_new and last is not None and last.is_signed
     return is_looked_at and len(snapshot.servers) > 1 and server.answers_node and is_unread
-
-
-def _held_against(
-    snapshot: Snapshot, server: ServerSnapshot, now: float, runs_from: float | None
-) -> Sequence[Obstacle]:
-    """What counts against it. That it is stale does so only by ``parity: require``, and not where a person wants it."""
-    minds_age = snapshot.policy.parity is ParityMode.REQUIRE and server.name != snapshot.pinned
-    found = obstacles(snapshot, server, now=now, runs_from=runs_from)
-    return [one for one in found if minds_age or one.standing is not Standing.STALE]
 
 
 def _hold_down_s(server: ServerSnapshot, snapshot: Snapshot, standings: Mapping[str, Standing], now: float) -> float:

@@ -39,7 +39,8 @@ ABSENT_KEPT = 50
 
 def in_force(snapshot: Snapshot, now: float) -> Snapshot:
     """The world without what is over ``now``, on the monotonic clock."""
-    return attrs.evolve(snapshot, orders=snapshot.orders.minus(snapshot.orders.over_by(now)))
+    over = snapshot.orders.over_by(now)
+    return attrs.evolve(snapshot, orders=snapshot.orders.minus(over)) if over else snapshot
 
 
 def carried(orders: Orders, names: Container[str]) -> Orders:

@@ -34,19 +34,17 @@ from chef_failover.model.run_history import Phase, Run
 TRANSITIONS_KEPT = 50
 LONGEST_RUN_S = 3600.0
 """For so long a run that found no object on a server may save its empty one there."""
+Listed = tuple[str, str, datetime.datetime | None]
+"""A drain of the fleet's list: server, reason and end."""
 _DRAINED = ("in service", "drained")
 _REGISTRATIONS = tuple(RegistrationState)
 _FAILURES = (RegistrationState.FAILED, RegistrationState.REFUSED)
 _NUMBERS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<!HTTP )(?<![\w-])\d[\d:.,-]*(?![\w-])")
+"""Times and request ids, which differ at each attempt."""
 
 
 def apply_probe(
-    snapshot: Snapshot,
-    server: ServerSnapshot,
-    result: ProbeResult,
-    *,
-    offline: str | None,
-    on: datetime.datetime,
+    snapshot: Snapshot, server: ServerSnapshot, result: ProbeResult, *, offline: str | None, on: datetime.datetime
 ) -> Snapshot:
     """The world after ``result`` came from ``server`` at the wall time ``on``.
 
@@ -60,13 +58,13 @@ def apply_probe(
     at, is_alive, serves_node = result.finished_at, result.outcome.is_alive, result.outcome.serves_node
     is_cut_off = snapshot.is_cut_off(result)
     is_counted = is_alive or not (is_cut_off or result.is_node_trouble)
-    stay_away_until = at + result.retry_after_s if result.retry_after_s else server.stay_away_until
+    retry_at = at + result.retry_after_s if result.retry_after_s else -math.inf
     changed = attrs.evolve(
         counted(server, snapshot, result.outcome, at=at) if is_counted else server,
         last_probe=result,
         last_alive_probe=result if is_alive else server.last_alive_probe,
         setbacks=0 if serves_node else server.setbacks + (not is_cut_off),
-        stay_away_until=-math.inf if serves_node else stay_away_until,
+        stay_away_until=max(server.stay_away_until, retry_at),
     )
     if result.outcome is Outcome.NOT_ASSOCIATED and changed.access.health is Health.DOWN:  # restored empty, it may be
         changed = attrs.evolve(changed, run_evidence=attrs.evolve(server.run_evidence, has_succeeded=False))
@@ -123,11 +121,15 @@ def apply_run(snapshot: Snapshot, run: Run, *, now: float, on: datetime.datetime
 
 
 def leave_alone(snapshot: Snapshot, name: str, span_s: float, *, now: float, on: datetime.datetime) -> Snapshot:  # noqa: ARG001
-    """The world after that server asked, in answer to whatever request, for no more of them for ``span_s``."""
+    """The world after that server asked, in answer to whatever request, for no more of them for ``span_s``.
+
+    Minus infinity lifts what it asked for: a person insists.
+    """
     server = snapshot.server(name)
     if server is None:
         return snapshot
-    return snapshot.with_server(attrs.evolve(server, stay_away_until=max(server.stay_away_until, now + span_s)))
+    until = max(server.stay_away_until, now + span_s) if span_s > -math.inf else -math.inf
+    return snapshot.with_server(attrs.evolve(server, stay_away_until=until))
 
 
 def apply_registration(
@@ -139,7 +141,7 @@ def apply_registration(
     """
     after, detail = registration.state, registration.detail
     said = _last_said(snapshot, server.name, _REGISTRATIONS)
-    is_new_reason = said and said.after == after and _without_numbers(detail) != _without_numbers(said.reason)
+    is_new_reason = said and said.after == after and _NUMBERS.sub("", detail) != _NUMBERS.sub("", said.reason)
     if is_new_reason and after in _FAILURES:
         if said and said.before == after:
             snapshot = attrs.evolve(snapshot, transitions=tuple(one for one in snapshot.transitions if one != said))
@@ -176,14 +178,8 @@ def lift(snapshot: Snapshot, place: Hashable, *, who: str, now: float, on: datet
     return _end(snapshot, {order: _ended(order, f"ended by {who}")} if order else {}, now=now, on=on)
 
 
-def apply_listed_drains(
-    snapshot: Snapshot,
-    listed: Iterable[tuple[str, str, datetime.datetime | None]],
-    *,
-    now: float,
-    on: datetime.datetime,
-) -> Snapshot:
-    """The world with the drains of the fleet's list, ``listed`` as server, reason and end, and with no other of its."""
+def apply_listed_drains(snapshot: Snapshot, listed: Iterable[Listed], *, now: float, on: datetime.datetime) -> Snapshot:
+    """The world with the drains that the fleet's list has, and with no other of its."""
     found = {
         name: steering.fleet_drain_of(snapshot, name, reason, until, now=now, on=on) for name, reason, until in listed
     }
@@ -219,11 +215,12 @@ def _end(snapshot: Snapshot, ended: Mapping[Order, str], *, now: float, on: date
 def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: datetime.datetime) -> Snapshot:
     before = snapshot.choice
     if choice is None:
-        return snapshot if snapshot.servers else attrs.evolve(snapshot, choice=None, chosen_on=None)
+        return attrs.evolve(snapshot, choice=None, chosen_on=None)
     if snapshot.offline and before is not None and snapshot.server(before.name):
         verdicts = choice.verdicts if choice.name == before.name else before.verdicts
         return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
-    told, label = _last_choice(snapshot, now), _label(snapshot, choice, now)
+    said = (entry.after for entry in reversed(snapshot.transitions) if entry.server is None)
+    told, label = next(said, before.name) if before else "none", _label(snapshot, choice, now)
     after, is_news = attrs.evolve(snapshot, choice=choice), told != label and not _is_about_to_move(snapshot, choice)
     if before is None or before.name != choice.name:
         after, is_news = attrs.evolve(after, chosen_on=on, is_choice_remembered=False), True
@@ -267,22 +264,18 @@ def _lacked_at(snapshot: Snapshot, server: ServerSnapshot, check: NodeCheck) -> 
     return lacked_at if is_as_given else None
 
 
-def _last_choice(snapshot: Snapshot, now: float) -> str:
-    """What was last said of the choice."""
-    said = [entry.after for entry in snapshot.transitions if entry.server is None]
-    return said[-1] if said else _label(snapshot, snapshot.choice, now)
-
-
-def _label(snapshot: Snapshot, choice: Choice | None, now: float) -> str:
-    if choice is None:
-        return "none"
+def _label(snapshot: Snapshot, choice: Choice, now: float) -> str:
     server = snapshot.server(choice.name)
-    registration = server.registration if server is not None else Registration()
+    is_unsettled = choice.standing is Standing.UNKNOWN or _is_about_to_move(snapshot, choice)
+    is_known = not is_unsettled and server is not None and not _is_first_try(server, now)
+    return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+
+
+def _is_first_try(server: ServerSnapshot, now: float) -> bool:
+    registration = server.registration
     within_s = PROOF_S if registration.attempts else math.inf  # a node that boots, and that no run waits for, has time
     is_first = registration.attempts <= 1 and registration.throttled_since is None
-    is_first_try = server is not None and is_first and is_being_registered(server, now, within_s=within_s)
-    is_known = choice.standing is not Standing.UNKNOWN and not is_first_try and not _is_about_to_move(snapshot, choice)
-    return f"{choice.name} (degraded)" if choice.is_degraded and is_known else choice.name
+    return is_first and is_being_registered(server, now, within_s=within_s)
 
 
 def _is_about_to_move(snapshot: Snapshot, choice: Choice) -> bool:
@@ -309,11 +302,6 @@ def _last_said(snapshot: Snapshot, name: str, labels: Iterable[str]) -> Transiti
     """The last change of that server that led to one of ``labels``."""
     told = (entry for entry in reversed(snapshot.transitions) if entry.server == name and entry.after in labels)
     return next(told, None)
-
-
-def _without_numbers(reason: str) -> str:
-    """``reason`` without times and request ids, which differ at each attempt."""
-    return _NUMBERS.sub("#", reason)
 
 
 def _remember(

@@ -18,6 +18,11 @@ from chef_failover.printable import printable
 
 DEFAULT_URL = "https://localhost:443"
 """Chef's own, where nobody has set one."""
+WITHOUT_SERVER = ("local_mode", "chef_zero.enabled", "solo_legacy_mode")
+"""With any of them a run uses no Chef server; `solo` alone changes nothing in chef-client.
+
+Source: github.com/chef/chef lib/chef/local_mode.rb, lib/chef/client.rb and chef-config/lib/chef-config/config.rb.
+"""
 
 
 @attrs.frozen
@@ -85,8 +90,10 @@ def _identity(name: str | None, found: ClientRb) -> Iterator[Difference]:
 
 def _server(urls: Sequence[str], found: ClientRb) -> Iterator[Difference]:
     theirs, place = found.text("chef_server_url"), found.place("chef_server_url")
-    if found.theirs.get("local_mode"):
-        yield Difference("local_mode", f"{found.place('local_mode')} turns it on, so runs use no server: remove it")
+    without_server = next((one for one in WITHOUT_SERVER if found.theirs.get(one)), None)
+    if without_server is not None:
+        words = f"{found.place(without_server)} turns it on, so runs use no server: remove it"
+        yield Difference(without_server, words)
     if not theirs or theirs == DEFAULT_URL:
         return
     if "chef_server_url" in found.set_late:

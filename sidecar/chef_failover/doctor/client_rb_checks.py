@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from chef_failover.chef import installed
 from chef_failover.chef.trust import TrustStore
 from chef_failover.doctor import shim, unit
 from chef_failover.doctor.client_rb import ClientRb, Difference, differences
 from chef_failover.doctor.client_rb_attribute import losses
 from chef_failover.doctor.client_rb_reader import evaluate
 from chef_failover.doctor.finding import Finding
-from chef_failover.doctor.node import UNIT, Node
+from chef_failover.doctor.node import Node
 from chef_failover.errors import KeyFileError, UnseenError
 from chef_failover.model.model import Outcome
 from chef_failover.node import key_file
@@ -86,7 +87,7 @@ def _key(node: Node, product: str, found: ClientRb) -> Iterator[Difference]:
     if node.config.node.client_key is None and handed_over is not None and _public(theirs) == _public(handed_over):
         return  # also before the first start, which makes the copy
     try:
-        ours = find(places(node.config, {CREDENTIALS: str(node.path(f"/run/credentials/{UNIT}"))}))
+        ours = find(places(node.config, {CREDENTIALS: str(node.path(str(unit.CREDENTIALS_DIR)))}))
     except KeyFileError:
         return  # which the check of the key says
     if ours is None or ours.origin in (Origin.CONFIGURED, Origin.OWN):
@@ -120,17 +121,22 @@ def _public(path: Path) -> bytes | None:
 
 def _trust(node: Node, product: str, probed: Mapping[str, Any], found: ClientRb) -> Iterator[Difference]:
     """Runs and probes trust the same CAs, as far as servers need them."""
-    usual = node.path(f"/etc/{product}/trusted_certs")
-    directory = Path(found.text("trusted_certs_dir") or usual)
+    own = node.path(f"/etc/{product}/trusted_certs")
+    probed_by = node.path(f"/etc/{installed.client(node.root, node.which).product}/trusted_certs")
+    directory = Path(found.text("trusted_certs_dir") or own)
     bundle = set(TrustStore(()).read(None).context.get_ca_certs(binary_form=True))
     bundle = bundle.union(*(_certificates(server.ca_file) for server in node.config.servers if server.ca_file))
-    probes = bundle.union(*(_in_directory(node.path(f"/etc/{one}/trusted_certs")) for one in shim.PRODUCTS))
+    probes = bundle | _in_directory(probed_by)
     runs = _in_directory(directory)
-    if directory.resolve() != usual.resolve() and (runs - probes or _in_directory(usual) - bundle - runs):
+    if directory.resolve() != probed_by.resolve() and (runs - probes or probes - bundle - runs):
+        is_set = "trusted_certs_dir" in found.set_by
+        does = f"{found.place('trusted_certs_dir')} sets" if is_set else f"{product}-client trusts"
+        is_enough = is_set and own == probed_by
+        remedy = f"remove it, and keep the certificates in {own}" if is_enough else "keep the same certificates in both"
         yield Difference(
             "trusted_certs_dir",
-            f"{found.place('trusted_certs_dir')} sets {directory}, but probes trust {usual}: a server may be UP for"
-            f" probes and fail for runs, or the reverse; remove it, and keep the certificates in {usual}",
+            f"{does} {directory}, but probes trust {probed_by}: a server may be UP for probes and fail for runs, or the"
+            f" reverse; {remedy}",
         )
     setting = "ssl_ca_path" if found.text("ssl_ca_path") else "ssl_ca_file"
     named = found.text(setting)

@@ -56,8 +56,7 @@ def _in_its_place(node: Node, credentials: Path) -> str | None:
             raise UnseenError(f"{error}; run this as root") from error
         return str(error)
     if found is None:
-        is_made = any(not isinstance(server.association, NoAssociation) for server in node.config.servers)
-        if is_made:
+        if any(not isinstance(server.association, NoAssociation) for server in node.config.servers):
             raise UnseenError("there is no key yet: the first start of the service makes one")
         return "there is no key; the sidecar makes none, since no server has an association"
     with contextlib.suppress(FileNotFoundError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -24,15 +25,13 @@ _APPLY = re.compile(r"""ChefFailover\.apply\(\s*self\s*,\s*["']([^"']+)["']""")
 def checks(node: Node) -> tuple[Check, ...]:
     """For each chef-client that is here."""
     here = [product for product in PRODUCTS if client(node, product)]
-    shims = [Check(f"shim of {product}-client", lambda product=product: shim(node, product)) for product in here]  # type: ignore[misc]
-    if not here:
-        shims = [Check("shim", nobody)]
-    return (*shims, *recipe_checks(node))
+    shims = [Check(f"shim of {product}-client", functools.partial(shim, node, product)) for product in here]
+    return (*(shims or [Check("shim", nobody)]), *recipe_checks(node))
 
 
 def recipe_checks(node: Node) -> tuple[Check, ...]:
     """For the configuration of each product."""
-    return tuple(Check(f"old recipe in /etc/{one}", lambda one=one: leftovers(node, one)) for one in PRODUCTS)  # type: ignore[misc]
+    return tuple(Check(f"old recipe in /etc/{one}", functools.partial(leftovers, node, one)) for one in PRODUCTS)
 
 
 def nobody() -> str | None:
@@ -74,13 +73,12 @@ def leftovers(node: Node, product: str) -> str | None:
     numbers = [
         number for number, line in enumerate(lines, 1) if OLD_CHECK in line and not line.lstrip().startswith("#")
     ]
-    old = client_rb.with_name(f"{OLD_CHECK}.rb")
     if numbers:
         return (
             f"/etc/{product}/client.rb loads {OLD_CHECK} in line {numbers[0]}: delete that line and the chef_server_url"
             f" that it computes, write the first server's URL there instead, then remove {OLD_CHECK}.rb"
         )
-    if old.exists():
+    if client_rb.with_name(f"{OLD_CHECK}.rb").exists():
         return f"/etc/{product}/{OLD_CHECK}.rb is no longer loaded: remove it"
     return None
 

@@ -16,8 +16,8 @@ from chef_failover.doctor.service import as_service
 def checks(node: Node) -> tuple[Check, ...]:
     """The certificates that are trusted: of Chef servers, and of endpoints of AWS that config.yml names."""
     own = [*dict.fromkeys(one.ca_file for one in node.config.endpoints if one.ca_file)]
-    checks = [Check("CA files can be read", lambda: trust(node))]
-    return (*checks, Check("CA files for AWS can be read", lambda: trust_in_aws(node, own))) if own else (*checks,)
+    in_aws = [Check("CA files for AWS can be read", lambda: trust_in_aws(node, own))] if own else []
+    return (Check("CA files can be read", lambda: trust(node)), *in_aws)
 
 
 def trust(node: Node) -> str | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from chef_failover.aws import call as aws
 from chef_failover.chef.answers import Finding
 from chef_failover.chef.deadline import ProbeError
 from chef_failover.chef.https import ChefServer
@@ -58,9 +57,8 @@ def validator(node: Node, server: Server, entry: dict[str, Any], *, is_signed: b
         if trouble:
             return f"{trouble}: chgrp {node.user} {source.place}; chmod 0640 {source.place}"
         source = attrs.evolve(source, place=str(path))
-    call = aws.trusting(aws.call, association.ca_file)
     try:
-        key = validator_key.read(source, region=association.region, endpoint_url=association.endpoint_url, call=call)
+        key = validator_key.read(source, association)
     except KeyFileError as error:
         return str(error)
     if not outcome.is_alive:

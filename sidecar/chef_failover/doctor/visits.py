@@ -56,15 +56,13 @@ class Visit:
 
     def checks(self) -> tuple[Check, ...]:
         """What the visit tells, one by one."""
-        steps: tuple[tuple[str, Callable[[], str | None]], ...] = (
-            ("name", self._name),
-            ("route", self._route),
-            ("connection", self._connection),
-            ("certificate", self._certificate),
-            ("clock", self._clock),
+        return (
+            Check(f"name of {self.server}", self._name),
+            Check(f"route to {self.server}", self._route),
+            Check(f"connection to {self.server}", self._connection),
+            Check(f"certificate of {self.server}", self._certificate),
+            Check(f"clock of {self.server}", self._clock),
         )
-        ways = ("route", "connection")
-        return tuple(Check(f"{what} {'to' if what in ways else 'of'} {self.server}", look) for what, look in steps)
 
     def _name(self) -> str | None:
         self._expect(self.unseen)

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from chef_failover.config.settings import Config
 from chef_failover.doctor import client_rb_checks, files, key, shim, trust, unit, validator, visits
 from chef_failover.doctor.finding import Check, Finding
 from chef_failover.doctor.node import Node
-from chef_failover.node.machine import Machine
 
 
-def diagnose(config: Config, config_path: Path, probed: dict[str, Any], machine: Machine) -> tuple[Finding, ...]:
-    """What is well here and what is not; ``probed`` is what `check` found on ``machine``."""
-    return diagnose_node(Node(config, config_path.absolute(), machine=machine), probed)
-
-
-def find_old_recipe(config: Config, config_path: Path) -> tuple[Finding, ...]:
+def find_old_recipe(node: Node) -> tuple[Finding, ...]:
     """What the recipe of old has left in chef-client's configuration; nothing where it has not, or cannot be seen."""
-    found = [check.run() for check in shim.recipe_checks(Node(config, config_path.absolute()))]
+    found = [check.run() for check in shim.recipe_checks(node)]
     return tuple(finding for finding in found if finding.is_ok is False)
 
 
-def diagnose_node(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
-    """The same, of any machine."""
+def diagnose(node: Node, probed: dict[str, Any]) -> tuple[Finding, ...]:
+    """What is well on ``node`` and what is not; ``probed`` is what `check` found there."""
     machine = node.machine
     visited = visits.visit_all(node.config, machine.resolver, machine.trust, machine.utc_now)
     checks = [Check("network", lambda: network(probed))]

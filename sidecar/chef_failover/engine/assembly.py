@@ -13,8 +13,7 @@ import attrs
 
 from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.urls import place
-from chef_failover.decide.pace import Pace
-from chef_failover.decide.registration import Spans, identity_of, is_urgent, put_off, spans
+from chef_failover.decide.registration import Spans, is_urgent, put_off, spans
 from chef_failover.decide.steering import ABSENT_KEPT, carried
 from chef_failover.decide.world import apply_listed_drains
 from chef_failover.engine.live_snapshot import LiveSnapshot
@@ -24,6 +23,7 @@ from chef_failover.engine.watch import Watch
 from chef_failover.metrics.counters import Counters
 from chef_failover.model.model import (
     Choice,
+    Pace,
     ProbeResult,
     Registration,
     RegistrationState,
@@ -39,6 +39,7 @@ from chef_failover.model.run_history import RunEvidence
 from chef_failover.node import offline
 from chef_failover.node.key import ClientKey
 from chef_failover.node.machine import Machine
+from chef_failover.registration.base import Registrant
 from chef_failover.server_list.listing import ListedDrain, as_said
 from chef_failover.state.remembered import Known, Remembered, renamed
 
@@ -205,7 +206,7 @@ def _first_snapshot(
     kept = {(place(server.chef_server_url), server.ca_file): server for server in known}
     remembered = renamed(remembered, _new_names(config, remembered))
     existing = key.private_key() if key is not None else None
-    whose = identity_of(identity, existing.public_pem()) if existing is not None else None
+    whose = Registrant(identity, existing).identity if existing is not None else None
     servers = []
     for server in config.servers:
         formerly = _known(remembered, server.name, config.chef_server_url(server))

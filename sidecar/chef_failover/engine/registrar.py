@@ -18,10 +18,11 @@ from collections.abc import Callable
 
 import attrs
 
-from chef_failover.decide.registration import USUAL, Answer, Event, Spans, advance, identity_of, is_urgent
+from chef_failover.decide.registration import USUAL, Spans, advance, is_urgent
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.errors import KeyFileError, ValidatorKeyError
 from chef_failover.model.model import Health, Outcome, Registration, RegistrationState, ServerSnapshot
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Provider, Registrant
 
 WORD_HOLDS_S = 600.0
@@ -146,8 +147,8 @@ class Registrar:
         try:
             registrant = attrs.evolve(self._registrant(), replaces=self._clock() < self._replaces_until)
             if registration.ticket is None:
-                identity = identity_of(registrant.node_name, registrant.key.public_pem())
-                registration = self._enter(attrs.evolve(registration, identity=identity), Answer(Event.BEGIN))
+                registration = attrs.evolve(registration, identity=registrant.identity)
+                registration = self._enter(registration, Answer(Event.BEGIN))
                 self._write_down()
             answer = self._provider.associate(registrant, registration.ticket)
             if answer.event is not Event.FAIL:

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from chef_failover.decide.asking import MOMENT_S, Asking
-from chef_failover.decide.pace import Pace, probe_from
+from chef_failover.decide.pace import probe_from
+from chef_failover.decide.world import leave_alone
 from chef_failover.engine.live_snapshot import LiveSnapshot
 from chef_failover.engine.monitor import Monitor
 from chef_failover.engine.scheduler import Scheduler
-from chef_failover.model.model import Choice, ProbeResult, Snapshot, Standing
+from chef_failover.model.model import Choice, Pace, ProbeResult, Snapshot, Standing
 
 ANSWER_SLACK_S = 0.25
 """A probe that uses its whole time still has to be recorded before a run's question is answered."""
@@ -101,10 +102,9 @@ class Watch:
         If it asked to be left alone, it is, unless the caller ``insists``.
         """
         self._doubted_at = self._clock()
-        if insists and name in self._monitors:
-            self._monitors[name].freshen(self._clock())
-        else:
-            self._freshen(name, self._clock())
+        if insists:
+            self._live.steer(leave_alone, name, -math.inf)
+        self._freshen(name, self._clock())
 
     def refresh(self, *, waits: bool = True) -> None:
         """For a person who looks: have every server probed whose last result is older than `LOOK_S`.

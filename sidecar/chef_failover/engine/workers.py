@@ -43,7 +43,7 @@ def chef_server_for(config: Config, server: Server, node_name: str | None, machi
         chef_server_url=config.chef_server_url(server),
         timeout_s=config.health.timeout,
         ca_file=server.ca_file,
-        node_name=node_name,
+        node_name=node_name or "",
         uses_environment_proxy=config.health.proxy == "environment",
     )
     return ChefServer(target, machine.resolver, machine.trust)
@@ -140,11 +140,11 @@ def make_upkeep(
 
     def create(node: NodeObject) -> bool:
         auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
-        return node_objects.create(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
+        return node_objects.create(chef_server, auth, node, utc_now=machine.utc_now)
 
     def fill(node: NodeObject) -> bool:
         auth = ChefAuth(key.node_name, key.ensure(), protocol(), machine.utc_now)
-        return node_objects.fill(chef_server, auth, key.node_name, node, utc_now=machine.utc_now)
+        return node_objects.fill(chef_server, auth, node, utc_now=machine.utc_now)
 
     care = NodeUpkeep(
         server.name,

@@ -81,4 +81,4 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _get(asker: Asker, path: str) -> dict[str, Any]:
-    return asker.ask("GET", path, None, answers.judge_object).json() or {}
+    return asker.ask("GET", path, None, answers.judge_object).fields

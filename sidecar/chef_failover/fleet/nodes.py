@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from chef_failover.chef.answers import AUTH_SKEW_S
-from chef_failover.fleet.standby import Standby, judge, number
+from chef_failover.fleet.standby import Standby, judge, mapping, number
 
 KEYS = {
     "name": ["name"],
@@ -72,7 +72,7 @@ def parse(row: object, found_on: str, on: datetime.datetime) -> Node:
     Raises:
         ValueError: the row is not what was asked for.
     """
-    data = _mapping(row)
+    data = mapping(row)
     name = data.get("name")
     if not isinstance(name, str) or not name:
         raise ValueError("a row of the search has no name")
@@ -83,7 +83,7 @@ def _facts(data: Mapping[str, Any], on: datetime.datetime) -> Facts:
     available = data.get("available")
     if not isinstance(available, bool):
         return Facts()
-    pin, drains = _mapping(data.get("pin")), _mapping(data.get("drains"))
+    pin, drains = mapping(data.get("pin")), mapping(data.get("drains"))
     return Facts(
         available,
         _text(data.get("version")),
@@ -104,10 +104,6 @@ def _servers(servers: object, drains: Mapping[str, Any], on: datetime.datetime) 
         )
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _text(value: object) -> str | None:

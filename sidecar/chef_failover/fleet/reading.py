@@ -20,7 +20,7 @@ from chef_failover.fleet.report import Source
 from chef_failover.fleet.search import EVERYTHING, NodeSearch
 
 OnProgress = Callable[[int, int], object]
-"""Is told how many more nodes there are to read, and how many more were read."""
+"""Is told how many more nodes there are to read, and how many more were read, by any thread."""
 
 
 class Reading:
@@ -50,7 +50,7 @@ class Reading:
         try:
             if self._query == EVERYTHING:
                 known = search.names()
-                self._tell(len(known), 0)
+                self._progress(len(known), 0)
             for rows in search.pages(self._query):
                 trouble = self._take(rows, chef_server_url, found) or trouble
             for rows in search.named(sorted(known - found)):  # they slipped from page to page
@@ -81,7 +81,3 @@ class Reading:
                 if node.is_newer_than(self.nodes.get(node.name)):
                     self.nodes[node.name] = attrs.evolve(node, facts=self._facts.setdefault(node.facts, node.facts))
         return trouble
-
-    def _tell(self, more: int, done: int) -> None:
-        with self._lock:
-            self._progress(more, done)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import collections
 import datetime
 import enum
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import attrs
 
 from chef_failover.fleet.nodes import Node
-from chef_failover.fleet.standby import Caution, Obstacle, first_of
+from chef_failover.fleet.standby import Barrier, Caution, first_of
 
 Document = dict[str, Any]
 _Names = dict[str, str]
@@ -34,7 +34,7 @@ class Hindrance(enum.StrEnum):
     NO_STANDBY = "no_standby"
 
 
-Reason = Hindrance | Obstacle
+Reason = Hindrance | Barrier
 REASONS: dict[Reason, str] = {
     Hindrance.NOT_INSTALLED: "without chef-failover",
     Hindrance.NOT_SEEN: "not seen for longer than two intervals",
@@ -42,15 +42,15 @@ REASONS: dict[Reason, str] = {
     Hindrance.TOO_OLD: "its chef-failover is too old to tell",
     Hindrance.PINNED: "pinned strictly to this server",
     Hindrance.NO_STANDBY: "no other server is configured",
-    Obstacle.NOT_REGISTERED: "not registered on any standby",
-    Obstacle.DOWN: "every standby that knows it is down",
-    Obstacle.TURNED_AWAY: "its standbys refuse it",
-    Obstacle.NOT_READY: "its standbys lack what a run needs",
-    Obstacle.NO_OBJECT: "no node object on any standby",
-    Obstacle.FAILS_RUNS: "its standbys failed its last runs",
-    Obstacle.IMPAIRED: "its standbys' search index fails",
-    Obstacle.CANNOT_SAVE: "it cannot save its object on any standby",
-    Obstacle.NOT_READ: "its sidecar has yet to read its standbys",
+    Barrier.NOT_REGISTERED: "not registered on any standby",
+    Barrier.DOWN: "every standby that knows it is down",
+    Barrier.TURNED_AWAY: "its standbys refuse it",
+    Barrier.NOT_READY: "its standbys lack what a run needs",
+    Barrier.NO_OBJECT: "no node object on any standby",
+    Barrier.FAILS_RUNS: "its standbys failed its last runs",
+    Barrier.IMPAIRED: "its standbys' search index fails",
+    Barrier.CANNOT_SAVE: "it cannot save its object on any standby",
+    Barrier.NOT_READ: "its sidecar has yet to read its standbys",
 }
 CAUTIONS = {
     Caution.STALE: "the standby is stale",
@@ -110,7 +110,7 @@ def make(
     using = collections.Counter(_in_use(node, names) for node in nodes)
     if without is None:
         without = max(using, key=lambda name: using[name], default=None)
-    elif without not in {*using, *_configured(nodes)}:
+    elif without not in {*using, *(one.name for node in nodes for one in node.facts.servers or ())}:
         raise ValueError(f"no node uses {without}; they use: {', '.join(sorted(using)) or 'none'}")
     states = _groups(STATES, ((state, node.name) for node in nodes for state in _states(node, seen_after)))
     outcome = _without(nodes, names, without, seen_after) if without is not None else None
@@ -145,16 +145,15 @@ def _without(nodes: Iterable[Node], names: _Names, without: str, seen_after: flo
             others = tuple(one for one in node.facts.servers or () if one.name != without)
             best = first_of(others)
             if best is None:
-                alone.append((_nearest(one.obstacle for one in others), node.name))
+                alone.append((_nearest(one.barrier for one in others), node.name))
             else:
                 go_on[best.name] += 1
                 cautions += [(caution, node.name) for caution in best.cautions]
-    left_alone = _groups(REASONS, alone)
     return {
         "server": without,
         "go_on": dict(go_on.most_common()),
         "count": sum(go_on.values()),
-        "left_alone": left_alone,
+        "left_alone": _groups(REASONS, alone),
         "cautions": _groups(CAUTIONS, cautions),
     }
 
@@ -162,7 +161,7 @@ def _without(nodes: Iterable[Node], names: _Names, without: str, seen_after: flo
 def _hindrance(node: Node, without: str, seen_after: float) -> Hindrance | None:
     facts = node.facts
     checks = (
-        (node.seen_at is None or node.seen_at < seen_after, Hindrance.NOT_SEEN),
+        (_is_unseen(node, seen_after), Hindrance.NOT_SEEN),
         (facts.available is None, Hindrance.NOT_INSTALLED),
         (facts.available is False, Hindrance.SIDECAR_DOWN),
         (facts.servers is None, Hindrance.TOO_OLD),
@@ -172,25 +171,26 @@ def _hindrance(node: Node, without: str, seen_after: float) -> Hindrance | None:
     return next((hindrance for holds, hindrance in checks if holds), None)
 
 
-def _nearest(obstacles: Iterable[Obstacle | None]) -> Obstacle:
-    found = {*obstacles}
-    return next(obstacle for obstacle in Obstacle if obstacle in found)
+def _nearest(barriers: Iterable[Barrier | None]) -> Barrier:
+    found = {*barriers}
+    return next(barrier for barrier in Barrier if barrier in found)
 
 
-def _states(node: Node, seen_after: float) -> Iterator[str]:
+def _states(node: Node, seen_after: float) -> list[str]:
     facts = node.facts
-    if facts.is_degraded:
-        yield "degraded"
-    if facts.drained:
-        yield "drained"
-    if facts.pinned:
-        yield "pinned"
-    if facts.available is None:
-        yield Hindrance.NOT_INSTALLED
-    if facts.available is False:
-        yield Hindrance.SIDECAR_DOWN
-    if node.seen_at is None or node.seen_at < seen_after:
-        yield Hindrance.NOT_SEEN
+    checks = (
+        (facts.is_degraded, "degraded"),
+        (facts.drained, "drained"),
+        (facts.pinned, "pinned"),
+        (facts.available is None, Hindrance.NOT_INSTALLED),
+        (facts.available is False, Hindrance.SIDECAR_DOWN),
+        (_is_unseen(node, seen_after), Hindrance.NOT_SEEN),
+    )
+    return [state for holds, state in checks if holds]
+
+
+def _is_unseen(node: Node, seen_after: float) -> bool:
+    return node.seen_at is None or node.seen_at < seen_after
 
 
 def _groups(titles: dict[Any, str], members: Iterable[tuple[Any, str]]) -> list[Document]:
@@ -216,7 +216,3 @@ def _names(nodes: Iterable[Node]) -> _Names:
 def _in_use(node: Node, names: _Names) -> str:
     """The server that its runs use: by its own word, or else the one that had its newest object."""
     return node.facts.server or names.get(node.found_on, node.found_on)
-
-
-def _configured(nodes: Iterable[Node]) -> set[str]:
-    return {one.name for node in nodes for one in node.facts.servers or ()}

@@ -11,7 +11,6 @@ A server that fails as a whole is not asked again within the call.
 from __future__ import annotations
 
 import datetime
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -43,14 +42,9 @@ class Servers:
 
     def __init__(self, sessions: Sequence[Session], progress: OnProgress = lambda more, done: None) -> None:  # noqa: ARG005
         self._servers = [_Server(session.account, session.asker) for session in sessions]
-        self._users = frozenset(session.account.user for session in sessions)
-        self._progress = progress
-        self._lock = threading.Lock()
-
-    @property
-    def users(self) -> frozenset[str]:
+        self.users = frozenset(session.account.user for session in sessions)
         """Those who sign the requests."""
-        return self._users
+        self._progress = progress
 
     def find(self, instance_id: str) -> frozenset[str]:
         """The names of the nodes that this EC2 instance has saved, on any server.
@@ -65,12 +59,12 @@ class Servers:
 
     def look(self, names: Sequence[str], on: datetime.datetime, *, with_rights: bool = False) -> Sightings:
         """What each server has of each node now, which is ``on``; ``with_rights``: and whose each object is."""
-        self._tell(len(names) * len(self._servers), 0)
+        self._progress(len(names) * len(self._servers), 0)
         return self._each(names, lambda server, _, name: server.look(name, on, with_rights=with_rights))
 
     def remove(self, found: Sightings) -> Sightings:
         """Remove the nodes that were ``found``, and return what became of them. A server in trouble stays as it is."""
-        self._tell(2 * len(found) * len(self._servers), 0)
+        self._progress(2 * len(found) * len(self._servers), 0)
 
         def remove_unsaved(server: _Server, place: int, name: str) -> Sighting:
             mine = found[name][place]
@@ -92,16 +86,12 @@ class Servers:
             done = []
             for name in names:
                 done.append(work(self._servers[place], place, name))
-                self._tell(0, 1)
+                self._progress(0, 1)
             return done
 
         with ThreadPoolExecutor(max_workers=len(self._servers)) as pool:
             columns = list(pool.map(on_one, range(len(self._servers))))
         return dict(zip(names, zip(*columns, strict=True), strict=True))
-
-    def _tell(self, more: int, done: int) -> None:
-        with self._lock:
-            self._progress(more, done)
 
 
 class _Server:
@@ -183,7 +173,7 @@ class _Server:
             raise self._failed
 
         def judge(answer: Answer, user: str, utc_now: datetime.datetime) -> Finding:
-            if what and answer.status == 200 and isinstance((answer.json() or {}).get("update"), dict):
+            if what and answer.status == 200 and isinstance(answer.fields.get("update"), dict):
                 return Finding(Outcome.OK)
             finding = judge_one(answer, name, user, utc_now)
             is_refused = finding.outcome is Outcome.FORBIDDEN
@@ -194,7 +184,7 @@ class _Server:
         except SearchError as error:
             self._failed = None if error.is_of_object else error
             raise
-        return answer.json() if answer.status == 200 else None
+        return answer.document if answer.status == 200 else None
 
 
 def _strings(value: object) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 
 from chef_failover.durations import in_words
-from chef_failover.fleet.standby import number
+from chef_failover.fleet.standby import mapping, number
 
 ALIVE_S = 3600.0
 """A node that saved its object within so many seconds may live. chef-client runs every half hour or so."""
@@ -95,9 +95,9 @@ def parse(
     ``administrators`` are those of the server's group: a Chef Infra Server does not say it of a client. A node writes
     the time of its run itself: what lies ahead counts as now.
     """
-    automatic = _mapping((node or {}).get("automatic"))
+    automatic = mapping((node or {}).get("automatic"))
     seen_at = number(automatic.get("ohai_time"), 0.0, _LATEST)
-    instance_id = _mapping(automatic.get("ec2")).get("instance_id")
+    instance_id = mapping(automatic.get("ec2")).get("instance_id")
     told = client or {}
     is_administrator = told.get("admin") is True or told.get("name") in administrators
     return Sighting(
@@ -241,7 +241,3 @@ def _age_s(sighting: Sighting, on: datetime.datetime) -> float:
 
 def _ago(sighting: Sighting, on: datetime.datetime) -> str:
     return f"{in_words(_age_s(sighting, on))} ago"
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -114,12 +114,12 @@ class NodeSearch:
         words = {"q": query, "start": start, "rows": count or PAGE}
         asked = urlencode(words, errors="replace", quote_via=quote)  # half a surrogate pair, in a name, is no UTF-8
         answer = self._asker.ask("POST", f"search/node?{asked}", self._keys, answers.judge_search)
-        body = answer.json() or {}
+        body = answer.fields
         rows = [row.get("data") if isinstance(row, dict) else None for row in body["rows"]]
         return _Page(body["total"], rows)
 
     def _listing(self, kind: str) -> list[str]:
-        return list(self._asker.ask("GET", kind, None, answers.judge_listing).json() or {})
+        return list(self._asker.ask("GET", kind, None, answers.judge_listing).fields)
 
 
 def _escaped(value: str) -> str:

@@ -3,7 +3,7 @@
 `GET /v1/servers` and ``node['chef_failover']`` describe a server in the same words, so one rule serves the node that
 asks for itself and the report on all nodes.
 
-An obstacle fails the node's runs there. A caution does not: a run on a stale server works, and so does one under a
+A barrier fails the node's runs there. A caution does not: a run on a stale server works, and so does one under a
 certificate that ends next week. A drain is neither, since a drained server is used where no other one is well.
 """
 
@@ -22,7 +22,7 @@ _MOST = 1e6
 """Of a priority, either way: config.yml allows six digits."""
 
 
-class Obstacle(enum.StrEnum):
+class Barrier(enum.StrEnum):
     """Why a server could not take a node over now, the one that is nearest to doing so first."""
 
     NOT_READ = "not_read"
@@ -44,30 +44,30 @@ class Caution(enum.StrEnum):
 
 
 SENTENCES = {
-    Obstacle.NOT_READ: "the sidecar has not read yet what a run finds there",
-    Obstacle.CANNOT_SAVE: "this node cannot save its object there",
-    Obstacle.IMPAIRED: "its search index fails, so every run fails at its last save",
-    Obstacle.FAILS_RUNS: "it failed the last runs of this node",
-    Obstacle.NO_OBJECT: "it has no object of this node",
-    Obstacle.NOT_READY: "it lacks what a run needs",
-    Obstacle.TURNED_AWAY: "it refuses this node",
-    Obstacle.DOWN: "it is not UP",
-    Obstacle.NOT_REGISTERED: "this node is not registered there",
+    Barrier.NOT_READ: "the sidecar has not read yet what a run finds there",
+    Barrier.CANNOT_SAVE: "this node cannot save its object there",
+    Barrier.IMPAIRED: "its search index fails, so every run fails at its last save",
+    Barrier.FAILS_RUNS: "it failed the last runs of this node",
+    Barrier.NO_OBJECT: "it has no object of this node",
+    Barrier.NOT_READY: "it lacks what a run needs",
+    Barrier.TURNED_AWAY: "it refuses this node",
+    Barrier.DOWN: "it is not UP",
+    Barrier.NOT_REGISTERED: "this node is not registered there",
 }
 _BY_STANDING = {
-    "impaired": Obstacle.IMPAIRED,
-    "fails_runs": Obstacle.FAILS_RUNS,
-    "turns_node_away": Obstacle.TURNED_AWAY,
-    "failing": Obstacle.DOWN,
+    "impaired": Barrier.IMPAIRED,
+    "fails_runs": Barrier.FAILS_RUNS,
+    "turns_node_away": Barrier.TURNED_AWAY,
+    "failing": Barrier.DOWN,
 }
 
 
 @attrs.frozen
 class Standby:
-    """One server of a node. ``obstacle`` None: it could take the node over now; of two, the smaller priority does."""
+    """One server of a node. ``barrier`` None: it could take the node over now; of two, the smaller priority does."""
 
     name: str
-    obstacle: Obstacle | None = None
+    barrier: Barrier | None = None
     cautions: tuple[Caution, ...] = ()
     is_drained: bool = False
     priority: int = 0
@@ -82,7 +82,7 @@ def judge(name: str, entry: Mapping[str, Any], *, is_drained: bool, on: datetime
     priority = number(entry.get("priority", 0), -_MOST, _MOST)
     if priority is None:
         raise ValueError(f"{name} has no priority of up to six digits")
-    return Standby(name, _obstacle(entry), tuple(_cautions(entry, on)), is_drained, int(priority))
+    return Standby(name, _barrier(entry), tuple(_cautions(entry, on)), is_drained, int(priority))
 
 
 def number(value: object, least: float, most: float) -> float | None:
@@ -92,9 +92,14 @@ def number(value: object, least: float, most: float) -> float | None:
     return float(value)
 
 
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return ``value`` if it is an object of JSON, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def first_of(standbys: tuple[Standby, ...]) -> Standby | None:
     """The one that would be used; a drained one only if no other is left. Equal ones are taken as they stand."""
-    usable = [standby for standby in standbys if standby.obstacle is None]
+    usable = [standby for standby in standbys if standby.barrier is None]
     return min(usable, key=lambda standby: (standby.is_drained, standby.priority), default=None)
 
 
@@ -122,9 +127,9 @@ def of_node(document: Mapping[str, Any], *, on: datetime.datetime) -> dict[str, 
         "servers": []
         if best
         else [
-            {"name": one.name, "obstacle": one.obstacle, "lacks": lacks[one.name] or [SENTENCES[one.obstacle]]}
+            {"name": one.name, "obstacle": one.barrier, "lacks": lacks[one.name] or [SENTENCES[one.barrier]]}
             for one in standbys
-            if one.obstacle
+            if one.barrier
         ],
     }
 
@@ -141,18 +146,18 @@ def _unknowable(document: Mapping[str, Any], others: list[Mapping[str, Any]]) ->
     return None if others else "no other server is configured"
 
 
-def _obstacle(entry: Mapping[str, Any]) -> Obstacle | None:
+def _barrier(entry: Mapping[str, Any]) -> Barrier | None:
     if entry["association"] != "associated":
-        return Obstacle.NOT_REGISTERED
+        return Barrier.NOT_REGISTERED
     if entry["health"] != "UP":
-        return Obstacle.DOWN
+        return Barrier.DOWN
     if not entry["ready"]:
-        return Obstacle.NO_OBJECT if entry.get("has_object") is False else Obstacle.NOT_READY
+        return Barrier.NO_OBJECT if entry.get("has_object") is False else Barrier.NOT_READY
     if entry["may_save"] is False:
-        return Obstacle.CANNOT_SAVE
+        return Barrier.CANNOT_SAVE
     standing = entry.get("standing")
     found = _BY_STANDING.get(standing) if isinstance(standing, str) else None
-    return found or (Obstacle.NOT_READ if entry.get("unread") is True else None)
+    return found or (Barrier.NOT_READ if entry.get("unread") is True else None)
 
 
 def _cautions(entry: Mapping[str, Any], on: datetime.datetime) -> list[Caution]:

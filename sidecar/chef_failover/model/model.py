@@ -329,6 +329,11 @@ class ServerSnapshot:
         return self.has_node_object is False or (self.node_object is not None and not self.node_object.does_something)
 
     @property
+    def useful_node_object(self) -> NodeObject | None:
+        """`node_object`, if it does something."""
+        return self.node_object if self.node_object is not None and self.node_object.does_something else None
+
+    @property
     def has_useful_node_object(self) -> bool:
         """An object of this node that does something was read there, in this life or else in a former one."""
         return not self.is_left_empty and (self.had_useful_node_object or self.node_object is not None)
@@ -364,6 +369,15 @@ class ServerSnapshot:
 
 
 @attrs.frozen
+class Obstacle:
+    """Why a server is not to be used while another one stands better."""
+
+    standing: Standing
+    words: str
+    """What it is, as words of their own."""
+
+
+@attrs.frozen
 class Verdict:
     """How one server stood when the choice was made."""
 
@@ -375,6 +389,8 @@ class Verdict:
     """Its last probe did not fail: if it was passed over, then for another reason."""
     hold_down_s: float = 0.0
     """Seconds until the node may move here from the server in use; infinite for never."""
+    obstacles: tuple[Obstacle, ...] = ()
+    """What gives it that standing."""
     sentence: str = ""
     """Why it was chosen or passed over, as words that follow its name and a colon."""
 
@@ -421,6 +437,21 @@ class Thresholds:
 
     rise: int = 2
     fall: int = 3
+
+
+@attrs.frozen
+class Pace:
+    """Seconds between probes: in a steady state, and while a server that is UP fails."""
+
+    interval_s: float
+    retry_interval_s: float
+
+    @property
+    def first_step_s(self) -> float:
+        """The span within which the first probe after trouble falls; each further setback doubles it.
+
+        It is a part of ``interval_s``, since a whole fleet may meet the same trouble."""
+        return min(self.interval_s, max(self.retry_interval_s, self.interval_s / 32))
 
 
 @attrs.frozen
@@ -472,6 +503,11 @@ class Snapshot:
     def chosen(self) -> str | None:
         """The name of the settled choice."""
         return self.choice.name if self.choice else None
+
+    @property
+    def origin(self) -> ServerSnapshot | None:
+        """The server with which others are compared: `used_server`."""
+        return self.server(self.used_server) if self.used_server and self.used else None
 
     def is_in_use(self, name: str) -> bool:
         """The settled choice is that server."""

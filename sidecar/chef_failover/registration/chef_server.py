@@ -14,6 +14,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 
+import attrs
+
 from chef_failover.chef import answers
 from chef_failover.chef.answers import Finding
 from chef_failover.chef.deadline import ProbeError
@@ -21,10 +23,10 @@ from chef_failover.chef.https import ChefServer, Connection
 from chef_failover.chef.libcrypto import PrivateKey
 from chef_failover.chef.protocol import SIGNING_PROTOCOLS
 from chef_failover.chef.signing import ChefAuth
-from chef_failover.decide.registration import Answer, Event
 from chef_failover.decide.rights import cure
-from chef_failover.errors import KeyFileError, ValidatorKeyError
+from chef_failover.errors import KeyFileError
 from chef_failover.model.model import Outcome
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
 
 _ADVICE = {
@@ -37,69 +39,57 @@ _ADVICE = {
 """What a person has to mend, by what the server says to the validator."""
 
 
+@attrs.frozen
 class ChefServerProvider:
-    """Registers with ``server``.
+    """Registers with ``server``, in the name of the client ``validator``, at ``utc_now()``."""
 
-    Args:
-        server: how to reach it.
-        validator: the client that may create clients.
-        read_key: reads the validator's key, each time that it is needed; None when none is configured.
-        utc_now: wall time, for signatures.
-    """
+    server: ChefServer
+    validator: str
+    read_key: Callable[[], PrivateKey] | None
+    """Reads the validator's key, each time that it is needed; None when none is configured."""
+    utc_now: Callable[[], datetime.datetime]
 
     repairs = True
-
-    def __init__(
-        self,
-        server: ChefServer,
-        *,
-        validator: str,
-        read_key: Callable[[], PrivateKey] | None,
-        utc_now: Callable[[], datetime.datetime],
-    ) -> None:
-        self._server = server
-        self._validator = validator
-        self._read_key = read_key
-        self._utc_now = utc_now
 
     def associate(self, registrant: Registrant, ticket: str | None) -> Answer:  # noqa: ARG002
         """Registered at once, or not: there is never anything to ask after."""
         try:
-            with self._server.open() as connection:
-                known, answer = _ask_as(connection, registrant, self._utc_now)
+            with self.server.open() as connection:
+                known, answer = _ask_as(connection, registrant, self.utc_now)
             if known.outcome is not Outcome.NOT_ASSOCIATED:
                 return _judge_known(known, answer)
-            if self._read_key is None:
+            if self.read_key is None:
                 return Answer(
                     Event.REFUSE, "the server does not know this node; set association.validator_key to register it"
                 )
-            validator_key = self._read_key()
-            with self._server.open() as connection:
+            validator_key = self.read_key()
+            with self.server.open() as connection:
                 return self._register(connection, registrant, validator_key)
         except ProbeError as error:
             return Answer(Event.FAIL, error.detail)
         except KeyFileError as error:
-            is_throttled = isinstance(error, ValidatorKeyError) and error.is_throttled
-            return Answer(Event.FAIL if error.is_passing else Event.REFUSE, str(error), is_throttled=is_throttled)
+            event = Event.FAIL if error.is_passing else Event.REFUSE
+            return Answer(event, str(error), is_throttled=error.is_throttled)
 
     def _register(self, connection: Connection, registrant: Registrant, validator_key: PrivateKey) -> Answer:
         document = {"name": registrant.node_name, "public_key": registrant.key.public_pem().decode()}
         for protocol in SIGNING_PROTOCOLS:
-            auth = ChefAuth(self._validator, validator_key, protocol, self._utc_now)
+            auth = ChefAuth(self.validator, validator_key, protocol, self.utc_now)
             answer = connection.request("POST", f"{connection.target.chef_server_url}/clients", auth, document)
             if answer.status == 409:
-                known, answer = _ask_as(connection, registrant, self._utc_now, [protocol])
-                is_other = known.outcome is Outcome.NOT_ASSOCIATED
-                return _conflict(registrant) if is_other else _judge_known(known, answer)
-            finding = answers.judge_created(answer, self._validator, self._utc_now())
+                known, answer = _ask_as(connection, registrant, self.utc_now, [protocol])
+                if known.outcome is Outcome.NOT_ASSOCIATED:
+                    return Answer(Event.REFUSE, conflict(registrant.node_name))
+                return _judge_known(known, answer)
+            finding = answers.judge_created(answer, self.validator, self.utc_now())
             if answer.status not in (400, 401) or finding.outcome is Outcome.CLOCK_SKEW:
                 break
         return self._judge_created(finding, answer)
 
     def _judge_created(self, finding: Finding, answer: answers.Answer) -> Answer:
-        what_to_do = advice(finding, self._validator)
+        what_to_do = advice(finding, self.validator)
         if finding.outcome is Outcome.OK:
-            return Answer(Event.CONFIRM, f"registered by {self._validator}")
+            return Answer(Event.CONFIRM, f"registered by {self.validator}")
         if what_to_do is not None:
             return Answer(Event.REFUSE, what_to_do)
         if 400 <= answer.status < 500 and finding.outcome is Outcome.SERVER_ERROR:
@@ -149,7 +139,7 @@ def _ask_as(
     """What the server says to a request in the node's own name; 400 is its word for a protocol it does not know."""
     for protocol in protocols:
         auth = ChefAuth(registrant.node_name, registrant.key, protocol, utc_now)
-        answer = connection.request("GET", connection.target.client_url, auth)
+        answer = connection.request("GET", connection.target.own("clients"), auth)
         if answer.status != 400:
             break
     return answers.judge_client(answer, registrant.node_name, utc_now()), answer
@@ -172,7 +162,3 @@ def _judge_failure(finding: Finding, answer: answers.Answer) -> Answer:
     if answer.status not in (429, 503):
         return Answer(Event.FAIL, finding.detail)
     return Answer(Event.FAIL, finding.detail, not_before_s=answers.retry_after_s(answer), is_throttled=True)
-
-
-def _conflict(registrant: Registrant) -> Answer:
-    return Answer(Event.REFUSE, conflict(registrant.node_name))

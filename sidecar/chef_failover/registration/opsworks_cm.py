@@ -18,16 +18,18 @@ Sources: the API reference of AWS OpsWorks CM, 2016-11-01; userdata.sh of its st
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
 
 from chef_failover.aws import call as aws
-from chef_failover.decide.registration import Answer, Event
+from chef_failover.config.settings import OpsworksAssociation
 from chef_failover.decide.rights import cure
+from chef_failover.decide.spread import varied
 from chef_failover.errors import AwsError
+from chef_failover.model.registration import Answer, Event
 from chef_failover.registration.base import Registrant
-from chef_failover.registration.opsworks_errors import Place, judge
 
 ATTRIBUTE_NAMES = (
     ("CHEF_AUTOMATE_ORGANIZATION", "CHEF_AUTOMATE_NODE_PUBLIC_KEY"),
@@ -37,6 +39,7 @@ ATTRIBUTE_NAMES = (
 REMOVAL = "removal "
 """Begins the ticket of a DisassociateNode."""
 LONGEST_TOKEN = 2000
+POLICY = "packaging/iam/opsworks-cm.json"
 POLL_S = 5.0
 LONGEST_POLL_S = 160.0
 MOST_POLLS = 240
@@ -44,34 +47,34 @@ MOST_POLLS = 240
 
 
 class OpsworksCm:
-    """Registers nodes with one server of OpsWorks CM.
+    """Registers nodes with the server ``server_name`` of OpsWorks CM, which ``association`` says where to ask.
 
-    Args:
-        server_name: the server's name there.
-        region: of that server.
-        organization: on it.
-        endpoint_url: where the service answers, when that is not its public address.
-        call: makes the AWS call.
-        is_known: asks the Chef server itself whether it takes the registrant's key already.
-        rng: spreads the fleet's questions.
+    ``is_known`` asks the Chef server itself whether it takes the registrant's key already.
     """
 
     repairs = True
 
     def __init__(
         self,
-        server_name: str,
+        association: OpsworksAssociation,
         *,
-        region: str,
+        server_name: str,
         organization: str = "default",
-        endpoint_url: str | None = None,
         call: aws.Call = aws.call,
         is_known: Callable[[Registrant], bool] = lambda _: False,
         rng: random.Random,
     ) -> None:
-        self._place = Place(server_name, region, endpoint_url)
+        self._association = association
+        self._service = f"OpsWorks CM in {association.region}"
+        self._server_name = server_name
         self._organization = organization
-        self._call = call
+        self._call = functools.partial(
+            call,
+            "opsworkscm",
+            region=association.region,
+            endpoint_url=association.endpoint_url,
+            ca_file=association.ca_file,
+        )
         self._is_known = is_known
         self._rng = rng
         self._poll_s = POLL_S
@@ -83,7 +86,7 @@ class OpsworksCm:
             self._polls_left -= 1
             if self._polls_left < 0:
                 return Answer(
-                    Event.FAIL, f"{self._place.service} did not finish the request in time; retrying from the start"
+                    Event.FAIL, f"{self._service} did not finish the request in time; retrying from the start"
                 )
             return self._ask_after(registrant, ticket)
         return self._remove(registrant) if registrant.replaces else self._begin(registrant)
@@ -94,11 +97,8 @@ class OpsworksCm:
         try:
             reply = self._ask("DisassociateNode", NodeName=registrant.node_name, EngineAttributes=attributes)
         except AwsError as error:
-            return judge(error, "DisassociateNode", self._place)
-        token = _token(reply)
-        if token is None:
-            return Answer(Event.FAIL, f"{self._place.service} sent no token")
-        return self._go_on(f"{REMOVAL}{token}", f"{self._place.service} is removing the older registration")
+            return self._judge(error, "DisassociateNode")
+        return self._follow(reply, "is removing the older registration", REMOVAL)
 
     def _begin(self, registrant: Registrant) -> Answer:
         self._poll_s, self._polls_left = POLL_S, MOST_POLLS
@@ -110,18 +110,15 @@ class OpsworksCm:
                 reply = self._ask("AssociateNode", NodeName=registrant.node_name, EngineAttributes=attributes)
             except AwsError as error:
                 if error.code != "ValidationException":
-                    return judge(error, "AssociateNode", self._place)
+                    return self._judge(error, "AssociateNode")
                 rejections.append(error)
             else:
-                token = _token(reply)
-                if token is not None:
-                    return self._go_on(token, f"{self._place.service} is registering this node")
-                return Answer(Event.FAIL, f"{self._place.service} sent no token")
+                return self._follow(reply, "is registering this node")
         # Neither names were it; that the node's name is taken might be.
         return self._confirm_known(registrant) or Answer(Event.REFUSE, self._rejected(registrant, rejections[0]))
 
     def _ask_after(self, registrant: Registrant, ticket: str) -> Answer:
-        service = self._place.service
+        service = self._service
         try:
             token = ticket.removeprefix(REMOVAL)
             reply = self._ask("DescribeNodeAssociationStatus", NodeAssociationStatusToken=token)
@@ -140,23 +137,58 @@ class OpsworksCm:
         return self._go_on(ticket, f"{service} sent an unknown status")
 
     def _ask(self, operation: str, **parameters: object) -> dict[str, Any]:
-        place = self._place
-        named = {"ServerName": place.server_name, **parameters}
-        return self._call("opsworkscm", operation, named, region=place.region, endpoint_url=place.endpoint_url)
+        return self._call(operation, {"ServerName": self._server_name, **parameters})
 
     def _judge_question(self, error: AwsError, ticket: str) -> Answer:
         """Whatever may pass leaves the request itself under way."""
-        service = self._place.service
+        service = self._service
         error = AwsError(error.code, error.message.replace(ticket.removeprefix(REMOVAL), "…"), error.status)
         if error.code in ("ResourceNotFoundException", "ValidationException"):
             return Answer(Event.FAIL, f"{service} does not know the request any more; retrying from the start")
         if not error.is_passing:
-            return judge(error, "DescribeNodeAssociationStatus", self._place)
+            return self._judge(error, "DescribeNodeAssociationStatus")
         self._poll_s = min(LONGEST_POLL_S, 2 * self._poll_s)
         return self._go_on(ticket, f"{service} does not say how the request stands: {error}")
 
+    def _judge(self, error: AwsError, operation: str) -> Answer:
+        """What a person must mend is REFUSE, with the configuration key that is the likeliest. All the rest is FAIL."""
+        if error.is_throttled:
+            return Answer(Event.FAIL, f"{self._service} is busy: {error}", is_throttled=True)
+        return Answer(Event.FAIL if error.is_passing else Event.REFUSE, self._sentence(error, operation))
+
+    def _sentence(self, error: AwsError, operation: str) -> str:
+        service, server, region = self._service, self._server_name, self._association.region
+        if error.is_about_credentials:
+            return (
+                f"{service} rejects this node's AWS credentials: {error}; give the instance a profile that allows"
+                f" what {POLICY} has, and check its clock"
+            )
+        match error.code:
+            case "InvalidStateException":
+                return f"{service} says that server {server} is not HEALTHY: {error.message}"
+            case "ResourceNotFoundException":
+                return (
+                    f"{service} shows this node no server {server}; correct association.server_name or"
+                    f" association.region, or allow what {POLICY} has"
+                )
+            case "AccessDeniedException" | "AccessDenied":
+                return f"this node's role may not call opsworks-cm:{operation} in {region}; allow what {POLICY} has"
+            case "Unreachable" if self._association.endpoint_url is None:
+                return (
+                    f"{error}; check association.region. AWS ended OpsWorks for Chef Automate in May 2024; set"
+                    f" association.endpoint_url for another address"
+                )
+        return f"{service}: {error}; check association.region and association.endpoint_url"
+
+    def _follow(self, reply: dict[str, Any], detail: str, kind: str = "") -> Answer:
+        """Ask after the token in ``reply``, if it is one that can be written down."""
+        token = reply.get("NodeAssociationStatusToken")
+        if not isinstance(token, str) or not 0 < len(token) <= LONGEST_TOKEN or not token.isprintable():
+            return Answer(Event.FAIL, f"{self._service} sent no token")
+        return self._go_on(f"{kind}{token}", f"{self._service} {detail}")
+
     def _go_on(self, ticket: str, detail: str) -> Answer:
-        pause_s = self._poll_s * self._rng.uniform(0.8, 1.2)
+        pause_s = varied(self._poll_s, self._rng.random())
         return Answer(Event.GO_ON, detail, ticket=ticket, not_before_s=pause_s)
 
     def _confirm_known(self, registrant: Registrant) -> Answer | None:
@@ -166,21 +198,14 @@ class OpsworksCm:
     def _failed(self, registrant: Registrant) -> str:
         node = registrant.node_name
         return (
-            f"{self._place.service} could not register this node and gives no reason. If {self._place.server_name} has"
+            f"{self._service} could not register this node and gives no reason. If {self._server_name} has"
             f" a client {node} with another key, delete it (knife client delete {node}). This node's object there then"
             f" belongs to the deleted client: {cure(node)}"
         )
 
     def _rejected(self, registrant: Registrant, error: AwsError) -> str:
         return (
-            f"{self._place.service} rejects the server name {self._place.server_name}, the organization"
+            f"{self._service} rejects the server name {self._server_name}, the organization"
             f" {self._organization} or the node name {registrant.node_name}: {error.message}; correct"
             f" association.server_name, organization or node.name"
         )
-
-
-def _token(reply: dict[str, Any]) -> str | None:
-    """What is asked after, if it is a token that can be written down."""
-    token = reply.get("NodeAssociationStatusToken")
-    is_one = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and token.isprintable()
-    return token if is_one else None

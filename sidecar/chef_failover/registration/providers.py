@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 from chef_failover.aws import call as aws
 from chef_failover.chef.https import ChefServer
-from chef_failover.config.settings import ChefServerAssociation, Config, NoAssociation, OpsworksAssociation, Server
+from chef_failover.config.settings import ChefServerAssociation, Config, OpsworksAssociation, Server
 from chef_failover.registration import validator_key
-from chef_failover.registration.base import Provider
+from chef_failover.registration.base import NoProvider, Provider
 from chef_failover.registration.chef_server import ChefServerProvider, is_known
-from chef_failover.registration.none import NoProvider
 from chef_failover.registration.opsworks_cm import OpsworksCm
 
 VALIDATOR_WITHOUT_ORGANIZATION = "chef-validator"
@@ -29,22 +28,18 @@ def make_provider(
     call: aws.Call = aws.call,
 ) -> Provider:
     """What registers the node with ``server``, which ``chef_server`` speaks to; ``call`` asks AWS."""
-    if not isinstance(server.association, NoAssociation):
-        call = aws.trusting(call, server.association.ca_file)
     match server.association:
-        case ChefServerAssociation(validator_key=source, region=region, endpoint_url=endpoint_url) as association:
-            read_key = None
-            if source is not None:
-                read_key = functools.partial(
-                    validator_key.read, source, region=region, endpoint_url=endpoint_url, call=call
-                )
-            validator = validator_of(config, server, association)
-            return ChefServerProvider(chef_server, validator=validator, read_key=read_key, utc_now=utc_now)
-        case OpsworksAssociation(region=region, server_name=name, endpoint_url=endpoint_url):
+        case ChefServerAssociation(validator_key=source) as association:
+            return ChefServerProvider(
+                chef_server,
+                validator=validator_of(config, server, association),
+                read_key=functools.partial(validator_key.read, source, association, call) if source else None,
+                utc_now=utc_now,
+            )
+        case OpsworksAssociation() as association:
             return OpsworksCm(
-                name or server.name,
-                region=region,
-                endpoint_url=endpoint_url,
+                association,
+                server_name=association.server_name or server.name,
                 organization=config.organization(server) or "default",
                 call=call,
                 is_known=functools.partial(is_known, chef_server, utc_now=utc_now),

@@ -6,31 +6,29 @@ anything of it, nor of the secret around it.
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
 from chef_failover import files
 from chef_failover.aws import call as aws
 from chef_failover.chef.libcrypto import PrivateKey
+from chef_failover.config.settings import ChefServerAssociation
 from chef_failover.config.source import Source, Store
 from chef_failover.errors import AwsError, ValidatorKeyError
 
 SIZE_LIMIT = 65536
 """What Secrets Manager takes at the most; no key is near it."""
-_MISSING = ("ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound")
-_FORBIDDEN = ("AccessDeniedException", "AccessDenied", "DecryptionFailure", "InvalidKeyId")
 
 
-def read(
-    source: Source, *, region: str | None, endpoint_url: str | None = None, call: aws.Call = aws.call
-) -> PrivateKey:
-    """The key in ``source``; ``region`` and ``endpoint_url`` are those of the AWS service that keeps it.
+def read(source: Source, association: ChefServerAssociation, call: aws.Call = aws.call) -> PrivateKey:
+    """The key in ``source``. If AWS keeps it, ``call`` asks where ``association`` says.
 
     Raises:
         ValidatorKeyError: it cannot be read, or is not an RSA key. Says whether that may pass.
         KeyFileError: this machine has no OpenSSL 3.
     """
-    text = _from_file(source) if source.store is Store.FILE else _from_aws(source, region, endpoint_url, call)
+    text = _from_file(source) if source.store is Store.FILE else _from_aws(source, association, call)
     if source.part is not None:
         text = _member(source, text)
     if not text.strip():
@@ -60,30 +58,19 @@ def _from_file(source: Source) -> bytes:
         raise _error(source, f"cannot be read: {error.strerror}") from error
 
 
-def _from_aws(source: Source, region: str | None, endpoint_url: str | None, call: aws.Call) -> bytes:
-    if region is None:
-        raise _error(source, "is in AWS: set association.region")
+def _from_aws(source: Source, association: ChefServerAssociation, call: aws.Call) -> bytes:
+    region = association.region or ""  # the configuration is not valid without one
+    call = functools.partial(call, region=region, endpoint_url=association.endpoint_url, ca_file=association.ca_file)
     try:
         if source.store is Store.SECRETS_MANAGER:
-            reply = call(
-                "secretsmanager",
-                "GetSecretValue",
-                {"SecretId": source.place},
-                region=region,
-                endpoint_url=endpoint_url,
-            )
+            reply = call("secretsmanager", "GetSecretValue", {"SecretId": source.place})
             value = reply.get("SecretString") or reply.get("SecretBinary")
         else:
-            reply = call(
-                "ssm",
-                "GetParameter",
-                {"Name": source.place, "WithDecryption": True},
-                region=region,
-                endpoint_url=endpoint_url,
-            )
+            reply = call("ssm", "GetParameter", {"Name": source.place, "WithDecryption": True})
             value = reply.get("Parameter", {}).get("Value")
     except AwsError as error:
-        raise _judge(source, region, error) from error
+        why = aws.why_unread(error, region, f"packaging/iam/{source.store}.json", "it, or association.region")
+        raise _error(source, why, is_passing=error.is_passing, is_throttled=error.is_throttled) from error
     if value is None:
         raise _error(source, f"has no value in {region}", is_passing=True)
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
@@ -101,21 +88,6 @@ def _member(source: Source, text: bytes) -> bytes:
     if not isinstance(member, str):
         raise _error(source, f"has no string under {source.part!r}")
     return member.encode(errors="replace")
-
-
-def _judge(source: Source, region: str, error: AwsError) -> ValidatorKeyError:
-    policy = f"packaging/iam/{source.store}.json"
-    if error.code in _MISSING:
-        return _error(source, f"does not exist in {region}; correct it, or association.region")
-    if error.code in _FORBIDDEN:
-        return _error(
-            source, f"may not be read by this node's role in {region}; allow what {policy} has ({error.code})"
-        )
-    if error.is_about_credentials:
-        what = f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
-        return _error(source, what, is_passing=True)
-    what = f"cannot be read in {region}: {error}"
-    return _error(source, what, is_passing=error.is_passing, is_throttled=error.is_throttled)
 
 
 def _error(source: Source, what: str, *, is_passing: bool = False, is_throttled: bool = False) -> ValidatorKeyError:

@@ -21,8 +21,8 @@ from collections.abc import Callable
 import attrs
 
 from chef_failover.config.settings import Config, DiscoverySettings
-from chef_failover.config.source import Store
-from chef_failover.decide.spread import scale
+from chef_failover.config.source import Source, Store
+from chef_failover.decide.spread import doubled, scale, varied
 from chef_failover.errors import ChefFailoverError
 from chef_failover.model.about import ListStanding, Origin
 from chef_failover.server_list import cache as list_cache
@@ -32,8 +32,6 @@ from chef_failover.server_list.listing import Effective, Listing, effective
 
 log = logging.getLogger(__name__)
 
-JITTER = 0.2
-"""Of the interval, to either side."""
 FIRST_WITHIN_S = 10.0
 """A fleet that boots together asks over so long a time."""
 RETRY_S = 15.0
@@ -50,12 +48,7 @@ Fetch = Callable[[DiscoverySettings, str | None], list_fetch.Answer]
 class Discovery:
     """The list of ``config``, if it names one. `step` is called when it is time, and after `use`.
 
-    Args:
-        config: as config.yml has it.
-        apply: goes on with what holds now; may raise ChefFailoverError, then nothing has changed.
-        fetch: asks the source.
-        utc_now: wall time.
-        rng: for the jitter.
+    ``apply`` goes on with what holds now; it may raise ChefFailoverError, then nothing has changed.
     """
 
     def __init__(
@@ -76,12 +69,13 @@ class Discovery:
         self._config = config
         self._failures = self._refusals = 0
         self._nodes: int | None = None
-        self._said: str | None = None
+        self._said = ""
         self._newest: Listing | None = None
         self._good = self._cached = list_cache.read(config.state_dir, config.discovery.source)
         self._confirmed_on = self._good.fetched_on if self._good else None
         self._unreachable: str | None = None
-        self._standing: ListStanding | None = None
+        self.standing: ListStanding | None = None
+        """What views say of the list; None when config.yml names none."""
         self._is_stopping = False
         self.publish_status(self.effective_for(config))
 
@@ -97,27 +91,11 @@ class Discovery:
 
     def publish_status(self, now: Effective) -> None:
         """That is what holds from now on."""
-        source, standing = self._config.discovery.source, None
+        source = self._config.discovery.source
         self._nodes = now.config.fleet.nodes
-        if source is not None:
-            used = now.listing
-            origin = Origin.CONFIG if used is None else Origin.CACHE if used == self._cached else Origin.SOURCE
-            standing = ListStanding(
-                source=str(source),
-                origin=origin,
-                version=used.version if used else None,
-                fetched_on=used.fetched_on if used else None,
-                confirmed_on=self._confirmed_on if used else None,
-                refused=now.refused,
-                trouble=self._unreachable or now.trouble,
-            )
-        self._standing = standing
+        known = now, self._cached, self._confirmed_on, self._unreachable
+        self.standing = None if source is None else _standing(source, *known)
         self._say()
-
-    @property
-    def standing(self) -> ListStanding | None:
-        """What views say of the list; None when config.yml names none."""
-        return self._standing
 
     def use(self, config: Config, now: Effective) -> None:
         """After a reload: ask as ``config`` says, and soon. The caller has the lock; ``now`` is at work already."""
@@ -131,7 +109,7 @@ class Discovery:
     @property
     def uses_kept_list(self) -> bool:
         """What holds is what was kept of the list, and no source has said so in this life."""
-        return self._standing is not None and self._standing.origin is Origin.CACHE
+        return self.standing is not None and self.standing.origin is Origin.CACHE
 
     def drop(self) -> Config:
         """Forget the list that was kept, since nothing can be started with it; what config.yml says."""
@@ -163,10 +141,10 @@ class Discovery:
         if kept is not None:
             self._keep(kept)
         delay_s = self._delay_s(answer, self._interval_s(settings))
-        if self._standing is not None:
+        if self.standing is not None:
             asks_on = self._utc_now() + datetime.timedelta(seconds=delay_s)
             is_throttled = isinstance(answer, Trouble) and answer.is_throttled
-            self._standing = attrs.evolve(self._standing, is_throttled=is_throttled, asks_on=asks_on)
+            self.standing = attrs.evolve(self.standing, is_throttled=is_throttled, asks_on=asks_on)
         return delay_s
 
     def _take(self, answer: list_fetch.Answer) -> Listing | None:
@@ -194,22 +172,21 @@ class Discovery:
         try:
             list_cache.write(self._config.state_dir, listing)
         except OSError as error:
-            log.error(
-                "cannot cache the server list of %s: %s; a restart would forget it",
-                listing.source,
-                error.strerror or str(error),
-            )
+            why = error.strerror or error
+            log.error("cannot cache the server list of %s: %s; a restart would forget it", listing.source, why)
 
     def _say(self) -> None:
         """What is wrong with the list, once."""
-        standing = self._standing
+        standing = self.standing
         words = "" if standing is None else "; ".join(filter(None, (standing.trouble, *standing.refused)))
-        if words == (self._said or ""):
+        if words == self._said:
             return
         if standing is None or not words:
             log.info("server list %s: all entries accepted", standing.source if standing else "no source")
         elif standing.trouble:
-            log.error("server list rejected or unavailable; still using %s: %s", _in_use(standing), words)
+            is_config = standing.origin is Origin.CONFIG
+            used = "config.yml" if is_config else f"the list of {standing.fetched_on:%Y-%m-%d %H:%M:%S} UTC"
+            log.error("server list rejected or unavailable; still using %s: %s", used, words)
         else:
             log.warning("server list %s: some entries rejected: %s", standing.source, words)
         self._said = words
@@ -224,15 +201,13 @@ class Discovery:
         if isinstance(answer, Trouble) and answer.is_throttled:
             self._refusals += 1
             if self._newest is None and self._good is None:
-                span_s = min(LONGEST_S, URGENT_SPAN_S * 2.0 ** min(self._refusals - 1, 30))
-                return self._rng.random() * span_s
-            span_s = min(LONGEST_S, interval_s * 2.0 ** min(self._refusals, 30))
-            return interval_s + self._rng.random() * span_s
+                return self._rng.random() * doubled(URGENT_SPAN_S, self._refusals - 1, LONGEST_S)
+            return interval_s + self._rng.random() * doubled(interval_s, self._refusals, LONGEST_S)
         self._refusals = 0
         self._failures = self._failures + 1 if isinstance(answer, Trouble) and answer.is_passing else 0
         if self._failures:
-            interval_s = min(interval_s, RETRY_S * 2.0 ** min(self._failures - 1, 30))
-        return interval_s * (1 + JITTER * (2 * self._rng.random() - 1))
+            interval_s = doubled(RETRY_S, self._failures - 1, interval_s)
+        return varied(interval_s, self._rng.random())
 
 
 def from_cache(config: Config) -> Effective:
@@ -251,20 +226,25 @@ def fetch_once(config: Config, fetch: Fetch = list_fetch.fetch) -> tuple[Effecti
     cached = list_cache.read(config.state_dir, source)
     fresh = Listing(str(source), answer.text, answer.version, on) if isinstance(answer, Fetched) else None
     now = effective(config, filter(None, (fresh, cached)))
+    confirmed_on = on if now.listing == fresh else None
+    trouble = answer.sentence if isinstance(answer, Trouble) else None
+    return now, _standing(source, now, cached, confirmed_on, trouble)
+
+
+def _standing(
+    source: Source,
+    now: Effective,
+    cached: Listing | None,
+    confirmed_on: datetime.datetime | None,
+    trouble: str | None,
+) -> ListStanding:
     used = now.listing
-    standing = ListStanding(
+    return ListStanding(
         source=str(source),
-        origin=Origin.CONFIG if used is None else Origin.SOURCE if used == fresh else Origin.CACHE,
+        origin=Origin.CONFIG if used is None else Origin.CACHE if used == cached else Origin.SOURCE,
         version=used.version if used else None,
         fetched_on=used.fetched_on if used else None,
-        confirmed_on=on if used and used == fresh else None,
+        confirmed_on=confirmed_on if used else None,
         refused=now.refused,
-        trouble=answer.sentence if isinstance(answer, Trouble) else now.trouble,
+        trouble=trouble or now.trouble,
     )
-    return now, standing
-
-
-def _in_use(standing: ListStanding) -> str:
-    if standing.origin is Origin.CONFIG:
-        return "config.yml"
-    return f"the list of {standing.fetched_on:%Y-%m-%d %H:%M:%S} UTC"

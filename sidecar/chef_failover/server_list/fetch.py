@@ -7,6 +7,7 @@ file is as new as its times.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import stat
 from pathlib import Path
@@ -52,35 +53,30 @@ _VERSION_LIMIT = 200
 """Characters of what tells one version from another."""
 _DIGEST_LENGTH = 16
 """Characters of a value's SHA-256; 64 bits."""
-
-_MISSING = ("NoSuchKey", "NoSuchBucket", "ParameterNotFound", "ParameterVersionNotFound")
-_FORBIDDEN = ("AccessDenied", "AccessDeniedException", "InvalidKeyId", "KMS.AccessDeniedException")
 _POLICIES = {Store.S3: "packaging/iam/s3.json", Store.PARAMETER_STORE: "packaging/iam/ssm-list.json"}
 
 
 def fetch(settings: DiscoverySettings, version: str | None = None, call: aws.Call = aws.call) -> Answer:
-    """What is at ``settings.source``; ``version`` is the one that is known already. Never fails.
-
-    The configuration is not valid without a region for what is in AWS.
-    """
-    source = settings.source
+    """What is at ``settings.source``; ``version`` is the one that is known already. Never fails."""
+    source, region = settings.source, settings.region or ""  # the configuration is not valid without one for AWS
     if source is None:
         return Trouble("discovery.source is not set")
-    region = settings.region or ""
+    ask = functools.partial(call, region=region, endpoint_url=settings.endpoint_url, ca_file=settings.ca_file)
+    read = {Store.FILE: _from_file, Store.S3: _from_s3}.get(source.store, _from_parameter_store)
     try:
-        if source.store is Store.FILE:
-            return _from_file(source, version)
-        ask = _from_s3 if source.store is Store.S3 else _from_parameter_store
-        return ask(source, region, settings.endpoint_url, version, aws.trusting(call, settings.ca_file))
+        return read(source, version, ask)
     except OSError as error:
         return Trouble(f"{source}: cannot read it: {error.strerror}", is_passing=True)
     except AwsError as error:
-        return Unchanged() if error.status == 304 else _judge(source, region, error)
+        if error.status == 304:
+            return Unchanged()
+        why = aws.why_unread(error, region, _POLICIES[source.store], "discovery.source or region")
+        return Trouble(f"{source}: {why}", is_passing=error.is_passing, is_throttled=error.is_throttled)
     except UnicodeError:
         return Trouble(f"{source}: not UTF-8 text")
 
 
-def _from_file(source: Source, version: str | None) -> Answer:
+def _from_file(source: Source, version: str | None, _: aws.Call) -> Answer:
     path = Path(source.place)
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -91,21 +87,17 @@ def _from_file(source: Source, version: str | None) -> Answer:
     return _whole(source, files.read(path, SIZE_LIMIT, may_be_link=True), now)
 
 
-def _from_s3(source: Source, region: str, endpoint_url: str | None, version: str | None, call: aws.Call) -> Answer:
+def _from_s3(source: Source, version: str | None, call: aws.Call) -> Answer:
     condition = {"IfNoneMatch": version} if version else {}
-    parameters = {"Bucket": source.place, "Key": source.part, **condition}
-    reply = call("s3", "GetObject", parameters, region=region, endpoint_url=endpoint_url)
+    reply = call("s3", "GetObject", {"Bucket": source.place, "Key": source.part, **condition})
     body, tag = reply.get("Body"), reply.get("ETag")
     if not isinstance(body, bytes) or not isinstance(tag, str) or len(tag) > _VERSION_LIMIT:
         return Trouble(f"{source}: S3 sent no object", is_passing=True)
     return _whole(source, body, tag)
 
 
-def _from_parameter_store(
-    source: Source, region: str, endpoint_url: str | None, version: str | None, call: aws.Call
-) -> Answer:
-    parameters = {"Name": source.place, "WithDecryption": True}
-    reply = call("ssm", "GetParameter", parameters, region=region, endpoint_url=endpoint_url).get("Parameter", {})
+def _from_parameter_store(source: Source, version: str | None, call: aws.Call) -> Answer:
+    reply = call("ssm", "GetParameter", {"Name": source.place, "WithDecryption": True}).get("Parameter", {})
     value = reply.get("Value")
     if not isinstance(value, str):
         return Trouble(f"{source}: the Parameter Store sent no value", is_passing=True)
@@ -118,17 +110,3 @@ def _whole(source: Source, data: bytes, version: str) -> Answer:
     if len(data) > SIZE_LIMIT:
         return Trouble(f"{source}: longer than {SIZE_LIMIT // 1024} KiB")
     return Fetched(data.decode(), version)
-
-
-def _judge(source: Source, region: str, error: AwsError) -> Trouble:
-    policy = _POLICIES[source.store]
-    if error.code in _MISSING:
-        return Trouble(f"{source}: does not exist in {region} ({error.code}); correct discovery.source or region")
-    if error.code in _FORBIDDEN:
-        what = f"may not be read by this node's role in {region}, or does not exist; allow what {policy} has"
-        return Trouble(f"{source}: {what} ({error.code})")
-    if error.is_about_credentials:
-        what = f"needs AWS credentials: {error}; give the instance a profile with {policy}, and check its clock"
-        return Trouble(f"{source}: {what}", is_passing=True)
-    what = f"{source}: cannot be read in {region}: {error}"
-    return Trouble(what, is_passing=error.is_passing, is_throttled=error.is_throttled)

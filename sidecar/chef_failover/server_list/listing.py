@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 import attrs
@@ -230,8 +230,9 @@ def _why_settings_refused(server: Server, config: Config) -> str | None:
         return f"association.ca_file {settings.ca_file} is not that of an endpoint in config.yml"
     key = settings.validator_key if isinstance(settings, ChefServerAssociation) else None
     if key is not None and key.store is Store.FILE:
-        is_ours = PurePath(key.place).parent == _ROOTS_OWN
-        if not is_ours and key.place not in _key_files(config):
+        chef_servers = [one for one in config.endpoints if isinstance(one, ChefServerAssociation)]
+        named = [one.validator_key.place for one in chef_servers if one.validator_key is not None]
+        if PurePath(key.place).parent != _ROOTS_OWN and key.place not in named:
             return f"validator_key {key} is neither in config.yml nor in {_ROOTS_OWN}"
     return None
 
@@ -258,10 +259,3 @@ def _ca_files(config: Config) -> Sequence[PurePath]:
 
 def _is_trusted_cert(path: PurePath) -> bool:
     return path.parent in _TRUSTED_CERTS and path.suffix in (".pem", ".crt")
-
-
-def _key_files(config: Config) -> Iterator[str]:
-    for server in config.servers:
-        settings = server.association
-        if isinstance(settings, ChefServerAssociation) and settings.validator_key is not None:
-            yield settings.validator_key.place
