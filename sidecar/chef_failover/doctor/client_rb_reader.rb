@@ -78,7 +78,6 @@ class ClientRbReader
 
   def tell(document)
     @report.puts(JSON.generate(Plain.value(document)))
-    @report.flush
   end
 
   # All of chef-client, since files use it; else its configuration alone.
@@ -158,9 +157,8 @@ class ClientRbReader
   # What counts without the shim.
   def theirs
     unset = SETTINGS - @theirs.keys - @ours.keys
-    known = unset.map { |setting| [setting, value(setting)] }.to_h.merge(@theirs)
     chef_zero = value(:chef_zero) || { enabled: false } # it follows local_mode, unless it is set
-    known.merge("chef_zero.enabled": chef_zero[:enabled])
+    unset.map { |setting| [setting, value(setting)] }.to_h.merge(@theirs).merge("chef_zero.enabled": chef_zero[:enabled])
   end
 
   # A strict Chef raises over what it does not know, and no Chef knows all of them.
@@ -189,7 +187,7 @@ end
 
 if $PROGRAM_NAME == __FILE__
   report = IO.for_fd(Integer(ARGV.shift), "w")
-  report.close_on_exec = true
+  report.sync = report.close_on_exec = true
   client_rb, *urls = ARGV
   ARGV.clear # the shim looks there for -S
   $PROGRAM_NAME = "chef-client"
