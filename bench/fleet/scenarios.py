@@ -17,7 +17,6 @@ from bench.fleet.fleet import Fleet
 from bench.fleet.node import Settings
 from bench.fleet.report import Row, ratio_of_counts
 from bench.fleet.server import OURS, READINGS, ChefServer, Kind, peak
-from chef_failover.config.schema import FleetSize, ListSource, Name
 from chef_failover.config.settings import Config, DiscoverySettings, FleetSettings
 from chef_failover.config.source import parse_list_source
 from chef_failover.decide.spread import MADE_FOR
@@ -50,7 +49,7 @@ class Scale:
     @property
     def settings(self) -> Settings:
         """Of the sidecars."""
-        size = FleetSize(self.nodes) if self.nodes > MADE_FOR else None
+        size = self.nodes if self.nodes > MADE_FOR else None
         return Settings(Config(fleet=FleetSettings(size)))
 
 
@@ -281,7 +280,7 @@ def registrations(scale: Scale) -> Iterator[Row]:
     """A fleet boots in one second, and five registrations a second are allowed."""
     for nodes, unknown_bar in ((1_000, 2.0), (10_000, 5.0), (100_000, 10.0)):
         for known, bar in ((None, unknown_bar), (nodes, 2.0)):
-            config = Config(fleet=FleetSettings(FleetSize(known) if known else None))
+            config = Config(fleet=FleetSettings(known))
             fleet = Fleet(scale.simulated(500, most=nodes), scale.seed, Settings(config))
             # The burst does not shrink: chance gathers as many arrivals whatever the time they take.
             bucket = Bucket(fleet.clock, 5 * fleet.size / nodes, 10)
@@ -324,7 +323,7 @@ def list_reads(scale: Scale) -> Iterator[Row]:
     nodes = scale.simulated(600)
     factor = nodes / 100_000
     bucket = Bucket(clock, 40 * factor, 40)
-    settings = DiscoverySettings(source=ListSource(parse_list_source("ssm:/fleet")), region=Name("eu-central-1"))
+    settings = DiscoverySettings(source=parse_list_source("ssm:/fleet"), region="eu-central-1")
     config = Config(discovery=settings, state_dir=Path("/nonexistent"))
 
     def fetch(_: object, version: str | None) -> Fetched | Trouble | Unchanged:

@@ -12,7 +12,6 @@ import pytest
 from moto import mock_aws
 
 from chef_failover.chef.libcrypto import PrivateKey
-from chef_failover.config.schema import ListSource, Name
 from chef_failover.config.settings import ChefServerAssociation, DiscoverySettings, OpsworksAssociation, parse
 from chef_failover.config.source import KEY_STORES, Store, parse_key_source, parse_list_source, parse_source
 from chef_failover.errors import AwsError, ValidatorKeyError
@@ -64,7 +63,7 @@ def statements(name):
 def called(name):
     recorder = Recorder()
     if name == "opsworks-cm":
-        association = OpsworksAssociation(Name("us-east-1"))
+        association = OpsworksAssociation("us-east-1")
         provider = OpsworksCm(association, server_name="mainserver", call=recorder, rng=random.Random(1))
         registrant = Registrant("i-0abc", PrivateKey.generate())
         answers = [provider.associate(registrant, ticket) for ticket in (None, "ticket")]
@@ -75,14 +74,12 @@ def called(name):
         assert {statement["Action"]} == optional.actions
         assert all(f"packaging/iam/{name}.json" in answer.detail for answer in answers)
     elif name in LISTS:
-        source = ListSource(parse_list_source(LISTS[name]))
-        settings = DiscoverySettings(source=source, region=Name("us-east-1"))
+        source = parse_list_source(LISTS[name])
+        settings = DiscoverySettings(source=source, region="us-east-1")
         assert f"packaging/iam/{name}.json" in list_fetch.fetch(settings, None, recorder).sentence
     else:
         with pytest.raises(ValidatorKeyError, match=f"packaging/iam/{name}.json"):
-            validator_key.read(
-                parse_key_source(f"{name}:chef"), ChefServerAssociation(region=Name("us-east-1")), recorder
-            )
+            validator_key.read(parse_key_source(f"{name}:chef"), ChefServerAssociation(region="us-east-1"), recorder)
     return recorder.actions
 
 

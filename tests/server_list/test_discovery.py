@@ -17,7 +17,6 @@ import pytest
 
 from chef_failover.aws import call as aws
 from chef_failover.config import settings as config
-from chef_failover.config.schema import ListSource
 from chef_failover.config.settings import DiscoverySettings
 from chef_failover.config.source import parse_list_source
 from chef_failover.engine.assembly import Assembly, assemble
@@ -99,7 +98,7 @@ def standing(running):
 
 
 def settings(source, **more):
-    return DiscoverySettings(source=ListSource(parse_list_source(source)), **{"region": REGION} | more)
+    return DiscoverySettings(source=parse_list_source(source), **{"region": REGION} | more)
 
 
 class Counting:

@@ -69,6 +69,7 @@ def test_main_dies_and_comes_back(servers, tmp_path):
 def test_it_says_nothing_in_a_steady_state(servers, tmp_path):
     with daemon(write_config(tmp_path, servers)) as running:
         until(lambda: [entry["health"] for entry in running.ask("/v1/servers").body["servers"]] == ["UP", "UP"])
+        until(lambda: running.log.count("UNKNOWN->UP") == 2)  # a thread of its own writes the log
         before = running.log
         count = len(servers[0].requests)
         until(lambda: len(servers[0].requests) > count + 2)

@@ -17,7 +17,6 @@ from chef_failover.cli import tables
 from chef_failover.cli.asking import pretty
 from chef_failover.cli.options import config_option, json_option
 from chef_failover.config import settings as configuration
-from chef_failover.config.schema import ListSource
 from chef_failover.config.settings import Config, NoAssociation, Server
 from chef_failover.config.source import parse_list_source
 from chef_failover.decide import rights
@@ -92,7 +91,7 @@ def _load(config_path: Path, *, only_file: bool) -> Config:
 
 def _with_list(config: Config, path: Path) -> Config:
     """``config`` of a node that fetches its list from ``path``."""
-    source = ListSource(parse_list_source(f"file:{path.resolve()}"))
+    source = parse_list_source(f"file:{path.resolve()}")
     return attrs.evolve(config, discovery=attrs.evolve(config.discovery, source=source))
 
 

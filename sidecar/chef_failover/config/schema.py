@@ -1,4 +1,7 @@
-"""Pure: how each type of the configuration is read, and what is said when it cannot be."""
+"""Pure: the types of the configuration, each with what reads it, and what is said when that cannot be.
+
+What reads a value raises ValueError, with the value and what would be right.
+"""
 
 from __future__ import annotations
 
@@ -9,53 +12,16 @@ import re
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NewType, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from chef_failover.config.source import Source, parse_key_source, parse_list_source
-from chef_failover.config.urls import HostPort, ServerUrl, is_host, is_port, parse_loopback, parse_server_url
+from chef_failover.config.urls import HostPort, is_host, is_port, parse_loopback, parse_server_url
 from chef_failover.durations import parse_duration_s
 from chef_failover.instants import parse_instant
-
-Seconds = NewType("Seconds", float)
-"""A length of time, written ``10s``; 10 ms or more."""
-Timeout = NewType("Timeout", float)
-"""A length of time within which something must end: up to a minute, or runs would wait for it."""
-Freshness = NewType("Freshness", float)
-"""A length of time that may be 0."""
-Failback = NewType("Failback", float)
-"""Seconds; ``immediately`` is 0, ``never`` is infinite."""
-Count = NewType("Count", int)
-"""A whole number from 1 to 1000."""
-FleetSize = NewType("FleetSize", int)
-"""How many nodes a fleet has, from 1 to 10,000,000."""
-Priority = NewType("Priority", int)
-"""A whole number of up to six digits."""
-Name = NewType("Name", str)
-"""A server's name, as tables and metrics have it, or an AWS region's: at most 64 characters."""
-ChefName = NewType("ChefName", str)
-"""The name of a policy, a policy group or a client: what a Chef server takes, at most 255 characters."""
-NodeName = NewType("NodeName", str)
-"""A node's name, maybe with placeholders; at most 255 characters."""
-Organization = NewType("Organization", str)
-"""An organization's short name; at most 255 characters."""
-EndpointUrl = NewType("EndpointUrl", str)
-"""Where an AWS service answers, when that is not its public address."""
-HostPattern = NewType("HostPattern", str)
-"""A host name in which a leading ``*.`` stands for any labels."""
-KeySource = NewType("KeySource", Source)
-"""Where a validator's key is kept."""
-ListSource = NewType("ListSource", Source)
-"""Where the fleet's list is kept."""
-SocketPath = NewType("SocketPath", Path)
-"""Where a Unix socket can be."""
-Line = NewType("Line", str)
-"""Words for people, on one line of at most 200 characters."""
-Until = NewType("Until", datetime.datetime)
-"""An instant of wall time, in UTC, from 1970 to 2999."""
 
 _LETTERS = "letters, digits, dots, dashes and underscores"
 PLACEHOLDERS = ("instance_id", "hostname", "fqdn")
@@ -72,51 +38,6 @@ _ENDPOINT = re.compile(
     r"(?:https://(?P<host>[A-Za-z0-9.-]+)|http://(?:127\.0\.0\.1|localhost))(?::(?P<port>[0-9]{1,5}))?/?"
 )
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-
-
-@functools.cache
-def make_converter() -> cattrs.Converter:
-    """A converter that is strict about types and keys, and reports all that is wrong at once."""
-    converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
-    hooks: dict[Any, Callable[[object], object]] = {
-        str: _text,
-        Priority: _whole_number(-999_999, 999_999),
-        Count: _whole_number(1, 1000),
-        FleetSize: _whole_number(1, 10_000_000),
-        Path: _absolute_path,
-        SocketPath: _socket_path,
-        Seconds: _seconds,
-        Timeout: _timeout,
-        Freshness: parse_duration_s,
-        Failback: _failback,
-        Name: _matching(_SHORT_WORD, "a name", f"at most 64 {_LETTERS}"),
-        ChefName: _matching(_WORD, "a name", f"at most {_NAME_LIMIT} {_LETTERS}"),
-        NodeName: _node_name,
-        Organization: _matching(_ORGANIZATION, "an organization", "its short name, as in its URL"),
-        HostPattern: _matching(_HOST, "a host pattern", "chef.example.com or *.chef.example.com"),
-        EndpointUrl: _endpoint,
-        ServerUrl: parse_server_url,
-        KeySource: parse_key_source,
-        ListSource: parse_list_source,
-        Line: _line,
-        Until: _until,
-        HostPort | None: parse_loopback,
-    }
-    for cl, read in hooks.items():
-        converter.register_structure_hook(cl, _of_value(read))
-    converter.register_structure_hook_func(_is_a(Literal), _literal)
-    converter.register_structure_hook_factory(_is_union_of_classes, lambda cl: _provider_hook(cl, converter))
-    converter.register_structure_hook_factory(attrs.has, lambda cl: _mapping_hook(cl, converter))
-    converter.register_structure_hook_factory(_is_a(tuple), lambda cl: _list_hook(cl, converter))
-    return converter
-
-
-def _of_value(read: Callable[[object], object]) -> Callable[[object, Any], object]:
-    return lambda value, _: read(value)
-
-
-def _is_a(origin: Any) -> Callable[[Any], bool]:
-    return lambda cl: get_origin(cl) is origin
 
 
 def _text(value: object) -> str:
@@ -214,6 +135,72 @@ def _node_name(value: object) -> str:
     return text
 
 
+def _yaml(value: object) -> str:
+    """``value`` as the file has it, cut short."""
+    match value:
+        case None:
+            text = "nothing"
+        case bool():
+            text = "true" if value else "false"
+        case datetime.date():
+            text = value.isoformat()
+        case _:
+            text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+Seconds = Annotated[float, _seconds]
+"""A length of time, written ``10s``; 10 ms or more."""
+Timeout = Annotated[float, _timeout]
+"""A length of time within which something must end: up to a minute, or runs would wait for it."""
+Freshness = Annotated[float, parse_duration_s]
+"""A length of time that may be 0."""
+Failback = Annotated[float, _failback]
+"""Seconds; ``immediately`` is 0, ``never`` is infinite."""
+Count = Annotated[int, _whole_number(1, 1000)]
+FleetSize = Annotated[int, _whole_number(1, 10_000_000)]
+"""How many nodes a fleet has."""
+Priority = Annotated[int, _whole_number(-999_999, 999_999)]
+Name = Annotated[str, _matching(_SHORT_WORD, "a name", f"at most 64 {_LETTERS}")]
+"""A server's name, as tables and metrics have it, or an AWS region's."""
+ChefName = Annotated[str, _matching(_WORD, "a name", f"at most {_NAME_LIMIT} {_LETTERS}")]
+"""The name of a policy, a policy group or a client: what a Chef server takes."""
+NodeName = Annotated[str, _node_name]
+"""A node's name, maybe with placeholders."""
+Organization = Annotated[str, _matching(_ORGANIZATION, "an organization", "its short name, as in its URL")]
+EndpointUrl = Annotated[str, _endpoint]
+"""Where an AWS service answers, when that is not its public address."""
+HostPattern = Annotated[str, _matching(_HOST, "a host pattern", "chef.example.com or *.chef.example.com")]
+"""A host name in which a leading ``*.`` stands for any labels."""
+ServerUrl = Annotated[str, parse_server_url]
+KeySource = Annotated[Source, parse_key_source]
+ListSource = Annotated[Source, parse_list_source]
+AbsolutePath = Annotated[Path, _absolute_path]
+SocketPath = Annotated[Path, _socket_path]
+"""Where a Unix socket can be."""
+Loopback = Annotated[HostPort | None, parse_loopback]
+Line = Annotated[str, _line]
+"""Words for people."""
+Until = Annotated[datetime.datetime, _until]
+"""An instant of wall time, in UTC."""
+
+
+@functools.cache
+def make_converter() -> cattrs.Converter:
+    """A converter that is strict about types and keys, and reports all that is wrong at once."""
+    converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
+    converter.register_structure_hook_func(_is_a(Annotated), lambda value, cl: cl.__metadata__[0](value))
+    converter.register_structure_hook_func(_is_a(Literal), _literal)
+    converter.register_structure_hook_factory(_is_union_of_classes, lambda cl: _provider_hook(cl, converter))
+    converter.register_structure_hook_factory(attrs.has, lambda cl: _mapping_hook(cl, converter))
+    converter.register_structure_hook_factory(_is_a(tuple), lambda cl: _list_hook(cl, converter))
+    return converter
+
+
+def _is_a(origin: Any) -> Callable[[Any], bool]:
+    return lambda cl: get_origin(cl) is origin
+
+
 def _literal(value: object, cl: Any) -> object:
     if value is False and "off" in get_args(cl):
         return "off"  # which YAML reads as false
@@ -262,17 +249,3 @@ def _list_hook(cl: Any, converter: cattrs.Converter) -> Callable[[object, Any], 
         return tuple(converter.structure(value or [], list[element]))  # type: ignore[valid-type]
 
     return read
-
-
-def _yaml(value: object) -> str:
-    """``value`` as the file has it, cut short."""
-    match value:
-        case None:
-            text = "nothing"
-        case bool():
-            text = "true" if value else "false"
-        case datetime.date():
-            text = value.isoformat()
-        case _:
-            text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -24,6 +24,7 @@ from cattrs.errors import (
 from chef_failover import files
 from chef_failover.config import yaml_lines
 from chef_failover.config.schema import (
+    AbsolutePath,
     ChefName,
     Count,
     EndpointUrl,
@@ -33,16 +34,18 @@ from chef_failover.config.schema import (
     HostPattern,
     KeySource,
     ListSource,
+    Loopback,
     Name,
     NodeName,
     Organization,
     Priority,
     Seconds,
+    ServerUrl,
     SocketPath,
     Timeout,
     make_converter,
 )
-from chef_failover.config.urls import HostPort, ServerUrl, parse_server_url, place
+from chef_failover.config.urls import HostPort, parse_server_url, place
 from chef_failover.config.yaml_lines import Step
 from chef_failover.errors import ConfigError, Problem
 
@@ -53,7 +56,7 @@ MOST_SERVERS = 100
 DEFAULT_PATH = Path("/etc/chef-failover/config.yml")
 REGISTERING = ("chef-server", "opsworks-cm")
 """The providers that register the node."""
-INHERIT = Organization("")
+INHERIT = ""
 """No organization has an empty name, so this cannot be written by mistake."""
 
 
@@ -62,8 +65,8 @@ class Node:
     """Who this node is. ``name`` None leaves the name to chef-client, and probes unsigned."""
 
     name: NodeName | None = None
-    organization: Organization | None = Organization("default")
-    client_key: Path | None = None
+    organization: Organization | None = "default"
+    client_key: AbsolutePath | None = None
     key_bits: Literal[2048, 3072, 4096] = 2048
     policy_group: ChefName | None = None
     policy_name: ChefName | None = None
@@ -85,7 +88,7 @@ class ChefServerAssociation:
     validator_key: KeySource | None = None
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None
-    ca_file: Path | None = None
+    ca_file: AbsolutePath | None = None
 
 
 @attrs.frozen
@@ -96,7 +99,7 @@ class OpsworksAssociation:
     provider: Literal["opsworks-cm"] = "opsworks-cm"
     server_name: Name | None = None
     endpoint_url: EndpointUrl | None = None
-    ca_file: Path | None = None
+    ca_file: AbsolutePath | None = None
 
 
 AssociationSettings = NoAssociation | ChefServerAssociation | OpsworksAssociation
@@ -110,7 +113,7 @@ class Server:
     url: ServerUrl
     priority: Priority | None = None
     organization: Organization | None = INHERIT
-    ca_file: Path | None = None
+    ca_file: AbsolutePath | None = None
     association: AssociationSettings = NoAssociation()
 
 
@@ -118,12 +121,12 @@ class Server:
 class HealthSettings:
     """When and how servers are probed. ``proxy`` "environment" sends probes through ``https_proxy``."""
 
-    interval: Seconds = Seconds(2700.0)
-    retry_interval: Seconds = Seconds(2.0)
-    timeout: Timeout = Timeout(3.0)
-    rise: Count = Count(2)
-    fall: Count = Count(3)
-    fresh_for: Freshness = Freshness(1.0)
+    interval: Seconds = 2700.0
+    retry_interval: Seconds = 2.0
+    timeout: Timeout = 3.0
+    rise: Count = 2
+    fall: Count = 3
+    fresh_for: Freshness = 1.0
     proxy: Literal["none", "environment"] = "none"
 
 
@@ -131,22 +134,22 @@ class HealthSettings:
 class SelectionSettings:
     """How the node returns to a better server."""
 
-    failback: Failback = Failback(600.0)
+    failback: Failback = 600.0
 
 
 @attrs.frozen
 class Listen:
     """Where the sidecar answers. ``loopback`` None is off."""
 
-    socket: SocketPath = SocketPath(Path("/run/chef-failover/sidecar.sock"))
-    loopback: HostPort | None = HostPort("127.0.0.1", 8473)
+    socket: SocketPath = Path("/run/chef-failover/sidecar.sock")
+    loopback: Loopback = HostPort("127.0.0.1", 8473)
 
 
 @attrs.frozen
 class MetricsSettings:
     """Ways out for metrics, beside ``GET /metrics``. ``textfile`` is for node_exporter's textfile collector."""
 
-    textfile: Path | None = None
+    textfile: AbsolutePath | None = None
 
 
 @attrs.frozen
@@ -154,10 +157,10 @@ class DiscoverySettings:
     """Where the fleet keeps its list of servers. The last three are those of the AWS service."""
 
     source: ListSource | None = None
-    interval: Seconds = Seconds(300.0)
+    interval: Seconds = 300.0
     region: Name | None = None
     endpoint_url: EndpointUrl | None = None
-    ca_file: Path | None = None
+    ca_file: AbsolutePath | None = None
 
 
 @attrs.frozen
@@ -177,7 +180,7 @@ class Config:
     health: HealthSettings = HealthSettings()
     selection: SelectionSettings = SelectionSettings()
     listen: Listen = Listen()
-    state_dir: Path = Path("/var/lib/chef-failover")
+    state_dir: AbsolutePath = Path("/var/lib/chef-failover")
     readiness: Literal["seed", "check", "off"] = "seed"
     parity: Literal["warn", "require", "off"] = "warn"
     metrics: MetricsSettings = MetricsSettings()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import NewType
 from urllib.parse import urlsplit
 
 import attrs
@@ -16,9 +15,6 @@ _URL = re.compile(
 _ORGANIZATIONS = re.compile("/organizations(/.*|)$")
 _LIMIT = 1000
 """Characters of a URL."""
-
-ServerUrl = NewType("ServerUrl", str)
-"""An https URL of a Chef server, without a trailing slash."""
 
 
 @attrs.frozen
@@ -32,8 +28,8 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_server_url(text: object) -> ServerUrl:
-    """A Chef server's URL: https, a host, maybe a port and a path, and nothing else.
+def parse_server_url(text: object) -> str:
+    """A Chef server's URL: https, a host, maybe a port and a path, and nothing else; without a trailing slash.
 
     Only the few characters are taken that no two parsers read differently; the Ruby shim takes the same.
 
@@ -53,7 +49,7 @@ def parse_server_url(text: object) -> ServerUrl:
     organization = _ORGANIZATIONS.search(match["path"] or "")
     if organization is not None and not re.fullmatch("/[^/]+/*", organization[1]):
         raise ValueError(f"{text!r} does not end with its organization; {right}")
-    return ServerUrl("https://" + text[len("https://") :].rstrip("/"))
+    return "https://" + text[len("https://") :].rstrip("/")
 
 
 def is_host(text: str) -> bool:

@@ -21,8 +21,7 @@ class ClientRbReader
   SHIM = "chef_failover.rb"
   SETTINGS = %i[
     chef_server_url node_name client_key ssl_verify_mode verify_api_cert ssl_ca_file ssl_ca_path trusted_certs_dir client_d_dir
-    ssl_client_cert ssl_client_key policy_name policy_group environment json_attribs minimal_ohai
-    local_mode solo_legacy_mode
+    ssl_client_cert ssl_client_key policy_name policy_group environment json_attribs minimal_ohai local_mode solo_legacy_mode
     automatic_attribute_whitelist allowed_automatic_attributes automatic_attribute_blacklist blocked_automatic_attributes
   ].freeze
 
@@ -79,7 +78,6 @@ class ClientRbReader
 
   def tell(document)
     @report.puts(JSON.generate(Plain.value(document)))
-    @report.flush
   end
 
   # All of chef-client, since files use it; else its configuration alone.
@@ -159,14 +157,8 @@ class ClientRbReader
   # What counts without the shim.
   def theirs
     unset = SETTINGS - @theirs.keys - @ours.keys
-    known = unset.map { |setting| [setting, value(setting)] }.to_h.merge(@theirs)
-    known.merge("chef_zero.enabled": is_chef_zero_enabled?)
-  end
-
-  # It follows local_mode, unless it is set.
-  def is_chef_zero_enabled?
-    context = value(:chef_zero)
-    context ? context[:enabled] : false
+    chef_zero = value(:chef_zero) || { enabled: false } # it follows local_mode, unless it is set
+    unset.map { |setting| [setting, value(setting)] }.to_h.merge(@theirs).merge("chef_zero.enabled": chef_zero[:enabled])
   end
 
   # A strict Chef raises over what it does not know, and no Chef knows all of them.
@@ -195,7 +187,7 @@ end
 
 if $PROGRAM_NAME == __FILE__
   report = IO.for_fd(Integer(ARGV.shift), "w")
-  report.close_on_exec = true
+  report.sync = report.close_on_exec = true
   client_rb, *urls = ARGV
   ARGV.clear # the shim looks there for -S
   $PROGRAM_NAME = "chef-client"

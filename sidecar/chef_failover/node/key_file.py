@@ -73,7 +73,7 @@ def create(directory: Path, key: PrivateKey) -> None:
     """Make ``key`` the one in ``directory``, unless there is one by then. When this returns, it survives a power cut.
 
     Raises:
-        OSError: the directory cannot be written, or is full; then nothing has changed.
+        OSError: the directory cannot be written, or is full; then no key has been made.
     """
     path, temporary, temporary_public = (directory / name for name in (NAME, *LEFTOVERS))
     with _sole_maker(directory):

@@ -47,7 +47,7 @@ from chef_failover.errors import ConfigError, Problem
 
 SIZE_LIMIT = 256 * 1024
 """Bytes of a list."""
-SHORTEST_INTERVAL = Seconds(10.0)
+SHORTEST_INTERVAL = 10.0
 """Who may write the list has no node probe more often than that, whatever it says."""
 _DEEPEST = 20
 _MOST_VALUES = 10_000
@@ -65,7 +65,7 @@ class ListedDrain:
     """A server of the list that no node is to use, ``until`` then or until the list has it no more."""
 
     server: Name
-    reason: Line = Line("")
+    reason: Line = ""
     until: Until | None = None
 
 
