@@ -220,7 +220,8 @@ def _choose(snapshot: Snapshot, choice: Choice | None, *, now: float, on: dateti
         verdicts = choice.verdicts if choice.name == before.name else before.verdicts
         return attrs.evolve(snapshot, choice=attrs.evolve(before, reason=choice.reason, verdicts=verdicts))
     said = (entry.after for entry in reversed(snapshot.transitions) if entry.server is None)
-    told, label = next(said, before.name) if before else "none", _label(snapshot, choice, now)
+    label = _label(snapshot, choice, now)
+    told = next(said, _label(snapshot, before, now)) if before else "none"
     after, is_news = attrs.evolve(snapshot, choice=choice), told != label and not _is_about_to_move(snapshot, choice)
     if before is None or before.name != choice.name:
         after, is_news = attrs.evolve(after, chosen_on=on, is_choice_remembered=False), True
