@@ -213,7 +213,7 @@ def test_every_aws_service_that_we_call_is_there(unpacked):
     known = {
         service.name for directory in data if directory.is_dir() for service in directory.iterdir() if service.is_dir()
     }
-    called = set(re.findall(r"""(?:call|client)\(\s*"([a-z0-9-]+)",""", source))
+    called = set(re.findall(r"""(?:call|client)[(,]\s*"([a-z0-9-]+)",""", source))
     assert {"s3", "opsworkscm"} <= called <= known
 
 
