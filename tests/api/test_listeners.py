@@ -74,7 +74,7 @@ def exchange(peer, *parts):
 def test_every_answer_ends_its_connection(connect, request_bytes):
     answer = exchange(connect(), request_bytes)
     assert answer.startswith(b"HTTP/1."), answer
-    assert b"connection: keep-alive" not in answer.lower()
+    assert b"connection: close" in answer.lower()
 
 
 @pytest.mark.parametrize(
