@@ -47,10 +47,10 @@ def server(name, health=Health.UP, *, priority=None, changed_at=0.0, outcome=Non
     )
 
 
-def _access(proof, at):
-    if proof is None:
+def _access(last_alive_probe, at):
+    if last_alive_probe is None:
         return RiseFall()
-    return RiseFall(Health.UP if proof.outcome.serves_node else Health.DOWN, changed_at=at)
+    return RiseFall(Health.UP if last_alive_probe.outcome.serves_node else Health.DOWN, changed_at=at)
 
 
 def signed(at=0.0):
