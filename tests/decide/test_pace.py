@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from chef_failover.decide.pace import FIRST_OF_OTHERS_S, FIRST_PROBE_S, probe_from
 from chef_failover.decide.spread import JITTER
 from chef_failover.decide.world import apply_run, leave_alone
-from chef_failover.model.model import Health, NodeCheck, Outcome, Pace, Registration, RegistrationState
+from chef_failover.model.model import Health, NodeCheck, Outcome, Pace, Registration, RegistrationState, RiseFall
 from chef_failover.model.run_history import Phase, Run
 from tests.support.builders import ON, probed, server, world
 
@@ -142,8 +142,10 @@ def test_at_boot_the_server_in_use_is_probed_within_seconds_and_within_the_inter
 
 
 def test_sidecars_that_restart_at_once_do_not_all_probe_the_server_in_use():
-    snapshot = world(server("a", UNKNOWN), server("b", UNKNOWN), current="a")
-    assert delay_s(snapshot, "a") == FIRST_OF_OTHERS_S / 2
+    was_up = attrs.evolve(server("a", UNKNOWN), liveness=RiseFall(changed_at=-100.0))
+    assert delay_s(world(was_up, server("b", UNKNOWN), current="a"), "a") == FIRST_OF_OTHERS_S / 2
+    moved = world(server("a", UNKNOWN), server("b", UNKNOWN), current="a")  # was DOWN, or has another URL
+    assert delay_s(moved, "a") == FIRST_PROBE_S / 2
 
 
 @given(st.lists(OUTCOMES, max_size=40), CHANCES, st.floats(0.01, 1e5), st.floats(0.01, 1e5))

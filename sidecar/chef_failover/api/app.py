@@ -134,7 +134,7 @@ def _signs_of_life(sidecar: Sidecar) -> flask.Blueprint:
         if snapshot.choice is None:
             return _no_servers(503)
         chosen = snapshot.server(snapshot.choice.name)
-        if chosen is None or (chosen.health is Health.UNKNOWN and not snapshot.is_choice_remembered):
+        if chosen is None or (chosen.health is Health.UNKNOWN and not chosen.was_up):
             return _problem(503, "No choice yet", f"{snapshot.choice.name} has not been probed yet")
         return {"schema": render.SCHEMA, "status": "ok", "choice": chosen.name, "degraded": snapshot.choice.is_degraded}
 

@@ -21,7 +21,7 @@ import attrs
 
 from chef_failover.model.model import Health, Outcome, ProbeResult, RiseFall, ServerSnapshot, Snapshot, Thresholds
 
-INDEX_LABELS = _, INDEX_FAILS = ("index works", "index fails")
+INDEX_WORKS, INDEX_FAILS = INDEX_LABELS = ("index works", "index fails")
 """What is said of a search index where changes are remembered."""
 
 

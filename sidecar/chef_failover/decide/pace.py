@@ -11,7 +11,7 @@ tell that it is back. A good answer after trouble is confirmed within that first
 are no peak either. ``Retry-After`` outweighs all of this.
 
 A node without a choice probes the first server within seconds. All others have minutes as long as that one works, and
-so has the server that was chosen before a restart: a fleet whose sidecars restart in one second is no load for it.
+so has a server in use that was UP before a restart: a fleet whose sidecars restart in one second is no load for it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from chef_failover.decide.spread import doubled, varied
 from chef_failover.model.model import Health, Pace, ProbeResult, RegistrationState, ServerSnapshot, Snapshot
 
 FIRST_PROBE_S = 5.0
-"""The first probe of the first server that a node uses falls within this."""
+"""The first probe of the server in use falls within this, unless it was UP before a restart."""
 FIRST_OF_OTHERS_S = 300.0
-"""The first probe of any other server falls within this while the one in use works, and that of one used before."""
+"""The first probe of any other server falls within this while the one in use works."""
 
 
 def probe_from(snapshot: Snapshot, server: ServerSnapshot, pace: Pace, *, chance: float, begun_at: float) -> float:
@@ -54,7 +54,7 @@ def _due_at(snapshot: Snapshot, server: ServerSnapshot, pace: Pace, chance: floa
         if span_s < pace.interval_s:
             return heard_at + max(min(pace.retry_interval_s, span_s), chance * span_s)
     else:
-        heard_at = max(last.finished_at, server.run_ended_at, _read_at(server))
+        heard_at = max(last.finished_at, server.run_ended_at, _reading_answered_at(server))
     return heard_at + varied(pace.interval_s, chance)
 
 
@@ -66,15 +66,15 @@ def _is_going_down(snapshot: Snapshot, server: ServerSnapshot, last: ProbeResult
 
 
 def _may_wait(snapshot: Snapshot, server: ServerSnapshot) -> bool:
-    """Nothing speaks yet against the server in use: another one, or this one if it was chosen before a restart."""
+    """Nothing speaks yet against the server in use: another one, or this one if it was UP before a restart."""
     in_use = snapshot.in_use
-    if in_use is None or (in_use.name == server.name and not snapshot.is_choice_remembered):
+    if in_use is None or (in_use.name == server.name and not server.was_up):
         return False
     works = in_use.last_probe is None or in_use.last_probe.outcome.serves_node
     return works and in_use.registration.state is not RegistrationState.REFUSED
 
 
-def _read_at(server: ServerSnapshot) -> float:
+def _reading_answered_at(server: ServerSnapshot) -> float:
     """When a reading was last answered there."""
     check = server.node_check
     return check.read_at if check is not None and not check.trouble else float("-inf")

@@ -26,7 +26,7 @@ SETTLING_S = 1800.0
 
 def compare(snapshot: Snapshot, server: ServerSnapshot, *, now: float) -> Comparison:
     """Compare ``server`` with what the last successful run used."""
-    used, origin = snapshot.used, snapshot.origin
+    used, origin = snapshot.used, snapshot.compared_with
     content = server.node_check.content if server.node_check else None
     if snapshot.policy.parity is ParityMode.OFF:
         return Comparison("not compared: parity is off")
@@ -60,12 +60,12 @@ def is_behind(snapshot: Snapshot, server: ServerSnapshot) -> bool:
 
 def is_compared(snapshot: Snapshot, server: ServerSnapshot) -> bool:
     """What it has may be held against it."""
-    is_off, origin = snapshot.policy.parity is ParityMode.OFF, snapshot.origin
+    is_off, origin = snapshot.policy.parity is ParityMode.OFF, snapshot.compared_with
     return not is_off and origin is not None and is_preferred(origin, server, snapshot)
 
 
 def origin(snapshot: Snapshot, server: ServerSnapshot | None, used: Used) -> str | None:
     """`Snapshot.used_server` once a run on ``server`` has succeeded that used ``used``; ``snapshot`` is from before."""
-    former = snapshot.origin if snapshot.used == used else None
+    former = snapshot.compared_with if snapshot.used == used else None
     found = [one for one in (former, server) if one is not None]
     return min(found, key=lambda one: preference(one, snapshot)).name if found else None

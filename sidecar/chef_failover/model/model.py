@@ -269,6 +269,11 @@ class ServerSnapshot:
         return self.liveness.health
 
     @property
+    def was_up(self) -> bool:
+        """It was UP before a restart of ours, and was not probed since."""
+        return self.last_probe is None and self.liveness.changed_at is not None
+
+    @property
     def is_alive(self) -> bool:
         """It answered its last probe, whatever it thinks of this node."""
         return self.last_probe is not None and self.last_probe.outcome.is_alive
@@ -505,7 +510,7 @@ class Snapshot:
         return self.choice.name if self.choice else None
 
     @property
-    def origin(self) -> ServerSnapshot | None:
+    def compared_with(self) -> ServerSnapshot | None:
         """The server with which others are compared: `used_server`."""
         return self.server(self.used_server) if self.used_server and self.used else None
 
